@@ -1,0 +1,115 @@
+//! Who signs: one trait over PCA and SCM (and ACME later), in the words of the order machine.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use crate::model::{ErrorClass, Fingerprint, Offer, OrderRequest, SubjectAltNames, Timestamp};
+use crate::pki::Secret;
+
+/// An async answer of a trait object.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// A service that issues certificates.
+pub trait Issuer: Send + Sync {
+    /// Sends the application. An error whose `effect` is [`Effect::Unknown`] may have had its effect: `lookup` tells.
+    fn submit<'a>(
+        &'a self,
+        request: &'a OrderRequest,
+        csr_pem: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<Accepted, IssuerError>>;
+
+    /// Did a submit that began at `submitted_at` have an effect? Compares public keys (`spki`), or for a key made at
+    /// CCM the exact names, among what the issuer created since 15 minutes before.
+    fn lookup<'a>(
+        &'a self,
+        request: &'a OrderRequest,
+        spki: Option<Fingerprint>,
+        submitted_at: Timestamp,
+    ) -> BoxFuture<'a, Result<Lookup, IssuerError>>;
+
+    /// The certificate with its chain (and its key, for `with_key`), once there is one.
+    fn fetch<'a>(
+        &'a self,
+        reference: &'a str,
+        with_key: bool,
+    ) -> BoxFuture<'a, Result<Fetched, IssuerError>>;
+
+    /// The certificate of the account that was issued last, is valid at `now`, covers `names`, and can be exported
+    /// with its key. `asked_at` of the answer is `now`.
+    fn offer<'a>(
+        &'a self,
+        names: &'a SubjectAltNames,
+        now: Timestamp,
+    ) -> BoxFuture<'a, Result<Offer, IssuerError>>;
+
+    /// Revokes by the issuer's id (CCM API 4.2.2.9); issuers without revocation answer `Configuration`.
+    fn revoke<'a>(&'a self, reference: &'a str) -> BoxFuture<'a, Result<(), IssuerError>>;
+
+    /// One line for people: who will sign, such as `CA corp-issuing (6f7e…) at https://…`.
+    fn describe<'a>(&'a self) -> BoxFuture<'a, Result<String, IssuerError>>;
+}
+
+/// A submit that was accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Accepted {
+    /// The issuer's own id.
+    pub reference: String,
+    /// Seconds until the first look makes sense; 0 where issuing is immediate.
+    pub poll_after: i64,
+}
+
+/// What a lookup found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lookup {
+    /// It had its effect.
+    Found {
+        /// The issuer's own id.
+        reference: String,
+    },
+    /// A complete listing (collected = total) does not have it.
+    Absent,
+}
+
+/// What a fetch brought.
+pub enum Fetched {
+    /// Not issued yet; look again after so many seconds.
+    NotYet {
+        /// Seconds.
+        poll_after: i64,
+    },
+    /// As the issuer sent it, unchecked.
+    Issued(IssuedPem),
+}
+
+/// An issued certificate as PEM, unchecked.
+pub struct IssuedPem {
+    /// The leaf.
+    pub certificate: String,
+    /// Intermediates and perhaps the root.
+    pub chain: String,
+    /// PKCS #8, PKCS #1 or SEC 1, where it was asked for.
+    pub private_key: Option<Secret>,
+}
+
+/// Whether a failed call may have changed something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// Certainly not: refused with an answer, or never sent.
+    None,
+    /// Sent, and the answer was lost or says nothing (time-out, broken connection, 5xx).
+    Unknown,
+}
+
+/// Why an issuer could not do it.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{message}")]
+pub struct IssuerError {
+    /// What helps.
+    pub class: ErrorClass,
+    /// Whether it may have happened all the same.
+    pub effect: Effect,
+    /// What was attempted and what came back, with the remote code and the request id.
+    pub message: String,
+    /// Not before, where the remote side said so: seconds from the answer.
+    pub retry_after: Option<i64>,
+}

@@ -1,0 +1,128 @@
+//! In which forms and where a revision is written for its users.
+
+use std::path::PathBuf;
+
+use crate::model::SecretRef;
+
+/// One export of every certificate of a target.
+///
+/// Paths may hold `{certificate}`. A relative path lies in the target's generation, below a directory of the
+/// certificate's name, and changes together with everything else there by one rename; an absolute path is a loose
+/// file, written under the journal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExportSpec {
+    /// Name in the policy, unique within the target.
+    pub name: String,
+    /// Form and place.
+    pub kind: ExportKind,
+    /// Owner, group and mode, set before the content is visible.
+    pub attributes: FileAttributes,
+}
+
+/// The forms.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ExportKind {
+    /// PEM files, each optional.
+    Pem(PemFiles),
+    /// A PKCS #12 file.
+    Pfx {
+        /// Where.
+        path: PathBuf,
+        /// By which algorithms it is encrypted.
+        profile: PfxProfile,
+        /// Name of the entry.
+        alias: String,
+        /// Protects the file; ASCII only, since Java refuses others.
+        password: PasswordSource,
+    },
+    /// A Java keystore of the old `JKS` type.
+    Jks {
+        /// Where.
+        path: PathBuf,
+        /// Name of the entry.
+        alias: String,
+        /// Protects store and key alike.
+        password: PasswordSource,
+    },
+    /// The files of CCM's own export (CCM API 4.2.2.8), in a directory.
+    Layout {
+        /// Which of the five.
+        layout: ExportLayout,
+        /// The directory; empty for the certificate's directory in the generation.
+        directory: PathBuf,
+        /// For `tomcat` and `iis`, written to `keystorePass.txt`.
+        password: PasswordSource,
+    },
+}
+
+/// Which PEM files are written.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PemFiles {
+    /// The leaf alone.
+    pub certificate: Option<PathBuf>,
+    /// The chain without leaf and without root.
+    pub chain: Option<PathBuf>,
+    /// Leaf, then chain.
+    pub fullchain: Option<PathBuf>,
+    /// The private key, PKCS #8.
+    pub key: Option<PathBuf>,
+    /// Key, leaf, chain in one file, as HAProxy and others want it.
+    pub combined: Option<PathBuf>,
+}
+
+/// How a PFX is encrypted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PfxProfile {
+    /// AES-256-CBC with PBKDF2-HMAC-SHA256 and an HMAC-SHA256 integrity check.
+    Modern,
+    /// 3DES and HMAC-SHA1, for Java 8 before update 301 and Windows Server 2016 and older.
+    Legacy,
+}
+
+/// The five types of CCM's export (CCM API 4.2.2.8).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExportLayout {
+    /// `server.crt` (leaf and chain), `server.key`.
+    Nginx,
+    /// `server.crt` (leaf), `chain.crt`, `server.key`.
+    Apache,
+    /// `server.jks`, `keystorePass.txt`.
+    Tomcat,
+    /// `server.pfx`, `keystorePass.txt`.
+    Iis,
+    /// `cert.pem` (leaf), `chain.pem`, `key.pem`.
+    Other,
+}
+
+/// Where the password of a keystore comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PasswordSource {
+    /// Made once per target, export and certificate, kept in the state directory, survives renewals.
+    Generated,
+    /// Given by the administrator.
+    Given(SecretRef),
+}
+
+/// Owner, group and mode of a file with a private key in it (or beside one).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileAttributes {
+    /// User name or number; `None` keeps the process's own.
+    pub owner: Option<String>,
+    /// Group name or number; `None` keeps the process's own.
+    pub group: Option<String>,
+    /// Mode of files that hold a private key.
+    pub key_mode: u32,
+    /// Mode of files that hold none.
+    pub mode: u32,
+}
+
+impl Default for FileAttributes {
+    fn default() -> Self {
+        Self {
+            owner: None,
+            group: None,
+            key_mode: 0o600,
+            mode: 0o644,
+        }
+    }
+}

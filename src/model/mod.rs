@@ -1,0 +1,37 @@
+//! The nouns of renewd: plain values without I/O, clock or file format.
+//!
+//! Everything that decides (`plan`) speaks these types only, so a decision can be tested, printed and repeated.
+//! What is *not* here: how a value is read from TOML (`config`), kept in the journal (`store`) or sent (`ccm`).
+
+mod certificate;
+mod export;
+mod ids;
+mod name;
+mod order;
+mod policy;
+mod reason;
+mod rollout;
+mod snapshot;
+mod time;
+
+pub use certificate::{CertificateFacts, Fingerprint, KeyAlgorithm, RevisionFacts};
+pub use export::{
+    ExportKind, ExportLayout, ExportSpec, FileAttributes, PasswordSource, PemFiles, PfxProfile,
+};
+pub use ids::{CertificateId, IdError, IssuerId, OrderId, RevisionId, RolloutId, TargetId};
+pub use name::{Name, NameError, SubjectAltNames};
+pub use order::{
+    Order, OrderClosing, OrderEvent, OrderPhase, OrderRequest, OrderStep, Source, Subject,
+};
+pub use policy::{
+    CertificatePolicy, IssuerKind, IssuerPolicy, KeyReuse, KeySource, OrderMode, PcaPolicy, Policy,
+    Probe, RemoteAccess, RemoteAuth, RenewRule, ScmPolicy, SecretRef, TargetKind, TargetPolicy,
+};
+pub use reason::{Blocked, ErrorClass, Reason, Waiting};
+pub use rollout::{
+    Cause, ProbeReport, Rollout, RolloutClosing, RolloutEvent, RolloutPhase, RolloutStep, UndoPhase,
+};
+pub use snapshot::{
+    CertificateState, Drift, Failures, Offer, Snapshot, Started, StepFailure, TargetState,
+};
+pub use time::{Seconds, TimeError, Timestamp};

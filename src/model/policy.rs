@@ -1,0 +1,267 @@
+//! What the administrator wants, validated and complete: a `Policy` cannot be wrong.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{
+    CertificateId, ExportSpec, Fingerprint, IssuerId, KeyAlgorithm, Seconds, Subject,
+    SubjectAltNames, TargetId, Timestamp,
+};
+
+/// The whole policy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// Journal, keys, revisions and generations live here.
+    pub state_dir: PathBuf,
+    /// Cron expression (UTC) of the bell that wakes `renewd run`, beside the planner's own `next_wake`.
+    pub check_schedule: String,
+    /// Who signs.
+    pub issuers: BTreeMap<IssuerId, IssuerPolicy>,
+    /// What must be valid.
+    pub certificates: BTreeMap<CertificateId, CertificatePolicy>,
+    /// Where it is used.
+    pub targets: BTreeMap<TargetId, TargetPolicy>,
+}
+
+/// A secret by reference; the value is read late and never kept in the policy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SecretRef {
+    /// `file:/path`: the file's content without the final line end.
+    File(PathBuf),
+    /// `env:NAME`.
+    Env(String),
+    /// `credential:NAME`: a file of that name in `$CREDENTIALS_DIRECTORY` (systemd `LoadCredential=`).
+    Credential(String),
+}
+
+impl fmt::Display for SecretRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "file:{}", path.display()),
+            Self::Env(name) => write!(f, "env:{name}"),
+            Self::Credential(name) => write!(f, "credential:{name}"),
+        }
+    }
+}
+
+/// One issuer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IssuerPolicy {
+    /// Name in the policy.
+    pub id: IssuerId,
+    /// Which service, with what only that service needs.
+    pub kind: IssuerKind,
+    /// Where and as whom.
+    pub access: RemoteAccess,
+    /// How long after a call's time-out a submit with a lost answer may still take effect; no second one before.
+    pub settle: Seconds,
+    /// Changes with any setting above; a change clears backoff.
+    pub digest: Fingerprint,
+}
+
+/// The services.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum IssuerKind {
+    /// Private certificates.
+    Pca(PcaPolicy),
+    /// Public certificates.
+    Scm(ScmPolicy),
+}
+
+/// Settings of a PCA issuer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PcaPolicy {
+    /// The CA that signs: its `ca_id` (36 characters) or its exact common name.
+    pub ca: String,
+}
+
+/// Settings of an SCM issuer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScmPolicy {}
+
+/// How the CCM API is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RemoteAccess {
+    /// Base URL without path, such as `https://ccm.ap-southeast-3.myhuaweicloud.com`.
+    pub endpoint: String,
+    /// PEM file with the roots that the endpoint's certificate must chain to; `None` takes the system's.
+    pub roots: Option<PathBuf>,
+    /// As whom.
+    pub auth: RemoteAuth,
+    /// To establish a connection.
+    pub connect_timeout: Seconds,
+    /// For a whole call with its answer.
+    pub timeout: Seconds,
+}
+
+/// As whom the CCM API is called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RemoteAuth {
+    /// Signed with an access key (SDK-HMAC-SHA256).
+    AccessKey {
+        /// AK.
+        access_key: SecretRef,
+        /// SK.
+        secret_key: SecretRef,
+        /// Goes with temporary keys.
+        security_token: Option<SecretRef>,
+    },
+    /// With an IAM token by password (IAM `POST /v3/auth/tokens`).
+    Password {
+        /// Base URL of IAM.
+        iam_endpoint: String,
+        /// IAM user.
+        user: String,
+        /// Its password.
+        password: SecretRef,
+        /// Account (domain) name.
+        domain: String,
+        /// Project (region) name.
+        project: String,
+    },
+}
+
+/// One certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificatePolicy {
+    /// Name in the policy.
+    pub id: CertificateId,
+    /// Who signs.
+    pub issuer: IssuerId,
+    /// Names it must be valid for; never empty.
+    pub names: SubjectAltNames,
+    /// Subject common name, at most 64 characters (RFC 5280 A.1).
+    pub common_name: String,
+    /// Rest of the subject.
+    pub subject: Subject,
+    /// Where the key is made.
+    pub key_source: KeySource,
+    /// Whether this host applies.
+    pub order: OrderMode,
+    /// Kind of key.
+    pub key_algorithm: KeyAlgorithm,
+    /// New key with each revision, or the old one again.
+    pub key_reuse: KeyReuse,
+    /// Asked from the issuer.
+    pub validity: Seconds,
+    /// When renewal is due.
+    pub renew: RenewRule,
+    /// Where it is used; may be empty (obtained and kept only).
+    pub targets: BTreeSet<TargetId>,
+    /// Changes with any setting that an order depends on; a change clears backoff.
+    pub digest: Fingerprint,
+}
+
+/// Where the private key is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KeySource {
+    /// Here, stored before its CSR leaves the host.
+    Local,
+    /// At CCM, fetched by its export.
+    Ccm,
+}
+
+/// Whether this host applies for the certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OrderMode {
+    /// Applies and renews.
+    Auto,
+    /// A follower: finds what others obtained.
+    Never,
+}
+
+/// What happens to the key at renewal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KeyReuse {
+    /// A new key with each revision.
+    Rekey,
+    /// The same key while its algorithm fits the policy.
+    Reuse,
+}
+
+/// When renewal is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RenewRule {
+    /// When this share of the lifetime is left (`1/3`).
+    Share {
+        /// Numerator.
+        part: u32,
+        /// Denominator, greater than the numerator.
+        whole: u32,
+    },
+    /// So many days before expiry (`expired_days_since`, the word of CCM API 4.1.4.1).
+    DaysBefore(u32),
+}
+
+impl RenewRule {
+    /// The moment at which renewal is due, before jitter.
+    #[must_use]
+    pub fn due(self, not_before: Timestamp, not_after: Timestamp) -> Timestamp {
+        let left = match self {
+            Self::Share { part, whole } => {
+                let lifetime = i128::from(not_before.until(not_after).0.max(0));
+                let left = lifetime * i128::from(part) / i128::from(whole.max(1));
+                Seconds(i64::try_from(left).unwrap_or(i64::MAX))
+            }
+            Self::DaysBefore(days) => Seconds::days(i64::from(days)),
+        };
+        not_after - left
+    }
+}
+
+/// One target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TargetPolicy {
+    /// Name in the policy.
+    pub id: TargetId,
+    /// Which recipe the values below come from.
+    pub kind: TargetKind,
+    /// Forms and places.
+    pub exports: Vec<ExportSpec>,
+    /// Configuration test as argv; `None` where the service has none.
+    pub test: Option<Vec<String>>,
+    /// Reload as argv; `None` where nothing needs telling.
+    pub reload: Option<Vec<String>>,
+    /// For each of the two commands.
+    pub command_timeout: Seconds,
+    /// How it is proven.
+    pub probe: Probe,
+    /// Changes with any setting above; a change leads to a new rollout and clears backoff.
+    pub digest: Fingerprint,
+}
+
+/// The recipes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TargetKind {
+    /// A running nginx.
+    Nginx,
+    /// Any service with commands of its own.
+    Command,
+    /// Files only.
+    Files,
+}
+
+/// How a target proves that a revision is served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Probe {
+    /// A TLS handshake per name against this host's own listener, which decides.
+    Tls {
+        /// `host:port`.
+        connect: String,
+        /// Until the new leaf is served; reloads are gradual.
+        deadline: Seconds,
+        /// PEM file with the roots that the served chain must reach; `None`: the chain as issued is what is compared.
+        roots: Option<PathBuf>,
+        /// Host name sent in SNI (and checked) in place of each wildcard name; by label before the dot.
+        wildcard_label: String,
+    },
+    /// Written down by the administrator; shown as `unproven`.
+    None,
+}

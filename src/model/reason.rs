@@ -1,0 +1,308 @@
+//! Why something happens, why not yet, why not at all: stable codes with the values a person needs.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{SubjectAltNames, Timestamp};
+
+/// What kind of failure it was, and so what helps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ErrorClass {
+    /// May pass by itself: network, 5xx, a full disk.
+    Transient,
+    /// The remote side asked to wait.
+    RateLimited,
+    /// The remote side or a check says no to this very request.
+    Rejected,
+    /// Credentials are wrong or may not do this.
+    Authentication,
+    /// The policy or the host's configuration must change.
+    Configuration,
+    /// A fault of renewd.
+    Bug,
+}
+
+impl ErrorClass {
+    /// The code.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Transient => "transient",
+            Self::RateLimited => "rate-limited",
+            Self::Rejected => "rejected",
+            Self::Authentication => "authentication",
+            Self::Configuration => "configuration",
+            Self::Bug => "bug",
+        }
+    }
+}
+
+impl fmt::Display for ErrorClass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.code())
+    }
+}
+
+/// Why an order or a rollout is opened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "code", rename_all = "kebab-case")]
+pub enum Reason {
+    /// There is no usable revision.
+    NoRevision,
+    /// The stored revision cannot be read or its key does not match.
+    Unusable {
+        /// What is wrong.
+        detail: String,
+    },
+    /// The policy names another issuer than the revision came from.
+    IssuerChanged,
+    /// The names of the policy are not those of the revision.
+    NamesChanged {
+        /// In the policy and not in the revision.
+        missing: SubjectAltNames,
+    },
+    /// The policy wants another kind of key.
+    KeyChanged,
+    /// Its end of validity is past.
+    Expired {
+        /// When.
+        since: Timestamp,
+    },
+    /// Less than a tenth of the lifetime is left: everything that waits for comfort is overridden.
+    Emergency {
+        /// End of validity.
+        not_after: Timestamp,
+    },
+    /// The renewal rule's moment has come.
+    RenewalDue {
+        /// That moment, with jitter.
+        since: Timestamp,
+    },
+    /// A follower's account offers a revision that was issued later.
+    NewerOffered,
+    /// A person asked.
+    Forced,
+    /// A revision exists that the target does not serve.
+    NotDeployed,
+    /// The target's policy changed.
+    TargetChanged,
+    /// Files or link are not what was committed.
+    Drifted {
+        /// What differs.
+        detail: String,
+    },
+    /// A person asked for an earlier revision.
+    RollbackAsked,
+}
+
+impl Reason {
+    /// The code.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::NoRevision => "no-revision",
+            Self::Unusable { .. } => "unusable",
+            Self::IssuerChanged => "issuer-changed",
+            Self::NamesChanged { .. } => "names-changed",
+            Self::KeyChanged => "key-changed",
+            Self::Expired { .. } => "expired",
+            Self::Emergency { .. } => "emergency",
+            Self::RenewalDue { .. } => "renewal-due",
+            Self::NewerOffered => "newer-offered",
+            Self::Forced => "forced",
+            Self::NotDeployed => "not-deployed",
+            Self::TargetChanged => "target-changed",
+            Self::Drifted { .. } => "drifted",
+            Self::RollbackAsked => "rollback-asked",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoRevision => f.write_str("there is no certificate yet"),
+            Self::Unusable { detail } => write!(f, "the stored revision is unusable: {detail}"),
+            Self::IssuerChanged => f.write_str("the policy names another issuer"),
+            Self::NamesChanged { missing } if missing.is_empty() => {
+                f.write_str("it names more than the policy")
+            }
+            Self::NamesChanged { missing } => write!(f, "it does not name {missing}"),
+            Self::KeyChanged => f.write_str("the policy wants another kind of key"),
+            Self::Expired { since } => write!(f, "it expired at {since}"),
+            Self::Emergency { not_after } => write!(f, "it expires soon, at {not_after}"),
+            Self::RenewalDue { since } => write!(f, "renewal is due since {since}"),
+            Self::NewerOffered => f.write_str("the account has a newer one"),
+            Self::Forced => f.write_str("asked for by a person"),
+            Self::NotDeployed => f.write_str("the target does not serve it yet"),
+            Self::TargetChanged => f.write_str("the target's policy changed"),
+            Self::Drifted { detail } => write!(f, "the target differs: {detail}"),
+            Self::RollbackAsked => f.write_str("a person asked for an earlier revision"),
+        }
+    }
+}
+
+/// Why not yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "code", rename_all = "kebab-case")]
+pub enum Waiting {
+    /// The issuer has not issued yet.
+    Issuance {
+        /// Next look.
+        until: Timestamp,
+    },
+    /// A submit may have had an effect; until it is known no second one is sent.
+    Settling {
+        /// When the next look may decide.
+        until: Timestamp,
+    },
+    /// After failures.
+    Backoff {
+        /// Next attempt.
+        until: Timestamp,
+        /// In a row.
+        failures: u32,
+        /// Of the last one.
+        class: ErrorClass,
+        /// Of the last one.
+        message: String,
+    },
+    /// Committed, but the service does not answer or does not use the files yet.
+    Service {
+        /// Next look.
+        until: Timestamp,
+        /// What was seen.
+        detail: String,
+    },
+    /// A follower's account has nothing that covers the names.
+    NoOffer {
+        /// Next look.
+        until: Timestamp,
+    },
+    /// Another step of the same target is under way.
+    Rollout,
+}
+
+impl Waiting {
+    /// The code.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Issuance { .. } => "issuance",
+            Self::Settling { .. } => "settling",
+            Self::Backoff { .. } => "backoff",
+            Self::Service { .. } => "service",
+            Self::NoOffer { .. } => "no-offer",
+            Self::Rollout => "rollout",
+        }
+    }
+
+    /// When to look again; `None` where another action ends the wait.
+    #[must_use]
+    pub const fn until(&self) -> Option<Timestamp> {
+        match self {
+            Self::Issuance { until }
+            | Self::Settling { until }
+            | Self::Backoff { until, .. }
+            | Self::Service { until, .. }
+            | Self::NoOffer { until } => Some(*until),
+            Self::Rollout => None,
+        }
+    }
+}
+
+impl fmt::Display for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Issuance { until } => write!(f, "the issuer is at work; next look at {until}"),
+            Self::Settling { until } => write!(
+                f,
+                "an application was sent and its answer lost; no second one before {until}"
+            ),
+            Self::Backoff {
+                until,
+                failures,
+                class,
+                message,
+            } => write!(
+                f,
+                "{failures} failed {} ({class}): {message}; next at {until}",
+                if *failures == 1 {
+                    "attempt"
+                } else {
+                    "attempts"
+                }
+            ),
+            Self::Service { until, detail } => {
+                write!(f, "written, not served yet: {detail}; next look at {until}")
+            }
+            Self::NoOffer { until } => write!(
+                f,
+                "the account has no issued certificate for these names; next look at {until}"
+            ),
+            Self::Rollout => f.write_str("another rollout of the target is under way"),
+        }
+    }
+}
+
+/// Why not at all, until a person acts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "code", rename_all = "kebab-case")]
+pub enum Blocked {
+    /// What the issuer gives ends no later than what is there; another order would only repeat it.
+    IssuerShortens {
+        /// End of validity of what it gave.
+        not_after: Timestamp,
+    },
+    /// An undo could not be proven; the target is left alone.
+    UndoFailed {
+        /// What happened.
+        detail: String,
+    },
+    /// The same revision failed on the target too often.
+    RolloutFailed {
+        /// In a row.
+        failures: u32,
+        /// Of the last one.
+        message: String,
+    },
+    /// A rollback by hand holds the newest revision off the target.
+    Held,
+}
+
+impl Blocked {
+    /// The code.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::IssuerShortens { .. } => "issuer-shortens",
+            Self::UndoFailed { .. } => "undo-failed",
+            Self::RolloutFailed { .. } => "rollout-failed",
+            Self::Held => "held",
+        }
+    }
+}
+
+impl fmt::Display for Blocked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::IssuerShortens { not_after } => write!(
+                f,
+                "the issuer cuts validity to {not_after}; renew the CA's own certificate, then `renewd renew`"
+            ),
+            Self::UndoFailed { detail } => write!(
+                f,
+                "undo failed: {detail}; check the service, then `renewd rollback` or `renewd renew`"
+            ),
+            Self::RolloutFailed { failures, message } => write!(
+                f,
+                "failed {failures} times: {message}; mend it, then `renewd renew`"
+            ),
+            Self::Held => {
+                f.write_str("rolled back by hand; held until `renewd release` or a newer revision")
+            }
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! A rollout: the attempt to put a set of revisions on one target.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{
+    CertificateId, ErrorClass, Failures, Fingerprint, Reason, RevisionId, RolloutId, Started,
+    TargetId, Timestamp,
+};
+
+/// A rollout with everything the planner needs to know of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rollout {
+    /// Made when it was opened.
+    pub id: RolloutId,
+    /// Where.
+    pub target: TargetId,
+    /// Why, for each certificate that changes.
+    pub reasons: BTreeMap<CertificateId, Reason>,
+    /// The whole set the target has afterwards, changed or not.
+    pub revisions: BTreeMap<CertificateId, RevisionId>,
+    /// The whole set it had before.
+    pub previous: BTreeMap<CertificateId, RevisionId>,
+    /// The generation to be written.
+    pub generation: u64,
+    /// The generation to return to; `None` when `live` did not exist.
+    pub previous_generation: Option<u64>,
+    /// Digest of the target's policy it was opened with.
+    pub policy: Fingerprint,
+    /// When.
+    pub opened_at: Timestamp,
+    /// The last phase that was reached and written down.
+    pub phase: RolloutPhase,
+    /// A step whose intent is in the journal and whose outcome is not.
+    pub started: Option<Started<RolloutStep>>,
+    /// Of the present step, in a row.
+    pub failures: Failures,
+}
+
+/// How far a rollout has come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "phase", rename_all = "kebab-case")]
+pub enum RolloutPhase {
+    /// Written down.
+    Opened,
+    /// The generation and the temporary copies are on disk, fsynced, checked.
+    Staged,
+    /// What was there before is saved, the link is switched, loose files are replaced.
+    Committed,
+    /// The service accepts its configuration.
+    Tested,
+    /// The service was told.
+    Reloaded,
+    /// Every deciding probe saw the new leaf.
+    Verified {
+        /// What each saw; empty where the policy says `probe = "none"`.
+        reports: Vec<ProbeReport>,
+    },
+    /// Committed with nothing to return to, and the service does not serve it yet: test, reload and proof are repeated.
+    AwaitingService {
+        /// What was seen.
+        detail: String,
+        /// Next look not before.
+        look_at: Timestamp,
+    },
+    /// On the way back.
+    Undoing {
+        /// What made it necessary.
+        cause: Cause,
+        /// How far.
+        undo: UndoPhase,
+    },
+    /// Done.
+    Closed {
+        /// How it ended.
+        closing: RolloutClosing,
+    },
+}
+
+impl RolloutPhase {
+    /// The code, for people and the journal.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Opened => "opened",
+            Self::Staged => "staged",
+            Self::Committed => "committed",
+            Self::Tested => "tested",
+            Self::Reloaded => "reloaded",
+            Self::Verified { .. } => "verified",
+            Self::AwaitingService { .. } => "awaiting-service",
+            Self::Undoing { undo, .. } => match undo {
+                UndoPhase::Decided => "undo-decided",
+                UndoPhase::Restored => "undo-restored",
+                UndoPhase::Reloaded => "undo-reloaded",
+                UndoPhase::Verified => "undo-verified",
+            },
+            Self::Closed { closing } => match closing {
+                RolloutClosing::Live => "live",
+                RolloutClosing::RolledBack { .. } => "rolled-back",
+                RolloutClosing::RollbackFailed { .. } => "rollback-failed",
+                RolloutClosing::Abandoned { .. } => "abandoned",
+            },
+        }
+    }
+}
+
+/// How far an undo has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UndoPhase {
+    /// Written down.
+    Decided,
+    /// Link and loose files are as before.
+    Restored,
+    /// The service was told.
+    Reloaded,
+    /// The old leaf is served.
+    Verified,
+}
+
+/// What made a step fail for good.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cause {
+    /// Which step.
+    pub step: RolloutStep,
+    /// What helps.
+    pub class: ErrorClass,
+    /// One line.
+    pub message: String,
+    /// Captured output of the command, limited; empty where there was none.
+    pub output: String,
+}
+
+/// How a rollout ends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "closing", rename_all = "kebab-case")]
+pub enum RolloutClosing {
+    /// Proven (or unproven by policy).
+    Live,
+    /// The old set is served and proven.
+    RolledBack {
+        /// Why.
+        cause: Cause,
+    },
+    /// The old set could not be proven: a person must act.
+    RollbackFailed {
+        /// Why there was an undo.
+        cause: Cause,
+        /// Why it failed.
+        undo: Cause,
+    },
+    /// Nothing had been committed.
+    Abandoned {
+        /// Why.
+        cause: Cause,
+    },
+}
+
+/// What can be done next for a rollout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RolloutStep {
+    /// Preflight, then write the generation and temporary copies.
+    Stage,
+    /// Save what is there, switch the link, replace loose files.
+    Commit,
+    /// The service's own configuration test.
+    Test,
+    /// Tell the service.
+    Reload,
+    /// Handshakes.
+    Verify,
+    /// Put link and loose files back.
+    Restore,
+    /// Tell the service, on the way back.
+    ReloadBack,
+    /// Handshakes, on the way back.
+    VerifyBack,
+    /// Put the rollout away.
+    Close,
+}
+
+impl RolloutStep {
+    /// The code.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Stage => "stage",
+            Self::Commit => "commit",
+            Self::Test => "test",
+            Self::Reload => "reload",
+            Self::Verify => "verify",
+            Self::Restore => "restore",
+            Self::ReloadBack => "reload-back",
+            Self::VerifyBack => "verify-back",
+            Self::Close => "close",
+        }
+    }
+
+    /// Every step, for tests that visit each boundary.
+    pub const ALL: [Self; 9] = [
+        Self::Stage,
+        Self::Commit,
+        Self::Test,
+        Self::Reload,
+        Self::Verify,
+        Self::Restore,
+        Self::ReloadBack,
+        Self::VerifyBack,
+        Self::Close,
+    ];
+}
+
+impl fmt::Display for RolloutStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.code())
+    }
+}
+
+/// What a step found out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum RolloutEvent {
+    /// Everything is on disk beside the live set.
+    Staged,
+    /// The live set is the new one.
+    Committed,
+    /// Accepted (or there is no test).
+    Tested,
+    /// Told (or nobody needs telling).
+    Reloaded,
+    /// Served.
+    Verified {
+        /// What each probe saw.
+        reports: Vec<ProbeReport>,
+    },
+    /// A step failed for good (not: will be tried again).
+    Failed {
+        /// Which and why.
+        cause: Cause,
+        /// Next look, should the rollout wait for its service.
+        look_at: Timestamp,
+    },
+    /// Link and loose files are as before.
+    Restored,
+    /// The service was told, on the way back.
+    ReloadedBack,
+    /// The old set is served.
+    VerifiedBack,
+    /// Put away.
+    Closed,
+}
+
+/// What one TLS handshake showed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProbeReport {
+    /// Name sent in SNI.
+    pub name: String,
+    /// `address:port` spoken to.
+    pub address: String,
+    /// Serial of the leaf that was served, lower-case hex.
+    pub serial: String,
+    /// Names of the leaf that was served.
+    pub names: String,
+    /// End of its validity.
+    pub not_after: Timestamp,
+    /// Certificates presented, leaf included.
+    pub chain: usize,
+    /// Such as `TLSv1.3`.
+    pub protocol: String,
+    /// From connect to the end of the handshake.
+    pub milliseconds: u64,
+}

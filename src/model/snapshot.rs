@@ -1,0 +1,116 @@
+//! What is true at one moment, as far as it was observed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{
+    CertificateId, ErrorClass, Fingerprint, IssuerId, Order, OrderId, RevisionFacts, RevisionId,
+    Rollout, RolloutId, TargetId, Timestamp,
+};
+
+/// The planner's view of the world. May be stale: every action is checked again before it is carried out.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// By certificate; one that the journal never saw is absent.
+    pub certificates: BTreeMap<CertificateId, CertificateState>,
+    /// By target; one that the journal never saw is absent.
+    pub targets: BTreeMap<TargetId, TargetState>,
+    /// Open orders.
+    pub orders: BTreeMap<OrderId, Order>,
+    /// Open rollouts.
+    pub rollouts: BTreeMap<RolloutId, Rollout>,
+}
+
+/// What is known of a certificate.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CertificateState {
+    /// The revision issued last.
+    pub newest: Option<RevisionFacts>,
+    /// Who issued it; `None` before the first.
+    pub issuer: Option<IssuerId>,
+    /// Why the stored revision cannot be used, if it cannot.
+    pub unusable: Option<String>,
+    /// What a follower's account offered when it was last asked.
+    pub offer: Option<Offer>,
+    /// A person asked for a new revision.
+    pub forced: bool,
+    /// Of orders that were closed as failed, in a row.
+    pub failures: Failures,
+    /// The last order for `renewal-due` brought nothing that ends later.
+    pub shortened: bool,
+}
+
+/// The newest certificate of the account that covers a follower's names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Offer {
+    /// When the account was asked.
+    pub asked_at: Timestamp,
+    /// The account's id of it; `None` when there was none.
+    pub reference: Option<String>,
+    /// When it was issued.
+    pub issued_at: Option<Timestamp>,
+}
+
+/// What is known of a target.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TargetState {
+    /// The set that was committed last and not undone.
+    pub live: BTreeMap<CertificateId, RevisionId>,
+    /// The generation `live` points at, by the journal.
+    pub generation: Option<u64>,
+    /// Digest of the target's policy that set was written with.
+    pub policy: Option<Fingerprint>,
+    /// When the deciding probes last saw it; `None` for never or for `probe = "none"`.
+    pub proven_at: Option<Timestamp>,
+    /// What is not as it was committed.
+    pub drift: Option<Drift>,
+    /// Of rollouts that were rolled back or abandoned, in a row.
+    pub failures: Failures,
+    /// Revisions that a rollback by hand keeps off.
+    pub held: BTreeSet<RevisionId>,
+    /// A rollback asked for by hand: the set to go to.
+    pub wanted: Option<BTreeMap<CertificateId, RevisionId>>,
+    /// An undo could not be proven.
+    pub undo_failed: Option<String>,
+}
+
+/// A difference between what was committed and what is there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drift {
+    /// Path and what is wrong with it.
+    pub detail: String,
+}
+
+/// A step whose intent is written and whose outcome is not: it may or may not have happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Started<Step> {
+    /// Which.
+    pub step: Step,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// Failures in a row, of one thing.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failures {
+    /// How many.
+    pub count: u32,
+    /// The last one.
+    pub last: Option<StepFailure>,
+}
+
+/// One failure.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepFailure {
+    /// When.
+    pub at: Timestamp,
+    /// What helps.
+    pub class: ErrorClass,
+    /// One line.
+    pub message: String,
+    /// Not before, where the remote side said so.
+    pub retry_after: Option<Timestamp>,
+    /// Digest of the policy under which it failed; another one clears the backoff.
+    pub policy: Fingerprint,
+}

@@ -1,0 +1,1 @@
+//! Files: atomic writes, modes and owners, locks.

@@ -1,0 +1,17 @@
+//! The one integration-test binary: one link step for all of them.
+
+mod architecture;
+mod bundles;
+mod ccm_client;
+mod ccm_server;
+mod cli;
+mod config;
+mod crash;
+mod deploy;
+mod end_to_end;
+mod follower;
+mod planner;
+mod sample;
+mod secrets;
+mod support;
+mod units;
