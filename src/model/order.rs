@@ -58,7 +58,7 @@ pub struct OrderRequest {
 }
 
 /// An order with everything the planner needs to know of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Order {
     /// Made when it was opened.
     pub id: OrderId,

@@ -11,7 +11,7 @@ use crate::model::{
 };
 
 /// A rollout with everything the planner needs to know of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rollout {
     /// Made when it was opened.
     pub id: RolloutId,

@@ -23,7 +23,8 @@ pub struct Snapshot {
 }
 
 /// What is known of a certificate.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct CertificateState {
     /// The revision issued last.
     pub newest: Option<RevisionFacts>,
@@ -53,7 +54,8 @@ pub struct Offer {
 }
 
 /// What is known of a target.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct TargetState {
     /// The set that was committed last and not undone.
     pub live: BTreeMap<CertificateId, RevisionId>,
