@@ -1,0 +1,61 @@
+# make help lists the commands. `make demo` and `make test` install what they need and work in a fresh clone.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+CARGO ?= cargo
+PREFIX ?= /usr/local
+# Feature set of every test build. Dependencies are compiled once for it and for the plain build alike.
+FEATURES := --features failpoints
+
+# A Rust toolchain installed a moment ago is not always on the path of a non-interactive shell.
+export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/sbin:/sbin
+export CARGO_TERM_PROGRESS_WHEN ?= auto
+
+help: ## List the commands
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
+
+demo: ## One certificate, end to end, against a real nginx (under a minute after the build)
+	scripts/install-tools.sh demo
+	$(CARGO) build --locked --bins
+	scripts/demo.sh
+
+test: ## The whole suite; .ci/run calls exactly this
+	scripts/install-tools.sh test
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets $(FEATURES) -- -D warnings
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --no-deps $(FEATURES)
+	$(CARGO) test --locked --doc $(FEATURES)
+	scripts/run-tests.sh --locked $(FEATURES)
+
+soak: ## The full crash grid: every boundary, many times (takes long)
+	scripts/install-tools.sh test
+	RENEWD_SOAK=1 scripts/run-tests.sh --locked $(FEATURES) crash
+
+bench: ## Benchmarks; results with command and machine are kept in docs/performance.md
+	scripts/install-tools.sh build
+	$(CARGO) bench --locked --bench bench
+
+audit: ## Licences, bans and sources of all dependencies (installs cargo-deny, which takes minutes, if it is missing)
+	$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-deny
+	$(CARGO) deny --locked --offline check licenses bans sources
+
+man: ## Write the manual pages anew from the command line and docs/man/*.md
+	UPDATE_GOLDEN=1 $(CARGO) test --locked $(FEATURES) --test it man::
+
+release: ## Build what `make install` installs
+	scripts/install-tools.sh build
+	$(CARGO) build --locked --release --bins
+
+install: ## Install below PREFIX (default /usr/local) from target/release; honours DESTDIR
+	packaging/install.sh --prefix '$(PREFIX)'
+
+uninstall: ## Remove what `make install` put; keeps state and edited configuration
+	packaging/install.sh --prefix '$(PREFIX)' --undo
+
+clean: ## Remove what was built
+	$(CARGO) clean
+
+.PHONY: help demo test soak bench audit man release install uninstall clean

@@ -1,0 +1,116 @@
+#!/bin/sh
+# Installs what the build, the demo and the tests need and this machine lacks, with apt.
+#
+#   install-tools.sh build|demo|test
+#
+# Nothing is done where everything is there already. Root installs directly, others through sudo where it asks for no
+# password or a person can type it. Anything missing in the end is a failure (exit 69) that names it.
+set -eu
+
+set_of_tools=${1:-test}
+PATH="$PATH:$HOME/.cargo/bin:/usr/sbin:/sbin"
+
+# One line per tool: the program, the package it comes from, the smallest set that needs it.
+tools() {
+  cat <<'LIST'
+cc gcc build
+make make build
+nginx nginx demo
+openssl openssl demo
+curl curl demo
+keytool default-jre-headless demo
+systemd-analyze systemd test
+man man-db test
+ps procps test
+git git test
+LIST
+}
+
+wanted() {
+  case "$set_of_tools:$1" in
+    test:* | demo:demo | demo:build | build:build) return 0 ;;
+    *) return 1 ;;
+  esac
+}
+
+missing() {
+  tools | while read -r program package needed_by; do
+    if wanted "$needed_by" && ! command -v "$program" >/dev/null 2>&1; then
+      echo "$package"
+    fi
+  done
+  # A compiler without the C library's headers compiles nothing.
+  if ! [ -e /usr/include/stdlib.h ]; then echo libc6-dev; fi
+}
+
+as_root() {
+  if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+can_be_root() {
+  if [ "$(id -u)" = 0 ]; then return 0; fi
+  command -v sudo >/dev/null 2>&1 || return 1
+  # Without a terminal nobody can answer a question.
+  if [ -t 0 ]; then return 0; fi
+  sudo -n true 2>/dev/null
+}
+
+fail() {
+  echo "install-tools: $*" >&2
+  exit 69
+}
+
+case "$set_of_tools" in
+  build | demo | test) ;;
+  *) echo "usage: install-tools.sh build|demo|test" >&2; exit 64 ;;
+esac
+
+command -v cargo >/dev/null 2>&1 ||
+  fail "cargo is missing: install a Rust toolchain (https://rustup.rs, or your distribution's packages), version 1.95 or newer"
+if [ "$set_of_tools" = test ]; then
+  for component in fmt clippy; do
+    cargo "$component" --version >/dev/null 2>&1 && continue
+    case $component in fmt) component=rustfmt ;; esac
+    echo "install-tools: adding $component to the Rust toolchain"
+    rustup component add "$component" >/dev/null 2>&1 ||
+      fail "the Rust toolchain has no $component: add it (rustup component add $component)"
+  done
+fi
+
+packages=$(missing | sort -u | tr '\n' ' ')
+packages=${packages% }
+[ -n "$packages" ] || exit 0
+
+command -v apt-get >/dev/null 2>&1 ||
+  fail "missing: $packages (Debian's names); this machine has no apt-get, so install them by hand"
+can_be_root || fail "missing: $packages; install them as root: apt-get install $packages"
+
+echo "install-tools: installing $packages"
+log=$(mktemp)
+# Installing nginx must not start a web server on port 80 of somebody's machine.
+policy=/usr/sbin/policy-rc.d
+ours=no
+if ! [ -e $policy ]; then
+  printf '#!/bin/sh\nexit 101\n' | as_root tee $policy >/dev/null
+  as_root chmod 755 $policy
+  ours=yes
+fi
+cleanup() {
+  if [ "$ours" = yes ]; then as_root rm -f $policy; fi
+  rm -f "$log"
+}
+trap cleanup EXIT
+trap 'exit 130' INT TERM
+
+install() {
+  # shellcheck disable=SC2086 # a list of words
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $packages >>"$log" 2>&1
+}
+# The lists of a machine are often good enough; fetched only when they are not.
+install || { as_root apt-get update >>"$log" 2>&1 && install; } || {
+  tail -n 20 "$log" >&2
+  fail "apt-get could not install: $packages"
+}
+
+left=$(missing | sort -u | tr '\n' ' ')
+[ -z "$left" ] || fail "still missing after the installation: $left"
