@@ -243,6 +243,9 @@ pub enum RolloutEvent {
         cause: Cause,
         /// Next look, should the rollout wait for its service.
         look_at: Timestamp,
+        /// Whether there is something worth returning to: a previous generation or saved originals of loose files,
+        /// none of them expired. Without it a failing test, reload or proof waits for the service instead of an undo.
+        restorable: bool,
     },
     /// Link and loose files are as before.
     Restored,
