@@ -1,10 +1,14 @@
 //! Who signs: one trait over PCA and SCM (and ACME later), in the words of the order machine.
 
+mod connect;
+
 use std::future::Future;
 use std::pin::Pin;
 
 use crate::model::{ErrorClass, Fingerprint, Offer, OrderRequest, SubjectAltNames, Timestamp};
 use crate::pki::Secret;
+
+pub use connect::connect;
 
 /// An async answer of a trait object.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
