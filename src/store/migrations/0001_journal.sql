@@ -1,0 +1,72 @@
+-- The journal. `body` and `state` columns hold JSON, versioned by store::codec; the other columns are what is searched by.
+CREATE TABLE certificates (
+  id    TEXT PRIMARY KEY,
+  state TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE targets (
+  id              TEXT PRIMARY KEY,
+  state           TEXT NOT NULL,
+  last_generation INTEGER NOT NULL DEFAULT 0
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE revisions (
+  certificate TEXT NOT NULL,
+  id          TEXT NOT NULL,
+  issuer      TEXT NOT NULL,
+  facts       TEXT NOT NULL,
+  issued_at   INTEGER NOT NULL,
+  PRIMARY KEY (certificate, id)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE orders (
+  id          TEXT PRIMARY KEY,
+  certificate TEXT NOT NULL,
+  body        TEXT NOT NULL,
+  opened_at   INTEGER NOT NULL,
+  closed_at   INTEGER
+) STRICT, WITHOUT ROWID;
+-- At most one open order for a certificate, whatever the code believes.
+CREATE UNIQUE INDEX orders_open ON orders (certificate) WHERE closed_at IS NULL;
+
+CREATE TABLE rollouts (
+  id        TEXT PRIMARY KEY,
+  target    TEXT NOT NULL,
+  body      TEXT NOT NULL,
+  opened_at INTEGER NOT NULL,
+  closed_at INTEGER
+) STRICT, WITHOUT ROWID;
+-- At most one open rollout for a target.
+CREATE UNIQUE INDEX rollouts_open ON rollouts (target) WHERE closed_at IS NULL;
+
+-- Which certificates an order or a rollout is about, for `renewd history`.
+CREATE TABLE subjects (
+  certificate TEXT NOT NULL,
+  machine     TEXT NOT NULL,
+  id          TEXT NOT NULL,
+  PRIMARY KEY (certificate, machine, id)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE events (
+  seq     INTEGER PRIMARY KEY AUTOINCREMENT,
+  machine TEXT NOT NULL,
+  id      TEXT NOT NULL,
+  at      INTEGER NOT NULL,
+  kind    TEXT NOT NULL,
+  step    TEXT,
+  phase   TEXT NOT NULL,
+  message TEXT NOT NULL,
+  output  TEXT NOT NULL DEFAULT '',
+  event   TEXT
+) STRICT;
+CREATE INDEX events_of ON events (machine, id);
+
+CREATE TABLE alerts (
+  key          TEXT PRIMARY KEY,
+  severity     TEXT NOT NULL,
+  title        TEXT NOT NULL,
+  text         TEXT NOT NULL,
+  raised_at    INTEGER NOT NULL,
+  delivered_at INTEGER,
+  resolved_at  INTEGER
+) STRICT, WITHOUT ROWID;

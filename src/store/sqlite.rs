@@ -1,0 +1,714 @@
+//! The journal in one SQLite file: WAL, `synchronous=FULL`, every write in `BEGIN IMMEDIATE`.
+//!
+//! FULL, not NORMAL: with NORMAL a committed row can vanish on power loss, which here means forgetting that an
+//! order was sent. IMMEDIATE, since a transaction that reads first and writes later loses to another writer.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{Row, Sqlite, Transaction};
+
+use crate::model::{
+    CertificateId, CertificateState, Failures, IssuerId, Order, OrderEvent, OrderId, OrderPhase,
+    OrderStep, RevisionFacts, Rollout, RolloutEvent, RolloutId, RolloutPhase, RolloutStep,
+    Snapshot, Started, StepFailure, TargetId, TargetState, Timestamp,
+};
+use crate::store::codec::{decode, encode};
+use crate::store::sqlite_read::Alerts;
+use crate::store::{
+    BoxFuture, CertificateChange, HistoryEntry, OrderAdvance, RolloutAdvance, Store, StoreError,
+    StoredAlert, Touched,
+};
+
+/// The journal of one state directory.
+pub struct SqliteStore {
+    pub(crate) pool: SqlitePool,
+}
+
+impl SqliteStore {
+    /// Opens or creates `state.db` for an executor that holds the lock, and brings its schema up to date.
+    ///
+    /// # Errors
+    /// [`StoreError::Open`], [`StoreError::Migrate`].
+    pub async fn open(path: &Path) -> Result<Self, StoreError> {
+        let options = options(path).create_if_missing(true);
+        let store = Self::connect(path, options).await?;
+        let failed = |source| StoreError::Migrate {
+            path: path.to_owned(),
+            source,
+        };
+        migrator().run(&store.pool).await.map_err(failed)?;
+        Ok(store)
+    }
+
+    /// Opens an existing journal for reading only: never writes, never waits for the executor. `None` when there is
+    /// no journal yet.
+    ///
+    /// # Errors
+    /// [`StoreError::Open`].
+    pub async fn open_read_only(path: &Path) -> Result<Option<Self>, StoreError> {
+        if !path.exists() {
+            return Ok(None);
+        }
+        let reader = SqliteConnectOptions::new().filename(path).read_only(true);
+        match Self::connect(path, reader.clone()).await {
+            Ok(store) => Ok(Some(store)),
+            // Without a WAL beside it nobody writes, and a directory that we may not write to would need its index.
+            Err(_) if !wal(path).exists() => {
+                Self::connect(path, reader.immutable(true)).await.map(Some)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn connect(path: &Path, options: SqliteConnectOptions) -> Result<Self, StoreError> {
+        let failed = |source| StoreError::Open {
+            path: path.to_owned(),
+            source,
+        };
+        // One connection: SQLite has one writer anyway, and readers of this process never hold it for long.
+        let pool = SqlitePoolOptions::new()
+            .max_connections(1)
+            .acquire_timeout(Duration::from_secs(30))
+            .connect_with(options)
+            .await
+            .map_err(failed)?;
+        sqlx::query("SELECT count(*) FROM sqlite_master")
+            .fetch_one(&pool)
+            .await
+            .map_err(failed)?;
+        Ok(Self { pool })
+    }
+
+    /// Closes the file; without it the last connection's clean-up of the WAL is left to the next opener.
+    pub async fn close(self) {
+        self.pool.close().await;
+    }
+
+    async fn begin(&self, what: &'static str) -> Result<Transaction<'_, Sqlite>, StoreError> {
+        self.pool
+            .begin_with("BEGIN IMMEDIATE")
+            .await
+            .map_err(|source| StoreError::Query { what, source })
+    }
+}
+
+fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(Duration::from_secs(10))
+        .foreign_keys(true)
+}
+
+fn wal(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push("-wal");
+    PathBuf::from(name)
+}
+
+fn migrator() -> Migrator {
+    let sql = include_str!("migrations/0001_journal.sql");
+    Migrator::with_migrations(vec![Migration::new(
+        1,
+        "journal".into(),
+        MigrationType::Simple,
+        sqlx::SqlStr::from_static(sql),
+        false,
+    )])
+}
+
+impl Store for SqliteStore {
+    fn snapshot(&self) -> BoxFuture<'_, Snapshot> {
+        Box::pin(self.read_snapshot())
+    }
+
+    fn refresh<'a>(
+        &'a self,
+        snapshot: &'a mut Snapshot,
+        touched: &'a Touched,
+    ) -> BoxFuture<'a, ()> {
+        Box::pin(self.read_touched(snapshot, touched))
+    }
+
+    fn data_version(&self) -> BoxFuture<'_, i64> {
+        Box::pin(async move {
+            let row = sqlx::query("PRAGMA data_version")
+                .fetch_one(&self.pool)
+                .await
+                .map_err(query("read the data version"))?;
+            Ok(row.get(0))
+        })
+    }
+
+    fn open_order<'a>(&'a self, order: &'a Order) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            const WHAT: &str = "open an order";
+            let mut tx = self.begin(WHAT).await?;
+            let body = encode("orders.body", order)?;
+            sqlx::query(
+                "INSERT INTO orders (id, certificate, body, opened_at) VALUES ($1, $2, $3, $4)",
+            )
+            .bind(order.id.as_str())
+            .bind(order.certificate.as_str())
+            .bind(body)
+            .bind(order.opened_at.0)
+            .execute(&mut *tx)
+            .await
+            .map_err(open_error(WHAT, order.certificate.as_str()))?;
+            subject(&mut tx, &order.certificate, ORDER, order.id.as_str()).await?;
+            let message = format!("order opened: {}", order.reason);
+            let event = Event::new(
+                ORDER,
+                order.id.as_str(),
+                order.opened_at,
+                "opened",
+                order.phase.code(),
+            );
+            event.message(&message).insert(&mut tx).await?;
+            commit(tx, WHAT).await
+        })
+    }
+
+    fn order_started<'a>(
+        &'a self,
+        id: &'a OrderId,
+        step: OrderStep,
+        at: Timestamp,
+    ) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            const WHAT: &str = "start a step of an order";
+            let mut tx = self.begin(WHAT).await?;
+            let mut order: Order = read_open(&mut tx, ORDER, id.as_str()).await?;
+            order.started = Some(Started { step, at });
+            write_open(&mut tx, ORDER, id.as_str(), &order, None).await?;
+            Event::new(ORDER, id.as_str(), at, "started", order.phase.code())
+                .step(step.code())
+                .insert(&mut tx)
+                .await?;
+            commit(tx, WHAT).await
+        })
+    }
+
+    fn order_advanced<'a>(&'a self, advance: &'a OrderAdvance) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            const WHAT: &str = "write an order's outcome";
+            let id = advance.id.as_str();
+            let mut tx = self.begin(WHAT).await?;
+            let mut order: Order = read_open(&mut tx, ORDER, id).await?;
+            order.phase = advance.phase.clone();
+            order.started = None;
+            order.failures = Failures::default();
+            let closed = matches!(order.phase, OrderPhase::Closed { .. }).then_some(advance.at);
+            write_open(&mut tx, ORDER, id, &order, closed).await?;
+            if let Some((certificate, issuer, facts)) = &advance.revision {
+                insert_revision(&mut tx, certificate, issuer, facts).await?;
+            }
+            if let Some((certificate, state)) = &advance.certificate {
+                write_certificate(&mut tx, certificate, state).await?;
+            }
+            let kind = if matches!(&advance.event, OrderEvent::AnswerLost { .. }) {
+                "failed"
+            } else {
+                "succeeded"
+            };
+            let event = encode("events.event", &advance.event)?;
+            Event::new(ORDER, id, advance.at, kind, order.phase.code())
+                .step_of(advance.step.map(OrderStep::code))
+                .message(&advance.message)
+                .event(&event)
+                .insert(&mut tx)
+                .await?;
+            commit(tx, WHAT).await
+        })
+    }
+
+    fn order_failed<'a>(
+        &'a self,
+        id: &'a OrderId,
+        step: OrderStep,
+        failure: &'a StepFailure,
+    ) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            const WHAT: &str = "write an order's failure";
+            let mut tx = self.begin(WHAT).await?;
+            let mut order: Order = read_open(&mut tx, ORDER, id.as_str()).await?;
+            order.started = None;
+            count(&mut order.failures, failure);
+            write_open(&mut tx, ORDER, id.as_str(), &order, None).await?;
+            Event::new(ORDER, id.as_str(), failure.at, "failed", order.phase.code())
+                .step(step.code())
+                .message(&failure.message)
+                .insert(&mut tx)
+                .await?;
+            commit(tx, WHAT).await
+        })
+    }
+
+    fn open_rollout<'a>(&'a self, rollout: &'a Rollout) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            const WHAT: &str = "open a rollout";
+            let mut tx = self.begin(WHAT).await?;
+            let body = encode("rollouts.body", rollout)?;
+            sqlx::query(
+                "INSERT INTO rollouts (id, target, body, opened_at) VALUES ($1, $2, $3, $4)",
+            )
+            .bind(rollout.id.as_str())
+            .bind(rollout.target.as_str())
+            .bind(body)
+            .bind(rollout.opened_at.0)
+            .execute(&mut *tx)
+            .await
+            .map_err(open_error(WHAT, rollout.target.as_str()))?;
+            // Those that change; an unchanged member's history is not about this rollout.
+            for certificate in rollout.reasons.keys() {
+                subject(&mut tx, certificate, ROLLOUT, rollout.id.as_str()).await?;
+            }
+            let reasons: BTreeSet<String> =
+                rollout.reasons.values().map(ToString::to_string).collect();
+            let reasons: Vec<String> = reasons.into_iter().collect();
+            let message = format!("rollout opened: {}", reasons.join("; "));
+            Event::new(
+                ROLLOUT,
+                rollout.id.as_str(),
+                rollout.opened_at,
+                "opened",
+                rollout.phase.code(),
+            )
+            .message(&message)
+            .insert(&mut tx)
+            .await?;
+            commit(tx, WHAT).await
+        })
+    }
+
+    fn rollout_started<'a>(
+        &'a self,
+        id: &'a RolloutId,
+        step: RolloutStep,
+        at: Timestamp,
+    ) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            const WHAT: &str = "start a step of a rollout";
+            let mut tx = self.begin(WHAT).await?;
+            let mut rollout: Rollout = read_open(&mut tx, ROLLOUT, id.as_str()).await?;
+            rollout.started = Some(Started { step, at });
+            write_open(&mut tx, ROLLOUT, id.as_str(), &rollout, None).await?;
+            Event::new(ROLLOUT, id.as_str(), at, "started", rollout.phase.code())
+                .step(step.code())
+                .insert(&mut tx)
+                .await?;
+            commit(tx, WHAT).await
+        })
+    }
+
+    fn rollout_advanced<'a>(&'a self, advance: &'a RolloutAdvance) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            const WHAT: &str = "write a rollout's outcome";
+            let id = advance.id.as_str();
+            let mut tx = self.begin(WHAT).await?;
+            let mut rollout = advance.rollout.clone();
+            rollout.started = None;
+            rollout.failures = Failures::default();
+            let closed = matches!(rollout.phase, RolloutPhase::Closed { .. }).then_some(advance.at);
+            write_open(&mut tx, ROLLOUT, id, &rollout, closed).await?;
+            if let Some(state) = &advance.target {
+                write_target(&mut tx, &rollout.target, state).await?;
+            }
+            let kind = if matches!(&advance.event, RolloutEvent::Failed { .. }) {
+                "failed"
+            } else {
+                "succeeded"
+            };
+            let event = encode("events.event", &advance.event)?;
+            Event::new(ROLLOUT, id, advance.at, kind, rollout.phase.code())
+                .step_of(advance.step.map(RolloutStep::code))
+                .message(&advance.message)
+                .output(&advance.output)
+                .event(&event)
+                .insert(&mut tx)
+                .await?;
+            commit(tx, WHAT).await
+        })
+    }
+
+    fn rollout_failed<'a>(
+        &'a self,
+        id: &'a RolloutId,
+        step: RolloutStep,
+        failure: &'a StepFailure,
+        output: &'a str,
+    ) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            const WHAT: &str = "write a rollout's failure";
+            let mut tx = self.begin(WHAT).await?;
+            let mut rollout: Rollout = read_open(&mut tx, ROLLOUT, id.as_str()).await?;
+            rollout.started = None;
+            count(&mut rollout.failures, failure);
+            write_open(&mut tx, ROLLOUT, id.as_str(), &rollout, None).await?;
+            Event::new(
+                ROLLOUT,
+                id.as_str(),
+                failure.at,
+                "failed",
+                rollout.phase.code(),
+            )
+            .step(step.code())
+            .message(&failure.message)
+            .output(output)
+            .insert(&mut tx)
+            .await?;
+            commit(tx, WHAT).await
+        })
+    }
+
+    fn next_generation<'a>(&'a self, target: &'a TargetId) -> BoxFuture<'a, u64> {
+        Box::pin(async move {
+            const WHAT: &str = "number a generation";
+            let state = encode("targets.state", &TargetState::default())?;
+            let row = sqlx::query(
+                "INSERT INTO targets (id, state, last_generation) VALUES ($1, $2, 1)
+                 ON CONFLICT (id) DO UPDATE SET last_generation = last_generation + 1
+                 RETURNING last_generation",
+            )
+            .bind(target.as_str())
+            .bind(state)
+            .fetch_one(&self.pool)
+            .await
+            .map_err(query(WHAT))?;
+            let number: i64 = row.get(0);
+            Ok(u64::try_from(number).unwrap_or(0))
+        })
+    }
+
+    fn change_certificate<'a>(
+        &'a self,
+        id: &'a CertificateId,
+        change: CertificateChange,
+    ) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            const WHAT: &str = "change a certificate";
+            let mut tx = self.begin(WHAT).await?;
+            let row = sqlx::query("SELECT state FROM certificates WHERE id = $1")
+                .bind(id.as_str())
+                .fetch_optional(&mut *tx)
+                .await
+                .map_err(query(WHAT))?;
+            let mut state: CertificateState = match row {
+                Some(row) => decode("certificates.state", row.get(0))?,
+                None => CertificateState::default(),
+            };
+            match change {
+                CertificateChange::Offer(offer) => state.offer = Some(offer),
+                CertificateChange::Unusable(detail) => state.unusable = detail,
+                CertificateChange::Forced => {
+                    state.forced = true;
+                    state.shortened = false;
+                    state.failures = Failures::default();
+                }
+            }
+            write_certificate(&mut tx, id, &state).await?;
+            commit(tx, WHAT).await
+        })
+    }
+
+    fn change_target<'a>(&'a self, id: &'a TargetId, state: &'a TargetState) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            const WHAT: &str = "change a target";
+            let mut tx = self.begin(WHAT).await?;
+            write_target(&mut tx, id, state).await?;
+            commit(tx, WHAT).await
+        })
+    }
+
+    fn revisions<'a>(
+        &'a self,
+        certificate: &'a CertificateId,
+    ) -> BoxFuture<'a, Vec<(IssuerId, RevisionFacts)>> {
+        Box::pin(self.read_revisions(certificate))
+    }
+
+    fn history<'a>(&'a self, certificate: &'a CertificateId) -> BoxFuture<'a, Vec<HistoryEntry>> {
+        Box::pin(self.read_history(certificate))
+    }
+
+    fn raise_alert<'a>(&'a self, alert: &'a StoredAlert) -> BoxFuture<'a, bool> {
+        Box::pin(async move {
+            // A resolved alert of the same key is raised anew; an open one is left as it is, text included: it was told.
+            let done = sqlx::query(
+                "INSERT INTO alerts (key, severity, title, text, raised_at) VALUES ($1, $2, $3, $4, $5)
+                 ON CONFLICT (key) DO UPDATE SET severity = excluded.severity, title = excluded.title,
+                   text = excluded.text, raised_at = excluded.raised_at, delivered_at = NULL, resolved_at = NULL
+                 WHERE alerts.resolved_at IS NOT NULL",
+            )
+            .bind(&alert.key)
+            .bind(&alert.severity)
+            .bind(&alert.title)
+            .bind(&alert.text)
+            .bind(alert.raised_at.0)
+            .execute(&self.pool)
+            .await
+            .map_err(query("raise an alert"))?;
+            Ok(done.rows_affected() > 0)
+        })
+    }
+
+    fn resolve_alerts<'a>(
+        &'a self,
+        standing: &'a BTreeSet<String>,
+        at: Timestamp,
+    ) -> BoxFuture<'a, Vec<StoredAlert>> {
+        Box::pin(async move {
+            const WHAT: &str = "resolve alerts";
+            let open = self.read_alerts(Alerts::Open).await?;
+            let over: Vec<StoredAlert> = open
+                .into_iter()
+                .filter(|a| !standing.contains(&a.key))
+                .collect();
+            if over.is_empty() {
+                return Ok(over);
+            }
+            let mut tx = self.begin(WHAT).await?;
+            for alert in &over {
+                sqlx::query("UPDATE alerts SET resolved_at = $1 WHERE key = $2")
+                    .bind(at.0)
+                    .bind(&alert.key)
+                    .execute(&mut *tx)
+                    .await
+                    .map_err(query(WHAT))?;
+            }
+            commit(tx, WHAT).await?;
+            Ok(over)
+        })
+    }
+
+    fn open_alerts(&self) -> BoxFuture<'_, Vec<StoredAlert>> {
+        Box::pin(self.read_alerts(Alerts::Open))
+    }
+
+    fn undelivered_alerts(&self) -> BoxFuture<'_, Vec<StoredAlert>> {
+        Box::pin(self.read_alerts(Alerts::Undelivered))
+    }
+
+    fn alert_delivered<'a>(&'a self, key: &'a str, at: Timestamp) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            sqlx::query("UPDATE alerts SET delivered_at = $1 WHERE key = $2")
+                .bind(at.0)
+                .bind(key)
+                .execute(&self.pool)
+                .await
+                .map_err(query("mark an alert as delivered"))?;
+            Ok(())
+        })
+    }
+}
+
+pub(crate) fn query(what: &'static str) -> impl Fn(sqlx::Error) -> StoreError {
+    move |source| StoreError::Query { what, source }
+}
+
+fn open_error(what: &'static str, of: &str) -> impl Fn(sqlx::Error) -> StoreError {
+    let of = of.to_owned();
+    move |source| match source.as_database_error() {
+        Some(error) if error.is_unique_violation() => StoreError::AlreadyOpen(of.clone()),
+        _ => StoreError::Query { what, source },
+    }
+}
+
+async fn commit(tx: Transaction<'_, Sqlite>, what: &'static str) -> Result<(), StoreError> {
+    tx.commit().await.map_err(query(what))
+}
+
+async fn subject(
+    tx: &mut Transaction<'_, Sqlite>,
+    certificate: &CertificateId,
+    machine: &str,
+    id: &str,
+) -> Result<(), StoreError> {
+    sqlx::query("INSERT OR IGNORE INTO subjects (certificate, machine, id) VALUES ($1, $2, $3)")
+        .bind(certificate.as_str())
+        .bind(machine)
+        .bind(id)
+        .execute(&mut **tx)
+        .await
+        .map_err(query("note a subject"))?;
+    Ok(())
+}
+
+async fn read_open<T: serde::de::DeserializeOwned>(
+    tx: &mut Transaction<'_, Sqlite>,
+    machine: &'static str,
+    id: &str,
+) -> Result<T, StoreError> {
+    let sql = match machine {
+        ORDER => "SELECT body FROM orders WHERE id = $1 AND closed_at IS NULL",
+        _ => "SELECT body FROM rollouts WHERE id = $1 AND closed_at IS NULL",
+    };
+    let row = sqlx::query(sql)
+        .bind(id)
+        .fetch_optional(&mut **tx)
+        .await
+        .map_err(query("read what is open"))?
+        .ok_or_else(|| StoreError::Missing(format!("an open {machine} {id}")))?;
+    decode("body", row.get(0))
+}
+
+async fn write_open<T: serde::Serialize>(
+    tx: &mut Transaction<'_, Sqlite>,
+    machine: &'static str,
+    id: &str,
+    value: &T,
+    closed: Option<Timestamp>,
+) -> Result<(), StoreError> {
+    let sql = match machine {
+        ORDER => "UPDATE orders SET body = $1, closed_at = $2 WHERE id = $3 AND closed_at IS NULL",
+        _ => "UPDATE rollouts SET body = $1, closed_at = $2 WHERE id = $3 AND closed_at IS NULL",
+    };
+    let done = sqlx::query(sql)
+        .bind(encode("body", value)?)
+        .bind(closed.map(|at| at.0))
+        .bind(id)
+        .execute(&mut **tx)
+        .await
+        .map_err(query("write what is open"))?;
+    if done.rows_affected() == 0 {
+        return Err(StoreError::Missing(format!("an open {machine} {id}")));
+    }
+    Ok(())
+}
+
+async fn insert_revision(
+    tx: &mut Transaction<'_, Sqlite>,
+    certificate: &CertificateId,
+    issuer: &IssuerId,
+    facts: &RevisionFacts,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO revisions (certificate, id, issuer, facts, issued_at) VALUES ($1, $2, $3, $4, $5)
+         ON CONFLICT (certificate, id) DO NOTHING",
+    )
+    .bind(certificate.as_str())
+    .bind(facts.id.as_str())
+    .bind(issuer.as_str())
+    .bind(encode("revisions.facts", facts)?)
+    .bind(facts.issued_at.0)
+    .execute(&mut **tx)
+    .await
+    .map_err(query("note a revision"))?;
+    Ok(())
+}
+
+async fn write_certificate(
+    tx: &mut Transaction<'_, Sqlite>,
+    id: &CertificateId,
+    state: &CertificateState,
+) -> Result<(), StoreError> {
+    sqlx::query("INSERT INTO certificates (id, state) VALUES ($1, $2) ON CONFLICT (id) DO UPDATE SET state = excluded.state")
+        .bind(id.as_str())
+        .bind(encode("certificates.state", state)?)
+        .execute(&mut **tx)
+        .await
+        .map_err(query("write a certificate"))?;
+    Ok(())
+}
+
+async fn write_target(
+    tx: &mut Transaction<'_, Sqlite>,
+    id: &TargetId,
+    state: &TargetState,
+) -> Result<(), StoreError> {
+    sqlx::query("INSERT INTO targets (id, state) VALUES ($1, $2) ON CONFLICT (id) DO UPDATE SET state = excluded.state")
+        .bind(id.as_str())
+        .bind(encode("targets.state", state)?)
+        .execute(&mut **tx)
+        .await
+        .map_err(query("write a target"))?;
+    Ok(())
+}
+
+fn count(failures: &mut Failures, failure: &StepFailure) {
+    failures.count = failures.count.saturating_add(1);
+    failures.last = Some(failure.clone());
+}
+
+/// A row of `events` in the making.
+struct Event<'a> {
+    machine: &'static str,
+    id: &'a str,
+    at: Timestamp,
+    kind: &'static str,
+    phase: &'static str,
+    step: Option<&'static str>,
+    message: &'a str,
+    output: &'a str,
+    event: Option<&'a str>,
+}
+
+impl<'a> Event<'a> {
+    fn new(
+        machine: &'static str,
+        id: &'a str,
+        at: Timestamp,
+        kind: &'static str,
+        phase: &'static str,
+    ) -> Self {
+        Self {
+            machine,
+            id,
+            at,
+            kind,
+            phase,
+            step: None,
+            message: "",
+            output: "",
+            event: None,
+        }
+    }
+    fn step(self, step: &'static str) -> Self {
+        self.step_of(Some(step))
+    }
+    fn step_of(mut self, step: Option<&'static str>) -> Self {
+        self.step = step;
+        self
+    }
+    fn message(mut self, message: &'a str) -> Self {
+        self.message = message;
+        self
+    }
+    fn output(mut self, output: &'a str) -> Self {
+        self.output = output;
+        self
+    }
+    fn event(mut self, event: &'a str) -> Self {
+        self.event = Some(event);
+        self
+    }
+    async fn insert(self, tx: &mut Transaction<'_, Sqlite>) -> Result<(), StoreError> {
+        sqlx::query(
+            "INSERT INTO events (machine, id, at, kind, step, phase, message, output, event)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        )
+        .bind(self.machine)
+        .bind(self.id)
+        .bind(self.at.0)
+        .bind(self.kind)
+        .bind(self.step)
+        .bind(self.phase)
+        .bind(self.message)
+        .bind(self.output)
+        .bind(self.event)
+        .execute(&mut **tx)
+        .await
+        .map_err(query("write an event"))?;
+        Ok(())
+    }
+}
+
+pub(crate) const ORDER: &str = "order";
+pub(crate) const ROLLOUT: &str = "rollout";

@@ -1,0 +1,210 @@
+//! Reading the journal: snapshots, history, alerts.
+
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+use crate::model::{
+    CertificateId, CertificateState, IssuerId, Order, RevisionFacts, Rollout, Snapshot, TargetId,
+    TargetState, Timestamp,
+};
+use crate::store::codec::decode;
+use crate::store::sqlite::{SqliteStore, query};
+use crate::store::{HistoryEntry, StoreError, StoredAlert, Touched};
+
+impl SqliteStore {
+    pub(crate) async fn read_snapshot(&self) -> Result<Snapshot, StoreError> {
+        const WHAT: &str = "read the snapshot";
+        // One read transaction, so that an order and its certificate are of the same moment.
+        let mut tx = self.pool.begin().await.map_err(query(WHAT))?;
+        let mut snapshot = Snapshot::default();
+        let rows = sqlx::query("SELECT id, state FROM certificates ORDER BY id")
+            .fetch_all(&mut *tx)
+            .await
+            .map_err(query(WHAT))?;
+        snapshot.certificates = rows.iter().map(certificate).collect::<Result<_, _>>()?;
+        let rows = sqlx::query("SELECT id, state FROM targets ORDER BY id")
+            .fetch_all(&mut *tx)
+            .await
+            .map_err(query(WHAT))?;
+        snapshot.targets = rows.iter().map(target).collect::<Result<_, _>>()?;
+        let rows = sqlx::query("SELECT body FROM orders WHERE closed_at IS NULL")
+            .fetch_all(&mut *tx)
+            .await
+            .map_err(query(WHAT))?;
+        for row in &rows {
+            let order: Order = decode("orders.body", row.get(0))?;
+            snapshot.orders.insert(order.id.clone(), order);
+        }
+        let rows = sqlx::query("SELECT body FROM rollouts WHERE closed_at IS NULL")
+            .fetch_all(&mut *tx)
+            .await
+            .map_err(query(WHAT))?;
+        for row in &rows {
+            let rollout: Rollout = decode("rollouts.body", row.get(0))?;
+            snapshot.rollouts.insert(rollout.id.clone(), rollout);
+        }
+        tx.commit().await.map_err(query(WHAT))?;
+        Ok(snapshot)
+    }
+
+    pub(crate) async fn read_touched(
+        &self,
+        snapshot: &mut Snapshot,
+        touched: &Touched,
+    ) -> Result<(), StoreError> {
+        for id in &touched.certificates {
+            match self
+                .read_one(
+                    "SELECT id, state FROM certificates WHERE id = $1",
+                    id.as_str(),
+                )
+                .await?
+            {
+                Some(row) => {
+                    let (id, state) = certificate(&row)?;
+                    snapshot.certificates.insert(id, state);
+                }
+                None => drop(snapshot.certificates.remove(id)),
+            }
+        }
+        for id in &touched.targets {
+            match self
+                .read_one("SELECT id, state FROM targets WHERE id = $1", id.as_str())
+                .await?
+            {
+                Some(row) => {
+                    let (id, mut state) = target(&row)?;
+                    // Drift is observed, not remembered.
+                    state.drift = snapshot.targets.get(&id).and_then(|t| t.drift.clone());
+                    snapshot.targets.insert(id, state);
+                }
+                None => drop(snapshot.targets.remove(id)),
+            }
+        }
+        for id in &touched.orders {
+            let sql = "SELECT body FROM orders WHERE id = $1 AND closed_at IS NULL";
+            match self.read_one(sql, id.as_str()).await? {
+                Some(row) => drop(
+                    snapshot
+                        .orders
+                        .insert(id.clone(), decode("orders.body", row.get(0))?),
+                ),
+                None => drop(snapshot.orders.remove(id)),
+            }
+        }
+        for id in &touched.rollouts {
+            let sql = "SELECT body FROM rollouts WHERE id = $1 AND closed_at IS NULL";
+            match self.read_one(sql, id.as_str()).await? {
+                Some(row) => drop(
+                    snapshot
+                        .rollouts
+                        .insert(id.clone(), decode("rollouts.body", row.get(0))?),
+                ),
+                None => drop(snapshot.rollouts.remove(id)),
+            }
+        }
+        Ok(())
+    }
+
+    async fn read_one(&self, sql: &'static str, id: &str) -> Result<Option<SqliteRow>, StoreError> {
+        sqlx::query(sql)
+            .bind(id)
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(query("read a part of the snapshot"))
+    }
+
+    pub(crate) async fn read_revisions(
+        &self,
+        certificate: &CertificateId,
+    ) -> Result<Vec<(IssuerId, RevisionFacts)>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT issuer, facts FROM revisions WHERE certificate = $1 ORDER BY issued_at DESC, id DESC",
+        )
+        .bind(certificate.as_str())
+        .fetch_all(&self.pool)
+        .await
+        .map_err(query("read revisions"))?;
+        rows.iter()
+            .map(|row| Ok((id(row.get(0))?, decode("revisions.facts", row.get(1))?)))
+            .collect()
+    }
+
+    pub(crate) async fn read_history(
+        &self,
+        certificate: &CertificateId,
+    ) -> Result<Vec<HistoryEntry>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT e.at, e.machine, e.id, e.kind, e.step, e.phase, e.message, e.output, r.target
+             FROM subjects s
+             JOIN events e ON e.machine = s.machine AND e.id = s.id
+             LEFT JOIN rollouts r ON e.machine = 'rollout' AND r.id = e.id
+             WHERE s.certificate = $1 ORDER BY e.seq",
+        )
+        .bind(certificate.as_str())
+        .fetch_all(&self.pool)
+        .await
+        .map_err(query("read the history"))?;
+        Ok(rows
+            .iter()
+            .map(|row| HistoryEntry {
+                at: Timestamp(row.get(0)),
+                machine: row.get(1),
+                id: row.get(2),
+                kind: row.get(3),
+                step: row.get(4),
+                phase: row.get(5),
+                message: row.get(6),
+                output: row.get(7),
+                target: row.get(8),
+            })
+            .collect())
+    }
+
+    pub(crate) async fn read_alerts(&self, which: Alerts) -> Result<Vec<StoredAlert>, StoreError> {
+        let sql = match which {
+            Alerts::Undelivered => {
+                "SELECT key, severity, title, text, raised_at FROM alerts
+                 WHERE delivered_at IS NULL AND resolved_at IS NULL ORDER BY raised_at, key"
+            }
+            Alerts::Open => {
+                "SELECT key, severity, title, text, raised_at FROM alerts
+                 WHERE resolved_at IS NULL ORDER BY raised_at, key"
+            }
+        };
+        let rows = sqlx::query(sql)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(query("read alerts"))?;
+        Ok(rows
+            .iter()
+            .map(|row| StoredAlert {
+                key: row.get(0),
+                severity: row.get(1),
+                title: row.get(2),
+                text: row.get(3),
+                raised_at: Timestamp(row.get(4)),
+            })
+            .collect())
+    }
+}
+
+/// Which alerts are read.
+pub(crate) enum Alerts {
+    /// Not resolved.
+    Open,
+    /// Neither delivered nor resolved.
+    Undelivered,
+}
+
+fn certificate(row: &SqliteRow) -> Result<(CertificateId, CertificateState), StoreError> {
+    Ok((id(row.get(0))?, decode("certificates.state", row.get(1))?))
+}
+
+fn target(row: &SqliteRow) -> Result<(TargetId, TargetState), StoreError> {
+    Ok((id(row.get(0))?, decode("targets.state", row.get(1))?))
+}
+
+fn id<T: std::str::FromStr>(text: &str) -> Result<T, StoreError> {
+    text.parse().map_err(|_| StoreError::Id(text.to_owned()))
+}
