@@ -30,3 +30,9 @@ impl From<String> for Secret {
         Self::new(text.into_bytes())
     }
 }
+
+impl From<Zeroizing<Vec<u8>>> for Secret {
+    fn from(bytes: Zeroizing<Vec<u8>>) -> Self {
+        Self(bytes)
+    }
+}
