@@ -1,1 +1,25 @@
-//! (being written)
+//! Where certificates go: keys and revisions on disk, and the steps of a rollout.
+//!
+//! ```text
+//!   Stage    preflight, render, write generations/<n> and temporary copies of loose files
+//!   Commit   save what is at the loose places, rename loose files into place, switch `live` by one rename
+//!   Test     the service's own configuration test
+//!   Reload   tell the service
+//!   Verify   TLS handshakes until the new leaf is served or the deadline passes
+//!            └─ fails ─▶ Restore, ReloadBack, VerifyBack
+//! ```
+//!
+//! Every step answers "did it happen?" by itself: after a crash anywhere it is simply called again. Which step comes
+//! next is decided by `plan`, and written down by `engine`; nothing here remembers anything but files.
+
+mod deployer;
+mod error;
+mod material;
+
+pub use deployer::{Deployer, SecretResolver};
+pub use error::StepError;
+pub use material::{MaterialError, Materials};
+
+/// Every boundary inside a step, for tests that kill the process at each. `name=2*off->return` in `FAILPOINTS` lets two
+/// passes go and kills at the third.
+pub const CRASH_POINTS: &[&str] = &["order.store-revision.file"];

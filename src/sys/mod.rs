@@ -2,5 +2,7 @@
 
 pub mod clock;
 pub mod crash;
+pub mod entropy;
 pub mod fs;
 pub mod process;
+pub mod systemd;

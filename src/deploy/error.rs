@@ -1,0 +1,64 @@
+//! Why a step did not succeed.
+
+use std::error::Error;
+use std::fmt::Write as _;
+
+use crate::model::ErrorClass;
+use crate::sys::fs::FsError;
+
+/// A step that failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct StepError {
+    /// What helps.
+    pub class: ErrorClass,
+    /// One line: what failed, on what, what to do.
+    pub message: String,
+    /// Captured output of the command; empty where there was none.
+    pub output: String,
+    /// `true`: nothing is spoilt, the same step is tried again later. `false`: the rollout is undone or abandoned.
+    pub retry: bool,
+    /// Whether there is something worth returning to; goes into [`RolloutEvent::Failed`].
+    ///
+    /// [`RolloutEvent::Failed`]: crate::model::RolloutEvent::Failed
+    pub restorable: bool,
+}
+
+impl StepError {
+    pub(super) fn new(class: ErrorClass, message: impl Into<String>) -> Self {
+        Self {
+            class,
+            message: message.into(),
+            output: String::new(),
+            retry: false,
+            restorable: false,
+        }
+    }
+
+    pub(super) fn configuration(message: impl Into<String>) -> Self {
+        Self::new(ErrorClass::Configuration, message)
+    }
+}
+
+impl From<FsError> for StepError {
+    /// What may pass by itself, such as a full disk, is tried again.
+    fn from(error: FsError) -> Self {
+        let class = error.class();
+        Self {
+            retry: class == ErrorClass::Transient,
+            ..Self::new(class, chain(&error))
+        }
+    }
+}
+
+/// An error with its causes in one line.
+pub(super) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        // Writing to a String cannot fail.
+        let _ = write!(text, ": {cause}");
+        source = cause.source();
+    }
+    text
+}

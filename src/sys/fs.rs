@@ -1,1 +1,0 @@
-//! Files: atomic writes, modes and owners, locks.

@@ -1,0 +1,26 @@
+//! Files: atomic writes with owner and mode, links switched by rename, trees, bounded reads, the lock.
+//!
+//! Two rules hold for every call that changes something. *Durable*: when it returns, file and directory are fsynced.
+//! *Guarded*: directories are opened one component at a time and kept open; a symbolic link on the way is followed
+//! only out of a directory in which nobody else can write (see `Dir`), and never as the last component.
+//!
+//! Writers of one path must not run side by side: the lock of the state directory sees to that.
+
+mod dir;
+mod error;
+mod file;
+mod lock;
+mod owner;
+mod tree;
+
+pub use error::FsError;
+pub use file::{
+    Attributes, Kind, Stat, adopt, beside, create_new, discard, keep, prepare, read,
+    read_if_exists, read_link, remove_file, stat, switch_link, write_atomic,
+};
+pub use lock::{Lock, LockError};
+pub use owner::{group_id, own_ids, user_id};
+pub use tree::{create_dir_all, list, remove_tree, rename_dir, sweep, sync_dir};
+
+#[cfg(test)]
+mod tests;
