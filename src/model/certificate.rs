@@ -149,8 +149,23 @@ pub struct RevisionFacts {
     pub id: RevisionId,
     /// Read from the leaf.
     pub facts: CertificateFacts,
-    /// When the issuer handed it out; decides which of two is newer (never the end of validity).
+    /// When the issuer made it (for a follower: what the offer says); decides which of two is newer, never the end of
+    /// validity.
     pub issued_at: Timestamp,
     /// The issuer's own id, such as PCA's `certificate_id`.
     pub reference: String,
+    /// Digest of the certificate's policy it was ordered and checked under; under the same one its names and key fit.
+    #[serde(default)]
+    pub policy: Option<Fingerprint>,
+}
+
+/// What is kept of a revision that is no longer the newest, since a target may still serve it or return to it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EarlierRevision {
+    /// Which.
+    pub id: RevisionId,
+    /// Serial number in lower-case hex.
+    pub serial: String,
+    /// End of its validity.
+    pub not_after: Timestamp,
 }

@@ -3,6 +3,7 @@
 //! Everything that decides (`plan`) speaks these types only, so a decision can be tested, printed and repeated.
 //! What is *not* here: how a value is read from TOML (`config`), kept in the journal (`store`) or sent (`ccm`).
 
+mod alert;
 mod certificate;
 mod export;
 mod ids;
@@ -14,7 +15,10 @@ mod rollout;
 mod snapshot;
 mod time;
 
-pub use certificate::{CertificateFacts, Fingerprint, KeyAlgorithm, RevisionFacts};
+pub use alert::{Alert, AlertKey, Severity};
+pub use certificate::{
+    CertificateFacts, EarlierRevision, Fingerprint, KeyAlgorithm, RevisionFacts,
+};
 pub use export::{
     ExportKind, ExportLayout, ExportSpec, FileAttributes, PasswordSource, PemFiles, PfxProfile,
 };
@@ -32,6 +36,7 @@ pub use rollout::{
     Cause, ProbeReport, Rollout, RolloutClosing, RolloutEvent, RolloutPhase, RolloutStep, UndoPhase,
 };
 pub use snapshot::{
-    CertificateState, Drift, Failures, Offer, Snapshot, Started, StepFailure, TargetState,
+    CertificateState, Drift, FailedRollout, Failures, Offer, Snapshot, Started, StepFailure,
+    TargetState,
 };
 pub use time::{Seconds, TimeError, Timestamp};

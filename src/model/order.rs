@@ -97,9 +97,11 @@ pub enum OrderPhase {
         spki: Option<Fingerprint>,
         /// When the submit began.
         submitted_at: Timestamp,
-        /// Complete listings without a match so far.
+        /// From when on a complete listing without a match counts.
+        decisive_at: Timestamp,
+        /// Complete listings without a match that counted.
         absences: u32,
-        /// The next one not before.
+        /// The next one not before. The first look is at once: finding it early is fine, only absence must wait.
         look_at: Timestamp,
     },
     /// The issuer has it.
@@ -239,6 +241,8 @@ pub enum OrderEvent {
     },
     /// A complete listing does not have it.
     Absent {
+        /// When the listing was asked for; one before `decisive_at` does not count.
+        asked_at: Timestamp,
         /// Next look not before.
         look_at: Timestamp,
     },
@@ -259,4 +263,21 @@ pub enum OrderEvent {
         /// How.
         closing: OrderClosing,
     },
+}
+
+impl OrderEvent {
+    /// The code, for the journal and for errors.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::KeyStored { .. } => "key-stored",
+            Self::Accepted { .. } => "accepted",
+            Self::AnswerLost { .. } => "answer-lost",
+            Self::Absent { .. } => "absent",
+            Self::DefinitelyAbsent => "definitely-absent",
+            Self::NotYet { .. } => "not-yet",
+            Self::Issued { .. } => "issued",
+            Self::Closed { .. } => "closed",
+        }
+    }
 }

@@ -102,6 +102,7 @@ impl RolloutPhase {
                 RolloutClosing::RolledBack { .. } => "rolled-back",
                 RolloutClosing::RollbackFailed { .. } => "rollback-failed",
                 RolloutClosing::Abandoned { .. } => "abandoned",
+                RolloutClosing::Superseded { .. } => "superseded",
             },
         }
     }
@@ -152,10 +153,17 @@ pub enum RolloutClosing {
         /// Why it failed.
         undo: Cause,
     },
-    /// Nothing had been committed.
+    /// A step failed before anything had been committed.
     Abandoned {
         /// Why.
         cause: Cause,
+    },
+    /// Another set is wanted, and this one was not committed yet or still waited for its service; no failure.
+    Superseded {
+        /// Why.
+        message: String,
+        /// Whether it had been committed: then its set is the live one, though never proven.
+        committed: bool,
     },
 }
 
@@ -253,8 +261,33 @@ pub enum RolloutEvent {
     ReloadedBack,
     /// The old set is served.
     VerifiedBack,
+    /// Another set is wanted before this one was committed, or while it waits for its service.
+    Superseded {
+        /// Why.
+        message: String,
+    },
     /// Put away.
     Closed,
+}
+
+impl RolloutEvent {
+    /// The code, for the journal and for errors.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Staged => "staged",
+            Self::Committed => "committed",
+            Self::Tested => "tested",
+            Self::Reloaded => "reloaded",
+            Self::Verified { .. } => "verified",
+            Self::Failed { .. } => "failed",
+            Self::Restored => "restored",
+            Self::ReloadedBack => "reloaded-back",
+            Self::VerifiedBack => "verified-back",
+            Self::Superseded { .. } => "superseded",
+            Self::Closed => "closed",
+        }
+    }
 }
 
 /// What one TLS handshake showed.

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    CertificateId, ErrorClass, Fingerprint, IssuerId, Order, OrderId, RevisionFacts, RevisionId,
-    Rollout, RolloutId, TargetId, Timestamp,
+    Cause, CertificateId, EarlierRevision, ErrorClass, Fingerprint, IssuerId, Order, OrderId,
+    RevisionFacts, RevisionId, Rollout, RolloutId, TargetId, Timestamp,
 };
 
 /// The planner's view of the world. May be stale: every action is checked again before it is carried out.
@@ -32,14 +32,35 @@ pub struct CertificateState {
     pub issuer: Option<IssuerId>,
     /// Why the stored revision cannot be used, if it cannot.
     pub unusable: Option<String>,
+    /// The last few revisions before the newest, latest first.
+    pub earlier: Vec<EarlierRevision>,
     /// What a follower's account offered when it was last asked.
     pub offer: Option<Offer>,
+    /// Digest of the certificate's policy under which it was asked; under another one it is asked anew.
+    pub offered_under: Option<Fingerprint>,
+    /// Of asking a follower's account, in a row.
+    pub survey_failures: Failures,
     /// A person asked for a new revision.
     pub forced: bool,
     /// Of orders that were closed as failed, in a row.
     pub failures: Failures,
     /// The last order for `renewal-due` brought nothing that ends later.
     pub shortened: bool,
+}
+
+impl CertificateState {
+    /// End of validity of one of its revisions, where it is remembered.
+    #[must_use]
+    pub fn not_after(&self, revision: &RevisionId) -> Option<Timestamp> {
+        match &self.newest {
+            Some(newest) if newest.id == *revision => Some(newest.facts.not_after),
+            Some(_) | None => self
+                .earlier
+                .iter()
+                .find(|earlier| earlier.id == *revision)
+                .map(|earlier| earlier.not_after),
+        }
+    }
 }
 
 /// The newest certificate of the account that covers a follower's names.
@@ -57,7 +78,7 @@ pub struct Offer {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct TargetState {
-    /// The set that was committed last and not undone.
+    /// The set of the last rollout that was closed with its set in place; an open rollout does not change it.
     pub live: BTreeMap<CertificateId, RevisionId>,
     /// The generation `live` points at, by the journal.
     pub generation: Option<u64>,
@@ -67,14 +88,31 @@ pub struct TargetState {
     pub proven_at: Option<Timestamp>,
     /// What is not as it was committed.
     pub drift: Option<Drift>,
+    /// The live set was committed, and its service never showed it: nothing to return to.
+    pub never_served: bool,
     /// Of rollouts that were rolled back or abandoned, in a row.
     pub failures: Failures,
+    /// The last of these; `None` once a rollout succeeded.
+    pub failed: Option<FailedRollout>,
     /// Revisions that a rollback by hand keeps off.
     pub held: BTreeSet<RevisionId>,
     /// A rollback asked for by hand: the set to go to.
     pub wanted: Option<BTreeMap<CertificateId, RevisionId>>,
     /// An undo could not be proven.
     pub undo_failed: Option<String>,
+}
+
+/// A rollout that did not succeed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedRollout {
+    /// Which.
+    pub rollout: RolloutId,
+    /// The set that did not go in.
+    pub revisions: BTreeMap<CertificateId, RevisionId>,
+    /// How often this very set was rolled back, in a row; 0 when it never was committed.
+    pub rolled_back: u32,
+    /// Why.
+    pub cause: Cause,
 }
 
 /// A difference between what was committed and what is there.
@@ -100,6 +138,14 @@ pub struct Failures {
     pub count: u32,
     /// The last one.
     pub last: Option<StepFailure>,
+}
+
+impl Failures {
+    /// Counts one more.
+    pub fn add(&mut self, failure: StepFailure) {
+        self.count = self.count.saturating_add(1);
+        self.last = Some(failure);
+    }
 }
 
 /// One failure.

@@ -1,1 +1,27 @@
-//! (being written)
+//! Decisions: what should happen next, why, why not yet, and when to look again.
+//!
+//! Pure functions over [`crate::model`]: no clock, no random numbers, no files, no network, no logging. The same input
+//! gives the same output, so a decision can be tested, printed, repeated, and asked for another day (`renewd plan --at`).
+//!
+//! | file | decides |
+//! |---|---|
+//! | [`planner`] | the whole: one verdict per certificate, at most one action per order, rollout, certificate, target |
+//! | `checks` | why a certificate needs a new revision: an ordered list, first hit wins |
+//! | `renewal` | when renewal is due |
+//! | [`order_machine`], [`rollout_machine`] | which step comes next, which phase an event leads to, what an error means |
+//! | [`backoff`] | when a failed thing is tried again |
+//! | [`open`] | what an order or a rollout looks like when it is opened |
+//! | [`outcome`] | what a certificate or a target is after an order or a rollout |
+//! | `alerts` | what a person must know |
+//! | `explain` | the plan as text and as data for `renewd plan` |
+
+mod action;
+pub mod backoff;
+pub mod open;
+pub mod order_machine;
+pub mod outcome;
+pub mod planner;
+pub mod rollout_machine;
+
+pub use action::{Action, IllegalTransition, Next, OnError, Plan, Trouble, Verdict};
+pub use planner::plan;

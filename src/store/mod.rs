@@ -12,9 +12,9 @@ use std::path::PathBuf;
 pub use sqlite::SqliteStore;
 
 use crate::model::{
-    CertificateId, CertificateState, IssuerId, Offer, Order, OrderEvent, OrderId, OrderPhase,
-    OrderStep, RevisionFacts, RevisionId, Rollout, RolloutEvent, RolloutId, RolloutStep, Snapshot,
-    StepFailure, TargetId, TargetState, Timestamp,
+    CertificateId, CertificateState, Fingerprint, IssuerId, Offer, Order, OrderEvent, OrderId,
+    OrderPhase, OrderStep, RevisionFacts, RevisionId, Rollout, RolloutEvent, RolloutId,
+    RolloutStep, Snapshot, StepFailure, TargetId, TargetState, Timestamp,
 };
 
 /// An async answer of a store.
@@ -189,7 +189,14 @@ pub struct RolloutAdvance {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CertificateChange {
     /// A follower's account was asked.
-    Offer(Offer),
+    Offer {
+        /// What it said.
+        offer: Offer,
+        /// Digest of the certificate's policy whose names were asked for.
+        under: Fingerprint,
+    },
+    /// Asking a follower's account failed.
+    SurveyFailed(StepFailure),
     /// A person asked for a new revision; clears what blocks one.
     Forced,
     /// Whether the stored revision can be used.

@@ -405,10 +405,20 @@ impl Store for SqliteStore {
                 None => CertificateState::default(),
             };
             match change {
-                CertificateChange::Offer(offer) => state.offer = Some(offer),
+                CertificateChange::Offer { offer, under } => {
+                    state.offer = Some(offer);
+                    state.offered_under = Some(under);
+                    state.survey_failures = Failures::default();
+                }
+                CertificateChange::SurveyFailed(failure) => {
+                    count(&mut state.survey_failures, &failure)
+                }
                 CertificateChange::Unusable(detail) => state.unusable = detail,
                 CertificateChange::Forced => {
                     state.forced = true;
+                    // A follower asks its account anew.
+                    state.offer = None;
+                    state.survey_failures = Failures::default();
                     state.shortened = false;
                     state.failures = Failures::default();
                 }

@@ -1,0 +1,74 @@
+//! What a person is told.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Something a person should know, as long as it stands. The planner names every standing alert in each plan; raising
+/// it once and saying when it is over is a matter of comparing keys.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Alert {
+    /// What it is about.
+    pub key: AlertKey,
+    /// How bad.
+    pub severity: Severity,
+    /// One line.
+    pub title: String,
+    /// What happened and what to do.
+    pub text: String,
+}
+
+/// What an alert is about, such as `rolled-back/web`: a kind and the certificate or target.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct AlertKey(String);
+
+impl AlertKey {
+    /// Of a kind and what it concerns.
+    #[must_use]
+    pub fn new(kind: &str, subject: &str) -> Self {
+        Self(format!("{kind}/{subject}"))
+    }
+
+    /// As text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for AlertKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// How bad it is. A kind of alert has one severity; what gets worse is another kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Severity {
+    /// Good to know.
+    Notice,
+    /// Will become critical unless a person acts.
+    Warning,
+    /// Users are affected, or will be soon.
+    Critical,
+}
+
+impl Severity {
+    /// The code.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Notice => "notice",
+            Self::Warning => "warning",
+            Self::Critical => "critical",
+        }
+    }
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.code())
+    }
+}

@@ -1,0 +1,119 @@
+//! When a failed thing is tried again. Backoff lives in the journal, so a restart neither forgets nor shortens it.
+
+use crate::model::{
+    CertificatePolicy, ErrorClass, Failures, Fingerprint, IssuerPolicy, Seconds, StepFailure,
+    Timestamp, Waiting,
+};
+use crate::plan::Trouble;
+
+/// When the next attempt is allowed; `None` when nothing failed, or what failed did so under another policy.
+///
+/// `seed` (a certificate's or target's id) spreads the attempts of many hosts and many certificates; the same seed and
+/// count give the same answer.
+#[must_use]
+pub fn until(failures: &Failures, seed: &str, policy: Fingerprint) -> Option<Timestamp> {
+    let last = failures.last.as_ref()?;
+    if failures.count == 0 || last.policy != policy {
+        return None;
+    }
+    let (base, cap) = pace(last.class);
+    let doublings = failures.count.saturating_sub(1).min(32);
+    let delay = base.0.saturating_mul(1 << doublings).min(cap.0);
+    let jitter = i128::from(delay) * i128::from(hash(&[seed, &failures.count.to_string()]) % 256);
+    let jitter = i64::try_from(jitter / (256 * JITTER_SHARE)).unwrap_or(0);
+    let own = last.at + Seconds(delay.saturating_add(jitter));
+    let asked = last.retry_after.map(|at| at.min(last.at + LONGEST_ASKED));
+    Some(asked.map_or(own, |asked| asked.max(own)))
+}
+
+/// The wait that failures impose at `now`, if it is not over.
+#[must_use]
+pub fn waiting(
+    failures: &Failures,
+    seed: &str,
+    policy: Fingerprint,
+    now: Timestamp,
+) -> Option<Waiting> {
+    let until = until(failures, seed, policy)?;
+    let last = failures.last.as_ref()?;
+    // A failure in the future means that the clock was set back: its wait could last for ever. The next one is dated
+    // right.
+    if until <= now || last.at > now {
+        return None;
+    }
+    Some(Waiting::Backoff {
+        until,
+        failures: failures.count,
+        class: last.class,
+        message: last.message.clone(),
+    })
+}
+
+/// How many failures in a row count under this policy.
+#[must_use]
+pub fn count(failures: &Failures, policy: Fingerprint) -> u32 {
+    match &failures.last {
+        Some(last) if last.policy == policy => failures.count,
+        Some(_) | None => 0,
+    }
+}
+
+/// What an order depends on as one digest: a change of the certificate's or the issuer's policy clears backoff.
+#[must_use]
+pub fn digest(certificate: &CertificatePolicy, issuer: Option<&IssuerPolicy>) -> Fingerprint {
+    let mut both = certificate.digest;
+    if let Some(issuer) = issuer {
+        // Two digests are independent, so their sum changes when either does.
+        for (byte, other) in both.0.iter_mut().zip(issuer.digest.0) {
+            *byte ^= other;
+        }
+    }
+    both
+}
+
+/// The failure that is written down for a trouble.
+#[must_use]
+pub fn failure(trouble: Trouble, policy: Fingerprint, now: Timestamp) -> StepFailure {
+    StepFailure {
+        at: now,
+        class: trouble.class,
+        message: trouble.message,
+        retry_after: trouble.retry_after,
+        policy,
+    }
+}
+
+/// FNV-1a over the parts with a separator, then a finalizer that spreads the last bits. Not for secrets: it spreads
+/// moments, and must give the same number in every version of renewd.
+#[must_use]
+pub(crate) fn hash(parts: &[&str]) -> u64 {
+    let mut sum: u64 = 0xcbf2_9ce4_8422_2325;
+    for part in parts {
+        for byte in part.bytes().chain([0xff]) {
+            sum = (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+    sum ^= sum >> 33;
+    sum = sum.wrapping_mul(0xff51_afd7_ed55_8ccd);
+    sum ^ (sum >> 33)
+}
+
+/// First delay and longest delay.
+const fn pace(class: ErrorClass) -> (Seconds, Seconds) {
+    match class {
+        // Most outages end within minutes; six hours still give four attempts a day while a long one lasts.
+        ErrorClass::Transient | ErrorClass::RateLimited => (Seconds::minutes(1), Seconds::hours(6)),
+        // Wrong credentials, tried often, lock an account; a person needs minutes to mend them.
+        ErrorClass::Authentication | ErrorClass::Configuration => {
+            (Seconds::minutes(15), Seconds::hours(6))
+        }
+        // The same request gets the same answer, and may leave another certificate at the issuer each time.
+        ErrorClass::Rejected | ErrorClass::Bug => (Seconds::hours(1), Seconds::hours(24)),
+    }
+}
+
+/// The delay grows by up to a quarter: enough to part a fleet, too little to matter to one host.
+const JITTER_SHARE: i128 = 4;
+
+/// A remote side that asks for more than a day is believed for a day: a wrong header must not end renewals.
+const LONGEST_ASKED: Seconds = Seconds::hours(24);

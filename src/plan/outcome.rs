@@ -1,0 +1,188 @@
+//! What a certificate or a target is after an event of an order or a rollout: what the journal writes together with it.
+
+use crate::model::{
+    Cause, CertificateState, EarlierRevision, FailedRollout, Failures, Fingerprint, Order,
+    OrderClosing, OrderEvent, Reason, RevisionFacts, Rollout, RolloutClosing, RolloutPhase,
+    StepFailure, TargetState, Timestamp,
+};
+
+/// The certificate after an event of its order; `None` where the event does not change it.
+///
+/// `revision` goes with `Issued`; `policy` is [`crate::plan::backoff::digest`] of certificate and issuer.
+#[must_use]
+pub fn certificate_after(
+    state: &CertificateState,
+    order: &Order,
+    event: &OrderEvent,
+    revision: Option<&RevisionFacts>,
+    policy: Fingerprint,
+    now: Timestamp,
+) -> Option<CertificateState> {
+    match event {
+        OrderEvent::Issued { .. } => revision.map(|revision| issued(state, order, revision)),
+        OrderEvent::Closed { closing } => match closing {
+            OrderClosing::Failed { class, message } => {
+                let mut after = state.clone();
+                after.failures.add(StepFailure {
+                    at: now,
+                    class: *class,
+                    message: message.clone(),
+                    retry_after: None,
+                    policy,
+                });
+                Some(after)
+            }
+            OrderClosing::Fulfilled { .. } | OrderClosing::Abandoned { .. } => None,
+        },
+        OrderEvent::KeyStored { .. }
+        | OrderEvent::Accepted { .. }
+        | OrderEvent::AnswerLost { .. }
+        | OrderEvent::Absent { .. }
+        | OrderEvent::DefinitelyAbsent
+        | OrderEvent::NotYet { .. } => None,
+    }
+}
+
+fn issued(state: &CertificateState, order: &Order, revision: &RevisionFacts) -> CertificateState {
+    let mut after = state.clone();
+    if let Some(old) = after.newest.take()
+        && old.id != revision.id
+    {
+        after.earlier.retain(|earlier| earlier.id != old.id);
+        after.earlier.insert(
+            0,
+            EarlierRevision {
+                id: old.id.clone(),
+                serial: old.facts.serial.clone(),
+                not_after: old.facts.not_after,
+            },
+        );
+        after.earlier.truncate(EARLIER_KEPT);
+        after.shortened = match order.reason {
+            Reason::RenewalDue { .. } | Reason::Emergency { .. } => {
+                revision.facts.not_after <= old.facts.not_after
+            }
+            Reason::NoRevision
+            | Reason::Unusable { .. }
+            | Reason::IssuerChanged
+            | Reason::NamesChanged { .. }
+            | Reason::KeyChanged
+            | Reason::Expired { .. }
+            | Reason::NewerOffered
+            | Reason::Forced
+            | Reason::NotDeployed
+            | Reason::TargetChanged
+            | Reason::Drifted { .. }
+            | Reason::RollbackAsked => false,
+        };
+    }
+    after.earlier.retain(|earlier| earlier.id != revision.id);
+    after.newest = Some(revision.clone());
+    after.issuer = Some(order.issuer.clone());
+    after.unusable = None;
+    after.forced = false;
+    after.failures = Failures::default();
+    after
+}
+
+/// The target after its rollout came to this phase; `None` where that does not change it.
+#[must_use]
+pub fn target_after(state: &TargetState, rollout: &Rollout, now: Timestamp) -> Option<TargetState> {
+    let mut after = state.clone();
+    let closing = match &rollout.phase {
+        // Here and not at the close, since only here the reports say whether anybody looked.
+        RolloutPhase::Verified { reports } => {
+            in_place(&mut after, rollout);
+            after.never_served = false;
+            after.failures = Failures::default();
+            after.failed = None;
+            after.undo_failed = None;
+            after.proven_at = (!reports.is_empty()).then_some(now);
+            return Some(after);
+        }
+        RolloutPhase::Closed { closing } => closing,
+        RolloutPhase::Opened
+        | RolloutPhase::Staged
+        | RolloutPhase::Committed
+        | RolloutPhase::Tested
+        | RolloutPhase::Reloaded
+        | RolloutPhase::AwaitingService { .. }
+        | RolloutPhase::Undoing { .. } => return None,
+    };
+    match closing {
+        RolloutClosing::Live => return None,
+        RolloutClosing::Superseded {
+            committed: true, ..
+        } => {
+            in_place(&mut after, rollout);
+            after.never_served = true;
+            after.proven_at = None;
+        }
+        RolloutClosing::Superseded {
+            committed: false, ..
+        } => {}
+        RolloutClosing::RolledBack { cause } => {
+            let before = rolled_back(state, rollout);
+            fail(&mut after, rollout, cause, before.saturating_add(1), now);
+        }
+        RolloutClosing::Abandoned { cause } => {
+            let before = rolled_back(state, rollout);
+            fail(&mut after, rollout, cause, before, now);
+        }
+        RolloutClosing::RollbackFailed { cause, undo } => {
+            let before = rolled_back(state, rollout);
+            fail(&mut after, rollout, cause, before.saturating_add(1), now);
+            after.undo_failed = Some(format!("{}: {}", undo.step, undo.message));
+        }
+    }
+    Some(after)
+}
+
+fn in_place(after: &mut TargetState, rollout: &Rollout) {
+    after.live = rollout.revisions.clone();
+    after.generation = Some(rollout.generation);
+    after.policy = Some(rollout.policy);
+    after.drift = None;
+    let reached = after.wanted.as_ref().is_some_and(|wanted| {
+        wanted
+            .iter()
+            .all(|(id, revision)| rollout.revisions.get(id) == Some(revision))
+    });
+    if reached {
+        after.wanted = None;
+    }
+}
+
+/// How often this very set was rolled back before.
+fn rolled_back(state: &TargetState, rollout: &Rollout) -> u32 {
+    match &state.failed {
+        Some(failed) if failed.revisions == rollout.revisions => failed.rolled_back,
+        Some(_) | None => 0,
+    }
+}
+
+fn fail(after: &mut TargetState, rollout: &Rollout, cause: &Cause, times: u32, now: Timestamp) {
+    let same = after
+        .failed
+        .as_ref()
+        .is_some_and(|failed| failed.revisions == rollout.revisions);
+    if !same {
+        after.failures = Failures::default();
+    }
+    after.failures.add(StepFailure {
+        at: now,
+        class: cause.class,
+        message: format!("{}: {}", cause.step, cause.message),
+        retry_after: None,
+        policy: rollout.policy,
+    });
+    after.failed = Some(FailedRollout {
+        rollout: rollout.id.clone(),
+        revisions: rollout.revisions.clone(),
+        rolled_back: times,
+        cause: cause.clone(),
+    });
+}
+
+/// As many as a rollback by hand may sensibly reach; each costs a hundred bytes per certificate.
+const EARLIER_KEPT: usize = 5;

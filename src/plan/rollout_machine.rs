@@ -1,0 +1,326 @@
+//! The rollout machine: `Opened → Staged → Committed → Tested → Reloaded → Verified → Closed`.
+//!
+//! A failure before the commit abandons the rollout. A failure after it undoes what was committed, unless there is
+//! nothing worth returning to (the first rollout, an expired set, a service that is not running): then the new set
+//! stays in place and test, reload and proof are repeated until the service shows it (`AwaitingService`).
+//! Every step is idempotent: one that was started and has no outcome is simply done again.
+
+use crate::model::{
+    Cause, Fingerprint, Rollout, RolloutClosing, RolloutEvent, RolloutPhase, RolloutStep, Seconds,
+    Snapshot, Timestamp, UndoPhase, Waiting,
+};
+use crate::plan::backoff;
+use crate::plan::{IllegalTransition, Next, OnError, Trouble};
+
+/// What comes next for a rollout. `policy` is the digest of the target's policy.
+#[must_use]
+pub fn next(
+    rollout: &Rollout,
+    policy: Fingerprint,
+    now: Timestamp,
+) -> Next<RolloutStep, RolloutEvent> {
+    if matches!(rollout.phase, RolloutPhase::Closed { .. }) {
+        return Next::Done;
+    }
+    let seed = rollout.target.as_str();
+    if let Some(waiting) = backoff::waiting(&rollout.failures, seed, policy, now) {
+        return Next::Wait(waiting);
+    }
+    match &rollout.phase {
+        RolloutPhase::Opened => Next::Step(RolloutStep::Stage),
+        RolloutPhase::Staged => Next::Step(RolloutStep::Commit),
+        RolloutPhase::Committed => Next::Step(RolloutStep::Test),
+        RolloutPhase::Tested => Next::Step(RolloutStep::Reload),
+        RolloutPhase::Reloaded => Next::Step(RolloutStep::Verify),
+        RolloutPhase::Verified { .. } => Next::Step(RolloutStep::Close),
+        RolloutPhase::AwaitingService { detail, look_at } if now < *look_at => {
+            Next::Wait(Waiting::Service {
+                until: *look_at,
+                detail: detail.clone(),
+            })
+        }
+        RolloutPhase::AwaitingService { .. } => Next::Step(RolloutStep::Test),
+        RolloutPhase::Undoing { undo, .. } => Next::Step(match undo {
+            UndoPhase::Decided => RolloutStep::Restore,
+            UndoPhase::Restored => RolloutStep::ReloadBack,
+            UndoPhase::Reloaded => RolloutStep::VerifyBack,
+            UndoPhase::Verified => RolloutStep::Close,
+        }),
+        RolloutPhase::Closed { .. } => Next::Done,
+    }
+}
+
+/// The phase an event leads to.
+///
+/// # Errors
+/// [`IllegalTransition`] when the event does not fit the phase; the rollout stays as it is.
+pub fn transition(
+    phase: &RolloutPhase,
+    event: &RolloutEvent,
+) -> Result<RolloutPhase, IllegalTransition> {
+    let next = match phase {
+        RolloutPhase::Opened => match event {
+            RolloutEvent::Staged => Some(RolloutPhase::Staged),
+            RolloutEvent::Failed { cause, .. } => Some(abandoned(cause)),
+            RolloutEvent::Superseded { message } => Some(superseded(message, false)),
+            other => none_of(other),
+        },
+        RolloutPhase::Staged => match event {
+            RolloutEvent::Committed => Some(RolloutPhase::Committed),
+            // A commit that failed half-way may have replaced loose files: they are put back.
+            RolloutEvent::Failed {
+                cause,
+                restorable: true,
+                ..
+            } if cause.step == RolloutStep::Commit => Some(undoing(cause, UndoPhase::Decided)),
+            RolloutEvent::Failed { cause, .. } => Some(abandoned(cause)),
+            RolloutEvent::Superseded { message } => Some(superseded(message, false)),
+            other => none_of(other),
+        },
+        RolloutPhase::Committed => match event {
+            RolloutEvent::Tested => Some(RolloutPhase::Tested),
+            other => failed_after_commit(other),
+        },
+        RolloutPhase::Tested => match event {
+            RolloutEvent::Reloaded => Some(RolloutPhase::Reloaded),
+            other => failed_after_commit(other),
+        },
+        RolloutPhase::Reloaded => match event {
+            RolloutEvent::Verified { reports } => Some(RolloutPhase::Verified {
+                reports: reports.clone(),
+            }),
+            other => failed_after_commit(other),
+        },
+        RolloutPhase::Verified { .. } => match event {
+            RolloutEvent::Closed => Some(closed(RolloutClosing::Live)),
+            other => none_of(other),
+        },
+        RolloutPhase::AwaitingService { .. } => match event {
+            RolloutEvent::Tested => Some(RolloutPhase::Tested),
+            RolloutEvent::Failed { cause, look_at, .. } => Some(awaiting(cause, *look_at)),
+            RolloutEvent::Superseded { message } => Some(superseded(message, true)),
+            other => none_of(other),
+        },
+        RolloutPhase::Undoing { cause, undo } => match (undo, event) {
+            (UndoPhase::Decided, RolloutEvent::Restored) => {
+                Some(undoing(cause, UndoPhase::Restored))
+            }
+            (UndoPhase::Restored, RolloutEvent::ReloadedBack) => {
+                Some(undoing(cause, UndoPhase::Reloaded))
+            }
+            (UndoPhase::Reloaded, RolloutEvent::VerifiedBack) => {
+                Some(undoing(cause, UndoPhase::Verified))
+            }
+            (UndoPhase::Verified, RolloutEvent::Closed) => {
+                Some(closed(RolloutClosing::RolledBack {
+                    cause: cause.clone(),
+                }))
+            }
+            (
+                UndoPhase::Decided | UndoPhase::Restored | UndoPhase::Reloaded,
+                RolloutEvent::Failed { cause: undo, .. },
+            ) => Some(closed(RolloutClosing::RollbackFailed {
+                cause: cause.clone(),
+                undo: undo.clone(),
+            })),
+            (_, other) => none_of(other),
+        },
+        RolloutPhase::Closed { .. } => None,
+    };
+    next.ok_or_else(|| IllegalTransition {
+        phase: phase.code(),
+        event: event.code(),
+    })
+}
+
+/// What a failed step means.
+///
+/// `again`: the step may succeed later without anybody's help. `restorable`: there is something on disk to return to;
+/// `service_runs`: as far as the step could tell. `policy` is the digest of the target's policy.
+#[must_use]
+pub fn on_error(
+    rollout: &Rollout,
+    snapshot: &Snapshot,
+    failed: Failed,
+    policy: Fingerprint,
+    now: Timestamp,
+) -> OnError<RolloutEvent> {
+    let tries = match &rollout.phase {
+        RolloutPhase::Opened | RolloutPhase::Staged => u32::MAX,
+        RolloutPhase::Committed
+        | RolloutPhase::Tested
+        | RolloutPhase::Reloaded
+        | RolloutPhase::Verified { .. } => TRIES_AFTER_COMMIT,
+        // Waiting for a service is itself the repetition.
+        RolloutPhase::AwaitingService { .. } => 1,
+        RolloutPhase::Undoing { .. } => TRIES_OF_UNDO,
+        RolloutPhase::Closed { .. } => 1,
+    };
+    if failed.again && failed.service_runs && rollout.failures.count.saturating_add(1) < tries {
+        return OnError::Retry(backoff::failure(failed.trouble, policy, now));
+    }
+    let restorable = failed.restorable
+        && failed.service_runs
+        && nothing_to_return_to(rollout, snapshot, now).is_none();
+    OnError::Event(RolloutEvent::Failed {
+        cause: Cause {
+            step: failed.step,
+            class: failed.trouble.class,
+            message: failed.trouble.message,
+            output: failed.trouble.output,
+        },
+        look_at: now + look_again(rollout.opened_at, now),
+        restorable,
+    })
+}
+
+/// A failed step of a rollout, as [`on_error`] judges it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failed {
+    /// Which step.
+    pub step: RolloutStep,
+    /// What was said.
+    pub trouble: Trouble,
+    /// It may succeed later without anybody's help.
+    pub again: bool,
+    /// There is something on disk to return to.
+    pub restorable: bool,
+    /// The service runs, as far as the step could tell. One that does not run cannot prove an undo either: the set
+    /// stays in place and is proven once the service is back.
+    pub service_runs: bool,
+}
+
+/// Why the previous set is not worth returning to, by what is known of its revisions.
+#[must_use]
+pub fn nothing_to_return_to(
+    rollout: &Rollout,
+    snapshot: &Snapshot,
+    now: Timestamp,
+) -> Option<String> {
+    let unserved = snapshot
+        .targets
+        .get(&rollout.target)
+        .is_some_and(|target| target.never_served);
+    if unserved {
+        return Some("the set before was never served".to_owned());
+    }
+    rollout.previous.iter().find_map(|(id, revision)| {
+        if rollout.revisions.get(id) == Some(revision) {
+            return None;
+        }
+        let not_after = snapshot.certificates.get(id)?.not_after(revision)?;
+        (not_after <= now).then(|| format!("the revision of {id} before it expired at {not_after}"))
+    })
+}
+
+/// The set was committed and is not undone: a step may rely on it being in place.
+#[must_use]
+pub fn is_committed(rollout: &Rollout) -> bool {
+    match &rollout.phase {
+        RolloutPhase::Opened | RolloutPhase::Undoing { .. } | RolloutPhase::Closed { .. } => false,
+        RolloutPhase::Staged => rollout
+            .started
+            .as_ref()
+            .is_some_and(|started| started.step == RolloutStep::Commit),
+        RolloutPhase::Committed
+        | RolloutPhase::Tested
+        | RolloutPhase::Reloaded
+        | RolloutPhase::Verified { .. }
+        | RolloutPhase::AwaitingService { .. } => true,
+    }
+}
+
+/// Another set may take its place: nothing is half done.
+#[must_use]
+pub fn may_be_superseded(rollout: &Rollout) -> bool {
+    match &rollout.phase {
+        RolloutPhase::Opened | RolloutPhase::AwaitingService { .. } => true,
+        RolloutPhase::Staged => !is_committed(rollout),
+        RolloutPhase::Committed
+        | RolloutPhase::Tested
+        | RolloutPhase::Reloaded
+        | RolloutPhase::Verified { .. }
+        | RolloutPhase::Undoing { .. }
+        | RolloutPhase::Closed { .. } => false,
+    }
+}
+
+/// A quarter of the time it has been waiting, within limits: soon for a restart, rarely for a service switched off.
+fn look_again(opened_at: Timestamp, now: Timestamp) -> Seconds {
+    Seconds(opened_at.until(now).0 / 4).clamp(LOOK_SOONEST, LOOK_LATEST)
+}
+
+fn failed_after_commit(event: &RolloutEvent) -> Option<RolloutPhase> {
+    match event {
+        RolloutEvent::Failed {
+            cause,
+            look_at,
+            restorable,
+        } => Some(if *restorable {
+            undoing(cause, UndoPhase::Decided)
+        } else {
+            awaiting(cause, *look_at)
+        }),
+        other => none_of(other),
+    }
+}
+
+/// Lists what fits nowhere else, so that a new event must be thought about.
+const fn none_of(event: &RolloutEvent) -> Option<RolloutPhase> {
+    match event {
+        RolloutEvent::Staged
+        | RolloutEvent::Committed
+        | RolloutEvent::Tested
+        | RolloutEvent::Reloaded
+        | RolloutEvent::Verified { .. }
+        | RolloutEvent::Failed { .. }
+        | RolloutEvent::Restored
+        | RolloutEvent::ReloadedBack
+        | RolloutEvent::VerifiedBack
+        | RolloutEvent::Superseded { .. }
+        | RolloutEvent::Closed => None,
+    }
+}
+
+fn abandoned(cause: &Cause) -> RolloutPhase {
+    closed(RolloutClosing::Abandoned {
+        cause: cause.clone(),
+    })
+}
+
+fn superseded(message: &str, committed: bool) -> RolloutPhase {
+    closed(RolloutClosing::Superseded {
+        message: message.to_owned(),
+        committed,
+    })
+}
+
+fn awaiting(cause: &Cause, look_at: Timestamp) -> RolloutPhase {
+    RolloutPhase::AwaitingService {
+        detail: cause.message.clone(),
+        look_at,
+    }
+}
+
+fn undoing(cause: &Cause, undo: UndoPhase) -> RolloutPhase {
+    RolloutPhase::Undoing {
+        cause: cause.clone(),
+        undo,
+    }
+}
+
+const fn closed(closing: RolloutClosing) -> RolloutPhase {
+    RolloutPhase::Closed { closing }
+}
+
+/// After the commit, files and service may differ: three attempts within minutes, then back to what worked.
+const TRIES_AFTER_COMMIT: u32 = 3;
+
+/// An undo that does not succeed needs a person; five attempts spread over half an hour outlast a restart.
+const TRIES_OF_UNDO: u32 = 5;
+
+/// A service that is being restarted is back within a minute.
+const LOOK_SOONEST: Seconds = Seconds::minutes(1);
+
+/// Each look costs a configuration test and a reload; a quarter of an hour is what a person may wait after starting it.
+const LOOK_LATEST: Seconds = Seconds::minutes(15);
