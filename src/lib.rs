@@ -33,3 +33,4 @@ pub mod pki;
 pub mod plan;
 pub mod store;
 pub mod sys;
+pub mod telemetry;

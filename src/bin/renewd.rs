@@ -1,1 +1,5 @@
-fn main() {}
+//! The agent.
+
+fn main() -> std::process::ExitCode {
+    renewd::cli::main()
+}

@@ -1,1 +1,83 @@
-//! (being written)
+//! The command line: parses, calls the engine, prints, and answers with a documented exit status.
+//!
+//! Data goes to standard output, everything else to standard error. Nothing here decides what is due.
+
+mod act;
+mod args;
+mod context;
+mod exit;
+mod output;
+mod report;
+mod show;
+
+use std::process::ExitCode;
+
+pub use args::command;
+pub use exit::Exit;
+
+use args::{Arguments, Command};
+
+/// Runs the command line of this process.
+#[must_use]
+pub fn main() -> ExitCode {
+    crate::sys::crash::setup();
+    // Fails only when a provider is installed already, and then it is the same one.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let arguments = match args::parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return args::explain(&error),
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            output::error(&format!("failed to start: {error}"));
+            return Exit::Bug.into();
+        }
+    };
+    let exit = runtime.block_on(dispatch(arguments));
+    // A probe or a lookup that still hangs must not keep the process.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    exit.into()
+}
+
+async fn dispatch(arguments: Arguments) -> Exit {
+    let result = match &arguments.command {
+        Command::Validate => show::validate(&arguments),
+        Command::Plan { json, at } => show::plan(&arguments, *json, *at).await,
+        Command::Status { json } => show::status(&arguments, *json).await,
+        Command::History { name, json } => show::history(&arguments, name, *json).await,
+        Command::Once { wait } => act::once(&arguments, *wait).await,
+        Command::Renew { name, wait } => act::renew(&arguments, name, *wait).await,
+        Command::Rollback { name, to } => act::rollback(&arguments, name, to.as_ref()).await,
+        Command::Release { name } => act::release(&arguments, name).await,
+        Command::Run => act::run(&arguments).await,
+    };
+    match result {
+        Ok(exit) => exit,
+        Err(failure) => {
+            output::error(&failure.message);
+            failure.exit
+        }
+    }
+}
+
+/// Why a command ended early.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) exit: Exit,
+    pub(crate) message: String,
+}
+
+impl Failure {
+    pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self {
+            exit,
+            message: message.into(),
+        }
+    }
+}
+
+pub(crate) type CommandResult = Result<Exit, Failure>;

@@ -22,6 +22,9 @@ pub struct StepError {
     ///
     /// [`RolloutEvent::Failed`]: crate::model::RolloutEvent::Failed
     pub restorable: bool,
+    /// Whether the service runs, as far as the step could tell: one that does not run cannot prove an undo either, so
+    /// the set stays in place and is proven once the service is back.
+    pub service_runs: bool,
 }
 
 impl StepError {
@@ -32,10 +35,12 @@ impl StepError {
             output: String::new(),
             retry: false,
             restorable: false,
+            service_runs: true,
         }
     }
 
-    pub(super) fn configuration(message: impl Into<String>) -> Self {
+    /// The policy or the host must change.
+    pub(crate) fn configuration(message: impl Into<String>) -> Self {
         Self::new(ErrorClass::Configuration, message)
     }
 }

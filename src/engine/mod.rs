@@ -1,1 +1,56 @@
-//! (being written)
+//! The loop: observe, plan, execute, sleep until the next wake.
+//!
+//! There is no recovery path: after a crash the planner sees an open order or rollout and plans its next step like
+//! any other. Every step is journalled before and after its effect, and can be asked "did it happen?".
+
+mod alerts;
+mod converge;
+mod ids;
+mod issuers;
+mod observe;
+mod order;
+mod progress;
+mod rollout;
+mod wake;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+pub use converge::{Patience, Scope};
+pub use issuers::{Issuers, Resolve};
+pub use progress::{Progress, ProgressSink, log_sink};
+pub use wake::{Answer, RunOptions, run};
+
+use crate::deploy::Deployer;
+use crate::model::Policy;
+use crate::store::{Store, StoreError};
+use crate::sys::clock::Clock;
+
+/// Everything a step may use. One per policy; a reload makes a new one.
+pub struct Engine {
+    /// What is wanted.
+    pub policy: Policy,
+    /// The journal.
+    pub store: Arc<dyn Store>,
+    /// Files, commands and probes of targets; keys and revisions on disk.
+    pub deployer: Deployer,
+    /// Connections to issuers, made when first needed.
+    pub issuers: Issuers,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// Who is told of each step.
+    pub progress: ProgressSink,
+    /// Set when the process shall stop after the steps under way.
+    pub stop: Arc<AtomicBool>,
+}
+
+/// Why a tick could not be finished. Failures of steps are no such errors: they are in the journal.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The journal could not be read or written: nothing may be done that it would not know of.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A fault of renewd.
+    #[error("{0}; this is a bug of renewd")]
+    Bug(String),
+}

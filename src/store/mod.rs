@@ -26,9 +26,12 @@ pub trait Store: Send + Sync {
     /// Everything the planner needs.
     fn snapshot(&self) -> BoxFuture<'_, Snapshot>;
 
-    /// Parts of the snapshot anew, after something changed.
-    fn refresh<'a>(&'a self, snapshot: &'a mut Snapshot, touched: &'a Touched)
-    -> BoxFuture<'a, ()>;
+    /// Parts of the snapshot anew, after something may have changed; answers whether anything did.
+    fn refresh<'a>(
+        &'a self,
+        snapshot: &'a mut Snapshot,
+        touched: &'a Touched,
+    ) -> BoxFuture<'a, bool>;
 
     /// A number that changes with every write of anybody.
     fn data_version(&self) -> BoxFuture<'_, i64>;

@@ -133,7 +133,7 @@ impl Store for SqliteStore {
         &'a self,
         snapshot: &'a mut Snapshot,
         touched: &'a Touched,
-    ) -> BoxFuture<'a, ()> {
+    ) -> BoxFuture<'a, bool> {
         Box::pin(self.read_touched(snapshot, touched))
     }
 

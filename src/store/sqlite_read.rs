@@ -51,59 +51,45 @@ impl SqliteStore {
         &self,
         snapshot: &mut Snapshot,
         touched: &Touched,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
+        let mut changed = false;
         for id in &touched.certificates {
-            match self
-                .read_one(
-                    "SELECT id, state FROM certificates WHERE id = $1",
-                    id.as_str(),
-                )
-                .await?
-            {
-                Some(row) => {
-                    let (id, state) = certificate(&row)?;
-                    snapshot.certificates.insert(id, state);
-                }
-                None => drop(snapshot.certificates.remove(id)),
-            }
+            const SQL: &str = "SELECT id, state FROM certificates WHERE id = $1";
+            let row = self.read_one(SQL, id.as_str()).await?;
+            let new = row
+                .as_ref()
+                .map(certificate)
+                .transpose()?
+                .map(|(_, state)| state);
+            changed |= replace(&mut snapshot.certificates, id, new);
         }
         for id in &touched.targets {
-            match self
-                .read_one("SELECT id, state FROM targets WHERE id = $1", id.as_str())
-                .await?
-            {
-                Some(row) => {
-                    let (id, mut state) = target(&row)?;
-                    // Drift is observed, not remembered.
-                    state.drift = snapshot.targets.get(&id).and_then(|t| t.drift.clone());
-                    snapshot.targets.insert(id, state);
-                }
-                None => drop(snapshot.targets.remove(id)),
-            }
+            const SQL: &str = "SELECT id, state FROM targets WHERE id = $1";
+            let row = self.read_one(SQL, id.as_str()).await?;
+            let new = row
+                .as_ref()
+                .map(target)
+                .transpose()?
+                .map(|(_, state)| state);
+            changed |= replace(&mut snapshot.targets, id, new);
         }
         for id in &touched.orders {
-            let sql = "SELECT body FROM orders WHERE id = $1 AND closed_at IS NULL";
-            match self.read_one(sql, id.as_str()).await? {
-                Some(row) => drop(
-                    snapshot
-                        .orders
-                        .insert(id.clone(), decode("orders.body", row.get(0))?),
-                ),
-                None => drop(snapshot.orders.remove(id)),
-            }
+            const SQL: &str = "SELECT body FROM orders WHERE id = $1 AND closed_at IS NULL";
+            let row = self.read_one(SQL, id.as_str()).await?;
+            let new = row
+                .map(|row| decode("orders.body", row.get(0)))
+                .transpose()?;
+            changed |= replace(&mut snapshot.orders, id, new);
         }
         for id in &touched.rollouts {
-            let sql = "SELECT body FROM rollouts WHERE id = $1 AND closed_at IS NULL";
-            match self.read_one(sql, id.as_str()).await? {
-                Some(row) => drop(
-                    snapshot
-                        .rollouts
-                        .insert(id.clone(), decode("rollouts.body", row.get(0))?),
-                ),
-                None => drop(snapshot.rollouts.remove(id)),
-            }
+            const SQL: &str = "SELECT body FROM rollouts WHERE id = $1 AND closed_at IS NULL";
+            let row = self.read_one(SQL, id.as_str()).await?;
+            let new = row
+                .map(|row| decode("rollouts.body", row.get(0)))
+                .transpose()?;
+            changed |= replace(&mut snapshot.rollouts, id, new);
         }
-        Ok(())
+        Ok(changed)
     }
 
     async fn read_one(&self, sql: &'static str, id: &str) -> Result<Option<SqliteRow>, StoreError> {
@@ -195,6 +181,20 @@ pub(crate) enum Alerts {
     Open,
     /// Neither delivered nor resolved.
     Undelivered,
+}
+
+/// Puts the new value in place of the old; answers whether it is another.
+fn replace<K: Ord + Clone, V: PartialEq>(
+    map: &mut std::collections::BTreeMap<K, V>,
+    key: &K,
+    new: Option<V>,
+) -> bool {
+    let changed = map.get(key) != new.as_ref();
+    match new {
+        Some(value) => drop(map.insert(key.clone(), value)),
+        None => drop(map.remove(key)),
+    }
+    changed
 }
 
 fn certificate(row: &SqliteRow) -> Result<(CertificateId, CertificateState), StoreError> {

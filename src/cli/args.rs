@@ -1,0 +1,135 @@
+//! What may be typed.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::cli::Exit;
+use crate::model::{CertificateId, RevisionId, Seconds, Timestamp};
+
+/// The command line as a value, for man pages and completions.
+#[must_use]
+pub fn command() -> clap::Command {
+    Arguments::command()
+}
+
+pub(crate) fn parse() -> Result<Arguments, clap::Error> {
+    Arguments::try_parse()
+}
+
+/// Prints help, version or what is wrong with the line.
+pub(crate) fn explain(error: &clap::Error) -> ExitCode {
+    // A closed standard output is no reason to fail.
+    let _ = error.print();
+    if error.use_stderr() {
+        Exit::Usage.into()
+    } else {
+        Exit::Done.into()
+    }
+}
+
+/// Keeps every TLS certificate of this server valid, in use and proven.
+#[derive(Debug, Parser)]
+#[command(name = "renewd", version, arg_required_else_help = true)]
+pub(crate) struct Arguments {
+    /// Policy file; drop-ins are read from `policy.d` beside it
+    #[arg(
+        long,
+        short,
+        global = true,
+        value_name = "FILE",
+        default_value = "/etc/renewd/renewd.toml"
+    )]
+    pub(crate) config: PathBuf,
+
+    /// Show only errors and alerts, no progress
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Check the policy and report every problem in it
+    Validate,
+    /// Show what would be done and why, for every certificate; changes nothing
+    Plan {
+        /// As JSON: an array with one object per certificate
+        #[arg(long)]
+        json: bool,
+        /// As if it were then: 2027-04-01 or 2027-04-01T12:00:00Z
+        #[arg(long, value_name = "DATE", value_parser = Timestamp::parse)]
+        at: Option<Timestamp>,
+    },
+    /// Do everything that is due now, then end
+    Once {
+        /// Wait at most this long for what cannot be done yet, such as an issuer at work
+        #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
+        wait: Seconds,
+    },
+    /// Stay and keep every certificate valid; what the systemd unit runs
+    Run,
+    /// Show every certificate, what is served and what happens next; changes nothing
+    Status {
+        /// As JSON: an array with one object per certificate
+        #[arg(long)]
+        json: bool,
+    },
+    /// Obtain a new revision of a certificate now and roll it out
+    Renew {
+        /// A certificate of the policy
+        name: CertificateId,
+        /// Wait at most this long for what cannot be done yet
+        #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
+        wait: Seconds,
+    },
+    /// Put an earlier revision of a certificate back on its targets and hold the newest off
+    Rollback {
+        /// A certificate of the policy
+        name: CertificateId,
+        /// Which revision; without it the one issued before the live one
+        #[arg(long, value_name = "REVISION")]
+        to: Option<RevisionId>,
+    },
+    /// End the hold of a rollback by hand, so that the newest revision is rolled out again
+    Release {
+        /// A certificate of the policy
+        name: CertificateId,
+    },
+    /// Show each step of every order and rollout of a certificate; changes nothing
+    History {
+        /// A certificate of the policy
+        name: CertificateId,
+        /// As JSON: an array with one object for the certificate, its events in `events`
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+fn duration(text: &str) -> Result<Seconds, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match &text[digits.len()..] {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        _ => return Err("write a number and a unit: 30s, 10m, 2h, 1d".to_owned()),
+    };
+    let number: i64 = digits
+        .parse()
+        .map_err(|_| "write a number and a unit: 30s, 10m, 2h, 1d".to_owned())?;
+    Ok(Seconds(number.saturating_mul(unit)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_of_the_command_line_is_sound() {
+        command().debug_assert();
+    }
+}

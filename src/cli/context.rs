@@ -1,0 +1,158 @@
+//! What the commands share: the policy, the journal, the lock, the engine.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::cli::args::Arguments;
+use crate::cli::exit::Exit;
+use crate::cli::{Failure, output};
+use crate::config;
+use crate::deploy::Deployer;
+use crate::engine::{Engine, EngineError, Issuers, ProgressSink};
+use crate::model::{CertificateId, Policy, SecretRef};
+use crate::pki::Secret;
+use crate::store::{SqliteStore, Store, StoreError};
+use crate::sys::clock::{Clock, SystemClock};
+use crate::sys::error_chain;
+use crate::sys::fs::{self, Lock, LockError};
+use crate::sys::process::SystemRunner;
+
+/// Reads the policy; problems go to standard error, all at once.
+pub(crate) fn load(arguments: &Arguments) -> Result<config::Loaded, Failure> {
+    match config::load(&arguments.config) {
+        Ok(loaded) => {
+            if !loaded.warnings.is_empty() {
+                output::note(&loaded.warnings.render(true));
+            }
+            Ok(loaded)
+        }
+        Err(diagnostics) => {
+            output::note(&diagnostics.render(true));
+            Err(Failure::new(
+                Exit::Configuration,
+                format!("the policy {} cannot be used", arguments.config.display()),
+            ))
+        }
+    }
+}
+
+/// The policy, or an error naming a certificate that it does not have.
+pub(crate) fn known<'a>(
+    policy: &'a Policy,
+    name: &CertificateId,
+) -> Result<&'a crate::model::CertificatePolicy, Failure> {
+    policy.certificates.get(name).ok_or_else(|| {
+        let near = policy
+            .certificates
+            .keys()
+            .map(|id| (strsim::jaro_winkler(id.as_str(), name.as_str()), id))
+            .max_by(|a, b| a.0.total_cmp(&b.0))
+            .filter(|(likeness, _)| *likeness > 0.8)
+            .map(|(_, id)| format!("; did you mean `{id}`?"))
+            .unwrap_or_default();
+        Failure::new(
+            Exit::Usage,
+            format!("the policy has no certificate `{name}`{near}"),
+        )
+    })
+}
+
+/// The journal for a command that only reads; `None` before the first run.
+pub(crate) async fn reader(policy: &Policy) -> Result<Option<SqliteStore>, Failure> {
+    SqliteStore::open_read_only(&journal(&policy.state_dir))
+        .await
+        .map_err(|error| store_failure(&error))
+}
+
+/// Everything a command that acts needs; the lock is held as long as this lives.
+pub(crate) struct Executor {
+    pub(crate) engine: Arc<Engine>,
+    _lock: Lock,
+}
+
+impl Executor {
+    /// Takes the lock (waiting ten seconds), opens the journal, makes the engine.
+    pub(crate) async fn new(policy: Policy, progress: ProgressSink) -> Result<Self, Failure> {
+        let lock = lock(&policy.state_dir).await?;
+        let engine = engine(policy, progress).await?;
+        Ok(Self {
+            engine: Arc::new(engine),
+            _lock: lock,
+        })
+    }
+}
+
+/// Prepares the state directory and takes its lock.
+pub(crate) async fn lock(state_dir: &Path) -> Result<Lock, Failure> {
+    // Others may pass through to the exports below, and see nothing here.
+    fs::create_dir_all(state_dir, 0o711)
+        .map_err(|error| Failure::new(Exit::CannotWrite, error_chain(&error)))?;
+    let command: Vec<String> = std::env::args().collect();
+    let path = state_dir.join("lock");
+    match Lock::acquire(&path, &command.join(" "), LOCK_WAIT).await {
+        Ok(lock) => Ok(lock),
+        Err(error @ LockError::Busy { .. }) => Err(Failure::new(Exit::TryLater, error.to_string())),
+        Err(error) => Err(Failure::new(Exit::CannotWrite, error_chain(&error))),
+    }
+}
+
+/// The engine over an open journal.
+pub(crate) async fn engine(policy: Policy, progress: ProgressSink) -> Result<Engine, Failure> {
+    let store = SqliteStore::open(&journal(&policy.state_dir))
+        .await
+        .map_err(|error| store_failure(&error))?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let resolve: Arc<dyn Fn(&SecretRef) -> Result<Secret, String> + Send + Sync> =
+        Arc::new(|reference| {
+            config::secret_ref::resolve(reference).map_err(|error| error_chain(&error))
+        });
+    let deployer = Deployer::new(
+        policy.state_dir.clone(),
+        Arc::new(SystemRunner),
+        Arc::clone(&resolve),
+    );
+    let issuers = Issuers::new(policy.issuers.clone(), resolve, Arc::clone(&clock));
+    let store: Arc<dyn Store> = Arc::new(store);
+    Ok(Engine {
+        policy,
+        store,
+        deployer,
+        issuers,
+        clock,
+        progress,
+        stop: Arc::default(),
+    })
+}
+
+pub(crate) fn store_failure(error: &StoreError) -> Failure {
+    let exit = if error.is_full_or_read_only() {
+        Exit::CannotWrite
+    } else {
+        match error {
+            StoreError::Open { .. } => Exit::CannotWrite,
+            StoreError::Decode { .. } | StoreError::Version { .. } | StoreError::Migrate { .. } => {
+                Exit::DataInvalid
+            }
+            StoreError::Query { .. }
+            | StoreError::Encode { .. }
+            | StoreError::AlreadyOpen(_)
+            | StoreError::Missing(_)
+            | StoreError::Id(_) => Exit::Bug,
+        }
+    };
+    Failure::new(exit, error_chain(error))
+}
+
+pub(crate) fn engine_failure(error: &EngineError) -> Failure {
+    match error {
+        EngineError::Store(error) => store_failure(error),
+        EngineError::Bug(_) => Failure::new(Exit::Bug, error.to_string()),
+    }
+}
+
+fn journal(state_dir: &Path) -> std::path::PathBuf {
+    state_dir.join("state.db")
+}
+
+/// How long a second executor waits for the first.
+const LOCK_WAIT: std::time::Duration = std::time::Duration::from_secs(10);

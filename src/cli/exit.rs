@@ -1,0 +1,94 @@
+//! Exit statuses, after sysexits(3): a contract that scripts rely on.
+
+use std::process::ExitCode;
+
+use crate::model::{Blocked, ErrorClass, Waiting};
+use crate::plan::Verdict;
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// Everything that was asked for is done.
+    Done,
+    /// The command line is wrong.
+    Usage,
+    /// What came back, or what is stored, cannot be used: a person must look.
+    DataInvalid,
+    /// The issuer cannot be reached or is not in order.
+    Unavailable,
+    /// A fault of renewd.
+    Bug,
+    /// A file could not be written.
+    CannotWrite,
+    /// Not finished; a later run goes on.
+    TryLater,
+    /// Credentials are refused or may not do this.
+    NoPermission,
+    /// The policy is wrong, or the host's configuration is.
+    Configuration,
+}
+
+impl Exit {
+    /// The number.
+    #[must_use]
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Usage => 64,
+            Self::DataInvalid => 65,
+            Self::Unavailable => 69,
+            Self::Bug => 70,
+            Self::CannotWrite => 73,
+            Self::TryLater => 75,
+            Self::NoPermission => 77,
+            Self::Configuration => 78,
+        }
+    }
+
+    /// What a verdict means for somebody who wanted everything done.
+    #[must_use]
+    pub fn of(verdict: &Verdict) -> Self {
+        match verdict {
+            Verdict::Healthy { .. } => Self::Done,
+            // Left over when the journal could not go on, or when waiting was cut short.
+            Verdict::Act(_) => Self::TryLater,
+            Verdict::Wait(Waiting::Backoff { class, .. }) => match class {
+                ErrorClass::Transient | ErrorClass::RateLimited => Self::Unavailable,
+                ErrorClass::Rejected => Self::DataInvalid,
+                ErrorClass::Authentication => Self::NoPermission,
+                ErrorClass::Configuration => Self::Configuration,
+                ErrorClass::Bug => Self::Bug,
+            },
+            Verdict::Wait(_) => Self::TryLater,
+            Verdict::Blocked(Blocked::Held) => Self::Done,
+            Verdict::Blocked(_) => Self::DataInvalid,
+        }
+    }
+
+    /// The one that says more: a person's business before what passes by itself.
+    #[must_use]
+    pub fn worse(self, other: Self) -> Self {
+        let rank = |exit: Self| match exit {
+            Self::Done => 0,
+            Self::TryLater => 1,
+            Self::Unavailable => 2,
+            Self::DataInvalid => 3,
+            Self::CannotWrite => 4,
+            Self::NoPermission => 5,
+            Self::Configuration => 6,
+            Self::Usage => 7,
+            Self::Bug => 8,
+        };
+        if rank(other) > rank(self) {
+            other
+        } else {
+            self
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.code())
+    }
+}

@@ -1,0 +1,172 @@
+//! Commands that only look: validate, plan, status, history. They never write and never wait.
+
+use crate::cli::args::Arguments;
+use crate::cli::context;
+use crate::cli::exit::Exit;
+use crate::cli::output::{self, BOLD, RED};
+use crate::cli::report::{self, Report};
+use crate::cli::{CommandResult, Failure};
+use crate::model::{CertificateId, Policy, Snapshot, Timestamp};
+use crate::plan::plan as decide;
+use crate::store::{HistoryEntry, Store, StoredAlert};
+use crate::sys::clock::{Clock, SystemClock};
+
+/// Reads the policy and says so.
+pub(crate) fn validate(arguments: &Arguments) -> CommandResult {
+    let loaded = context::load(arguments)?;
+    output::data(&format!(
+        "{} is good: {} certificates, {} issuers, {} targets from {} files\n",
+        arguments.config.display(),
+        loaded.policy.certificates.len(),
+        loaded.policy.issuers.len(),
+        loaded.policy.targets.len(),
+        loaded.files.len()
+    ));
+    Ok(Exit::Done)
+}
+
+/// What would be done and why.
+pub(crate) async fn plan(
+    arguments: &Arguments,
+    json: bool,
+    at: Option<Timestamp>,
+) -> CommandResult {
+    let loaded = context::load(arguments)?;
+    let now = at.unwrap_or_else(|| SystemClock.now());
+    let seen = look(&loaded.policy, now).await?;
+    if json {
+        print_json(&seen.report)?;
+    } else {
+        output::data(&report::text(&seen.report));
+    }
+    Ok(Exit::Done)
+}
+
+/// What is served and what happens next.
+pub(crate) async fn status(arguments: &Arguments, json: bool) -> CommandResult {
+    let loaded = context::load(arguments)?;
+    let seen = look(&loaded.policy, SystemClock.now()).await?;
+    if json {
+        print_json(&seen.report)?;
+        return Ok(Exit::Done);
+    }
+    let mut text = report::text(&seen.report);
+    for alert in &seen.alerts {
+        text.push_str(&format!(
+            "\n{RED}ALERT{RED:#} ({}) since {}: {}\n  {}\n",
+            alert.severity,
+            alert.raised_at,
+            alert.title,
+            alert.text.replace('\n', "\n  ")
+        ));
+    }
+    output::data(&text);
+    Ok(Exit::Done)
+}
+
+/// Every step of every order and rollout.
+pub(crate) async fn history(
+    arguments: &Arguments,
+    name: &CertificateId,
+    json: bool,
+) -> CommandResult {
+    let loaded = context::load(arguments)?;
+    let store = context::reader(&loaded.policy).await?;
+    let events = match &store {
+        Some(store) => store
+            .history(name)
+            .await
+            .map_err(|error| context::store_failure(&error))?,
+        None => Vec::new(),
+    };
+    // What left the policy keeps its history; only a name that nothing knows is a mistake.
+    if events.is_empty() {
+        context::known(&loaded.policy, name)?;
+    }
+    if json {
+        let seen = look(&loaded.policy, SystemClock.now()).await?;
+        let report = seen
+            .report
+            .into_iter()
+            .find(|report| report.name == *name.as_str());
+        print_json(&[WithEvents {
+            name: name.as_str(),
+            report,
+            events: &events,
+        }])?;
+    } else {
+        output::data(&render_history(&events));
+    }
+    Ok(Exit::Done)
+}
+
+/// A certificate's report with its events beside.
+#[derive(serde::Serialize)]
+struct WithEvents<'a> {
+    name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    report: Option<Report>,
+    events: &'a [HistoryEntry],
+}
+
+struct Seen {
+    report: Vec<Report>,
+    alerts: Vec<StoredAlert>,
+}
+
+async fn look(policy: &Policy, now: Timestamp) -> Result<Seen, Failure> {
+    let store = context::reader(policy).await?;
+    let (snapshot, alerts) = match &store {
+        Some(store) => {
+            let failed = |error| context::store_failure(&error);
+            (
+                store.snapshot().await.map_err(failed)?,
+                store.open_alerts().await.map_err(failed)?,
+            )
+        }
+        None => (Snapshot::default(), Vec::new()),
+    };
+    let plan = decide(policy, &snapshot, now);
+    let report = report::report(policy, &snapshot, &plan);
+    Ok(Seen { report, alerts })
+}
+
+fn print_json<T: serde::Serialize + ?Sized>(value: &T) -> Result<(), Failure> {
+    let mut text = serde_json::to_string_pretty(value)
+        .map_err(|error| Failure::new(Exit::Bug, error.to_string()))?;
+    text.push('\n');
+    output::data(&text);
+    Ok(())
+}
+
+fn render_history(events: &[HistoryEntry]) -> String {
+    let mut text = String::new();
+    let mut last = "";
+    for event in events {
+        // A started step is of interest only where its outcome is missing.
+        if event.kind == "started" {
+            continue;
+        }
+        if event.id != last {
+            let target = event
+                .target
+                .as_deref()
+                .map(|t| format!(" on {t}"))
+                .unwrap_or_default();
+            text.push_str(&format!(
+                "{BOLD}{} {}{target}{BOLD:#}\n",
+                event.machine, event.id
+            ));
+            last = &event.id;
+        }
+        let step = event.step.as_deref().unwrap_or("-");
+        text.push_str(&format!(
+            "  {}  {:<12} {:<9} {}\n",
+            event.at, step, event.kind, event.message
+        ));
+        for line in event.output.trim_end().lines() {
+            text.push_str(&format!("      | {line}\n"));
+        }
+    }
+    text
+}

@@ -1,0 +1,69 @@
+//! Connections to issuers, made when first needed and kept.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::issuer::{Effect, Issuer, IssuerError, connect};
+use crate::model::{ErrorClass, IssuerId, IssuerPolicy, SecretRef};
+use crate::pki::Secret;
+use crate::sys::clock::Clock;
+
+/// Reads a secret by its reference.
+pub type Resolve = Arc<dyn Fn(&SecretRef) -> Result<Secret, String> + Send + Sync>;
+
+/// The issuers of a policy.
+pub struct Issuers {
+    policies: BTreeMap<IssuerId, IssuerPolicy>,
+    resolve: Resolve,
+    clock: Arc<dyn Clock>,
+    connected: Mutex<BTreeMap<IssuerId, Arc<dyn Issuer>>>,
+}
+
+impl Issuers {
+    /// For these policies; connects to none yet.
+    #[must_use]
+    pub fn new(
+        policies: BTreeMap<IssuerId, IssuerPolicy>,
+        resolve: Resolve,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self {
+            policies,
+            resolve,
+            clock,
+            connected: Mutex::new(BTreeMap::new()),
+        }
+    }
+
+    /// The policy of an issuer, for its time-outs and digest.
+    #[must_use]
+    pub fn policy(&self, id: &IssuerId) -> Option<&IssuerPolicy> {
+        self.policies.get(id)
+    }
+
+    /// Connected; a failure is not kept, so that a mended secret is read at the next attempt.
+    ///
+    /// # Errors
+    /// `Configuration` when the policy does not know it or its settings cannot be used.
+    pub fn get(&self, id: &IssuerId) -> Result<Arc<dyn Issuer>, IssuerError> {
+        let mut connected = self
+            .connected
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(issuer) = connected.get(id) {
+            return Ok(Arc::clone(issuer));
+        }
+        let Some(policy) = self.policies.get(id) else {
+            return Err(IssuerError {
+                class: ErrorClass::Configuration,
+                effect: Effect::None,
+                message: format!("issuer {id} is no longer in the policy"),
+                retry_after: None,
+            });
+        };
+        let issuer: Arc<dyn Issuer> =
+            Arc::from(connect(policy, &*self.resolve, Arc::clone(&self.clock))?);
+        connected.insert(id.clone(), Arc::clone(&issuer));
+        Ok(issuer)
+    }
+}

@@ -1,0 +1,56 @@
+//! Compares what the journal says with what is on disk.
+
+use crate::engine::{Engine, EngineError};
+use crate::model::Snapshot;
+use crate::store::CertificateChange;
+
+impl Engine {
+    /// The snapshot of the journal, with drift of every target and the readability of every newest revision.
+    ///
+    /// Costs one look at each file of each target; the loop between two checks keeps the snapshot instead.
+    ///
+    /// # Errors
+    /// When the journal cannot be read or written.
+    pub async fn observe(&self) -> Result<Snapshot, EngineError> {
+        let mut snapshot = self.store.snapshot().await?;
+        self.observe_revisions(&mut snapshot).await?;
+        self.observe_targets(&mut snapshot);
+        Ok(snapshot)
+    }
+
+    async fn observe_revisions(&self, snapshot: &mut Snapshot) -> Result<(), EngineError> {
+        for (id, state) in &mut snapshot.certificates {
+            let Some(newest) = &state.newest else {
+                continue;
+            };
+            if !self.policy.certificates.contains_key(id) {
+                continue;
+            }
+            let materials = self.deployer.materials();
+            let found = (!materials.revision_exists(id, &newest.id))
+                .then(|| format!("revision {} is missing or incomplete on disk", newest.id));
+            if found != state.unusable {
+                state.unusable.clone_from(&found);
+                self.store
+                    .change_certificate(id, CertificateChange::Unusable(found))
+                    .await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn observe_targets(&self, snapshot: &mut Snapshot) {
+        for (id, policy) in &self.policy.targets {
+            let Some(state) = snapshot.targets.get_mut(id) else {
+                continue;
+            };
+            // An open rollout knows better what it has left on disk.
+            let busy = snapshot.rollouts.values().any(|r| r.target == *id);
+            state.drift = if state.generation.is_some() && !busy {
+                self.deployer.drift(policy, state)
+            } else {
+                None
+            };
+        }
+    }
+}
