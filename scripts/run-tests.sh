@@ -29,9 +29,9 @@ fi
 
 # The filters of nextest are substrings, as are cargo's, but cargo takes only one and behind the options.
 status=0
-cargo test --lib --bins --test it "$@" 2>&1 | tee "$log" || status=$?
+cargo test --no-fail-fast --lib --bins --test it "$@" 2>&1 | tee "$log" || status=$?
 echo
 echo "binaries by time:"
-awk '/^     Running /{ name = $2 } /^test result:/{ sub(/.*finished in /, ""); printf "%9.2f  %s\n", $0, name }' "$log" | sort -rn
+awk '/^     Running /{ name = $2 " " $3 } /^test result:/{ sub(/.*finished in /, ""); printf "%9.2f  %s\n", $0, name }' "$log" | sort -rn
 awk '/^test result:/{ passed += $4; failed += $6 } END { printf "\n%d passed, %d failed\n", passed, failed }' "$log"
 exit "$status"

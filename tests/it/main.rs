@@ -8,6 +8,7 @@ mod cli;
 mod config;
 mod crash;
 mod deploy;
+mod docs;
 mod end_to_end;
 mod follower;
 mod planner;

@@ -84,18 +84,27 @@ fn the_user_and_the_directories_can_be_made() {
     )
     .expect("passwd");
     fs::write(made.path().join("etc/group"), "root:x:0:\n").expect("group");
+    // Only root may give files to root; whoever runs the tests gives them to himself.
+    let tmpfiles = fs::read_to_string(repository().join("systemd/renewd.tmpfiles"));
+    let own = format!("{} {}", nix::unistd::getuid(), nix::unistd::getgid());
+    let own = tmpfiles.expect("the file").replace("root root", &own);
+    fs::write(made.path().join("renewd.tmpfiles"), own).expect("the rendered file");
     for (program, options, file) in [
-        ("systemd-sysusers", vec![], "systemd/renewd.sysusers"),
+        (
+            "systemd-sysusers",
+            vec![],
+            repository().join("systemd/renewd.sysusers"),
+        ),
         (
             "systemd-tmpfiles",
             vec!["--create"],
-            "systemd/renewd.tmpfiles",
+            made.path().join("renewd.tmpfiles"),
         ),
     ] {
         let run = Command::new(program)
             .args(options)
             .arg(&root_option)
-            .arg(repository().join(file))
+            .arg(file)
             .output()
             .expect("systemd is installed");
         assert!(run.status.success(), "{program}: {}", said(&run));
