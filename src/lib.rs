@@ -18,6 +18,10 @@
 //! Start reading at [`model`] (the nouns), then [`plan`] (the decisions), then `engine` (the loop).
 //! `docs/architecture.md` says where everything lives and who may depend on whom.
 
+// Lets unit tests share the certificate maker of the integration tests, which speaks of `renewd::`.
+#[cfg(test)]
+extern crate self as renewd;
+
 #[cfg(feature = "ccm-server")]
 pub mod ccm_server;
 

@@ -9,8 +9,9 @@ use crate::pki::der::{self, Reader};
 use crate::pki::facts::parse;
 
 /// The path upward from the leaf: its issuer first, each next one the signer of the one before, at most to a
-/// self-signed certificate. Repetitions and strangers are left out. Where not even the first step can be made, the
-/// pool comes back as it is, so that the check of the chain can say what is wrong with it.
+/// self-signed certificate. Repetitions and alternatives to a certificate of the path are left out, and strangers too
+/// once the path is complete. What keeps a path from being complete stays, at the end or with its bad signature, so
+/// that the check of the chain can name it.
 #[must_use]
 pub fn sort(leaf: &[u8], mut pool: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
     pool.retain(|der| der != leaf);
@@ -18,20 +19,24 @@ pub fn sort(leaf: &[u8], mut pool: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
     loop {
         let child = sorted.last().map_or(leaf, Vec::as_slice);
         if is_self_issued(child) {
+            // What else was sent is of no use to anybody; beside a self-signed leaf it is a mistake to be told.
+            if !sorted.is_empty() {
+                pool.clear();
+            }
             break;
         }
-        let next = pool.iter().position(|candidate| {
-            matches!(link(child, candidate), Link::Signed) && !sorted.contains(candidate)
-        });
-        match next {
-            Some(at) => {
-                let next = pool.remove(at);
-                sorted.push(next);
-            }
-            None => break,
-        }
+        let links: Vec<Link> = pool.iter().map(|one| link(child, one)).collect();
+        let find = |wanted| links.iter().position(|link| *link == wanted);
+        let Some(next) = find(Link::Signed).or_else(|| find(Link::BadSignature)) else {
+            break;
+        };
+        let next = pool.remove(next);
+        // Repetitions, and the same issuer signed by somebody else (cross-signed).
+        pool.retain(|one| !same_subject(one, &next));
+        sorted.push(next);
     }
-    if sorted.is_empty() { pool } else { sorted }
+    sorted.append(&mut pool);
+    sorted
 }
 
 /// Whether the certificate names itself as its issuer, as roots do; `false` for what is no certificate.
@@ -47,6 +52,13 @@ pub fn without_root(chain: &[Vec<u8>]) -> &[Vec<u8>] {
     match chain {
         [rest @ .., top] if is_self_issued(top) => rest,
         all => all,
+    }
+}
+
+fn same_subject(one: &[u8], other: &[u8]) -> bool {
+    match (parse(one), parse(other)) {
+        (Ok(one), Ok(other)) => one.subject().as_raw() == other.subject().as_raw(),
+        _ => false,
     }
 }
 
@@ -149,5 +161,99 @@ fn bits<'a>(reader: &mut Reader<'a>) -> Option<&'a [u8]> {
     match reader.expect(der::BIT_STRING)?.content.split_first()? {
         (0, bytes) => Some(bytes),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::KeyAlgorithm;
+    use crate::pki::certs::{self, Authority, Sample};
+    use crate::pki::tests::{NAMES, NOW, year};
+
+    fn sample() -> Sample {
+        certs::sample(KeyAlgorithm::EcP256, NAMES, year())
+    }
+
+    #[test]
+    fn a_chain_in_any_order_is_sorted_upward() {
+        let Sample { material, .. } = sample();
+        let (leaf, [issuing, root]) = (&material.leaf, material.chain.as_slice()) else {
+            panic!("a sample has two certificates above the leaf");
+        };
+        let sorted = [issuing.clone(), root.clone()];
+        for pool in [
+            vec![issuing, root],
+            vec![root, issuing],
+            vec![leaf, root, issuing, leaf, root, issuing],
+        ] {
+            let pool = pool.into_iter().cloned().collect();
+            assert_eq!(sort(leaf, pool), sorted);
+        }
+    }
+
+    #[test]
+    fn strangers_are_left_out_once_the_path_is_complete() {
+        let Sample { material, .. } = sample();
+        let stranger = Authority::root("Stranger", KeyAlgorithm::EcP256, year()).der;
+        let mut pool = vec![stranger.clone()];
+        pool.extend(material.chain.iter().cloned());
+        assert_eq!(sort(&material.leaf, pool), material.chain);
+        // Where a certificate is missing in between, what lies above stays and shows the gap.
+        let pool = vec![stranger.clone(), material.chain[0].clone()];
+        let kept = [material.chain[0].clone(), stranger];
+        assert_eq!(sort(&material.leaf, pool), kept);
+    }
+
+    #[test]
+    fn the_first_of_two_certificates_of_one_issuer_is_taken() {
+        let other = Authority::root("Other Root", KeyAlgorithm::EcP256, year());
+        let root = Authority::root("Root", KeyAlgorithm::EcP256, year());
+        let key = certs::key(KeyAlgorithm::EcP256).signer().unwrap();
+        let parameters = certs::authority("Issuing", year());
+        let (one, two) = (root.sign(&key, &parameters), other.sign(&key, &parameters));
+        let issuer = rcgen::Issuer::new(parameters, key);
+        let leaf = certs::key(KeyAlgorithm::EcP256).signer().unwrap();
+        let leaf = certs::leaf(NAMES, year())
+            .signed_by(&leaf, &issuer)
+            .unwrap();
+        let pool = vec![two.clone(), one, other.der.clone()];
+        assert_eq!(sort(leaf.der(), pool), [two, other.der]);
+    }
+
+    #[test]
+    fn only_the_root_is_left_out_for_servers() {
+        let Sample { material, .. } = sample();
+        assert_eq!(without_root(&material.chain), &material.chain[..1]);
+        assert_eq!(without_root(&material.chain[..1]), &material.chain[..1]);
+        assert!(without_root(&[]).is_empty());
+    }
+
+    #[test]
+    fn links_are_proven_by_signature_and_not_by_name_alone() {
+        let Sample {
+            root,
+            intermediate,
+            material,
+        } = sample();
+        assert_eq!(link(&material.leaf, &intermediate.der), Link::Signed);
+        assert_eq!(link(&intermediate.der, &root.der), Link::Signed);
+        assert_eq!(link(&root.der, &root.der), Link::Signed);
+        assert_eq!(link(&material.leaf, &root.der), Link::Stranger);
+        let forged = root.intermediate("Sample Issuing", KeyAlgorithm::EcP256, year());
+        assert_eq!(link(&material.leaf, &forged.der), Link::BadSignature);
+        assert_eq!(link(&[], &root.der), Link::Stranger);
+    }
+
+    #[test]
+    fn a_path_is_good_only_below_a_trusted_root() {
+        let Sample { root, material, .. } = sample();
+        let roots = [root.der];
+        assert!(verify(&material.leaf, &material.chain, &roots, NOW).is_ok());
+        let stranger = [Authority::root("Stranger", KeyAlgorithm::EcP256, year()).der];
+        assert!(verify(&material.leaf, &material.chain, &stranger, NOW).is_err());
+        assert!(verify(&material.leaf, &[], &roots, NOW).is_err());
+        let late = NOW + crate::model::Seconds::days(400);
+        assert!(verify(&material.leaf, &material.chain, &roots, late).is_err());
     }
 }

@@ -98,3 +98,69 @@ fn refused(problem: String) -> PkiError {
 
 /// RFC 5280 A.1, `ub-common-name`.
 const MAX_COMMON_NAME: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use rcgen::CertificateSigningRequestParams;
+
+    use super::*;
+    use crate::model::Subject;
+    use crate::pki::certs::{key, request};
+    use crate::pki::tests::NAMES;
+
+    #[test]
+    fn a_request_says_everything_that_was_ordered() {
+        for algorithm in KeyAlgorithm::ALL {
+            let mut order = request(algorithm, NAMES);
+            order.subject = Subject {
+                country: Some("DE".to_owned()),
+                state: Some("Bayern".to_owned()),
+                locality: Some("München".to_owned()),
+                organization: Some("Beispiel 有限公司".to_owned()),
+                organizational_unit: Some("Web".to_owned()),
+            };
+            let text = build(&key(algorithm), &order).unwrap();
+            // Reading checks the signature.
+            let read = CertificateSigningRequestParams::from_pem(&text)
+                .unwrap()
+                .params;
+            let expected: Vec<SanType> = order
+                .names
+                .iter()
+                .map(|name| alternative_name(name).unwrap())
+                .collect();
+            assert_eq!(read.subject_alt_names, expected);
+            assert_eq!(read.key_usages, key_usages(algorithm));
+            assert_eq!(
+                read.extended_key_usages,
+                [ExtendedKeyUsagePurpose::ServerAuth]
+            );
+            assert_eq!(read.distinguished_name, subject(&order).unwrap());
+            assert_eq!(read.distinguished_name.iter().count(), 6);
+        }
+    }
+
+    #[test]
+    fn parts_that_do_not_fit_are_refused_by_name() {
+        let key = key(KeyAlgorithm::EcP256);
+        let mut order = request(KeyAlgorithm::EcP256, NAMES);
+        order.common_name = "x".repeat(65);
+        assert!(
+            build(&key, &order)
+                .unwrap_err()
+                .to_string()
+                .contains("longer than 64")
+        );
+        order.common_name.pop();
+        assert!(build(&key, &order).is_ok());
+        for country in ["DEU", "D", "日本", ""] {
+            order.subject.country = Some(country.to_owned());
+            assert!(
+                build(&key, &order)
+                    .unwrap_err()
+                    .to_string()
+                    .contains("two letters")
+            );
+        }
+    }
+}

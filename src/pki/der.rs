@@ -48,11 +48,6 @@ impl<'a> Reader<'a> {
     pub(super) fn expect(&mut self, tag: u8) -> Option<Element<'a>> {
         self.next().filter(|element| element.tag == tag)
     }
-
-    /// Whether everything was read.
-    pub(super) const fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
 }
 
 /// Appends an element whose content is made of `parts`.
@@ -78,6 +73,7 @@ pub(super) fn write(out: &mut Vec<u8>, tag: u8, parts: &[&[u8]]) {
 pub(super) const INTEGER: u8 = 0x02;
 pub(super) const BIT_STRING: u8 = 0x03;
 pub(super) const OCTET_STRING: u8 = 0x04;
+pub(super) const NULL: u8 = 0x05;
 pub(super) const OID: u8 = 0x06;
 pub(super) const SEQUENCE: u8 = 0x30;
 
@@ -112,7 +108,7 @@ mod tests {
             let element = reader.expect(tag).unwrap();
             prop_assert_eq!(element.content, &content);
             prop_assert_eq!(element.whole, &out);
-            prop_assert!(reader.is_empty());
+            prop_assert!(reader.next().is_none());
         }
 
         #[test]

@@ -152,3 +152,76 @@ fn key_algorithm(key: &SubjectPublicKeyInfo<'_>) -> Option<KeyAlgorithm> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{DnType, SanType, SerialNumber};
+
+    use super::*;
+    use crate::pki::certs::{self, leaf};
+    use crate::pki::tests::{NAMES, NOW, year};
+
+    #[test]
+    fn names_of_all_four_kinds_are_read() {
+        let sample = certs::sample(KeyAlgorithm::EcP256, NAMES, year());
+        let facts = sample.material.facts().unwrap();
+        let expected: SubjectAltNames = NAMES
+            .iter()
+            .map(|name| Name::parse(name).unwrap())
+            .collect();
+        assert_eq!(facts.names, expected);
+        assert_eq!(facts.common_name.as_deref(), Some(NAMES[0]));
+        assert_eq!(facts.issuer_name, "Sample Issuing");
+        assert_eq!(facts.spki, sample.material.key.spki());
+        assert_eq!(facts.not_before, NOW - crate::model::Seconds::days(1));
+        assert_eq!(facts.not_after, NOW + crate::model::Seconds::days(364));
+    }
+
+    #[test]
+    fn a_name_in_a_field_of_another_kind_covers_nothing() {
+        let mut parameters = leaf(&["a.example"], year());
+        for text in ["10.0.0.1", "x@y.example", "a b", "*"] {
+            let name = SanType::DnsName(text.try_into().unwrap());
+            parameters.subject_alt_names.push(name);
+        }
+        let uri = SanType::URI("not-a-uri".try_into().unwrap());
+        parameters.subject_alt_names.push(uri);
+        let key = certs::key(KeyAlgorithm::EcP256).signer().unwrap();
+        let der = parameters.self_signed(&key).unwrap();
+        assert_eq!(facts(der.der()).unwrap().names.to_string(), "a.example");
+    }
+
+    #[test]
+    fn a_serial_is_shown_without_the_sign_byte() {
+        let key = certs::key(KeyAlgorithm::EcP256).signer().unwrap();
+        for (bytes, shown) in [(&[0x80, 1][..], "8001"), (&[7], "07"), (&[0], "00")] {
+            let mut parameters = leaf(&["a.example"], year());
+            parameters.serial_number = Some(SerialNumber::from_slice(bytes));
+            let der = parameters.self_signed(&key).unwrap();
+            assert_eq!(facts(der.der()).unwrap().serial, shown);
+        }
+    }
+
+    #[test]
+    fn an_issuer_without_common_name_is_shown_whole() {
+        let key = certs::key(KeyAlgorithm::EcP256).signer().unwrap();
+        let mut parameters = leaf(&["a.example"], year());
+        parameters.distinguished_name = rcgen::DistinguishedName::new();
+        parameters
+            .distinguished_name
+            .push(DnType::OrganizationName, "Corp");
+        let der = parameters.self_signed(&key).unwrap();
+        let facts = facts(der.der()).unwrap();
+        assert_eq!(facts.common_name, None);
+        assert_eq!(facts.issuer_name, "O=Corp");
+    }
+
+    #[test]
+    fn bytes_behind_a_certificate_are_refused() {
+        let mut der = certs::sample(KeyAlgorithm::EcP256, NAMES, year())
+            .material
+            .leaf;
+        der.push(0);
+        assert!(facts(&der).is_err());
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
+use aws_lc_rs::encoding::{AsBigEndian, AsDer, EcPrivateKeyBin, Pkcs8V1Der, PublicKeyX509Der};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{
@@ -158,15 +158,19 @@ impl PrivateKey {
         Self::from_pair(&Pair::Rsa(pair), algorithm)
     }
 
-    /// From PKCS #8 or SEC 1.
+    /// From PKCS #8 or SEC 1. A key that came without its public half would be written without it too, which not every
+    /// reader accepts; so the pair is put together anew from its two numbers.
     fn from_ec(der: &[u8]) -> Result<Self, PkiError> {
-        let read = |algorithm: &'static EcdsaSigningAlgorithm| {
-            EcdsaKeyPair::from_private_key_der(algorithm, der)
+        let read = |curve: &'static EcdsaSigningAlgorithm| {
+            let pair = EcdsaKeyPair::from_private_key_der(curve, der).ok()?;
+            let private: EcPrivateKeyBin<'_> = pair.private_key().as_be_bytes().ok()?;
+            let public = pair.public_key().as_ref();
+            EcdsaKeyPair::from_private_key_and_public_key(curve, private.as_ref(), public).ok()
         };
-        if let Ok(pair) = read(&ECDSA_P256_SHA256_ASN1_SIGNING) {
+        if let Some(pair) = read(&ECDSA_P256_SHA256_ASN1_SIGNING) {
             return Self::from_pair(&Pair::P256(pair), KeyAlgorithm::EcP256);
         }
-        if let Ok(pair) = read(&ECDSA_P384_SHA384_ASN1_SIGNING) {
+        if let Some(pair) = read(&ECDSA_P384_SHA384_ASN1_SIGNING) {
             return Self::from_pair(&Pair::P384(pair), KeyAlgorithm::EcP384);
         }
         Err(refused(
@@ -262,3 +266,94 @@ fn refused(problem: &(impl fmt::Display + ?Sized)) -> PkiError {
 const RSA_ENCRYPTION: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
 /// 1.2.840.10045.2.1 (RFC 5480 §2.1.1).
 const EC_PUBLIC_KEY: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pki::certs::key;
+
+    fn text(label: &str, der: &[u8]) -> Vec<u8> {
+        pem::encode(label, der).to_vec()
+    }
+
+    /// The key inside PKCS #8: PKCS #1 or SEC 1.
+    fn inner(key: &PrivateKey) -> Vec<u8> {
+        let mut info = Reader::new(Reader::new(key.pkcs8()).next().unwrap().content);
+        info.expect(der::INTEGER).unwrap();
+        info.expect(der::SEQUENCE).unwrap();
+        info.expect(der::OCTET_STRING).unwrap().content.to_vec()
+    }
+
+    fn problem(read: Result<PrivateKey, PkiError>) -> String {
+        read.err().expect("refused").to_string()
+    }
+
+    #[test]
+    fn a_new_key_is_of_the_kind_that_was_asked_for_and_reads_back() {
+        for algorithm in KeyAlgorithm::ALL {
+            let made = key(algorithm);
+            assert_eq!(made.algorithm(), algorithm);
+            let read = PrivateKey::from_pem(made.to_pem().expose()).unwrap();
+            assert_eq!(read.pkcs8(), made.pkcs8());
+            assert_eq!(read.spki(), made.spki());
+        }
+    }
+
+    #[test]
+    fn older_forms_of_a_key_become_the_same_pkcs8() {
+        let rsa = key(KeyAlgorithm::Rsa2048);
+        let read = PrivateKey::from_pem(&text("RSA PRIVATE KEY", &inner(&rsa))).unwrap();
+        assert_eq!(read.pkcs8(), rsa.pkcs8());
+        // The least that SEC 1 allows: version, number and curve, without the public half.
+        for (algorithm, curve) in [
+            (
+                KeyAlgorithm::EcP256,
+                &[0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7][..],
+            ),
+            (KeyAlgorithm::EcP384, &[0x2b, 0x81, 4, 0, 0x22]),
+        ] {
+            let ec = key(algorithm);
+            let bare = inner(&ec);
+            let mut fields = Reader::new(Reader::new(&bare).next().unwrap().content);
+            let version = fields.next().unwrap().whole.to_vec();
+            let number = fields.next().unwrap().whole.to_vec();
+            let mut oid = Vec::new();
+            der::write(&mut oid, der::OID, &[curve]);
+            let mut named = Vec::new();
+            der::write(&mut named, 0xa0, &[&oid]);
+            let mut sec1 = Vec::new();
+            der::write(&mut sec1, der::SEQUENCE, &[&version, &number, &named]);
+            let mut both = text("EC PARAMETERS", &oid);
+            both.extend(text("EC PRIVATE KEY", &sec1));
+            let read = PrivateKey::from_pem(&both).unwrap();
+            assert_eq!(read.spki(), ec.spki());
+            assert_eq!(read.pkcs8(), ec.pkcs8());
+        }
+    }
+
+    #[test]
+    fn a_key_that_cannot_be_used_is_refused_with_the_reason() {
+        let encrypted = text("ENCRYPTED PRIVATE KEY", &[0; 9]);
+        assert!(problem(PrivateKey::from_pem(&encrypted)).contains("openssl pkey"));
+        let old = b"-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: DES-EDE3-CBC,AA\n\nAAAA\n-----END RSA PRIVATE KEY-----";
+        assert!(problem(PrivateKey::from_pem(old)).contains("openssl pkey"));
+        assert!(problem(PrivateKey::from_pem(b"nothing")).contains("no private key"));
+        let two = [key(KeyAlgorithm::EcP256), key(KeyAlgorithm::EcP256)];
+        let two: Vec<u8> = two
+            .iter()
+            .flat_map(|key| key.to_pem().expose().to_vec())
+            .collect();
+        assert!(problem(PrivateKey::from_pem(&two)).contains("more than one"));
+        // Ed25519, RFC 8410 §10.3.
+        let ed25519 = b"-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC\n-----END PRIVATE KEY-----";
+        assert!(problem(PrivateKey::from_pem(ed25519)).contains("another kind"));
+    }
+
+    #[test]
+    fn a_damaged_rsa_key_is_refused() {
+        let mut der = key(KeyAlgorithm::Rsa2048).pkcs8().to_vec();
+        let middle = der.len() / 2;
+        der[middle] ^= 1;
+        assert!(PrivateKey::from_pkcs8(&der).is_err());
+    }
+}

@@ -32,4 +32,7 @@ pub use material::Material;
 pub use secret::Secret;
 
 #[cfg(test)]
+#[path = "../../tests/it/support/certs.rs"]
+mod certs;
+#[cfg(test)]
 mod tests;

@@ -68,3 +68,40 @@ const fn refused(format: &'static str, problem: &'static str) -> PkiError {
 const LENGTH: usize = 28;
 /// Letters and digits without `l`, `o`, `0` and `1`.
 const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_password_uses_every_symbol_and_fits_both_formats() {
+        let mut next = 0u8;
+        let mut count = |bytes: &mut [u8]| {
+            for byte in bytes {
+                *byte = next;
+                next = next.wrapping_add(1);
+            }
+        };
+        let (one, two) = (generate(&mut count), generate(&mut count));
+        assert_eq!(one.expose_str(), Some("abcdefghijkmnpqrstuvwxyz2345"));
+        assert_ne!(one.expose(), two.expose());
+        assert!(for_pfx(Some(&one)).is_ok());
+        assert!(for_jks(Some(&two)).is_ok());
+    }
+
+    #[test]
+    fn passwords_that_readers_refuse_are_refused_first() {
+        let secret = |text: &str| Secret::from(text.to_owned());
+        for bad in ["", "pässwörd", "密码密码密码", "line\nend", "tab\t"] {
+            assert!(for_pfx(Some(&secret(bad))).is_err(), "{bad:?}");
+        }
+        assert!(for_pfx(Some(&secret(" ~"))).is_ok());
+        for bad in ["", "short", "line\nend"] {
+            assert!(for_jks(Some(&secret(bad))).is_err(), "{bad:?}");
+        }
+        assert!(for_jks(Some(&secret("密码密码密码"))).is_ok());
+        assert!(for_pfx(None).is_err() && for_jks(None).is_err());
+        assert!(for_pfx(Some(&Secret::new(vec![0xff]))).is_err());
+        assert!(for_jks(Some(&Secret::new(vec![0xff; 6]))).is_err());
+    }
+}

@@ -123,3 +123,69 @@ const BYTES_PER_LINE: usize = 48;
 const DASHES: &str = "-----";
 const BEGIN: &str = "-----BEGIN ";
 const END: &str = "-----END ";
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn line_ends_of_any_kind_or_none_at_all_are_accepted() {
+        let der: Vec<u8> = (0..=255).collect();
+        let two = certificate(&der).repeat(2);
+        for text in [
+            two.clone(),
+            two.replace('\n', "\r\n"),
+            two.replace('\n', ""),
+            two.replace('\n', " \t"),
+            format!("subject=CN = x\n{two}\ntrailing words"),
+        ] {
+            assert_eq!(certificates(&text).unwrap(), [der.clone(), der.clone()]);
+        }
+    }
+
+    #[test]
+    fn blocks_of_other_kinds_are_passed_over() {
+        let text = "-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n";
+        assert!(certificates(text).unwrap().is_empty());
+        assert!(certificates("no PEM at all").unwrap().is_empty());
+    }
+
+    #[test]
+    fn damaged_blocks_are_refused() {
+        for text in [
+            "-----BEGIN CERTIFICATE-----\nAAAA",
+            "-----BEGIN CERTIFICATE",
+            "-----BEGIN CERTIFICATE\n-----\nAAAA\n-----END CERTIFICATE-----",
+            "-----BEGIN CERTIFICATE-----\nAA!A\n-----END CERTIFICATE-----",
+            "-----BEGIN CERTIFICATE-----\nAAA\n-----END CERTIFICATE-----",
+            "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE REQUEST-----",
+            "-----BEGIN A-----\nAAAA\n-----BEGIN B-----\nAAAA\n-----END A-----",
+        ] {
+            assert!(certificates(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn more_certificates_than_any_chain_has_are_refused() {
+        let text = certificate(&[1]).repeat(MAX_CERTIFICATES);
+        assert_eq!(certificates(&text).unwrap().len(), MAX_CERTIFICATES);
+        assert!(certificates(&(text + &certificate(&[1]))).is_err());
+        assert!(certificates(&" ".repeat(MAX_TEXT + 1)).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_encoded_is_decoded(der in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let text = certificate(&der);
+            prop_assert!(text.lines().all(|line| line.len() <= COLUMNS));
+            prop_assert_eq!(certificates(&text).unwrap(), [der]);
+        }
+
+        #[test]
+        fn no_text_brings_the_reader_down(text in "(-----(BEGIN|END) (A|B)?(-----)?|\n|AAA=|é|[ -~]){0,12}") {
+            let _ = certificates(&text);
+        }
+    }
+}
