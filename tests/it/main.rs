@@ -1,4 +1,8 @@
 //! The one integration-test binary: one link step for all of them.
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests stop at the first surprise, as tests do"
+)]
 
 mod architecture;
 mod bundles;
