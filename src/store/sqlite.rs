@@ -90,6 +90,15 @@ impl SqliteStore {
         self.pool.close().await;
     }
 
+    /// Takes the write lock and keeps it until the answer is dropped: for tests of what readers do meanwhile.
+    ///
+    /// # Errors
+    /// [`StoreError::Query`].
+    #[doc(hidden)]
+    pub async fn hold_write_lock(&self) -> Result<impl Sized + '_, StoreError> {
+        self.begin("hold the write lock").await
+    }
+
     async fn begin(&self, what: &'static str) -> Result<Transaction<'_, Sqlite>, StoreError> {
         self.pool
             .begin_with("BEGIN IMMEDIATE")

@@ -18,5 +18,6 @@ mod follower;
 mod planner;
 mod sample;
 mod secrets;
+mod store_contract;
 mod support;
 mod units;

@@ -1,0 +1,358 @@
+//! What every journal must do, whatever keeps it.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests arrange files and processes directly"
+)]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use renewd::model::{
+    CertificateId, CertificateState, ErrorClass, Failures, Fingerprint, IssuerId, KeyAlgorithm,
+    KeyReuse, Order, OrderClosing, OrderEvent, OrderId, OrderPhase, OrderRequest, OrderStep,
+    Reason, Rollout, RolloutEvent, RolloutId, RolloutPhase, RolloutStep, Seconds, Source, Started,
+    StepFailure, Subject, TargetId, TargetState, Timestamp,
+};
+use renewd::store::{
+    CertificateChange, OrderAdvance, RolloutAdvance, SqliteStore, Store, StoreError, StoredAlert,
+    Touched,
+};
+
+const T0: Timestamp = Timestamp(1_800_000_000);
+
+async fn store() -> (tempfile::TempDir, SqliteStore) {
+    let dir = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(&dir.path().join("state.db"))
+        .await
+        .unwrap();
+    (dir, store)
+}
+
+fn order(id: &str, certificate: &str) -> Order {
+    Order {
+        id: OrderId::new(id).unwrap(),
+        certificate: CertificateId::new(certificate).unwrap(),
+        issuer: IssuerId::new("corp").unwrap(),
+        reason: Reason::NoRevision,
+        request: OrderRequest {
+            source: Source::Csr,
+            common_name: "www.example.com".into(),
+            names: std::iter::empty().collect(),
+            subject: Subject::default(),
+            key_algorithm: KeyAlgorithm::EcP256,
+            key_reuse: KeyReuse::Rekey,
+            validity: Seconds::days(90),
+            policy: Fingerprint([7; 32]),
+        },
+        opened_at: T0,
+        phase: OrderPhase::Opened,
+        started: None,
+        failures: Failures::default(),
+    }
+}
+
+fn rollout(id: &str, target: &str, certificate: &str) -> Rollout {
+    let certificate = CertificateId::new(certificate).unwrap();
+    Rollout {
+        id: RolloutId::new(id).unwrap(),
+        target: TargetId::new(target).unwrap(),
+        reasons: BTreeMap::from([(certificate, Reason::NotDeployed)]),
+        revisions: BTreeMap::new(),
+        previous: BTreeMap::new(),
+        generation: 1,
+        previous_generation: None,
+        policy: Fingerprint([8; 32]),
+        opened_at: T0,
+        phase: RolloutPhase::Opened,
+        started: None,
+        failures: Failures::default(),
+    }
+}
+
+fn failure(message: &str) -> StepFailure {
+    StepFailure {
+        at: T0 + Seconds(5),
+        class: ErrorClass::Transient,
+        message: message.into(),
+        retry_after: None,
+        policy: Fingerprint([7; 32]),
+    }
+}
+
+fn key_stored(order: &Order) -> OrderAdvance {
+    let spki = Fingerprint([1; 32]);
+    OrderAdvance {
+        id: order.id.clone(),
+        at: T0 + Seconds(9),
+        step: Some(OrderStep::StoreKey),
+        event: OrderEvent::KeyStored { spki },
+        phase: OrderPhase::KeyStored { spki },
+        message: "key stored".into(),
+        revision: None,
+        certificate: None,
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_has_at_most_one_open_order() {
+    let (_dir, store) = store().await;
+    store.open_order(&order("a", "www")).await.unwrap();
+    let second = store.open_order(&order("b", "www")).await.unwrap_err();
+    assert!(
+        matches!(second, StoreError::AlreadyOpen(ref of) if of == "www"),
+        "{second}"
+    );
+    store.open_order(&order("c", "mail")).await.unwrap();
+    assert_eq!(store.snapshot().await.unwrap().orders.len(), 2);
+}
+
+#[tokio::test]
+async fn the_intent_is_in_the_snapshot_until_the_outcome_is() {
+    let (_dir, store) = store().await;
+    let order = order("a", "www");
+    store.open_order(&order).await.unwrap();
+    store
+        .order_started(&order.id, OrderStep::StoreKey, T0)
+        .await
+        .unwrap();
+    let seen = store.snapshot().await.unwrap().orders[&order.id].clone();
+    let intent = Started {
+        step: OrderStep::StoreKey,
+        at: T0,
+    };
+    assert_eq!(seen.started, Some(intent));
+    store
+        .order_failed(&order.id, OrderStep::StoreKey, &failure("disk full"))
+        .await
+        .unwrap();
+    let seen = store.snapshot().await.unwrap().orders[&order.id].clone();
+    assert_eq!((seen.started, seen.failures.count), (None, 1));
+    store.order_advanced(&key_stored(&order)).await.unwrap();
+    let seen = store.snapshot().await.unwrap().orders[&order.id].clone();
+    assert_eq!(seen.failures, Failures::default());
+    assert_eq!(seen.phase.code(), "key-stored");
+}
+
+#[tokio::test]
+async fn a_closed_order_leaves_the_snapshot_and_takes_no_more_events() {
+    let (_dir, store) = store().await;
+    let order = order("a", "www");
+    store.open_order(&order).await.unwrap();
+    let closing = OrderClosing::Abandoned {
+        message: "policy changed".into(),
+    };
+    let mut advance = key_stored(&order);
+    advance.event = OrderEvent::Closed {
+        closing: closing.clone(),
+    };
+    advance.phase = OrderPhase::Closed { closing };
+    let state = CertificateState {
+        forced: true,
+        ..CertificateState::default()
+    };
+    advance.certificate = Some((order.certificate.clone(), state.clone()));
+    store.order_advanced(&advance).await.unwrap();
+    let snapshot = store.snapshot().await.unwrap();
+    assert!(snapshot.orders.is_empty());
+    assert_eq!(snapshot.certificates[&order.certificate], state);
+    let late = store.order_advanced(&key_stored(&order)).await.unwrap_err();
+    assert!(matches!(late, StoreError::Missing(_)), "{late}");
+    store.open_order(&self::order("b", "www")).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_refused_outcome_leaves_nothing_behind() {
+    let (_dir, store) = store().await;
+    let order = order("a", "www");
+    // Never opened: neither the certificate nor an event may appear.
+    let mut advance = key_stored(&order);
+    advance.certificate = Some((order.certificate.clone(), CertificateState::default()));
+    store.order_advanced(&advance).await.unwrap_err();
+    assert!(store.snapshot().await.unwrap().certificates.is_empty());
+    assert!(store.history(&order.certificate).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn everything_survives_closing_and_opening() {
+    let (dir, store) = store().await;
+    let (order, rollout) = (order("a", "www"), rollout("r", "web", "www"));
+    store.open_order(&order).await.unwrap();
+    store.open_rollout(&rollout).await.unwrap();
+    store
+        .rollout_started(&rollout.id, RolloutStep::Stage, T0)
+        .await
+        .unwrap();
+    let target = TargetState {
+        generation: Some(4),
+        ..TargetState::default()
+    };
+    store.change_target(&rollout.target, &target).await.unwrap();
+    let before = store.snapshot().await.unwrap();
+    store.close().await;
+    let again = SqliteStore::open(&dir.path().join("state.db"))
+        .await
+        .unwrap();
+    assert_eq!(again.snapshot().await.unwrap(), before);
+    assert_eq!(
+        before.rollouts[&rollout.id].started.as_ref().unwrap().step,
+        RolloutStep::Stage
+    );
+}
+
+#[tokio::test]
+async fn a_generation_is_never_given_twice() {
+    let (_dir, store) = store().await;
+    let (web, mail) = (
+        TargetId::new("web").unwrap(),
+        TargetId::new("mail").unwrap(),
+    );
+    assert_eq!(store.next_generation(&web).await.unwrap(), 1);
+    assert_eq!(store.next_generation(&mail).await.unwrap(), 1);
+    // Another state of the target does not touch the count.
+    store
+        .change_target(&web, &TargetState::default())
+        .await
+        .unwrap();
+    assert_eq!(store.next_generation(&web).await.unwrap(), 2);
+}
+
+#[tokio::test]
+async fn a_refresh_says_whether_anything_changed() {
+    let (_dir, store) = store().await;
+    let order = order("a", "www");
+    let mut snapshot = store.snapshot().await.unwrap();
+    let mut touched = Touched::default();
+    touched.orders.insert(order.id.clone());
+    touched.certificates.insert(order.certificate.clone());
+    assert!(!store.refresh(&mut snapshot, &touched).await.unwrap());
+    store.open_order(&order).await.unwrap();
+    assert!(store.refresh(&mut snapshot, &touched).await.unwrap());
+    assert!(!store.refresh(&mut snapshot, &touched).await.unwrap());
+    assert_eq!(snapshot, store.snapshot().await.unwrap());
+}
+
+#[tokio::test]
+async fn the_history_of_a_certificate_has_its_orders_and_rollouts_in_order() {
+    let (_dir, store) = store().await;
+    let (order, rollout) = (order("a", "www"), rollout("r", "web", "www"));
+    store.open_order(&order).await.unwrap();
+    store.open_order(&self::order("x", "mail")).await.unwrap();
+    store.order_advanced(&key_stored(&order)).await.unwrap();
+    store.open_rollout(&rollout).await.unwrap();
+    store
+        .rollout_failed(
+            &rollout.id,
+            RolloutStep::Stage,
+            &failure("no space"),
+            "df says 0",
+        )
+        .await
+        .unwrap();
+    let mut staged = rollout.clone();
+    staged.phase = RolloutPhase::Staged;
+    let advance = RolloutAdvance {
+        id: rollout.id.clone(),
+        at: T0 + Seconds(20),
+        step: Some(RolloutStep::Stage),
+        event: RolloutEvent::Staged,
+        rollout: staged,
+        message: "bundles written".into(),
+        output: String::new(),
+        target: None,
+    };
+    store.rollout_advanced(&advance).await.unwrap();
+    let seen: Vec<String> = store
+        .history(&order.certificate)
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|e| {
+            format!(
+                "{} {} {} {}",
+                e.machine,
+                e.kind,
+                e.step.unwrap_or_default(),
+                e.output
+            )
+        })
+        .collect();
+    let wanted = [
+        "order opened  ",
+        "order succeeded store-key ",
+        "rollout opened  ",
+        "rollout failed stage df says 0",
+        "rollout succeeded stage ",
+    ];
+    assert_eq!(seen, wanted);
+}
+
+#[tokio::test]
+async fn an_alert_is_raised_once_until_it_is_over() {
+    let (_dir, store) = store().await;
+    let alert = StoredAlert {
+        key: "expired/www".into(),
+        severity: "critical".into(),
+        title: "www expired".into(),
+        text: "mend the issuer".into(),
+        raised_at: T0,
+    };
+    assert!(store.raise_alert(&alert).await.unwrap());
+    assert!(!store.raise_alert(&alert).await.unwrap());
+    assert_eq!(store.undelivered_alerts().await.unwrap(), [alert.clone()]);
+    store.alert_delivered(&alert.key, T0).await.unwrap();
+    assert!(store.undelivered_alerts().await.unwrap().is_empty());
+    let standing = BTreeSet::from([alert.key.clone()]);
+    assert!(
+        store
+            .resolve_alerts(&standing, T0)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    let over = store.resolve_alerts(&BTreeSet::new(), T0).await.unwrap();
+    assert_eq!(over, [alert.clone()]);
+    assert!(store.open_alerts().await.unwrap().is_empty());
+    assert!(store.raise_alert(&alert).await.unwrap());
+    assert_eq!(store.undelivered_alerts().await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_reader_neither_waits_for_a_writer_nor_writes() {
+    let (dir, store) = store().await;
+    let path = dir.path().join("state.db");
+    store.open_order(&order("a", "www")).await.unwrap();
+    let reader = SqliteStore::open_read_only(&path).await.unwrap().unwrap();
+    // A second writer in the middle of a transaction must not hold the reader up.
+    let blocker = SqliteStore::open(&path).await.unwrap();
+    let writing = blocker.hold_write_lock().await.unwrap();
+    assert_eq!(reader.snapshot().await.unwrap().orders.len(), 1);
+    drop(writing);
+    let refused = reader
+        .change_certificate(
+            &CertificateId::new("www").unwrap(),
+            CertificateChange::Forced,
+        )
+        .await;
+    assert!(refused.is_err());
+    let missing = SqliteStore::open_read_only(&dir.path().join("other.db"))
+        .await
+        .unwrap();
+    assert!(missing.is_none());
+}
+
+#[tokio::test]
+async fn a_damaged_journal_is_an_error_and_stays_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("state.db");
+    std::fs::write(
+        &path,
+        b"this is no database, it only looks like one from far away",
+    )
+    .unwrap();
+    let error = SqliteStore::open(&path).await.err().expect("refused");
+    assert!(error.to_string().contains("state.db"), "{error}");
+    assert!(
+        std::fs::read(&path)
+            .unwrap()
+            .starts_with(b"this is no database")
+    );
+}
