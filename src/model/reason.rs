@@ -183,6 +183,8 @@ pub enum Waiting {
     },
     /// Another step of the same target is under way.
     Rollout,
+    /// Other certificates of the same target are being obtained right now; all go in with one reload.
+    Batch,
 }
 
 impl Waiting {
@@ -196,6 +198,7 @@ impl Waiting {
             Self::Service { .. } => "service",
             Self::NoOffer { .. } => "no-offer",
             Self::Rollout => "rollout",
+            Self::Batch => "batch",
         }
     }
 
@@ -208,7 +211,7 @@ impl Waiting {
             | Self::Backoff { until, .. }
             | Self::Service { until, .. }
             | Self::NoOffer { until } => Some(*until),
-            Self::Rollout => None,
+            Self::Rollout | Self::Batch => None,
         }
     }
 }
@@ -240,9 +243,12 @@ impl fmt::Display for Waiting {
             }
             Self::NoOffer { until } => write!(
                 f,
-                "the account has no issued certificate for these names; next look at {until}"
+                "the account has no newer certificate for these names; next look at {until}"
             ),
             Self::Rollout => f.write_str("another rollout of the target is under way"),
+            Self::Batch => f.write_str(
+                "other certificates of the target are being obtained; all go in with one reload",
+            ),
         }
     }
 }

@@ -46,6 +46,8 @@ pub struct CertificateState {
     pub failures: Failures,
     /// The last order for `renewal-due` brought nothing that ends later.
     pub shortened: bool,
+    /// When an order for `unusable` was last fulfilled: should its revision be unusable too, the next one waits.
+    pub repaired_at: Option<Timestamp>,
 }
 
 impl CertificateState {

@@ -6,22 +6,32 @@
 //! | file | decides |
 //! |---|---|
 //! | [`planner`] | the whole: one verdict per certificate, at most one action per order, rollout, certificate, target |
-//! | `checks` | why a certificate needs a new revision: an ordered list, first hit wins |
-//! | `renewal` | when renewal is due |
+//! | [`checks`] | why a certificate needs a new revision: an ordered list, first hit wins |
+//! | [`renewal`] | when renewal is due |
 //! | [`order_machine`], [`rollout_machine`] | which step comes next, which phase an event leads to, what an error means |
+//! | `certificates`, `targets` | what that means for one certificate, one target |
 //! | [`backoff`] | when a failed thing is tried again |
 //! | [`open`] | what an order or a rollout looks like when it is opened |
 //! | [`outcome`] | what a certificate or a target is after an order or a rollout |
 //! | `alerts` | what a person must know |
-//! | `explain` | the plan as text and as data for `renewd plan` |
+//! | [`explain`] | the plan as text and as data for `renewd plan` |
 
 mod action;
+pub(crate) mod alerts;
 pub mod backoff;
+mod certificates;
+pub mod checks;
+mod draft;
+pub mod explain;
 pub mod open;
 pub mod order_machine;
 pub mod outcome;
 pub mod planner;
+pub mod renewal;
 pub mod rollout_machine;
+mod targets;
+#[cfg(test)]
+mod testing;
 
 pub use action::{Action, IllegalTransition, Next, OnError, Plan, Trouble, Verdict};
 pub use planner::plan;

@@ -19,7 +19,7 @@ pub fn certificate_after(
     now: Timestamp,
 ) -> Option<CertificateState> {
     match event {
-        OrderEvent::Issued { .. } => revision.map(|revision| issued(state, order, revision)),
+        OrderEvent::Issued { .. } => revision.map(|revision| issued(state, order, revision, now)),
         OrderEvent::Closed { closing } => match closing {
             OrderClosing::Failed { class, message } => {
                 let mut after = state.clone();
@@ -43,7 +43,12 @@ pub fn certificate_after(
     }
 }
 
-fn issued(state: &CertificateState, order: &Order, revision: &RevisionFacts) -> CertificateState {
+fn issued(
+    state: &CertificateState,
+    order: &Order,
+    revision: &RevisionFacts,
+    now: Timestamp,
+) -> CertificateState {
     let mut after = state.clone();
     if let Some(old) = after.newest.take()
         && old.id != revision.id
@@ -80,6 +85,9 @@ fn issued(state: &CertificateState, order: &Order, revision: &RevisionFacts) -> 
     after.newest = Some(revision.clone());
     after.issuer = Some(order.issuer.clone());
     after.unusable = None;
+    if matches!(order.reason, Reason::Unusable { .. }) {
+        after.repaired_at = Some(now);
+    }
     after.forced = false;
     after.failures = Failures::default();
     after
@@ -146,17 +154,30 @@ fn in_place(after: &mut TargetState, rollout: &Rollout) {
     let reached = after.wanted.as_ref().is_some_and(|wanted| {
         wanted
             .iter()
-            .all(|(id, revision)| rollout.revisions.get(id) == Some(revision))
+            .all(|(id, revision)| rollout.revisions.get(id).is_none_or(|new| new == revision))
     });
     if reached {
         after.wanted = None;
+        // Asked for by a person: what it replaced stays away until it is released, or a newer one is there.
+        let replaced = rollout.previous.iter().filter(|(id, revision)| {
+            rollout
+                .revisions
+                .get(*id)
+                .is_some_and(|new| new != *revision)
+        });
+        after
+            .held
+            .extend(replaced.map(|(_, revision)| revision.clone()));
     }
 }
 
 /// How often this very set was rolled back before.
 fn rolled_back(state: &TargetState, rollout: &Rollout) -> u32 {
     match &state.failed {
-        Some(failed) if failed.revisions == rollout.revisions => failed.rolled_back,
+        // Failures cleared by hand begin a new row.
+        Some(failed) if failed.revisions == rollout.revisions && state.failures.count > 0 => {
+            failed.rolled_back
+        }
         Some(_) | None => 0,
     }
 }

@@ -1,17 +1,204 @@
-//! The whole plan.
+//! The whole plan: every certificate, then every target, merged in the order of their ids.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, btree_map};
+use std::iter::Peekable;
 
-use crate::model::{Policy, Seconds, Snapshot, Timestamp};
-use crate::plan::Plan;
+use crate::model::{
+    CertificateId, CertificateState, Order, Policy, Reason, RevisionId, Rollout, Snapshot,
+    TargetId, TargetState, Timestamp,
+};
+use crate::plan::certificates::{self, Subject};
+use crate::plan::draft::Draft;
+use crate::plan::targets::{self, Finding, Member, Place};
+use crate::plan::{Plan, Verdict, alerts};
 
 /// Decides what should happen next. Reads nothing but its arguments.
+///
+/// Policy and snapshot are walked side by side, so that a hundred thousand healthy certificates cost no lookup each.
 #[must_use]
-pub fn plan(_policy: &Policy, _snapshot: &Snapshot, now: Timestamp) -> Plan {
-    Plan {
-        actions: Vec::new(),
-        verdicts: BTreeMap::new(),
-        alerts: BTreeMap::new(),
-        next_wake: now + Seconds::hours(24),
+pub fn plan(policy: &Policy, snapshot: &Snapshot, now: Timestamp) -> Plan {
+    let mut draft = Draft::new(now);
+    let unknown_certificate = CertificateState::default();
+    let unknown_target = TargetState::default();
+    let mut places = places(policy, snapshot, &unknown_target);
+    let orders = open_orders(snapshot);
+
+    let mut subjects = Vec::with_capacity(policy.certificates.len());
+    let mut verdicts = Vec::with_capacity(policy.certificates.len());
+    let mut states = snapshot.certificates.iter().peekable();
+    let mut order = orders.iter().peekable();
+    for (at, (id, certificate)) in policy.certificates.iter().enumerate() {
+        let subject = Subject {
+            policy: certificate,
+            state: advance(&mut states, id).unwrap_or(&unknown_certificate),
+            order: advance(&mut order, &id).copied(),
+        };
+        let verdict = certificates::decide(policy, &subject, now, &mut draft);
+        places.visit(at, id, &subject);
+        subjects.push((subject, subject.is_being_obtained(&verdict, now)));
+        verdicts.push(verdict);
     }
+    for order in orders.values() {
+        if !policy.certificates.contains_key(&order.certificate) {
+            certificates::orphan(order, &mut draft);
+        }
+    }
+    for work in places.list.iter().filter(|work| work.needs_a_look) {
+        let members: Vec<Member<'_>> = work
+            .members
+            .iter()
+            .map(|&at| Member {
+                at,
+                subject: subjects[at].0,
+                being_obtained: subjects[at].1,
+            })
+            .collect();
+        let findings = targets::decide(&work.place, &members, now, &mut draft);
+        for Finding { at, verdict } in findings {
+            merge(&mut verdicts[at], verdict);
+        }
+        for member in &members {
+            let renewed = renew_what_is_served(
+                policy,
+                &work.place,
+                member,
+                now,
+                &mut draft,
+                &verdicts[member.at],
+            );
+            if let Some(verdict) = renewed {
+                verdicts[member.at] = verdict;
+            }
+        }
+        alerts::target(&work.place, &members, snapshot, now, &mut draft);
+    }
+    let ids = policy.certificates.keys().cloned();
+    draft.finish(ids.zip(verdicts).collect())
+}
+
+/// The target serves an older revision because the newest is held off: when the older one is due, another order ends
+/// the hold before it expires.
+fn renew_what_is_served(
+    policy: &Policy,
+    place: &Place<'_>,
+    member: &Member<'_>,
+    now: Timestamp,
+    draft: &mut Draft,
+    verdict: &Verdict,
+) -> Option<Verdict> {
+    let subject = &member.subject;
+    let newest = subject.state.newest.as_ref()?;
+    if !place.state.held.contains(&newest.id)
+        || subject.order.is_some()
+        || matches!(verdict, Verdict::Act(_))
+    {
+        return None;
+    }
+    let served = place.state.live.get(&subject.policy.id)?;
+    let not_after = subject.state.not_after(served)?;
+    let window = subject.window()?;
+    let since = not_after - window.renew_at.until(window.not_after);
+    if now < since {
+        draft.wake(since);
+        return None;
+    }
+    Some(certificates::open(
+        policy,
+        subject,
+        Reason::RenewalDue { since },
+        now,
+        draft,
+    ))
+}
+
+/// One verdict speaks for a certificate and all its targets: what is being done, else what a person must do, else what
+/// is waited for. Of equals the first is kept, and the certificate's own comes first.
+fn merge(verdict: &mut Verdict, other: Verdict) {
+    let rank = |verdict: &Verdict| match verdict {
+        Verdict::Healthy { .. } => 0,
+        Verdict::Wait(_) => 1,
+        Verdict::Blocked(_) => 2,
+        Verdict::Act(_) => 3,
+    };
+    if rank(&other) > rank(verdict) {
+        *verdict = other;
+    }
+}
+
+fn open_orders(snapshot: &Snapshot) -> BTreeMap<&CertificateId, &Order> {
+    snapshot
+        .orders
+        .values()
+        .map(|order| (&order.certificate, order))
+        .collect()
+}
+
+/// The targets of the policy while the certificates pass by.
+struct Places<'a> {
+    list: Vec<Work<'a>>,
+    /// Only ever asked for one id, so its order does not show.
+    index: HashMap<&'a TargetId, usize>,
+}
+
+struct Work<'a> {
+    place: Place<'a>,
+    /// Moves along with the certificates, which come in the same order.
+    live: Peekable<btree_map::Iter<'a, CertificateId, RevisionId>>,
+    members: Vec<usize>,
+    needs_a_look: bool,
+}
+
+fn places<'a>(policy: &'a Policy, snapshot: &'a Snapshot, unknown: &'a TargetState) -> Places<'a> {
+    let mut states = snapshot.targets.iter().peekable();
+    // A rollout of a target that left the policy rests until the target is back: nobody knows its files any more.
+    let rollouts: BTreeMap<&TargetId, &Rollout> = snapshot
+        .rollouts
+        .values()
+        .map(|rollout| (&rollout.target, rollout))
+        .collect();
+    let mut rollout = rollouts.iter().peekable();
+    let mut list = Vec::with_capacity(policy.targets.len());
+    let mut index = HashMap::with_capacity(policy.targets.len());
+    for (id, target) in &policy.targets {
+        let place = Place {
+            policy: target,
+            state: advance(&mut states, id).unwrap_or(unknown),
+            rollout: advance(&mut rollout, &id).copied(),
+        };
+        index.insert(id, list.len());
+        list.push(Work {
+            place,
+            live: place.state.live.iter().peekable(),
+            members: Vec::new(),
+            needs_a_look: !targets::is_quiet(&place),
+        });
+    }
+    Places { list, index }
+}
+
+impl Places<'_> {
+    /// Notes a certificate on its targets; must be called in the order of ids.
+    fn visit(&mut self, at: usize, id: &CertificateId, subject: &Subject<'_>) {
+        for target in &subject.policy.targets {
+            let Some(&found) = self.index.get(target) else {
+                continue;
+            };
+            let work = &mut self.list[found];
+            work.members.push(at);
+            let newest = subject.state.newest.as_ref().map(|newest| &newest.id);
+            let live = advance(&mut work.live, id);
+            work.needs_a_look |= newest.is_some() && newest != live;
+        }
+    }
+}
+
+/// The value of a key, from an iterator in the order of keys that is asked for rising keys.
+fn advance<'a, K: Ord + 'a, V: 'a>(
+    iterator: &mut Peekable<impl Iterator<Item = (&'a K, &'a V)>>,
+    key: &K,
+) -> Option<&'a V> {
+    while iterator.next_if(|(have, _)| *have < key).is_some() {}
+    iterator
+        .next_if(|(have, _)| *have == key)
+        .map(|(_, value)| value)
 }

@@ -204,6 +204,12 @@ pub fn nothing_to_return_to(
     if unserved {
         return Some("the set before was never served".to_owned());
     }
+    expired_before(rollout, snapshot, now)
+}
+
+/// Which revision of the previous set has expired, of those that the rollout replaces.
+#[must_use]
+pub fn expired_before(rollout: &Rollout, snapshot: &Snapshot, now: Timestamp) -> Option<String> {
     rollout.previous.iter().find_map(|(id, revision)| {
         if rollout.revisions.get(id) == Some(revision) {
             return None;

@@ -1,0 +1,329 @@
+//! What a person must know, as long as it stands.
+//!
+//! An alert has a key, so that it is told once; what gets worse is told under another key. Every text ends with what to
+//! do.
+
+use crate::model::{
+    Blocked, ErrorClass, Failures, Fingerprint, OrderMode, Rollout, RolloutPhase, Seconds,
+    Severity, Snapshot, Timestamp, Waiting,
+};
+use crate::plan::certificates::Subject;
+use crate::plan::draft::Draft;
+use crate::plan::renewal::Window;
+use crate::plan::targets::{self, Member, Place};
+use crate::plan::{Verdict, backoff, rollout_machine};
+
+/// What stands for a certificate. `digest` is [`backoff::digest`] of certificate and issuer.
+pub(crate) fn certificate(
+    subject: &Subject<'_>,
+    window: Option<Window>,
+    verdict: &Verdict,
+    digest: Fingerprint,
+    now: Timestamp,
+    draft: &mut Draft,
+) {
+    let id = subject.policy.id.as_str();
+    let failing = failing(subject, digest);
+    if let Some((class, message)) = &failing {
+        let until = match window {
+            Some(window) if window.not_after > now => {
+                format!("The present one is valid until {}.", window.not_after)
+            }
+            Some(_) | None => "There is no valid one.".to_owned(),
+        };
+        draft.alert(
+            Severity::Warning,
+            "renewal-failing",
+            id,
+            format!("{id}: no new certificate: {message}"),
+            format!("{until} {}", help(*class, id)),
+        );
+    }
+    if let Verdict::Blocked(blocked @ Blocked::IssuerShortens { .. }) = verdict {
+        draft.alert(
+            Severity::Warning,
+            blocked.code(),
+            id,
+            format!("{id}: the issuer gives no longer validity"),
+            format!("Renewal brought nothing that ends later: {blocked}."),
+        );
+    }
+    let Some(window) = window else {
+        if let Verdict::Wait(Waiting::NoOffer { .. }) = verdict {
+            draft.alert(
+                Severity::Warning,
+                "no-offer",
+                id,
+                format!("{id}: the account has no certificate for its names"),
+                format!(
+                    "This host follows: it applies for nothing (`order = \"never\"`). Obtain or import a certificate for {} in the account.",
+                    subject.policy.names
+                ),
+            );
+        }
+        return;
+    };
+    if window.not_after <= now {
+        draft.alert(
+            Severity::Critical,
+            "expired",
+            id,
+            format!("{id}: expired at {}", window.not_after),
+            format!(
+                "`renewd status` says what keeps renewal back; `renewd renew {id}` tries at once."
+            ),
+        );
+    } else if window.emergency_at <= now
+        && (failing.is_some() || !matches!(verdict, Verdict::Act(_)))
+    {
+        let who = match subject.policy.order {
+            OrderMode::Auto => format!(
+                "`renewd status` says what keeps renewal back; `renewd renew {id}` tries at once."
+            ),
+            OrderMode::Never => {
+                "This host follows: somebody must renew the certificate in the account.".to_owned()
+            }
+        };
+        draft.alert(
+            Severity::Critical,
+            "emergency",
+            id,
+            format!("{id}: expires at {} and is not renewed", window.not_after),
+            who,
+        );
+    }
+    if !window.fits {
+        draft.alert(
+            Severity::Notice,
+            "renewal-rule",
+            id,
+            format!("{id}: the policy's renewal rule does not fit what the issuer gave"),
+            "It would renew at once and without end, so the certificate is renewed when a third of its lifetime is left. Set `renew_at = \"1/3\"`, or a day count below nine tenths of the lifetime.".to_owned(),
+        );
+    }
+}
+
+/// What stands for a target.
+pub(crate) fn target(
+    place: &Place<'_>,
+    members: &[Member<'_>],
+    snapshot: &Snapshot,
+    now: Timestamp,
+    draft: &mut Draft,
+) {
+    let id = place.policy.id.as_str();
+    if let Some(detail) = &place.state.undo_failed {
+        draft.alert(
+            Severity::Critical,
+            "rollback-failed",
+            id,
+            format!("{id}: the way back failed at {detail}"),
+            format!(
+                "The target is left alone until a person acts. Look at the service, then `renewd rollback NAME` or `renewd renew NAME`, with {}.",
+                names(members)
+            ),
+        );
+    }
+    failed_rollouts(place, members, draft);
+    if let Some(rollout) = place.rollout {
+        open_rollout(place, rollout, snapshot, now, draft);
+    }
+    let wanted = targets::wanted(place.state, members, now);
+    for member in members {
+        let certificate = &member.subject.policy.id;
+        let live = place.state.live.get(certificate);
+        let newest = member.subject.state.newest.as_ref();
+        let (Some(live), Some(newest)) = (live, newest) else {
+            continue;
+        };
+        let Some(not_after) = member.subject.state.not_after(live) else {
+            continue;
+        };
+        let ends_soon = not_after - Seconds(newest.facts.lifetime().0.max(0) / 10) <= now;
+        if *live != newest.id && ends_soon {
+            let kept = wanted.get(certificate) == Some(live);
+            let what = if kept {
+                "`renewd release` lets the newer one in"
+            } else {
+                "`renewd status` says what keeps the newer one back"
+            };
+            draft.alert(
+                Severity::Critical,
+                "old-one-served",
+                &format!("{id}/{certificate}"),
+                format!("{certificate} on {id}: what is served ends at {not_after}"),
+                format!(
+                    "A newer one is there, valid until {}, and not served: {what}.",
+                    newest.facts.not_after
+                ),
+            );
+        }
+    }
+}
+
+fn failed_rollouts(place: &Place<'_>, members: &[Member<'_>], draft: &mut Draft) {
+    let id = place.policy.id.as_str();
+    let count = backoff::count(&place.state.failures, place.policy.digest);
+    let Some(failed) = place.state.failed.as_ref().filter(|_| count > 0) else {
+        return;
+    };
+    let cause = format!("{} failed: {}", failed.cause.step, failed.cause.message);
+    let output = match failed.cause.output.trim() {
+        "" => String::new(),
+        output => format!("\n{output}\n"),
+    };
+    if failed.rolled_back == 0 {
+        if count >= patience(failed.cause.class) {
+            draft.alert(
+                Severity::Warning,
+                "rollout-failing",
+                id,
+                format!("{id}: nothing could be rolled out, {cause}"),
+                format!(
+                    "{output}What was served before is served still. It is tried again by itself."
+                ),
+            );
+        }
+        return;
+    }
+    draft.alert(
+        Severity::Warning,
+        "rolled-back",
+        id,
+        format!("{id}: rolled back, {cause}"),
+        format!("{output}What was served before is in place again. It is tried again by itself, a few times."),
+    );
+    if failed.rolled_back >= targets::LONGEST_ROW {
+        draft.alert(
+            Severity::Critical,
+            "rollout-blocked",
+            id,
+            format!("{id}: rolled back {} times, {cause}", failed.rolled_back),
+            format!(
+                "{output}It is not tried again by itself. Mend it, then `renewd renew NAME`, with {}.",
+                names(members)
+            ),
+        );
+    }
+}
+
+fn open_rollout(
+    place: &Place<'_>,
+    rollout: &Rollout,
+    snapshot: &Snapshot,
+    now: Timestamp,
+    draft: &mut Draft,
+) {
+    let id = place.policy.id.as_str();
+    let count = backoff::count(&rollout.failures, place.policy.digest);
+    if let Some(last) = rollout.failures.last.as_ref()
+        && count > 0
+        && count >= patience(last.class)
+    {
+        draft.alert(
+            Severity::Warning,
+            "rollout-failing",
+            id,
+            format!(
+                "{id}: {} tried {count} times: {}",
+                rollout.phase.code(),
+                last.message
+            ),
+            "It is tried again by itself.".to_owned(),
+        );
+    }
+    let RolloutPhase::AwaitingService { detail, .. } = &rollout.phase else {
+        return;
+    };
+    if let Some(why) = rollout_machine::expired_before(rollout, snapshot, now) {
+        draft.alert(
+            Severity::Critical,
+            "no-way-back",
+            id,
+            format!("{id}: the new set is in place and not proven: {detail}"),
+            format!("There is no way back, since {why}. Look at the service; the proof is repeated by itself."),
+        );
+    } else if rollout.opened_at.until(now) >= SERVICE_PATIENCE {
+        draft.alert(
+            Severity::Warning,
+            "awaiting-service",
+            id,
+            format!("{id}: the new set is in place, and the service does not show it: {detail}"),
+            "Start or mend the service; renewd never starts one. The proof is repeated by itself."
+                .to_owned(),
+        );
+    }
+}
+
+/// Class and message of the failures in a row that are worth a word: of the open order, of orders before, of surveys.
+fn failing(subject: &Subject<'_>, digest: Fingerprint) -> Option<(ErrorClass, String)> {
+    let of = |failures: &Failures, digest| {
+        let last = failures.last.as_ref()?;
+        (backoff::count(failures, digest) >= patience(last.class))
+            .then(|| (last.class, last.message.clone()))
+    };
+    subject
+        .order
+        .and_then(|order| of(&order.failures, digest))
+        .or_else(|| of(&subject.state.failures, digest))
+        .or_else(|| of(&subject.state.survey_failures, subject.policy.digest))
+}
+
+/// How many failures in a row are nobody's business: what may pass by itself gets three attempts, which take minutes.
+const fn patience(class: ErrorClass) -> u32 {
+    match class {
+        ErrorClass::Transient | ErrorClass::RateLimited => 3,
+        ErrorClass::Rejected
+        | ErrorClass::Authentication
+        | ErrorClass::Configuration
+        | ErrorClass::Bug => 1,
+    }
+}
+
+fn help(class: ErrorClass, id: &str) -> String {
+    match class {
+        ErrorClass::Transient | ErrorClass::RateLimited => {
+            "It is tried again by itself. If it goes on, look at the network and at the issuer."
+                .to_owned()
+        }
+        ErrorClass::Rejected => {
+            format!(
+                "Compare the policy of {id} with what the issuer allows, then `renewd renew {id}`."
+            )
+        }
+        ErrorClass::Authentication => {
+            format!(
+                "Check the issuer's credentials and what they may do, then `renewd renew {id}`."
+            )
+        }
+        ErrorClass::Configuration => {
+            format!("Check the policy (`renewd validate`), then `renewd renew {id}`.")
+        }
+        ErrorClass::Bug => {
+            format!(
+                "This is a fault of renewd: report it with the output of `renewd history {id}`."
+            )
+        }
+    }
+}
+
+/// A few names to put for NAME.
+fn names(members: &[Member<'_>]) -> String {
+    let ids: Vec<&str> = members
+        .iter()
+        .take(NAMES_SHOWN)
+        .map(|member| member.subject.policy.id.as_str())
+        .collect();
+    let more = if members.len() > NAMES_SHOWN {
+        ", …"
+    } else {
+        ""
+    };
+    format!("NAME one of {}{more}", ids.join(", "))
+}
+
+/// Longer lists are in `renewd status`.
+const NAMES_SHOWN: usize = 5;
+
+/// A restart or a first start by hand takes less.
+const SERVICE_PATIENCE: Seconds = Seconds::minutes(10);

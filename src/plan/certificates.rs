@@ -1,0 +1,306 @@
+//! What happens to one certificate: which order is opened, carried on or given up.
+
+use crate::model::{
+    Blocked, CertificatePolicy, CertificateState, ErrorClass, Fingerprint, Order, OrderMode,
+    OrderPhase, OrderStep, Policy, Reason, Seconds, Timestamp, Waiting,
+};
+use crate::plan::checks::{self, CheckInput};
+use crate::plan::draft::Draft;
+use crate::plan::order_machine::{self, Timing};
+use crate::plan::renewal::{self, Window};
+use crate::plan::{Action, Next, Verdict, alerts, backoff};
+
+/// A certificate of the policy with what is known of it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Subject<'a> {
+    /// What the administrator wants.
+    pub(crate) policy: &'a CertificatePolicy,
+    /// What is known.
+    pub(crate) state: &'a CertificateState,
+    /// Its open order.
+    pub(crate) order: Option<&'a Order>,
+}
+
+impl Subject<'_> {
+    /// Of the newest revision.
+    pub(crate) fn window(&self) -> Option<Window> {
+        let newest = self.state.newest.as_ref()?;
+        Some(renewal::window(self.policy.renew, &self.policy.id, newest))
+    }
+
+    /// An order of it can be carried on this very moment.
+    pub(crate) fn is_being_obtained(&self, verdict: &Verdict, now: Timestamp) -> bool {
+        let young = self
+            .order
+            .is_some_and(|order| order.opened_at.until(now) < BATCH_PATIENCE);
+        young && matches!(verdict, Verdict::Act(_))
+    }
+}
+
+/// Decides, and adds what is to be done to the draft.
+pub(crate) fn decide(
+    policy: &Policy,
+    subject: &Subject<'_>,
+    now: Timestamp,
+    draft: &mut Draft,
+) -> Verdict {
+    let window = subject.window();
+    let input = CheckInput {
+        policy: subject.policy,
+        state: subject.state,
+        newest: subject.state.newest.as_ref().zip(window),
+        now,
+    };
+    let order = subject
+        .order
+        .filter(|order| !matches!(order.phase, OrderPhase::Closed { .. }));
+    let verdict = match (order, subject.policy.order) {
+        (Some(order), _) => carry_on(policy, subject.policy, order, now, draft),
+        (None, OrderMode::Auto) => match checks::first(&input) {
+            None => healthy(window, now, draft),
+            Some(reason) => open(policy, subject, reason, now, draft),
+        },
+        (None, OrderMode::Never) => follow(policy, subject, &input, now, draft),
+    };
+    let quiet = matches!(verdict, Verdict::Healthy { .. })
+        && subject.state.failures.count == 0
+        && subject.state.survey_failures.count == 0
+        && window.is_some_and(|window| window.fits);
+    if !quiet {
+        let digest = digest(policy, subject.policy);
+        alerts::certificate(subject, window, &verdict, digest, now, draft);
+    }
+    verdict
+}
+
+/// Opens an order, unless something keeps it back.
+pub(crate) fn open(
+    policy: &Policy,
+    subject: &Subject<'_>,
+    reason: Reason,
+    now: Timestamp,
+    draft: &mut Draft,
+) -> Verdict {
+    let state = subject.state;
+    if let (true, Some(newest)) = (state.shortened, &state.newest)
+        && matches!(reason, Reason::RenewalDue { .. } | Reason::Emergency { .. })
+        && !state.forced
+    {
+        // It heals by itself only by expiring: then one attempt per backoff is worth what it costs.
+        draft.wake(newest.facts.not_after);
+        return Verdict::Blocked(Blocked::IssuerShortens {
+            not_after: newest.facts.not_after,
+        });
+    }
+    let digest = digest(policy, subject.policy);
+    let seed = subject.policy.id.as_str();
+    let waiting = backoff::waiting(&state.failures, seed, digest, now)
+        .or_else(|| unusable_again(state, &reason, now));
+    if let Some(waiting) = waiting {
+        return wait(waiting, draft);
+    }
+    draft.new_orders.push(Action::OpenOrder {
+        certificate: subject.policy.id.clone(),
+        reason: reason.clone(),
+        expect: state.newest.as_ref().map(|newest| newest.id.clone()),
+    });
+    Verdict::Act(reason)
+}
+
+/// An order of a certificate that is no longer in the policy.
+pub(crate) fn orphan(order: &Order, draft: &mut Draft) {
+    draft.orders.push(match &order.phase {
+        OrderPhase::Issued { .. } => Action::AdvanceOrder {
+            order: order.id.clone(),
+            step: OrderStep::Close,
+        },
+        OrderPhase::Closed { .. } => return,
+        OrderPhase::Submitted { reference, .. } => Action::AbandonOrder {
+            order: order.id.clone(),
+            message: format!(
+                "the certificate left the policy; the issuer knows it as {reference}, should it be revoked"
+            ),
+        },
+        OrderPhase::Opened | OrderPhase::KeyStored { .. } | OrderPhase::Unclear { .. } => {
+            Action::AbandonOrder {
+                order: order.id.clone(),
+                message: "the certificate left the policy".to_owned(),
+            }
+        }
+    });
+}
+
+/// Of a certificate's policy together with its issuer's.
+pub(crate) fn digest(policy: &Policy, certificate: &CertificatePolicy) -> Fingerprint {
+    backoff::digest(certificate, policy.issuers.get(&certificate.issuer))
+}
+
+fn carry_on(
+    policy: &Policy,
+    certificate: &CertificatePolicy,
+    order: &Order,
+    now: Timestamp,
+    draft: &mut Draft,
+) -> Verdict {
+    let issuer = policy.issuers.get(&order.issuer);
+    let Some(issuer) = issuer else {
+        draft.orders.push(Action::AbandonOrder {
+            order: order.id.clone(),
+            message: format!("issuer {} left the policy", order.issuer),
+        });
+        return Verdict::Act(order.reason.clone());
+    };
+    if order.request.policy != certificate.digest && !order_machine::is_submitted(order) {
+        draft.orders.push(Action::AbandonOrder {
+            order: order.id.clone(),
+            message: "the certificate's policy changed before the order was sent".to_owned(),
+        });
+        return Verdict::Act(order.reason.clone());
+    }
+    let digest = backoff::digest(certificate, Some(issuer));
+    match order_machine::next(order, Timing::from(issuer), digest, now) {
+        Next::Step(step) => draft.orders.push(Action::AdvanceOrder {
+            order: order.id.clone(),
+            step,
+        }),
+        Next::Record(event) => draft.orders.push(Action::RecordOrder {
+            order: order.id.clone(),
+            event,
+        }),
+        Next::Wait(waiting) => return wait(waiting, draft),
+        Next::Done => {}
+    }
+    Verdict::Act(order.reason.clone())
+}
+
+/// A follower opens an order only for something its account offers.
+fn follow(
+    policy: &Policy,
+    subject: &Subject<'_>,
+    input: &CheckInput<'_>,
+    now: Timestamp,
+    draft: &mut Draft,
+) -> Verdict {
+    let (certificate, state) = (subject.policy, subject.state);
+    let survey = survey(certificate, state, now);
+    let reason = checks::first(input);
+    if let Some(reason) = &reason
+        && serves(reason, certificate, state)
+    {
+        return open(policy, subject, reason.clone(), now, draft);
+    }
+    // What the account offered does not help, so it is asked again in due time.
+    match (survey, reason) {
+        (Survey::Due, reason) => {
+            draft.surveys.push(Action::Survey {
+                certificate: certificate.id.clone(),
+            });
+            match reason {
+                Some(reason) => Verdict::Act(reason),
+                None => healthy(subject.window(), now, draft),
+            }
+        }
+        (Survey::NotBefore(until), Some(_)) => wait(Waiting::NoOffer { until }, draft),
+        (Survey::Failed(waiting), Some(_)) => wait(waiting, draft),
+        (Survey::NotBefore(until), None) => {
+            draft.wake(until);
+            healthy(subject.window(), now, draft)
+        }
+        (Survey::Failed(waiting), None) => {
+            wait(waiting, draft);
+            healthy(subject.window(), now, draft)
+        }
+    }
+}
+
+/// When the account may be asked.
+enum Survey {
+    Due,
+    NotBefore(Timestamp),
+    Failed(Waiting),
+}
+
+fn survey(certificate: &CertificatePolicy, state: &CertificateState, now: Timestamp) -> Survey {
+    let seed = certificate.id.as_str();
+    let failures = &state.survey_failures;
+    if let Some(waiting) = backoff::waiting(failures, seed, certificate.digest, now) {
+        return Survey::Failed(waiting);
+    }
+    match &state.offer {
+        Some(offer) if state.offered_under == Some(certificate.digest) => {
+            let next = offer.asked_at + SURVEY_INTERVAL;
+            // An answer from the future means that the clock was set back.
+            if next > now && offer.asked_at <= now {
+                Survey::NotBefore(next)
+            } else {
+                Survey::Due
+            }
+        }
+        Some(_) | None => Survey::Due,
+    }
+}
+
+/// Whether what the account offers answers the reason.
+fn serves(reason: &Reason, certificate: &CertificatePolicy, state: &CertificateState) -> bool {
+    let Some((reference, _)) = checks::offered(certificate, state) else {
+        return false;
+    };
+    let other = state
+        .newest
+        .as_ref()
+        .is_none_or(|newest| newest.reference != reference);
+    match reason {
+        Reason::NoRevision | Reason::Unusable { .. } | Reason::Forced => true,
+        // Whatever is offered is valid now and covers the names, so any other one is better than what is there.
+        Reason::IssuerChanged
+        | Reason::NamesChanged { .. }
+        | Reason::KeyChanged
+        | Reason::Expired { .. } => other,
+        Reason::Emergency { .. } | Reason::RenewalDue { .. } | Reason::NewerOffered => {
+            checks::offers_newer(certificate, state)
+        }
+        Reason::NotDeployed
+        | Reason::TargetChanged
+        | Reason::Drifted { .. }
+        | Reason::RollbackAsked => false,
+    }
+}
+
+fn healthy(window: Option<Window>, now: Timestamp, draft: &mut Draft) -> Verdict {
+    // Without a revision no check passes, so there always is a window.
+    let renew_at = window.map_or(now, |window| window.renew_at);
+    draft.wake(renew_at);
+    Verdict::Healthy { renew_at }
+}
+
+fn wait(waiting: Waiting, draft: &mut Draft) -> Verdict {
+    if let Some(until) = waiting.until() {
+        draft.wake(until);
+    }
+    Verdict::Wait(waiting)
+}
+
+/// A revision that is found unusable soon after it replaced an unusable one: the fault lies elsewhere, and ordering
+/// again and again would use up certificates.
+fn unusable_again(state: &CertificateState, reason: &Reason, now: Timestamp) -> Option<Waiting> {
+    let Reason::Unusable { detail } = reason else {
+        return None;
+    };
+    let until = state.repaired_at? + REPAIR_PAUSE;
+    (until > now && !state.forced).then(|| Waiting::Backoff {
+        until,
+        failures: 1,
+        class: ErrorClass::Configuration,
+        message: format!("the revision that replaced an unusable one is unusable too: {detail}"),
+    })
+}
+
+/// How often a follower looks. Renewals happen weeks before expiry; an hour is early, and cheap for the account.
+const SURVEY_INTERVAL: Seconds = Seconds::hours(1);
+
+/// Long enough for a person to notice, short enough to heal by itself within the day.
+const REPAIR_PAUSE: Seconds = Seconds::hours(1);
+
+/// A rollout waits this long for orders of its other certificates: they usually take seconds, and one reload is better
+/// than many.
+const BATCH_PATIENCE: Seconds = Seconds::minutes(2);

@@ -1,0 +1,87 @@
+//! A plan in the making.
+
+use std::collections::BTreeMap;
+
+use crate::model::{Alert, AlertKey, CertificateId, Seconds, Severity, Timestamp};
+use crate::plan::{Action, Plan, Verdict};
+
+/// Collects what the parts decide.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    now: Timestamp,
+    /// Steps of open rollouts: what is half done is finished first.
+    pub(crate) rollouts: Vec<Action>,
+    /// Steps of open orders.
+    pub(crate) orders: Vec<Action>,
+    /// New rollouts.
+    pub(crate) new_rollouts: Vec<Action>,
+    /// New orders.
+    pub(crate) new_orders: Vec<Action>,
+    /// Questions to followers' accounts.
+    pub(crate) surveys: Vec<Action>,
+    alerts: BTreeMap<AlertKey, Alert>,
+    next_wake: Timestamp,
+}
+
+impl Draft {
+    /// Nothing to do.
+    pub(crate) fn new(now: Timestamp) -> Self {
+        Self {
+            now,
+            rollouts: Vec::new(),
+            orders: Vec::new(),
+            new_rollouts: Vec::new(),
+            new_orders: Vec::new(),
+            surveys: Vec::new(),
+            alerts: BTreeMap::new(),
+            next_wake: now + LONGEST_SLEEP,
+        }
+    }
+
+    /// Look again at this moment, or sooner; a moment that is past asks for nothing.
+    pub(crate) fn wake(&mut self, at: Timestamp) {
+        if at > self.now {
+            self.next_wake = self.next_wake.min(at);
+        }
+    }
+
+    /// This stands.
+    pub(crate) fn alert(
+        &mut self,
+        severity: Severity,
+        kind: &str,
+        subject: &str,
+        title: String,
+        text: String,
+    ) {
+        let key = AlertKey::new(kind, subject);
+        self.alerts.insert(
+            key.clone(),
+            Alert {
+                key,
+                severity,
+                title,
+                text,
+            },
+        );
+    }
+
+    /// The plan. `verdicts` must be in the order of their ids.
+    pub(crate) fn finish(mut self, verdicts: Vec<(CertificateId, Verdict)>) -> Plan {
+        let mut actions = self.rollouts;
+        actions.append(&mut self.orders);
+        actions.append(&mut self.new_rollouts);
+        actions.append(&mut self.new_orders);
+        actions.append(&mut self.surveys);
+        Plan {
+            actions,
+            // In order, so that the tree is built in one pass.
+            verdicts: verdicts.into_iter().collect(),
+            alerts: self.alerts,
+            next_wake: self.next_wake,
+        }
+    }
+}
+
+/// Once a day everything is looked at even if nothing is due: a wrong clock or a lost wake-up costs a day at most.
+const LONGEST_SLEEP: Seconds = Seconds::hours(24);

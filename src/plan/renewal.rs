@@ -1,0 +1,157 @@
+//! When a revision is due for renewal, and when that becomes an emergency.
+
+use crate::model::{CertificateId, RenewRule, RevisionFacts, Seconds, Timestamp};
+use crate::plan::backoff;
+
+/// The moments that matter in the life of a revision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    /// Renewal is due from here on: the rule's moment, or a little earlier.
+    pub renew_at: Timestamp,
+    /// From here on less than a tenth of the lifetime is left, or less than half of what the rule leaves.
+    pub emergency_at: Timestamp,
+    /// It is no longer valid.
+    pub not_after: Timestamp,
+    /// Whether the rule fits the lifetime. A rule that asks for nine tenths of it or more would renew without end, when
+    /// an issuer gives less than it was asked for; then a third of the lifetime is taken.
+    pub fits: bool,
+}
+
+/// The window of a revision under a rule.
+///
+/// The jitter only ever brings renewal forward, by at most a twentieth of the lifetime and a quarter of what the rule
+/// leaves: the rule is kept as a promise, and a fleet that was installed on one day does not come back on one day. It
+/// depends on certificate and serial alone, so asking twice gives the same
+/// answer, and each revision another one.
+#[must_use]
+pub fn window(rule: RenewRule, id: &CertificateId, revision: &RevisionFacts) -> Window {
+    let facts = &revision.facts;
+    let lifetime = facts.lifetime().0.max(0);
+    let asked = rule.due(facts.not_before, facts.not_after);
+    let fits = asked >= facts.not_before + Seconds(lifetime / 10 + 1);
+    let due = if fits {
+        asked
+    } else {
+        FALLBACK.due(facts.not_before, facts.not_after)
+    };
+    let left = due.until(facts.not_after).0.max(0);
+    // Half of what the rule leaves, where that is less: 30 days before the end of a year is no alarm yet.
+    let emergency_at = facts.not_after - Seconds((lifetime / 10).min(left / 2));
+    let spread = (lifetime / 20).min(left / 4);
+    let share = backoff::hash(&[id.as_str(), &facts.serial]) % SPREAD_STEPS;
+    let jitter = spread.saturating_mul(i64::try_from(share).unwrap_or(0)) / SPREAD_STEPS as i64;
+    // A leaf may be dated back. Counting from the moment it was issued keeps a fresh one from being due at once.
+    let begin = revision
+        .issued_at
+        .clamp(facts.not_before, facts.not_after.max(facts.not_before));
+    let earliest = begin + Seconds(begin.until(facts.not_after).0.max(0) / 20);
+    Window {
+        renew_at: (due - Seconds(jitter)).max(earliest),
+        emergency_at,
+        not_after: facts.not_after,
+        fits,
+    }
+}
+
+/// What is taken where the policy's rule cannot work.
+const FALLBACK: RenewRule = RenewRule::Share { part: 1, whole: 3 };
+
+/// Fine enough that a fleet of thousands is spread evenly.
+const SPREAD_STEPS: u64 = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::testing;
+
+    const DAY: i64 = 86_400;
+
+    fn revision(serial: &str, days: i64) -> RevisionFacts {
+        testing::revision(serial, Timestamp(0), Seconds::days(days))
+    }
+
+    fn id(text: &str) -> CertificateId {
+        CertificateId::new(text).unwrap()
+    }
+
+    fn share(part: u32, whole: u32) -> RenewRule {
+        RenewRule::Share { part, whole }
+    }
+
+    #[test]
+    fn renewal_is_due_at_the_share_or_a_twentieth_earlier() {
+        for serial in 0..500 {
+            let window = window(share(1, 3), &id("www"), &revision(&serial.to_string(), 90));
+            let days = window.renew_at.0 as f64 / DAY as f64;
+            assert!((55.5..=60.0).contains(&days), "{days}");
+            assert!(window.fits);
+            assert_eq!(window.emergency_at, Timestamp(81 * DAY));
+        }
+    }
+
+    #[test]
+    fn jitter_depends_on_certificate_and_serial_alone_and_spreads() {
+        let at = |name: &str, serial: &str| {
+            window(share(1, 3), &id(name), &revision(serial, 90)).renew_at
+        };
+        assert_eq!(at("www", "01"), at("www", "01"));
+        let moments: std::collections::BTreeSet<_> =
+            (0..100).map(|n| at(&format!("host{n}"), "01")).collect();
+        assert!(moments.len() > 90, "{}", moments.len());
+        let quarter = (0..100)
+            .filter(|n| at("www", &n.to_string()).0 < Seconds::days(90).0 * 2 / 3 - DAY * 27 / 8)
+            .count();
+        assert!(
+            (15..=35).contains(&quarter),
+            "{quarter} of 100 in the first quarter"
+        );
+    }
+
+    #[test]
+    fn days_before_expiry_are_kept_where_they_fit() {
+        let window = window(RenewRule::DaysBefore(30), &id("www"), &revision("01", 365));
+        assert!(window.fits);
+        assert!(window.renew_at <= Timestamp(335 * DAY));
+        assert!(window.renew_at >= Timestamp(335 * DAY - 15 * DAY / 2));
+        assert_eq!(window.emergency_at, Timestamp(350 * DAY));
+    }
+
+    #[test]
+    fn a_day_count_longer_than_what_the_issuer_gave_becomes_a_third() {
+        for days in [7, 30, 33] {
+            let window = window(RenewRule::DaysBefore(30), &id("www"), &revision("01", days));
+            assert!(!window.fits, "{days}");
+            assert!(window.renew_at > Timestamp(days * DAY / 2), "{days}");
+        }
+        assert!(window(RenewRule::DaysBefore(30), &id("www"), &revision("01", 34)).fits);
+    }
+
+    #[test]
+    fn a_late_rule_has_a_late_emergency() {
+        let window = window(share(1, 50), &id("www"), &revision("01", 100));
+        assert_eq!(window.emergency_at, Timestamp(99 * DAY));
+        assert!(window.renew_at < window.emergency_at);
+    }
+
+    #[test]
+    fn a_leaf_that_is_dated_back_is_not_due_when_it_is_issued() {
+        let mut revision = revision("01", 1);
+        revision.issued_at = Timestamp(DAY / 2);
+        let window = window(share(4, 5), &id("www"), &revision);
+        assert!(
+            window.renew_at > revision.issued_at,
+            "{:?}",
+            window.renew_at
+        );
+    }
+
+    #[test]
+    fn impossible_validity_is_no_panic() {
+        let mut revision = revision("01", -1);
+        let _ = window(share(1, 3), &id("www"), &revision);
+        revision.facts.not_after = Timestamp(i64::MAX);
+        revision.facts.not_before = Timestamp(i64::MIN);
+        let _ = window(share(1, 3), &id("www"), &revision);
+        let _ = window(RenewRule::DaysBefore(u32::MAX), &id("www"), &revision);
+    }
+}

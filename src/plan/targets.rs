@@ -1,0 +1,338 @@
+//! What happens to one target: which rollout is opened, carried on or superseded.
+//!
+//! The wanted set of a target holds, for every certificate of the policy that names it, the newest revision; the live
+//! one where the newest is held off, unusable or expired; and what a person asked for before anything else. A rollout
+//! is opened only when something wanted differs from what is live. A certificate that left the policy stays in place
+//! until the next rollout: taking it away would be a reload for nothing, and may break a service that still names it.
+
+use std::collections::BTreeMap;
+
+use crate::model::{
+    Blocked, CertificateId, CertificateState, Reason, RevisionId, Rollout, RolloutEvent,
+    TargetPolicy, TargetState, Timestamp, Waiting,
+};
+use crate::plan::certificates::Subject;
+use crate::plan::draft::Draft;
+use crate::plan::{Action, Next, Verdict, backoff, rollout_machine};
+
+/// A certificate on the target.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Member<'a> {
+    /// Position in the list of certificates.
+    pub(crate) at: usize,
+    /// The certificate.
+    pub(crate) subject: Subject<'a>,
+    /// An order of it can be carried on this very moment.
+    pub(crate) being_obtained: bool,
+}
+
+/// A target with what is known of it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place<'a> {
+    /// What the administrator wants.
+    pub(crate) policy: &'a TargetPolicy,
+    /// What is known.
+    pub(crate) state: &'a TargetState,
+    /// Its open rollout.
+    pub(crate) rollout: Option<&'a Rollout>,
+}
+
+/// What a target says about one of its certificates.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Finding {
+    /// Position in the list of certificates.
+    pub(crate) at: usize,
+    /// What was decided; never `Healthy`.
+    pub(crate) verdict: Verdict,
+}
+
+/// Decides, adds what is to be done to the draft, and says what it means for the certificates concerned.
+pub(crate) fn decide(
+    place: &Place<'_>,
+    members: &[Member<'_>],
+    now: Timestamp,
+    draft: &mut Draft,
+) -> Vec<Finding> {
+    let wanted = wanted(place.state, members, now);
+    if let Some(rollout) = place.rollout {
+        return carry_on(place, rollout, members, &wanted, now, draft);
+    }
+    if let (Some(detail), None) = (&place.state.undo_failed, asked_for(place.state)) {
+        let blocked = Blocked::UndoFailed {
+            detail: detail.clone(),
+        };
+        return all(members, &Verdict::Blocked(blocked));
+    }
+    let reasons = reasons(place, members, &wanted);
+    let mut findings = held(place.state, members);
+    if reasons.is_empty() {
+        return findings;
+    }
+    let keeps_back = keeps_back(place, members, &wanted, &reasons, now);
+    if let Some(Verdict::Wait(waiting)) = &keeps_back
+        && let Some(until) = waiting.until()
+    {
+        draft.wake(until);
+    }
+    findings.extend(members.iter().filter_map(|member| {
+        let reason = reasons.get(&member.subject.policy.id)?;
+        let verdict = match &keeps_back {
+            Some(verdict) => verdict.clone(),
+            None => Verdict::Act(reason.clone()),
+        };
+        Some(Finding {
+            at: member.at,
+            verdict,
+        })
+    }));
+    if keeps_back.is_none() {
+        draft.new_rollouts.push(Action::OpenRollout {
+            target: place.policy.id.clone(),
+            revisions: wanted,
+            reasons,
+        });
+    }
+    findings
+}
+
+/// Whether nothing about the target needs a look: then only its certificates' newest revisions are compared.
+pub(crate) fn is_quiet(place: &Place<'_>) -> bool {
+    let state = place.state;
+    place.rollout.is_none()
+        && state.drift.is_none()
+        && state.failures.count == 0
+        && state.undo_failed.is_none()
+        && state.wanted.is_none()
+        && state.held.is_empty()
+        && !policy_changed(place)
+}
+
+/// The set the target should have.
+pub(crate) fn wanted(
+    state: &TargetState,
+    members: &[Member<'_>],
+    now: Timestamp,
+) -> BTreeMap<CertificateId, RevisionId> {
+    members
+        .iter()
+        .filter_map(|member| {
+            let id = &member.subject.policy.id;
+            let asked = asked_for(state).and_then(|set| set.get(id));
+            let revision = match asked {
+                Some(asked) => Some(asked),
+                None => newest_or_live(member.subject.state, state, id, now),
+            };
+            Some((id.clone(), revision?.clone()))
+        })
+        .collect()
+}
+
+/// What a person asked for, unless it is in place.
+fn asked_for(state: &TargetState) -> Option<&BTreeMap<CertificateId, RevisionId>> {
+    let wanted = state.wanted.as_ref()?;
+    let there = wanted
+        .iter()
+        .all(|(id, revision)| state.live.get(id) == Some(revision));
+    (!there).then_some(wanted)
+}
+
+fn newest_or_live<'a>(
+    certificate: &'a CertificateState,
+    state: &'a TargetState,
+    id: &CertificateId,
+    now: Timestamp,
+) -> Option<&'a RevisionId> {
+    let live = state.live.get(id);
+    let newest = certificate.newest.as_ref()?;
+    let fit = certificate.unusable.is_none()
+        && newest.facts.not_after > now
+        && !state.held.contains(&newest.id);
+    // What is in place already stays, whatever is wrong with it: there is nothing better to put there.
+    if fit { Some(&newest.id) } else { live }
+}
+
+fn policy_changed(place: &Place<'_>) -> bool {
+    place
+        .state
+        .policy
+        .is_some_and(|digest| digest != place.policy.digest)
+}
+
+/// Why each certificate of the target should be rolled out; empty when nothing is to be done.
+fn reasons(
+    place: &Place<'_>,
+    members: &[Member<'_>],
+    wanted: &BTreeMap<CertificateId, RevisionId>,
+) -> BTreeMap<CertificateId, Reason> {
+    let state = place.state;
+    let changed = policy_changed(place);
+    members
+        .iter()
+        .filter_map(|member| {
+            let id = &member.subject.policy.id;
+            let revision = wanted.get(id)?;
+            let asked = asked_for(state).and_then(|set| set.get(id));
+            let reason = if state.live.get(id) != Some(revision) {
+                match asked {
+                    Some(_) => Reason::RollbackAsked,
+                    None => Reason::NotDeployed,
+                }
+            } else if changed {
+                Reason::TargetChanged
+            } else {
+                Reason::Drifted {
+                    detail: state.drift.as_ref()?.detail.clone(),
+                }
+            };
+            Some((id.clone(), reason))
+        })
+        .collect()
+}
+
+/// What stands between a reason and its rollout.
+fn keeps_back(
+    place: &Place<'_>,
+    members: &[Member<'_>],
+    wanted: &BTreeMap<CertificateId, RevisionId>,
+    reasons: &BTreeMap<CertificateId, Reason>,
+    now: Timestamp,
+) -> Option<Verdict> {
+    let state = place.state;
+    let failures = backoff::count(&state.failures, place.policy.digest);
+    if let Some(failed) = &state.failed
+        && failures > 0
+        && failed.revisions == *wanted
+    {
+        if failed.rolled_back >= LONGEST_ROW {
+            return Some(Verdict::Blocked(Blocked::RolloutFailed {
+                failures: failed.rolled_back,
+                message: format!("{}: {}", failed.cause.step, failed.cause.message),
+            }));
+        }
+        let seed = place.policy.id.as_str();
+        let waiting = backoff::waiting(&state.failures, seed, place.policy.digest, now);
+        if let Some(waiting) = waiting {
+            return Some(Verdict::Wait(waiting));
+        }
+    }
+    let routine = reasons
+        .values()
+        .all(|reason| matches!(reason, Reason::NotDeployed));
+    (routine && members.iter().any(|member| member.being_obtained))
+        .then_some(Verdict::Wait(Waiting::Batch))
+}
+
+fn carry_on(
+    place: &Place<'_>,
+    rollout: &Rollout,
+    members: &[Member<'_>],
+    wanted: &BTreeMap<CertificateId, RevisionId>,
+    now: Timestamp,
+    draft: &mut Draft,
+) -> Vec<Finding> {
+    let lacks = |id: &CertificateId| {
+        wanted
+            .get(id)
+            .is_some_and(|revision| rollout.revisions.get(id) != Some(revision))
+    };
+    if rollout_machine::may_be_superseded(rollout) {
+        let message = if rollout.policy != place.policy.digest {
+            Some("the target's policy changed")
+        } else if members.iter().any(|m| lacks(&m.subject.policy.id)) {
+            Some("another set of revisions is wanted")
+        } else {
+            None
+        };
+        if let Some(message) = message {
+            draft.rollouts.push(Action::RecordRollout {
+                rollout: rollout.id.clone(),
+                event: RolloutEvent::Superseded {
+                    message: message.to_owned(),
+                },
+            });
+            return changing(rollout, members, |reason| Verdict::Act(reason.clone()));
+        }
+    }
+    let mut findings = match rollout_machine::next(rollout, place.policy.digest, now) {
+        Next::Step(step) => {
+            draft.rollouts.push(Action::AdvanceRollout {
+                rollout: rollout.id.clone(),
+                step,
+            });
+            changing(rollout, members, |reason| Verdict::Act(reason.clone()))
+        }
+        Next::Record(event) => {
+            draft.rollouts.push(Action::RecordRollout {
+                rollout: rollout.id.clone(),
+                event,
+            });
+            changing(rollout, members, |reason| Verdict::Act(reason.clone()))
+        }
+        Next::Wait(waiting) => {
+            if let Some(until) = waiting.until() {
+                draft.wake(until);
+            }
+            changing(rollout, members, |_| Verdict::Wait(waiting.clone()))
+        }
+        Next::Done => Vec::new(),
+    };
+    findings.extend(
+        members
+            .iter()
+            .filter(|member| {
+                let id = &member.subject.policy.id;
+                lacks(id) && !rollout.reasons.contains_key(id)
+            })
+            .map(|member| Finding {
+                at: member.at,
+                verdict: Verdict::Wait(Waiting::Rollout),
+            }),
+    );
+    findings
+}
+
+/// A finding for each certificate that the rollout changes.
+fn changing(
+    rollout: &Rollout,
+    members: &[Member<'_>],
+    verdict: impl Fn(&Reason) -> Verdict,
+) -> Vec<Finding> {
+    members
+        .iter()
+        .filter_map(|member| {
+            let reason = rollout.reasons.get(&member.subject.policy.id)?;
+            Some(Finding {
+                at: member.at,
+                verdict: verdict(reason),
+            })
+        })
+        .collect()
+}
+
+fn held(state: &TargetState, members: &[Member<'_>]) -> Vec<Finding> {
+    members
+        .iter()
+        .filter(|member| {
+            let newest = member.subject.state.newest.as_ref();
+            newest.is_some_and(|newest| state.held.contains(&newest.id))
+        })
+        .map(|member| Finding {
+            at: member.at,
+            verdict: Verdict::Blocked(Blocked::Held),
+        })
+        .collect()
+}
+
+fn all(members: &[Member<'_>], verdict: &Verdict) -> Vec<Finding> {
+    members
+        .iter()
+        .map(|member| Finding {
+            at: member.at,
+            verdict: verdict.clone(),
+        })
+        .collect()
+}
+
+/// How often the same set may be rolled back in a row before a person is needed: five attempts with backoff take half
+/// an hour, which outlasts a restart and a reboot.
+pub(crate) const LONGEST_ROW: u32 = 5;

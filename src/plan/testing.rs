@@ -1,0 +1,64 @@
+//! Small policies and states for the unit tests of this module.
+
+use crate::model::{
+    CertificateFacts, CertificateId, CertificatePolicy, CertificateState, Fingerprint, IssuerId,
+    KeyAlgorithm, KeyReuse, KeySource, Name, OrderMode, RenewRule, RevisionFacts, RevisionId,
+    Seconds, Subject, Timestamp,
+};
+
+/// Named `<name>.example`, from the issuer `lab`, on no target.
+pub(crate) fn certificate(name: &str) -> CertificatePolicy {
+    CertificatePolicy {
+        id: CertificateId::new(name).unwrap(),
+        issuer: IssuerId::new("lab").unwrap(),
+        names: [Name::parse(&format!("{name}.example")).unwrap()]
+            .into_iter()
+            .collect(),
+        common_name: format!("{name}.example"),
+        subject: Subject::default(),
+        key_source: KeySource::Local,
+        order: OrderMode::Auto,
+        key_algorithm: KeyAlgorithm::EcP256,
+        key_reuse: KeyReuse::Rekey,
+        validity: Seconds::days(90),
+        renew: RenewRule::Share { part: 1, whole: 3 },
+        targets: std::collections::BTreeSet::new(),
+        digest: Fingerprint([1; 32]),
+    }
+}
+
+/// A revision of `www.example`.
+pub(crate) fn revision(serial: &str, not_before: Timestamp, lifetime: Seconds) -> RevisionFacts {
+    RevisionFacts {
+        id: RevisionId::new(&format!("r{serial}")).unwrap(),
+        facts: CertificateFacts {
+            serial: serial.to_owned(),
+            fingerprint: Fingerprint([2; 32]),
+            spki: Fingerprint([3; 32]),
+            common_name: None,
+            names: [Name::parse("www.example").unwrap()].into_iter().collect(),
+            issuer_name: "lab".to_owned(),
+            not_before,
+            not_after: not_before + lifetime,
+            key_algorithm: Some(KeyAlgorithm::EcP256),
+        },
+        issued_at: not_before,
+        reference: format!("ref-{serial}"),
+        policy: Some(Fingerprint([1; 32])),
+    }
+}
+
+/// The state of a certificate that has a fitting revision.
+pub(crate) fn healthy(
+    policy: &CertificatePolicy,
+    not_before: Timestamp,
+    lifetime: Seconds,
+) -> CertificateState {
+    let mut newest = revision("01", not_before, lifetime);
+    newest.facts.names = policy.names.clone();
+    CertificateState {
+        newest: Some(newest),
+        issuer: Some(policy.issuer.clone()),
+        ..CertificateState::default()
+    }
+}
