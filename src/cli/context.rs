@@ -8,9 +8,8 @@ use crate::cli::exit::Exit;
 use crate::cli::{Failure, output};
 use crate::config;
 use crate::deploy::Deployer;
-use crate::engine::{Engine, EngineError, Issuers, ProgressSink};
-use crate::model::{CertificateId, Policy, SecretRef};
-use crate::pki::Secret;
+use crate::engine::{Engine, EngineError, Issuers, ProgressSink, Resolve};
+use crate::model::{CertificateId, Policy};
 use crate::store::{SqliteStore, Store, StoreError};
 use crate::sys::clock::{Clock, SystemClock};
 use crate::sys::error_chain;
@@ -102,10 +101,9 @@ pub(crate) async fn engine(policy: Policy, progress: ProgressSink) -> Result<Eng
         .await
         .map_err(|error| store_failure(&error))?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let resolve: Arc<dyn Fn(&SecretRef) -> Result<Secret, String> + Send + Sync> =
-        Arc::new(|reference| {
-            config::secret_ref::resolve(reference).map_err(|error| error_chain(&error))
-        });
+    let resolve: Resolve = Arc::new(|reference| {
+        config::secret_ref::resolve(reference).map_err(|error| error_chain(&error))
+    });
     let deployer = Deployer::new(
         policy.state_dir.clone(),
         Arc::new(SystemRunner),

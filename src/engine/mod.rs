@@ -9,6 +9,7 @@ mod ids;
 mod issuers;
 mod observe;
 mod order;
+mod order_effect;
 mod progress;
 mod rollout;
 mod wake;

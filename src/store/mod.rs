@@ -4,6 +4,7 @@
 //! `engine` writes, `plan` reads it as part of the snapshot; nobody else knows how it is kept.
 
 mod codec;
+mod rows;
 mod sqlite;
 mod sqlite_read;
 

@@ -8,7 +8,8 @@ use crate::model::{
     TargetState, Timestamp,
 };
 use crate::store::codec::decode;
-use crate::store::sqlite::{SqliteStore, query};
+use crate::store::rows::query;
+use crate::store::sqlite::SqliteStore;
 use crate::store::{HistoryEntry, StoreError, StoredAlert, Touched};
 
 impl SqliteStore {

@@ -1,3 +1,5 @@
 //! What the tests share.
 
+pub(crate) mod agent;
 pub(crate) mod certs;
+pub(crate) mod reader;

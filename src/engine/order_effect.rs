@@ -1,0 +1,339 @@
+//! The effect of each step of an order: keys, calls to the issuer, checks, revisions. Nothing here writes the journal.
+
+use crate::deploy::MaterialError;
+use crate::engine::Engine;
+use crate::issuer::{Effect, Fetched, IssuedPem, IssuerError, Lookup};
+use crate::model::{
+    ErrorClass, Fingerprint, KeyAlgorithm, KeyReuse, Order, OrderClosing, OrderEvent, OrderPhase,
+    RevisionFacts, Seconds, Snapshot, Source, Timestamp,
+};
+use crate::pki::{self, Material, PrivateKey};
+use crate::plan::order_machine;
+use crate::sys::error_chain;
+
+/// What a step's effect led to.
+pub(super) struct Outcome {
+    pub(super) event: OrderEvent,
+    pub(super) message: String,
+    pub(super) revision: Option<RevisionFacts>,
+}
+
+impl Outcome {
+    pub(super) fn new(event: OrderEvent, message: String) -> Self {
+        Self {
+            event,
+            message,
+            revision: None,
+        }
+    }
+}
+
+/// A failure, and whether the step may have had its effect all the same.
+pub(super) struct Failure {
+    pub(super) class: ErrorClass,
+    pub(super) message: String,
+    pub(super) retry_after: Option<i64>,
+    pub(super) effect_unknown: bool,
+}
+
+impl Failure {
+    fn local(class: ErrorClass, message: String) -> Self {
+        Self {
+            class,
+            message,
+            retry_after: None,
+            effect_unknown: false,
+        }
+    }
+}
+
+impl From<IssuerError> for Failure {
+    fn from(error: IssuerError) -> Self {
+        Self {
+            class: error.class,
+            message: error.message,
+            retry_after: error.retry_after,
+            effect_unknown: error.effect == Effect::Unknown,
+        }
+    }
+}
+impl Engine {
+    pub(super) async fn store_key(
+        &self,
+        order: &Order,
+        snapshot: &Snapshot,
+    ) -> Result<Outcome, Failure> {
+        // Did it happen? A key that is already there is the one to use; one that cannot be read never was used.
+        match self.deployer.materials().load_key(&order.id) {
+            Ok(Some(key)) => return Ok(key_stored(key.spki(), order, "key was stored already")),
+            Ok(None) | Err(MaterialError::Content { .. } | MaterialError::Mismatch { .. }) => {}
+            Err(error @ MaterialError::Fs(_)) => return Err(material_failure(&error)),
+        }
+        let key = match self.key_to_reuse(order, snapshot) {
+            Some(key) => key,
+            None => generate(order.request.key_algorithm).await?,
+        };
+        let spki = self
+            .deployer
+            .materials()
+            .store_key(&order.id, &key)
+            .map_err(|error| material_failure(&error))?;
+        Ok(key_stored(spki, order, "key stored"))
+    }
+
+    /// With `rekey = false` the newest revision's key, if it is of the wanted kind.
+    fn key_to_reuse(&self, order: &Order, snapshot: &Snapshot) -> Option<PrivateKey> {
+        if order.request.key_reuse != KeyReuse::Reuse {
+            return None;
+        }
+        let newest = snapshot
+            .certificates
+            .get(&order.certificate)?
+            .newest
+            .as_ref()?;
+        let material = self
+            .deployer
+            .materials()
+            .load_revision(&order.certificate, &newest.id)
+            .ok()?;
+        (material.key.algorithm() == order.request.key_algorithm).then_some(material.key)
+    }
+
+    pub(super) async fn submit(&self, order: &Order) -> Result<Outcome, Failure> {
+        let issuer = self.issuers.get(&order.issuer)?;
+        let csr = match order.request.source {
+            Source::Csr => {
+                let key = self.order_key(order)?;
+                let request = order.request.clone();
+                Some(
+                    blocking(move || {
+                        pki::csr::build(&key, &request)
+                            .map_err(|e| Failure::local(ErrorClass::Configuration, error_chain(&e)))
+                    })
+                    .await?,
+                )
+            }
+            Source::Ccm | Source::Follow => None,
+        };
+        let accepted = issuer.submit(&order.request, csr.as_deref()).await?;
+        let poll_after = self.clock.now() + Seconds(accepted.poll_after);
+        let what = if csr.is_some() {
+            "CSR sent"
+        } else {
+            "application sent"
+        };
+        let message = format!("{what}: {}", accepted.reference);
+        let reference = accepted.reference;
+        Ok(Outcome::new(
+            OrderEvent::Accepted {
+                reference,
+                poll_after,
+            },
+            message,
+        ))
+    }
+
+    fn order_key(&self, order: &Order) -> Result<PrivateKey, Failure> {
+        let missing = |why: String| {
+            Failure::local(
+                ErrorClass::Transient,
+                format!("the key of order {} cannot be read: {why}", order.id),
+            )
+        };
+        match self.deployer.materials().load_key(&order.id) {
+            Ok(Some(key)) => Ok(key),
+            Ok(None) => Err(missing("it is missing".to_owned())),
+            Err(error) => Err(missing(error_chain(&error))),
+        }
+    }
+
+    pub(super) async fn locate(&self, order: &Order, now: Timestamp) -> Result<Outcome, Failure> {
+        let issuer = self.issuers.get(&order.issuer)?;
+        let offer = issuer.offer(&order.request.names, now).await?;
+        let Some(reference) = offer.reference else {
+            return Err(Failure::local(
+                ErrorClass::Transient,
+                format!(
+                    "the account has no issued certificate for {}",
+                    order.request.names
+                ),
+            ));
+        };
+        let message = format!("certificate found: {reference}");
+        let event = OrderEvent::Accepted {
+            reference,
+            poll_after: now,
+        };
+        Ok(Outcome::new(event, message))
+    }
+
+    pub(super) async fn fetch(&self, order: &Order, now: Timestamp) -> Result<Outcome, Failure> {
+        let OrderPhase::Submitted { reference, .. } = &order.phase else {
+            return Err(wrong_phase("fetch", order));
+        };
+        let issuer = self.issuers.get(&order.issuer)?;
+        let with_key = order.request.source != Source::Csr;
+        match issuer.fetch(reference, with_key).await? {
+            Fetched::NotYet { poll_after } => {
+                let poll_after = self.clock.now() + Seconds(poll_after);
+                let message = format!("not issued yet; next look at {poll_after}");
+                Ok(Outcome::new(OrderEvent::NotYet { poll_after }, message))
+            }
+            Fetched::Issued(pem) => self.accept(order, reference, pem, now).await,
+        }
+    }
+
+    /// Checks what came and stores it as a revision.
+    async fn accept(
+        &self,
+        order: &Order,
+        reference: &str,
+        pem: IssuedPem,
+        now: Timestamp,
+    ) -> Result<Outcome, Failure> {
+        let IssuedPem {
+            certificate,
+            chain,
+            private_key,
+        } = pem;
+        let rejected = |why: String| Failure::local(ErrorClass::Rejected, why);
+        let key = match (order.request.source, private_key) {
+            (Source::Csr, _) => self.order_key(order)?,
+            (Source::Ccm | Source::Follow, Some(key)) => PrivateKey::from_pem(key.expose())
+                .map_err(|e| rejected(format!("certificate {reference}: {}", error_chain(&e))))?,
+            (Source::Ccm | Source::Follow, None) => {
+                return Err(rejected(format!(
+                    "certificate {reference} was exported without its private key; CCM hands out only keys that it made or that were imported with it"
+                )));
+            }
+        };
+        let material = Material::from_pem(key, &certificate, &chain)
+            .map_err(|e| rejected(format!("certificate {reference}: {}", error_chain(&e))))?;
+        let facts = pki::check::issued(&material, &order.request, now).map_err(|e| {
+            rejected(format!(
+                "certificate {reference} is not what was asked for: {}",
+                error_chain(&e)
+            ))
+        })?;
+        let id = self
+            .deployer
+            .materials()
+            .store_revision(&order.certificate, &material)
+            .map_err(|error| material_failure(&error))?;
+        let message = format!(
+            "certificate issued: serial {}, valid until {}",
+            facts.serial, facts.not_after
+        );
+        // A follower's certificate is as old as the offer said; what we asked for is issued now.
+        let issued_at = match order.request.source {
+            Source::Follow => self.offered_at(order, reference, facts.not_before).await,
+            Source::Csr | Source::Ccm => now,
+        };
+        let revision = RevisionFacts {
+            id: id.clone(),
+            facts,
+            issued_at,
+            reference: reference.to_owned(),
+            policy: Some(order.request.policy),
+        };
+        Ok(Outcome {
+            event: OrderEvent::Issued { revision: id },
+            message,
+            revision: Some(revision),
+        })
+    }
+
+    /// The revision holds the key now.
+    pub(super) fn put_away(&self, order: &Order) -> Result<Outcome, Failure> {
+        let OrderPhase::Issued { revision } = &order.phase else {
+            return Err(wrong_phase("close", order));
+        };
+        self.deployer
+            .materials()
+            .remove_key(&order.id)
+            .map_err(|error| material_failure(&error))?;
+        let closing = OrderClosing::Fulfilled {
+            revision: revision.clone(),
+        };
+        let message = format!("order fulfilled: revision {revision}");
+        Ok(Outcome::new(OrderEvent::Closed { closing }, message))
+    }
+
+    pub(super) async fn resolve(&self, order: &Order, now: Timestamp) -> Result<Outcome, Failure> {
+        let OrderPhase::Unclear {
+            spki, submitted_at, ..
+        } = &order.phase
+        else {
+            return Err(wrong_phase("resolve", order));
+        };
+        let issuer = self.issuers.get(&order.issuer)?;
+        let found = issuer.lookup(&order.request, *spki, *submitted_at).await?;
+        Ok(match found {
+            Lookup::Found { reference } => {
+                let message = format!("the application had its effect: {reference}");
+                let event = OrderEvent::Accepted {
+                    reference,
+                    poll_after: now,
+                };
+                Outcome::new(event, message)
+            }
+            Lookup::Absent => {
+                let event = order_machine::absent(order, self.timing(order), now);
+                Outcome::new(event, "not in the issuer's listing".to_owned())
+            }
+        })
+    }
+
+    /// When the account says that a follower's certificate was issued; it must be the same moment as in the offer,
+    /// since "newer" is decided by it.
+    async fn offered_at(&self, order: &Order, reference: &str, fallback: Timestamp) -> Timestamp {
+        let state = self.certificate_state(&order.certificate).await;
+        state
+            .ok()
+            .and_then(|state| state.offer)
+            .filter(|offer| offer.reference.as_deref() == Some(reference))
+            .and_then(|offer| offer.issued_at)
+            .unwrap_or(fallback)
+    }
+}
+
+fn wrong_phase(step: &str, order: &Order) -> Failure {
+    Failure::local(
+        ErrorClass::Bug,
+        format!("{step} in phase {}", order.phase.code()),
+    )
+}
+
+fn key_stored(spki: Fingerprint, order: &Order, what: &str) -> Outcome {
+    let message = format!(
+        "{what}: {}, public key {}",
+        order.request.key_algorithm,
+        spki.short()
+    );
+    Outcome::new(OrderEvent::KeyStored { spki }, message)
+}
+
+async fn generate(algorithm: KeyAlgorithm) -> Result<PrivateKey, Failure> {
+    blocking(move || {
+        PrivateKey::generate(algorithm)
+            .map_err(|e| Failure::local(ErrorClass::Bug, error_chain(&e)))
+    })
+    .await
+}
+
+/// CPU work off the runtime's threads.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|error| Err(Failure::local(ErrorClass::Bug, error.to_string())))
+}
+
+fn material_failure(error: &MaterialError) -> Failure {
+    let class = match error {
+        MaterialError::Fs(error) => error.class(),
+        MaterialError::Content { .. } | MaterialError::Mismatch { .. } => ErrorClass::Transient,
+    };
+    Failure::local(class, error_chain(error))
+}

@@ -1,0 +1,100 @@
+//! A reader as a server is one: opens the live directory once, then certificate and key relative to that descriptor,
+//! over and over while others commit, and counts what it sees.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+
+use nix::fcntl::{OFlag, open, openat};
+use nix::sys::stat::Mode;
+use renewd::pki::{PrivateKey, facts, pem};
+
+/// Reads in a thread of its own until it is stopped.
+pub(crate) struct Reader {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<Seen>,
+}
+
+/// What was seen.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    /// Certificate and key that belong together.
+    pub(crate) pairs: u64,
+    /// Different certificates.
+    pub(crate) certificates: std::collections::BTreeSet<String>,
+    /// Everything else: a key of another certificate, a torn file, a missing half.
+    pub(crate) wrong: Vec<String>,
+}
+
+impl Reader {
+    /// Watches `live`, which holds `<certificate>` and `<key>` below it.
+    pub(crate) fn start(live: &Path, certificate: &str, key: &str) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (told, live) = (Arc::clone(&stop), live.to_owned());
+        let (certificate, key) = (certificate.to_owned(), key.to_owned());
+        let thread = std::thread::spawn(move || {
+            let mut seen = Seen::default();
+            while !told.load(Ordering::SeqCst) {
+                look(&live, &certificate, &key, &mut seen);
+            }
+            seen
+        });
+        Self { stop, thread }
+    }
+
+    pub(crate) fn stop(self) -> Seen {
+        self.stop.store(true, Ordering::SeqCst);
+        self.thread.join().unwrap()
+    }
+}
+
+fn look(live: &Path, certificate: &str, key: &str, seen: &mut Seen) {
+    // Before the first commit there is no link.
+    let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+    let Ok(directory) = open(live, flags, Mode::empty()) else {
+        std::thread::yield_now();
+        return;
+    };
+    let read = |name: &str| -> Result<Vec<u8>, String> {
+        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+        let fd = openat(
+            directory.as_fd(),
+            &PathBuf::from(name),
+            flags,
+            Mode::empty(),
+        )
+        .map_err(|error| format!("{name}: {error}"))?;
+        let mut bytes = Vec::new();
+        File::from(fd)
+            .read_to_end(&mut bytes)
+            .map_err(|error| format!("{name}: {error}"))?;
+        Ok(bytes)
+    };
+    match pair(&read, certificate, key) {
+        Ok(serial) => {
+            seen.pairs += 1;
+            seen.certificates.insert(serial);
+        }
+        Err(why) => seen.wrong.push(why),
+    }
+}
+
+fn pair(
+    read: &dyn Fn(&str) -> Result<Vec<u8>, String>,
+    certificate: &str,
+    key: &str,
+) -> Result<String, String> {
+    let chain = String::from_utf8(read(certificate)?).map_err(|error| error.to_string())?;
+    let chain = pem::certificates(&chain).map_err(|error| error.to_string())?;
+    let leaf = facts(chain.first().ok_or("an empty certificate file")?)
+        .map_err(|error| error.to_string())?;
+    let key = PrivateKey::from_pem(&read(key)?).map_err(|error| error.to_string())?;
+    if key.spki() != leaf.spki {
+        return Err(format!("the key is not that of {}", leaf.serial));
+    }
+    Ok(leaf.serial)
+}
