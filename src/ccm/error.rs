@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-use crate::ccm::codes::advice;
-use crate::ccm::codes::class_of_code;
+use crate::ccm::codes::{advice, class_of_code};
 
 /// What kind of failure it was, and so what helps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

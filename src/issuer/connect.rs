@@ -1,25 +1,94 @@
 //! From an issuer's policy to a connected [`Issuer`]: secrets are resolved here and go no further than the client.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::issuer::{Effect, Issuer, IssuerError};
-use crate::model::{ErrorClass, IssuerPolicy, SecretRef};
+use crate::ccm::{Access, Auth, Client, Pca, Scm};
+use crate::issuer::failure::{own, reading};
+use crate::issuer::pca::PcaIssuer;
+use crate::issuer::scm::ScmIssuer;
+use crate::issuer::{Issuer, IssuerError};
+use crate::model::Seconds;
+use crate::model::{ErrorClass, IssuerKind, IssuerPolicy, RemoteAccess, RemoteAuth, SecretRef};
 use crate::pki::Secret;
 use crate::sys::clock::Clock;
+use crate::sys::fs;
 
-/// Prepares an issuer: reads roots and secrets, checks the endpoint. Sends nothing.
+/// Prepares an issuer: reads roots and secrets, checks the endpoint. Sends nothing. Secrets are read once: after an
+/// `Authentication` error connect anew, since a temporary key may have been replaced in its file.
 ///
 /// # Errors
-/// `Configuration` for an unusable endpoint, roots file or secret.
+/// `Configuration` for an unusable endpoint, roots file or secret, naming the issuer.
 pub fn connect(
     policy: &IssuerPolicy,
-    _resolve: &dyn Fn(&SecretRef) -> Result<Secret, String>,
-    _clock: Arc<dyn Clock>,
+    resolve: &dyn Fn(&SecretRef) -> Result<Secret, String>,
+    clock: Arc<dyn Clock>,
 ) -> Result<Box<dyn Issuer>, IssuerError> {
-    Err(IssuerError {
-        class: ErrorClass::Bug,
-        effect: Effect::None,
-        message: format!("issuer {} cannot be reached by this build", policy.id),
-        retry_after: None,
+    let named = |error: IssuerError| IssuerError {
+        message: format!("issuer {}: {}", policy.id, error.message),
+        ..error
+    };
+    let access = access(&policy.access, resolve).map_err(named)?;
+    let client = Client::new(access, clock).map_err(reading).map_err(named)?;
+    Ok(match &policy.kind {
+        IssuerKind::Pca(pca) => Box::new(PcaIssuer::new(Pca::new(client), pca.ca.clone())),
+        IssuerKind::Scm(_) => Box::new(ScmIssuer::new(Scm::new(client))),
     })
 }
+
+fn access(
+    policy: &RemoteAccess,
+    resolve: &dyn Fn(&SecretRef) -> Result<Secret, String>,
+) -> Result<Access, IssuerError> {
+    let wrong = |message: String| own(ErrorClass::Configuration, message);
+    let secret = |reference: &SecretRef| {
+        resolve(reference).map_err(|why| wrong(format!("secret {reference}: {why}")))
+    };
+    let auth = match &policy.auth {
+        RemoteAuth::AccessKey {
+            access_key,
+            secret_key,
+            security_token,
+        } => Auth::AccessKey {
+            access_key: secret(access_key)?
+                .expose_str()
+                .map(str::to_owned)
+                .ok_or_else(|| wrong(format!("secret {access_key}: is not UTF-8")))?,
+            secret_key: secret(secret_key)?,
+            security_token: security_token.as_ref().map(secret).transpose()?,
+        },
+        RemoteAuth::Password {
+            iam_endpoint,
+            user,
+            password,
+            domain,
+            project,
+        } => Auth::Password {
+            iam_endpoint: iam_endpoint.clone(),
+            user: user.clone(),
+            password: secret(password)?,
+            domain: domain.clone(),
+            project: project.clone(),
+        },
+    };
+    let roots = policy
+        .roots
+        .as_ref()
+        .map(|path| fs::read(path, LARGEST_ROOTS))
+        .transpose()
+        .map_err(|error| wrong(format!("roots: {error}: {}", error.io())))?;
+    Ok(Access {
+        endpoint: policy.endpoint.clone(),
+        roots,
+        auth,
+        connect_timeout: at_least_a_second(policy.connect_timeout),
+        timeout: at_least_a_second(policy.timeout),
+    })
+}
+
+fn at_least_a_second(length: Seconds) -> Duration {
+    length.to_std().max(Duration::from_secs(1))
+}
+
+/// Bytes: five times the bundle of all public roots.
+const LARGEST_ROOTS: u64 = 1 << 20;

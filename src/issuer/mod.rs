@@ -1,6 +1,12 @@
 //! Who signs: one trait over PCA and SCM (and ACME later), in the words of the order machine.
 
+mod authority;
 mod connect;
+mod exported;
+mod failure;
+mod newest;
+mod pca;
+mod scm;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -23,7 +29,8 @@ pub trait Issuer: Send + Sync {
     ) -> BoxFuture<'a, Result<Accepted, IssuerError>>;
 
     /// Did a submit that began at `submitted_at` have an effect? Compares public keys (`spki`), or for a key made at
-    /// CCM the exact names, among what the issuer created since 15 minutes before.
+    /// CCM the exact names, among what the issuer created since 15 minutes before. Of several it tells the newest: if
+    /// that one is a revision's reference already, this submit had no effect.
     fn lookup<'a>(
         &'a self,
         request: &'a OrderRequest,

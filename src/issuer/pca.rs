@@ -1,0 +1,495 @@
+//! PCA as an issuer: private certificates by CSR or with a key made there, and followers of what others made.
+
+use std::future::Future;
+
+use crate::ccm::{
+    CertificateQuery, Class, Collector, DistinguishedName, ExtendedKeyUsage, GenMode, Issue,
+    IssueByCsr, Page, Pca, PrivateCertificate, PrivateStatus, SubjectAlternativeName, Validity,
+};
+use crate::issuer::authority::{self, Signer};
+use crate::issuer::exported::{self, Examination, Examined};
+use crate::issuer::failure::{acting, own, reading};
+use crate::issuer::newest::{Candidate, Newest};
+use crate::issuer::{Accepted, BoxFuture, Fetched, Issuer, IssuerError, Lookup};
+use crate::model::{
+    ErrorClass, Fingerprint, KeyAlgorithm, Name, Offer, OrderRequest, Seconds, Source,
+    SubjectAltNames, Timestamp,
+};
+
+/// One CA of PCA.
+pub(super) struct PcaIssuer {
+    pca: Pca,
+    signer: Signer,
+    examined: Examined,
+}
+
+impl PcaIssuer {
+    /// Signs with the CA of this id or exact common name.
+    pub(super) fn new(pca: Pca, ca: String) -> Self {
+        Self {
+            pca,
+            signer: Signer::new(ca),
+            examined: Examined::default(),
+        }
+    }
+
+    async fn submit(
+        &self,
+        request: &OrderRequest,
+        csr_pem: Option<&str>,
+    ) -> Result<Accepted, IssuerError> {
+        let issuer_id = self.signer.find_active(&self.pca).await?.ca_id.clone();
+        let sent = match (request.source, csr_pem) {
+            (Source::Csr, Some(csr)) => {
+                self.pca
+                    .issue_by_csr(&by_csr(request, csr, issuer_id)?)
+                    .await
+            }
+            (Source::Ccm, _) => self.pca.issue(&with_key(request, issuer_id)?).await,
+            (Source::Csr, None) | (Source::Follow, _) => {
+                return Err(own(
+                    ErrorClass::Bug,
+                    "nothing to submit: an order by CSR without its CSR, or of a follower",
+                ));
+            }
+        };
+        match sent {
+            Ok(reference) => Ok(Accepted {
+                reference,
+                poll_after: 0,
+            }),
+            Err(error) => {
+                // The CA may have been disabled or replaced since it was found.
+                self.signer.forget();
+                Err(acting(error))
+            }
+        }
+    }
+
+    /// Design 7.3: candidates are of our CA and the exact common name, made by the same way since 15 minutes before
+    /// the submit began; only those are exported.
+    async fn lookup(
+        &self,
+        request: &OrderRequest,
+        spki: Option<Fingerprint>,
+        submitted_at: Timestamp,
+    ) -> Result<Lookup, IssuerError> {
+        let ca_id = self.signer.find(&self.pca).await?.ca_id.clone();
+        let since = (submitted_at - LOOK_BACK).0.saturating_mul(1000);
+        let mut candidates = self.listing(&request.common_name).await?;
+        candidates.retain(|one| {
+            let same_way = match (request.source, &one.gen_mode) {
+                (Source::Csr, GenMode::Csr) | (Source::Ccm, GenMode::Generate) => true,
+                (_, GenMode::Unknown(_)) => true,
+                (_, GenMode::Csr | GenMode::Generate | GenMode::Import) => false,
+            };
+            same_way
+                && one.issuer_id.as_deref().is_none_or(|id| id == ca_id)
+                && one.common_name() == request.common_name
+                && one.create_time.is_none_or(|at| at >= since)
+                // What was revoked or has expired is of no use: another submit is right then.
+                && !matches!(one.status, PrivateStatus::Revoked | PrivateStatus::Expired)
+        });
+        candidates.sort_by_key(|one| std::cmp::Reverse(one.create_time));
+        for candidate in candidates {
+            let id = &candidate.certificate_id;
+            let exported = match self.pca.export_certificate(id).await {
+                Ok(exported) => exported,
+                // Revoked or deleted since the listing.
+                Err(error) if error.class == Class::Rejected => continue,
+                Err(error) => return Err(reading(error)),
+            };
+            // One that cannot be read could be ours: absence would be a guess.
+            let facts = exported::leaf(&exported, id).map_err(|error| IssuerError {
+                class: ErrorClass::Transient,
+                ..error
+            })?;
+            let ours = match spki {
+                Some(spki) => facts.spki == spki,
+                None => facts.names == request.names,
+            };
+            if ours {
+                return Ok(Lookup::Found {
+                    reference: candidate.certificate_id,
+                });
+            }
+        }
+        Ok(Lookup::Absent)
+    }
+
+    /// Every certificate whose common name contains `name`; read twice if it changes meanwhile.
+    async fn listing(&self, name: &str) -> Result<Vec<PrivateCertificate>, IssuerError> {
+        // Nothing says how the filter takes a `*`, and what it left out would pass for absent.
+        let plain = name.strip_prefix("*.").unwrap_or(name);
+        let filter = Some(plain).filter(|name| (1..=64).contains(&name.len()));
+        let mut progress = String::new();
+        for _ in 0..READINGS {
+            let mut collector = Collector::default();
+            loop {
+                let page = self.page(filter, None, PAGE, collector.offset()).await?;
+                if !collector.add(page, |one| &one.certificate_id) {
+                    break;
+                }
+            }
+            if collector.complete() {
+                return Ok(collector.into_items());
+            }
+            progress = collector.progress();
+        }
+        Err(self.incomplete(&progress))
+    }
+
+    async fn page(
+        &self,
+        name: Option<&str>,
+        status: Option<&str>,
+        limit: u32,
+        offset: u64,
+    ) -> Result<Page<PrivateCertificate>, IssuerError> {
+        let query = CertificateQuery {
+            name,
+            status,
+            limit,
+            offset,
+        };
+        self.pca.list_certificates(&query).await.map_err(reading)
+    }
+
+    fn incomplete(&self, progress: &str) -> IssuerError {
+        own(
+            ErrorClass::Transient,
+            format!(
+                "PCA list certificates at {}: incomplete, {progress} read; certificates come and go meanwhile",
+                self.pca.host()
+            ),
+        )
+    }
+
+    async fn fetch(&self, reference: &str, with_key: bool) -> Result<Fetched, IssuerError> {
+        let shown = self
+            .pca
+            .show_certificate(reference)
+            .await
+            .map_err(reading)?;
+        match shown.status {
+            PrivateStatus::Issued => {}
+            PrivateStatus::Unknown(status) => {
+                tracing::info!(reference, status, "not issued yet, or in a new status");
+                return Ok(Fetched::NotYet {
+                    poll_after: POLL_AFTER,
+                });
+            }
+            PrivateStatus::Expired | PrivateStatus::Revoked => {
+                return Err(own(
+                    ErrorClass::Rejected,
+                    format!(
+                        "certificate {reference} at {} is {}",
+                        self.pca.host(),
+                        shown.status
+                    ),
+                ));
+            }
+        }
+        let exported = self.pca.export_certificate(reference).await;
+        exported::issued(exported.map_err(reading)?, with_key, reference).map(Fetched::Issued)
+    }
+
+    /// Reads the listing from its newest end only as far as needed: a new request for every follower, but no export
+    /// that was made before.
+    async fn offer(&self, names: &SubjectAltNames, now: Timestamp) -> Result<Offer, IssuerError> {
+        let ca_id = self.signer.find(&self.pca).await?.ca_id.clone();
+        let mut progress = String::new();
+        for _ in 0..READINGS {
+            let mut newest = Newest::new(names, &ca_id, now);
+            let mut budget = MOST_EXPORTS;
+            let mut ids: Collector<String> = Collector::default();
+            let mut limit = FIRST_PAGE;
+            loop {
+                let page = self.page(None, Some("ISSUED"), limit, ids.offset()).await?;
+                page.items.iter().for_each(|one| newest.take(one));
+                let likely = newest.likely_so_far();
+                if let Some(offer) = self.choose(likely, names, now, &mut budget).await? {
+                    return Ok(offer);
+                }
+                let page = Page {
+                    total: page.total,
+                    items: page
+                        .items
+                        .into_iter()
+                        .map(|one| one.certificate_id)
+                        .collect(),
+                };
+                if !ids.add(page, |id| id) {
+                    break;
+                }
+                limit = PAGE;
+            }
+            if let Some(offer) = self.choose(newest.rest(), names, now, &mut budget).await? {
+                return Ok(offer);
+            }
+            if ids.complete() {
+                return Ok(Offer {
+                    asked_at: now,
+                    reference: None,
+                    issued_at: None,
+                });
+            }
+            progress = ids.progress();
+        }
+        Err(self.incomplete(&progress))
+    }
+
+    /// The first of the candidates that is what a follower wants.
+    async fn choose(
+        &self,
+        candidates: Vec<Candidate>,
+        names: &SubjectAltNames,
+        now: Timestamp,
+        budget: &mut u32,
+    ) -> Result<Option<Offer>, IssuerError> {
+        for candidate in candidates {
+            let seen = match self.examined.get(&candidate.id) {
+                Some(seen) => seen,
+                None if *budget == 0 => {
+                    tracing::warn!(%names, "not every certificate of the account was looked at");
+                    return Ok(None);
+                }
+                None => {
+                    *budget -= 1;
+                    self.examine(&candidate.id).await?
+                }
+            };
+            if let Examination::Usable(facts) = seen
+                && facts.covers(names)
+                && facts.not_before <= now
+                && now < facts.not_after
+            {
+                let issued_at = match candidate.created {
+                    0 => facts.not_before,
+                    created => Timestamp::from_millis(created),
+                };
+                return Ok(Some(Offer {
+                    asked_at: now,
+                    reference: Some(candidate.id),
+                    issued_at: Some(issued_at),
+                }));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn examine(&self, id: &str) -> Result<Examination, IssuerError> {
+        let seen = match self.pca.export_certificate(id).await {
+            Ok(exported) => Examination::of(&exported, id),
+            // Revoked between listing and export, or of a kind that PCA does not export.
+            Err(error) if error.class == Class::Rejected => Examination::Useless,
+            Err(error) => return Err(reading(error)),
+        };
+        self.examined.put(id.to_owned(), seen.clone());
+        Ok(seen)
+    }
+}
+
+impl Issuer for PcaIssuer {
+    fn submit<'a>(
+        &'a self,
+        request: &'a OrderRequest,
+        csr_pem: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<Accepted, IssuerError>> {
+        boxed(self.submit(request, csr_pem))
+    }
+
+    fn lookup<'a>(
+        &'a self,
+        request: &'a OrderRequest,
+        spki: Option<Fingerprint>,
+        submitted_at: Timestamp,
+    ) -> BoxFuture<'a, Result<Lookup, IssuerError>> {
+        boxed(self.lookup(request, spki, submitted_at))
+    }
+
+    fn fetch<'a>(
+        &'a self,
+        reference: &'a str,
+        with_key: bool,
+    ) -> BoxFuture<'a, Result<Fetched, IssuerError>> {
+        boxed(self.fetch(reference, with_key))
+    }
+
+    fn offer<'a>(
+        &'a self,
+        names: &'a SubjectAltNames,
+        now: Timestamp,
+    ) -> BoxFuture<'a, Result<Offer, IssuerError>> {
+        boxed(self.offer(names, now))
+    }
+
+    fn revoke<'a>(&'a self, reference: &'a str) -> BoxFuture<'a, Result<(), IssuerError>> {
+        boxed(async move {
+            let revoked = self.pca.revoke_certificate(reference, None).await;
+            revoked.map_err(acting)
+        })
+    }
+
+    fn describe<'a>(&'a self) -> BoxFuture<'a, Result<String, IssuerError>> {
+        boxed(async move {
+            let found = self.signer.find(&self.pca).await?;
+            Ok(format!(
+                "{} at {}",
+                authority::show(&found),
+                self.pca.host()
+            ))
+        })
+    }
+}
+
+pub(super) fn boxed<'a, T>(future: impl Future<Output = T> + Send + 'a) -> BoxFuture<'a, T> {
+    Box::pin(future)
+}
+
+fn by_csr(request: &OrderRequest, csr: &str, issuer_id: String) -> Result<IssueByCsr, IssuerError> {
+    if csr.len() > LONGEST_CSR {
+        return Err(own(
+            ErrorClass::Configuration,
+            format!(
+                "the CSR has {} characters and PCA takes {LONGEST_CSR}; ask for fewer names or a smaller key",
+                csr.len()
+            ),
+        ));
+    }
+    let names = alternative_names(&request.names);
+    Ok(IssueByCsr {
+        issuer_id,
+        csr: csr.to_owned(),
+        validity: validity(request.validity)?,
+        kind: "ENTITY_CERT",
+        // PCA ignores them here; a list that is too long could only be refused.
+        subject_alternative_names: if names.len() > MOST_NAMES {
+            Vec::new()
+        } else {
+            names
+        },
+    })
+}
+
+fn with_key(request: &OrderRequest, issuer_id: String) -> Result<Issue, IssuerError> {
+    let wrong = |message: String| own(ErrorClass::Configuration, message);
+    let names = alternative_names(&request.names);
+    if names.len() > MOST_NAMES {
+        return Err(wrong(format!(
+            "{} names, and PCA takes {MOST_NAMES} with a key of its own; use key = \"local\"",
+            names.len()
+        )));
+    }
+    let (key_algorithm, signature_algorithm, rsa) = match request.key_algorithm {
+        KeyAlgorithm::Rsa2048 => ("RSA2048", "SHA256", true),
+        KeyAlgorithm::Rsa4096 => ("RSA4096", "SHA256", true),
+        KeyAlgorithm::EcP256 => ("EC256", "SHA256", false),
+        KeyAlgorithm::EcP384 => ("EC384", "SHA384", false),
+        KeyAlgorithm::Rsa3072 => {
+            return Err(wrong(
+                "PCA makes no RSA keys of 3072 bit; use key = \"local\" or another size".to_owned(),
+            ));
+        }
+    };
+    // RFC 5280 §4.2.1.3: an RSA key of a TLS server signs, and with old suites also decrypts.
+    let key_usages = if rsa {
+        vec!["digitalSignature", "keyEncipherment"]
+    } else {
+        vec!["digitalSignature"]
+    };
+    let subject = request.subject.clone();
+    Ok(Issue {
+        issuer_id,
+        key_algorithm,
+        signature_algorithm,
+        distinguished_name: DistinguishedName {
+            common_name: Some(request.common_name.clone()),
+            country: subject.country,
+            state: subject.state,
+            locality: subject.locality,
+            organization: subject.organization,
+            organizational_unit: subject.organizational_unit,
+        },
+        validity: validity(request.validity)?,
+        key_usages,
+        subject_alternative_names: names,
+        extended_key_usage: ExtendedKeyUsage { server_auth: true },
+    })
+}
+
+/// Whole days where it is some, else hours, rounded up: PCA knows no smaller unit, and a month or a year is not the
+/// same length on every page of the reference.
+fn validity(length: Seconds) -> Result<Validity, IssuerError> {
+    const DAY: i64 = Seconds::days(1).0;
+    const HOUR: i64 = Seconds::hours(1).0;
+    if length.0 <= 0 {
+        return Err(own(
+            ErrorClass::Configuration,
+            format!("a validity of {length} is none"),
+        ));
+    }
+    let (unit, size) = if length.0 % DAY == 0 {
+        ("DAY", DAY)
+    } else {
+        ("HOUR", HOUR)
+    };
+    Ok(Validity {
+        unit,
+        value: length.0 / size + i64::from(length.0 % size != 0),
+    })
+}
+
+fn alternative_names(names: &SubjectAltNames) -> Vec<SubjectAlternativeName> {
+    let one = |name: &Name| SubjectAlternativeName {
+        kind: match name {
+            Name::Dns(_) => "DNS",
+            Name::Ip(_) => "IP",
+            Name::Uri(_) => "URI",
+            Name::Email(_) => "EMAIL",
+        },
+        value: name.to_string(),
+    };
+    names.iter().map(one).collect()
+}
+
+/// How far back a lookup reaches: the clocks of host and service may differ by the 15 minutes that the gateway allows.
+const LOOK_BACK: Seconds = Seconds::minutes(15);
+/// Seconds until the next look at a certificate that is not issued yet; PCA issues at once.
+const POLL_AFTER: i64 = 30;
+/// The most that 4.2.2.1 gives at once.
+const PAGE: u32 = 1000;
+/// Of a listing of which the newest few will mostly do.
+const FIRST_PAGE: u32 = 100;
+/// Exports that one follower may cause in one look.
+const MOST_EXPORTS: u32 = 64;
+/// How often a listing that changes while it is read is read.
+const READINGS: usize = 2;
+/// 4.2.2.2: array size 0 to 20.
+const MOST_NAMES: usize = 20;
+/// 4.2.2.3.
+const LONGEST_CSR: usize = 5120;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_validity_is_whole_days_or_else_hours() {
+        for (seconds, unit, value) in [
+            (86_400, "DAY", 1),
+            (365 * 86_400, "DAY", 365),
+            (7200, "HOUR", 2),
+            (90_000, "HOUR", 25),
+            (5400, "HOUR", 2),
+            (1, "HOUR", 1),
+        ] {
+            assert_eq!(
+                validity(Seconds(seconds)).unwrap(),
+                Validity { unit, value }
+            );
+        }
+        let error = validity(Seconds(0)).unwrap_err();
+        assert_eq!(error.class, ErrorClass::Configuration);
+    }
+}

@@ -1,0 +1,327 @@
+//! SCM as an issuer: for followers of what others bought or brought in. Buying comes with purchase support.
+
+use std::sync::Arc;
+
+use crate::ccm::{Class, Collector, Scm, ScmCertificate, ScmDetails, ScmQuery, ScmStatus};
+use crate::issuer::exported::{self, Examination, Examined};
+use crate::issuer::failure::{own, reading};
+use crate::issuer::pca::boxed;
+use crate::issuer::{Accepted, BoxFuture, Fetched, Issuer, IssuerError, Lookup};
+use crate::model::{
+    CertificateFacts, ErrorClass, Fingerprint, Name, Offer, OrderRequest, Seconds, SubjectAltNames,
+    Timestamp,
+};
+
+/// The certificates of one SCM account.
+pub(super) struct ScmIssuer {
+    scm: Scm,
+    examined: Examined,
+}
+
+impl ScmIssuer {
+    pub(super) fn new(scm: Scm) -> Self {
+        Self {
+            scm,
+            examined: Examined::default(),
+        }
+    }
+
+    async fn fetch(&self, reference: &str, with_key: bool) -> Result<Fetched, IssuerError> {
+        let shown = self
+            .scm
+            .show_certificate(reference)
+            .await
+            .map_err(reading)?;
+        match &shown.status {
+            ScmStatus::Issued | ScmStatus::Upload => {}
+            ScmStatus::Paid
+            | ScmStatus::Checking
+            | ScmStatus::SupplementChecking
+            | ScmStatus::CancelSupplementing
+            | ScmStatus::CancelRevoking
+            | ScmStatus::Unknown(_) => {
+                return Ok(Fetched::NotYet {
+                    poll_after: POLL_AFTER,
+                });
+            }
+            ScmStatus::CancelChecking
+            | ScmStatus::Unpassed
+            | ScmStatus::Expired
+            | ScmStatus::Revoking
+            | ScmStatus::Revoked => {
+                return Err(own(
+                    ErrorClass::Rejected,
+                    format!(
+                        "certificate {reference} at {} is {}",
+                        self.scm.host(),
+                        shown.status
+                    ),
+                ));
+            }
+        }
+        let exported = self.scm.export_certificate(reference).await;
+        exported::issued(exported.map_err(reading)?, with_key, reference).map(Fetched::Issued)
+    }
+
+    /// The listing tells names but not when a certificate was issued, so the few that fit are looked at one by one.
+    async fn offer(&self, names: &SubjectAltNames, now: Timestamp) -> Result<Offer, IssuerError> {
+        let mut fitting = self.fitting("ISSUED", names, now).await?;
+        fitting.append(&mut self.fitting("UPLOAD", names, now).await?);
+        let mut shown = Vec::new();
+        for candidate in fitting.into_iter().take(MOST_SHOWN) {
+            let details = match self.scm.show_certificate(&candidate.id).await {
+                Ok(details) => details,
+                // Deleted between listing and look.
+                Err(error) if error.class == Class::Rejected => continue,
+                Err(error) => return Err(reading(error)),
+            };
+            if matches!(details.status, ScmStatus::Issued | ScmStatus::Upload) {
+                // Without a time it must be looked at: it may be the newest.
+                let begins = begins(&details).unwrap_or(Timestamp(i64::MAX));
+                shown.push((begins, details));
+            }
+        }
+        shown.sort_by(|one, other| (other.0, &other.1.id).cmp(&(one.0, &one.1.id)));
+        let mut best: Option<(String, Arc<CertificateFacts>)> = None;
+        for (begins, details) in shown {
+            if let Some((_, facts)) = &best
+                && facts.not_before >= begins + ANY_ZONE
+            {
+                break;
+            }
+            if let Some(facts) = self.examine(&details).await?
+                && facts.covers(names)
+                && facts.not_before <= now
+                && now < facts.not_after
+                && best
+                    .as_ref()
+                    .is_none_or(|(_, best)| best.not_before < facts.not_before)
+            {
+                best = Some((details.id, facts));
+            }
+        }
+        Ok(Offer {
+            asked_at: now,
+            issued_at: best.as_ref().map(|(_, facts)| facts.not_before),
+            reference: best.map(|(id, _)| id),
+        })
+    }
+
+    /// Certificates of this status that cover the names and have not expired. `expired_days_since` is not used: see
+    /// [`ScmQuery`].
+    async fn fitting(
+        &self,
+        status: &str,
+        names: &SubjectAltNames,
+        now: Timestamp,
+    ) -> Result<Vec<ScmCertificate>, IssuerError> {
+        let mut progress = String::new();
+        for _ in 0..READINGS {
+            let (mut collector, mut refused) = (Collector::default(), None);
+            loop {
+                let query = ScmQuery {
+                    status: Some(status),
+                    limit: PAGE,
+                    offset: collector.offset(),
+                    ..ScmQuery::default()
+                };
+                match self.scm.list_certificates(&query).await {
+                    Ok(page) => {
+                        if !collector.add(page, |one| &one.id) {
+                            break;
+                        }
+                    }
+                    // The reference allows an offset of 100 at most, and a total of 10 000. The listing begins with
+                    // what was updated last, so that the newest is among what was read.
+                    Err(error) if error.class == Class::Rejected && collector.offset() > 100 => {
+                        tracing::warn!(%error, read = collector.progress(), "SCM lists no further");
+                        refused = Some(reading(error));
+                        break;
+                    }
+                    Err(error) => return Err(reading(error)),
+                }
+            }
+            progress = collector.progress();
+            let complete = collector.complete();
+            let mut found = collector.into_items();
+            found.retain(|one| fits(one, names, now));
+            match refused {
+                _ if complete => return Ok(found),
+                Some(_) if !found.is_empty() => return Ok(found),
+                Some(error) => return Err(error),
+                None => {}
+            }
+        }
+        Err(own(
+            ErrorClass::Transient,
+            format!(
+                "SCM list certificates at {}: incomplete, {progress} read; certificates come and go meanwhile",
+                self.scm.host()
+            ),
+        ))
+    }
+
+    async fn examine(
+        &self,
+        details: &ScmDetails,
+    ) -> Result<Option<Arc<CertificateFacts>>, IssuerError> {
+        // SCM keeps the id when a certificate is reissued; the fingerprint tells.
+        let print = details.fingerprint.as_deref().unwrap_or_default();
+        let key = format!("{} {print}", details.id);
+        let seen = match self.examined.get(&key) {
+            Some(seen) if !print.is_empty() => seen,
+            _ => {
+                let seen = match self.scm.export_certificate(&details.id).await {
+                    Ok(exported) => Examination::of(&exported, &details.id),
+                    Err(error) if error.class == Class::Rejected => Examination::Useless,
+                    Err(error) => return Err(reading(error)),
+                };
+                self.examined.put(key, seen.clone());
+                seen
+            }
+        };
+        Ok(match seen {
+            Examination::Usable(facts) => Some(facts),
+            Examination::Useless => None,
+        })
+    }
+}
+
+impl Issuer for ScmIssuer {
+    fn submit<'a>(
+        &'a self,
+        _request: &'a OrderRequest,
+        _csr_pem: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<Accepted, IssuerError>> {
+        boxed(async { Err(no_orders()) })
+    }
+
+    fn lookup<'a>(
+        &'a self,
+        _request: &'a OrderRequest,
+        _spki: Option<Fingerprint>,
+        _submitted_at: Timestamp,
+    ) -> BoxFuture<'a, Result<Lookup, IssuerError>> {
+        boxed(async { Err(no_orders()) })
+    }
+
+    fn fetch<'a>(
+        &'a self,
+        reference: &'a str,
+        with_key: bool,
+    ) -> BoxFuture<'a, Result<Fetched, IssuerError>> {
+        boxed(self.fetch(reference, with_key))
+    }
+
+    fn offer<'a>(
+        &'a self,
+        names: &'a SubjectAltNames,
+        now: Timestamp,
+    ) -> BoxFuture<'a, Result<Offer, IssuerError>> {
+        boxed(self.offer(names, now))
+    }
+
+    fn revoke<'a>(&'a self, _reference: &'a str) -> BoxFuture<'a, Result<(), IssuerError>> {
+        boxed(async {
+            Err(own(
+                ErrorClass::Configuration,
+                "SCM certificates are revoked in the console",
+            ))
+        })
+    }
+
+    fn describe<'a>(&'a self) -> BoxFuture<'a, Result<String, IssuerError>> {
+        boxed(async { Ok(format!("SCM at {}", self.scm.host())) })
+    }
+}
+
+fn no_orders() -> IssuerError {
+    own(
+        ErrorClass::Configuration,
+        "SCM orders come with purchase support; use order = \"never\"",
+    )
+}
+
+fn fits(certificate: &ScmCertificate, names: &SubjectAltNames, now: Timestamp) -> bool {
+    let end = certificate.expire_time.as_deref().and_then(moment);
+    matches!(certificate.status, ScmStatus::Issued | ScmStatus::Upload)
+        && named(certificate).cover(names)
+        && end.is_none_or(|end| now < end + ANY_ZONE)
+}
+
+/// The names of a listing's entry; what is no name is passed over.
+fn named(certificate: &ScmCertificate) -> SubjectAltNames {
+    let sans = certificate.sans.as_deref().unwrap_or_default();
+    sans.split([';', ','])
+        .chain(certificate.domain.as_deref())
+        .filter_map(|text| Name::parse(text.trim()).ok())
+        .collect()
+}
+
+fn begins(details: &ScmDetails) -> Option<Timestamp> {
+    [&details.not_before, &details.issue_time]
+        .into_iter()
+        .find_map(|text| moment(text.as_deref()?))
+}
+
+/// A time such as `2021-05-27 16:46:25.0`, taken as UTC: the reference states no zone, hence [`ANY_ZONE`]. Also what
+/// other pages use: RFC 3339, and milliseconds since 1970.
+fn moment(text: &str) -> Option<Timestamp> {
+    let text = text.trim();
+    if let Ok(millis) = text.parse() {
+        return Some(Timestamp::from_millis(millis));
+    }
+    if let Ok(moment) = Timestamp::parse(text) {
+        return Some(moment);
+    }
+    let civil: jiff::civil::DateTime = text.parse().ok()?;
+    let zoned = civil.to_zoned(jiff::tz::TimeZone::UTC).ok()?;
+    Some(Timestamp(zoned.timestamp().as_second()))
+}
+
+/// The farthest that a local time can be from UTC.
+const ANY_ZONE: Seconds = Seconds::hours(14);
+/// Seconds until the next look at an application under review.
+const POLL_AFTER: i64 = 300;
+/// The most that 4.1.5.1 gives at once.
+const PAGE: u32 = 50;
+/// Certificates with the wanted names that are looked at.
+const MOST_SHOWN: usize = 32;
+/// How often a listing that changes while it is read is read.
+const READINGS: usize = 2;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_without_a_zone_are_read_as_utc() {
+        let expected = Some(Timestamp(1_622_133_985));
+        for text in [
+            "2021-05-27 16:46:25.0",
+            "2021-05-27 16:46:25",
+            "2021-05-27T16:46:25Z",
+            "1622133985000",
+        ] {
+            assert_eq!(moment(text), expected, "{text}");
+        }
+        assert_eq!(moment("soon"), None);
+        assert_eq!(moment(""), None);
+    }
+
+    #[test]
+    fn domain_and_further_names_count_alike() {
+        let entry: ScmCertificate = serde_json::from_str(
+            r#"{"id": "scs1", "status": "ISSUED", "domain": "www.zx.com", "sans": "a.zx.com;*.b.zx.com; x y"}"#,
+        )
+        .unwrap();
+        let wanted = |texts: &[&str]| -> SubjectAltNames {
+            texts
+                .iter()
+                .map(|text| Name::parse(text).unwrap())
+                .collect()
+        };
+        assert!(named(&entry).cover(&wanted(&["www.zx.com", "c.b.zx.com"])));
+        assert!(!named(&entry).cover(&wanted(&["zx.com"])));
+    }
+}
