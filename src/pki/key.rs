@@ -344,6 +344,8 @@ mod tests {
             .flat_map(|key| key.to_pem().expose().to_vec())
             .collect();
         assert!(problem(PrivateKey::from_pem(&two)).contains("more than one"));
+        let dsa = text("DSA PRIVATE KEY", &[0; 9]);
+        assert!(problem(PrivateKey::from_pem(&dsa)).contains("not supported"));
         // Ed25519, RFC 8410 §10.3.
         let ed25519 = b"-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC\n-----END PRIVATE KEY-----";
         assert!(problem(PrivateKey::from_pem(ed25519)).contains("another kind"));

@@ -101,7 +101,6 @@ pub(crate) fn leaf(names: &[&str], validity: Validity) -> CertificateParams {
         .collect();
     parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    parameters.use_authority_key_identifier_extension = true;
     parameters
 }
 
@@ -151,6 +150,7 @@ fn named(name: &str, Validity(from, until): Validity) -> CertificateParams {
     let mut parameters = CertificateParams::default();
     parameters.not_before = date(from);
     parameters.not_after = date(until);
+    parameters.use_authority_key_identifier_extension = true;
     parameters.distinguished_name = DistinguishedName::new();
     parameters.distinguished_name.push(DnType::CommonName, name);
     parameters
