@@ -7,7 +7,6 @@ mod args;
 mod context;
 mod exit;
 mod output;
-mod report;
 mod show;
 
 use std::process::ExitCode;

@@ -4,10 +4,10 @@ use crate::cli::args::Arguments;
 use crate::cli::context;
 use crate::cli::exit::Exit;
 use crate::cli::output::{self, BOLD, RED};
-use crate::cli::report::{self, Report};
 use crate::cli::{CommandResult, Failure};
 use crate::model::{CertificateId, Policy, Snapshot, Timestamp};
-use crate::plan::plan as decide;
+use crate::plan::explain::{self, Report};
+use crate::plan::{Plan, plan as decide};
 use crate::store::{HistoryEntry, Store, StoredAlert};
 use crate::sys::clock::{Clock, SystemClock};
 
@@ -37,7 +37,8 @@ pub(crate) async fn plan(
     if json {
         print_json(&seen.report)?;
     } else {
-        output::data(&report::text(&seen.report));
+        let text = explain::text(&loaded.policy, &seen.snapshot, &seen.plan, now);
+        output::data(&text);
     }
     Ok(Exit::Done)
 }
@@ -50,7 +51,7 @@ pub(crate) async fn status(arguments: &Arguments, json: bool) -> CommandResult {
         print_json(&seen.report)?;
         return Ok(Exit::Done);
     }
-    let mut text = report::text(&seen.report);
+    let mut text = explain::status(&seen.report);
     for alert in &seen.alerts {
         text.push_str(&format!(
             "\n{RED}ALERT{RED:#} ({}) since {}: {}\n  {}\n",
@@ -87,29 +88,39 @@ pub(crate) async fn history(
         let seen = look(&loaded.policy, SystemClock.now()).await?;
         let report = seen
             .report
-            .into_iter()
-            .find(|report| report.name == *name.as_str());
-        print_json(&[WithEvents {
-            name: name.as_str(),
-            report,
-            events: &events,
-        }])?;
+            .iter()
+            .find(|report| report.name == name.as_str());
+        print_json(&[history_object(name, report, &events)?])?;
     } else {
         output::data(&render_history(&events));
     }
     Ok(Exit::Done)
 }
 
-/// A certificate's report with its events beside.
-#[derive(serde::Serialize)]
-struct WithEvents<'a> {
-    name: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    report: Option<Report>,
-    events: &'a [HistoryEntry],
+/// The certificate's report, as `status` has it, with its events beside; a certificate that left the policy has no
+/// report.
+fn history_object(
+    name: &CertificateId,
+    report: Option<&Report>,
+    events: &[HistoryEntry],
+) -> Result<serde_json::Value, Failure> {
+    let bug = |error: serde_json::Error| Failure::new(Exit::Bug, error.to_string());
+    let mut object = match report {
+        Some(report) => serde_json::to_value(report).map_err(bug)?,
+        None => serde_json::json!({ "name": name }),
+    };
+    let mut list = serde_json::to_value(events).map_err(bug)?;
+    // The journal counts seconds; scripts read the same form of time everywhere.
+    for (value, event) in list.as_array_mut().into_iter().flatten().zip(events) {
+        value["at"] = event.at.to_string().into();
+    }
+    object["events"] = list;
+    Ok(object)
 }
 
 struct Seen {
+    snapshot: Snapshot,
+    plan: Plan,
     report: Vec<Report>,
     alerts: Vec<StoredAlert>,
 }
@@ -127,8 +138,13 @@ async fn look(policy: &Policy, now: Timestamp) -> Result<Seen, Failure> {
         None => (Snapshot::default(), Vec::new()),
     };
     let plan = decide(policy, &snapshot, now);
-    let report = report::report(policy, &snapshot, &plan);
-    Ok(Seen { report, alerts })
+    let report = explain::report(policy, &snapshot, &plan);
+    Ok(Seen {
+        snapshot,
+        plan,
+        report,
+        alerts,
+    })
 }
 
 fn print_json<T: serde::Serialize + ?Sized>(value: &T) -> Result<(), Failure> {
