@@ -1,7 +1,7 @@
 //! Single files and links.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -258,6 +258,18 @@ pub fn stat(path: &Path) -> Result<Option<Stat>, FsError> {
 /// # Errors
 /// [`FsError`], also when it is longer or no regular file.
 pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>, FsError> {
+    read_checked(path, limit, |_| Ok(()))
+}
+
+/// As [`read`], after a look at owner and mode of the very file that is then read.
+///
+/// # Errors
+/// [`FsError`], and whatever `check` says.
+pub fn read_checked<E: From<FsError>>(
+    path: &Path,
+    limit: u64,
+    check: impl FnOnce(&Metadata) -> Result<(), E>,
+) -> Result<Vec<u8>, E> {
     let failed = |e: io::Error| FsError::new("read", path, e);
     // Without O_NONBLOCK the open of a pipe would wait for a writer.
     let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
@@ -265,12 +277,12 @@ pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>, FsError> {
     let mut file = File::from(fd);
     let meta = file.metadata().map_err(failed)?;
     if !meta.is_file() {
-        return Err(failed(io::Error::other("it is no regular file")));
+        return Err(failed(io::Error::other("it is no regular file")).into());
     }
+    check(&meta)?;
+    let too_long = || failed(io::Error::other(format!("it is longer than {limit} bytes")));
     if meta.len() > limit {
-        return Err(failed(io::Error::other(format!(
-            "it is longer than {limit} bytes"
-        ))));
+        return Err(too_long().into());
     }
     // One allocation of the right size: a secret leaves no half-grown copies behind.
     let mut bytes = Vec::with_capacity(usize::try_from(meta.len()).unwrap_or(0) + 1);
@@ -279,9 +291,7 @@ pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>, FsError> {
         .read_to_end(&mut bytes)
         .map_err(failed)?;
     if u64::try_from(bytes.len()).is_ok_and(|len| len > limit) {
-        return Err(failed(io::Error::other(format!(
-            "it is longer than {limit} bytes"
-        ))));
+        return Err(too_long().into());
     }
     Ok(bytes)
 }

@@ -15,7 +15,7 @@ mod tree;
 
 pub use error::FsError;
 pub use file::{
-    Attributes, Kind, Stat, adopt, beside, create_new, discard, keep, prepare, read,
+    Attributes, Kind, Stat, adopt, beside, create_new, discard, keep, prepare, read, read_checked,
     read_if_exists, read_link, remove_file, stat, switch_link, write_atomic,
 };
 pub use lock::{Lock, LockError};
