@@ -94,6 +94,20 @@ pub enum ExportLayout {
     Other,
 }
 
+impl ExportLayout {
+    /// The names of its files.
+    #[must_use]
+    pub const fn files(self) -> &'static [&'static str] {
+        match self {
+            Self::Nginx => &["server.crt", "server.key"],
+            Self::Apache => &["server.crt", "chain.crt", "server.key"],
+            Self::Tomcat => &["server.jks", "keystorePass.txt"],
+            Self::Iis => &["server.pfx", "keystorePass.txt"],
+            Self::Other => &["cert.pem", "chain.pem", "key.pem"],
+        }
+    }
+}
+
 /// Where the password of a keystore comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PasswordSource {
