@@ -1,29 +1,25 @@
 //! Reads a secret behind its reference, at the moment of use.
 
-use std::fs::{File, Metadata, OpenOptions};
-use std::io::Read;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::ffi::OsString;
+use std::fs::Metadata;
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::model::SecretRef;
 use crate::pki::Secret;
+use crate::sys::fs::{self, FsError};
 
 /// Why a secret cannot be had. Names the reference and never the value.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
-    /// The file is missing or may not be read.
+    /// The file is missing, may not be read, is no regular file or far too long.
     #[error("secret {reference} cannot be read")]
     Read {
         /// As in the policy.
         reference: SecretRef,
         /// What the system said.
-        source: std::io::Error,
-    },
-    /// A directory, a device, a pipe.
-    #[error("secret {reference} is no regular file")]
-    NotAFile {
-        /// As in the policy.
-        reference: SecretRef,
+        source: FsError,
     },
     /// Others may read or change it.
     #[error("secret {reference} may be {what} (mode {mode:04o}); run: chmod {fix} {}", path.display())]
@@ -52,7 +48,7 @@ pub enum SecretError {
         path: PathBuf,
     },
     /// More than a secret can be.
-    #[error("secret {reference} is larger than {LIMIT} bytes")]
+    #[error("secret {reference} is longer than {LIMIT} bytes")]
     TooLarge {
         /// As in the policy.
         reference: SecretRef,
@@ -92,7 +88,7 @@ pub fn resolve(reference: &SecretRef) -> Result<Secret, SecretError> {
             let value = std::env::var_os(name).ok_or_else(|| SecretError::NoVariable {
                 reference: reference.clone(),
             })?;
-            finish(reference, std::os::unix::ffi::OsStringExt::into_vec(value))
+            finish(reference, OsString::into_vec(value))
         }
         SecretRef::Credential(name) => {
             let directory = std::env::var_os("CREDENTIALS_DIRECTORY").ok_or_else(|| {
@@ -106,29 +102,31 @@ pub fn resolve(reference: &SecretRef) -> Result<Secret, SecretError> {
     }
 }
 
+/// Either what the system says, or what we say to it.
+enum Unread {
+    Failed(FsError),
+    Refused(SecretError),
+}
+
+impl From<FsError> for Unread {
+    fn from(error: FsError) -> Self {
+        Self::Failed(error)
+    }
+}
+
 fn from_file(reference: &SecretRef, path: &Path) -> Result<Secret, SecretError> {
-    let failed = |source| SecretError::Read {
-        reference: reference.clone(),
-        source,
-    };
-    // A pipe must not block the open; the checks are on the opened file, so that it cannot be swapped in between.
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(nix::libc::O_NONBLOCK)
-        .open(path)
-        .map_err(failed)?;
-    let metadata = file.metadata().map_err(failed)?;
-    check(reference, path, &metadata)?;
-    let bytes = read(reference, &file)?;
-    finish(reference, bytes)
+    let checked = |metadata: &Metadata| check(reference, path, metadata).map_err(Unread::Refused);
+    match fs::read_checked(path, LIMIT, checked) {
+        Ok(bytes) => finish(reference, bytes),
+        Err(Unread::Refused(error)) => Err(error),
+        Err(Unread::Failed(source)) => Err(SecretError::Read {
+            reference: reference.clone(),
+            source,
+        }),
+    }
 }
 
 fn check(reference: &SecretRef, path: &Path, metadata: &Metadata) -> Result<(), SecretError> {
-    if !metadata.is_file() {
-        return Err(SecretError::NotAFile {
-            reference: reference.clone(),
-        });
-    }
     let mode = metadata.mode() & 0o7777;
     let open = if mode & 0o002 != 0 {
         Some(("changed by every user of this machine", "o="))
@@ -160,20 +158,8 @@ fn check(reference: &SecretRef, path: &Path, metadata: &Metadata) -> Result<(), 
     Ok(())
 }
 
-fn read(reference: &SecretRef, file: &File) -> Result<Vec<u8>, SecretError> {
-    // Room for all of it at once: a buffer that grows leaves copies of the secret behind in freed memory.
-    let mut bytes = Vec::with_capacity(LIMIT + 1);
-    file.take(LIMIT as u64 + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|source| SecretError::Read {
-            reference: reference.clone(),
-            source,
-        })?;
-    Ok(bytes)
-}
-
 fn finish(reference: &SecretRef, mut bytes: Vec<u8>) -> Result<Secret, SecretError> {
-    if bytes.len() > LIMIT {
+    if bytes.len() as u64 > LIMIT {
         drop(Secret::new(bytes));
         return Err(SecretError::TooLarge {
             reference: reference.clone(),
@@ -194,4 +180,4 @@ fn finish(reference: &SecretRef, mut bytes: Vec<u8>) -> Result<Secret, SecretErr
 }
 
 /// Bytes; a token of IAM is the longest thing that is ever referred to, and is far below this.
-const LIMIT: usize = 64 * 1024;
+const LIMIT: u64 = 64 * 1024;

@@ -1,0 +1,222 @@
+//! Digests of policies, by which a change of the policy is noticed.
+//!
+//! SHA-256 over a fixed first line and then each setting as name and value, both with their length before them, in the
+//! order of the code. Lists carry their number of items; what is absent differs from what is empty. The form is an
+//! internal matter: a new version of renewd may count every policy as changed, which clears backoff and nothing worse
+//! for certificates, and leads to one more rollout of the same files for targets.
+
+use aws_lc_rs::digest::{Context, SHA256};
+
+use crate::model::{
+    ExportKind, ExportLayout, ExportSpec, Fingerprint, IssuerKind, PasswordSource, PfxProfile,
+    Probe, RemoteAccess, RemoteAuth, SecretRef, Subject, SubjectAltNames,
+};
+
+/// A digest being made.
+pub(super) struct Canon(Context);
+
+impl Canon {
+    /// `what` keeps digests of different things apart.
+    pub(super) fn new(what: &str) -> Self {
+        let mut canon = Self(Context::new(&SHA256));
+        canon.put("renewd", what);
+        canon
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        self.0.update(&length.to_be_bytes());
+        self.0.update(bytes);
+    }
+
+    /// One setting.
+    pub(super) fn put(&mut self, name: &str, value: impl std::fmt::Display) {
+        self.bytes(name.as_bytes());
+        self.bytes(value.to_string().as_bytes());
+    }
+
+    /// One setting that may be absent.
+    pub(super) fn maybe(&mut self, name: &str, value: Option<impl std::fmt::Display>) {
+        self.put(name, if value.is_some() { "some" } else { "none" });
+        if let Some(value) = value {
+            self.put(name, value);
+        }
+    }
+
+    /// A list.
+    pub(super) fn list(&mut self, name: &str, items: &[String]) {
+        self.put(name, items.len());
+        for item in items {
+            self.bytes(item.as_bytes());
+        }
+    }
+
+    pub(super) fn finish(self) -> Fingerprint {
+        let digest = self.0.finish();
+        let mut bytes = [0; 32];
+        for (byte, from) in bytes.iter_mut().zip(digest.as_ref()) {
+            *byte = *from;
+        }
+        Fingerprint(bytes)
+    }
+
+    pub(super) fn names(&mut self, names: &SubjectAltNames) {
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        self.list("names", &names);
+    }
+
+    pub(super) fn subject(&mut self, subject: &Subject) {
+        let Subject {
+            country,
+            state,
+            locality,
+            organization,
+            organizational_unit,
+        } = subject;
+        self.maybe("country", country.as_ref());
+        self.maybe("state", state.as_ref());
+        self.maybe("locality", locality.as_ref());
+        self.maybe("organization", organization.as_ref());
+        self.maybe("organizational_unit", organizational_unit.as_ref());
+    }
+
+    pub(super) fn issuer_kind(&mut self, kind: &IssuerKind) {
+        match kind {
+            IssuerKind::Pca(pca) => {
+                self.put("kind", "pca");
+                self.put("ca", &pca.ca);
+            }
+            IssuerKind::Scm(_) => self.put("kind", "scm"),
+        }
+    }
+
+    pub(super) fn access(&mut self, access: &RemoteAccess) {
+        let RemoteAccess {
+            endpoint,
+            roots,
+            auth,
+            connect_timeout,
+            timeout,
+        } = access;
+        self.put("endpoint", endpoint);
+        self.maybe("roots", roots.as_ref().map(|path| path.display()));
+        self.put("connect_timeout", connect_timeout.0);
+        self.put("timeout", timeout.0);
+        match auth {
+            RemoteAuth::AccessKey {
+                access_key,
+                secret_key,
+                security_token,
+            } => {
+                self.put("access_key", access_key);
+                self.put("secret_key", secret_key);
+                self.maybe("security_token", security_token.as_ref());
+            }
+            RemoteAuth::Password {
+                iam_endpoint,
+                user,
+                password,
+                domain,
+                project,
+            } => {
+                self.put("iam_endpoint", iam_endpoint);
+                self.put("user", user);
+                self.put("password", password);
+                self.put("domain", domain);
+                self.put("project", project);
+            }
+        }
+    }
+
+    pub(super) fn probe(&mut self, probe: &Probe) {
+        match probe {
+            Probe::None => self.put("probe", "none"),
+            Probe::Tls {
+                connect,
+                deadline,
+                roots,
+                wildcard_label,
+            } => {
+                self.put("probe", "tls");
+                self.put("connect", connect);
+                self.put("deadline", deadline.0);
+                self.maybe("roots", roots.as_ref().map(|path| path.display()));
+                self.put("wildcard_label", wildcard_label);
+            }
+        }
+    }
+
+    pub(super) fn export(&mut self, export: &ExportSpec) {
+        self.put("export", &export.name);
+        match &export.kind {
+            ExportKind::Pem(files) => {
+                self.put("kind", "pem");
+                let files = [
+                    ("certificate", &files.certificate),
+                    ("chain", &files.chain),
+                    ("fullchain", &files.fullchain),
+                    ("key", &files.key),
+                    ("combined", &files.combined),
+                ];
+                for (name, path) in files {
+                    self.maybe(name, path.as_ref().map(|path| path.display()));
+                }
+            }
+            ExportKind::Pfx {
+                path,
+                profile,
+                alias,
+                password,
+            } => {
+                let profile = match profile {
+                    PfxProfile::Modern => "modern",
+                    PfxProfile::Legacy => "legacy",
+                };
+                self.put("kind", "pfx");
+                self.put("path", path.display());
+                self.put("profile", profile);
+                self.put("alias", alias);
+                self.password(password);
+            }
+            ExportKind::Jks {
+                path,
+                alias,
+                password,
+            } => {
+                self.put("kind", "jks");
+                self.put("path", path.display());
+                self.put("alias", alias);
+                self.password(password);
+            }
+            ExportKind::Layout {
+                layout,
+                directory,
+                password,
+            } => {
+                let layout = match layout {
+                    ExportLayout::Nginx => "nginx",
+                    ExportLayout::Apache => "apache",
+                    ExportLayout::Tomcat => "tomcat",
+                    ExportLayout::Iis => "iis",
+                    ExportLayout::Other => "other",
+                };
+                self.put("kind", "layout");
+                self.put("layout", layout);
+                self.put("directory", directory.display());
+                self.password(password);
+            }
+        }
+        self.maybe("owner", export.attributes.owner.as_ref());
+        self.maybe("group", export.attributes.group.as_ref());
+        self.put("mode", export.attributes.mode);
+        self.put("key_mode", export.attributes.key_mode);
+    }
+
+    fn password(&mut self, source: &PasswordSource) {
+        let given: Option<&SecretRef> = match source {
+            PasswordSource::Generated => None,
+            PasswordSource::Given(reference) => Some(reference),
+        };
+        self.maybe("password", given);
+    }
+}

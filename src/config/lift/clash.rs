@@ -1,0 +1,154 @@
+//! No two exports may write one file.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use crate::config::code::Code;
+use crate::config::diagnostic::Diagnostic;
+use crate::config::problems::Problems;
+use crate::config::source::Place;
+use crate::model::{CertificateId, CertificatePolicy, TargetId};
+
+/// A file that an export writes, with `{certificate}` still in it.
+#[derive(Debug, Clone)]
+pub(super) struct Claim {
+    /// Relative in the generation, or absolute.
+    pub(super) path: PathBuf,
+    /// Where the policy says so.
+    pub(super) place: Place,
+}
+
+/// Who writes a file.
+#[derive(Debug, Clone, Copy)]
+struct Owner<'a> {
+    place: Place,
+    certificate: &'a CertificateId,
+}
+
+/// Reports every place that two would write to.
+pub(super) fn report(
+    certificates: &BTreeMap<CertificateId, CertificatePolicy>,
+    claims: &BTreeMap<TargetId, Vec<Claim>>,
+    problems: &mut Problems,
+) {
+    let mut users: BTreeMap<&TargetId, Vec<&CertificateId>> = BTreeMap::new();
+    for (id, certificate) in certificates {
+        for target in &certificate.targets {
+            users.entry(target).or_default().push(id);
+        }
+    }
+    let mut said = BTreeSet::new();
+    for claims in claims.values() {
+        within(claims, &mut said, problems);
+    }
+    let mut owners: BTreeMap<PathBuf, Owner<'_>> = BTreeMap::new();
+    for (target, claims) in claims {
+        let users = users.get(target).map_or(&[][..], Vec::as_slice);
+        for claim in claims.iter().filter(|claim| claim.path.is_absolute()) {
+            loose(target, claim, users, &mut owners, &mut said, problems);
+        }
+    }
+    // In the order of paths, what lies below a path follows it at once.
+    for ((path, owner), (below, other)) in owners.iter().zip(owners.iter().skip(1)) {
+        if below.starts_with(path) && said.insert(pair(owner.place, other.place)) {
+            file_and_directory(problems, path, owner.place, other.place);
+        }
+    }
+}
+
+/// Claims of one target on one path: the same for every certificate.
+fn within(claims: &[Claim], said: &mut BTreeSet<(Place, Place)>, problems: &mut Problems) {
+    let mut sorted: Vec<&Claim> = claims.iter().collect();
+    sorted.sort_by(|a, b| (&a.path, a.place).cmp(&(&b.path, b.place)));
+    for two in sorted.windows(2) {
+        let (first, second) = (two[0], two[1]);
+        if !said.contains(&pair(first.place, second.place)) {
+            if first.path == second.path {
+                said.insert(pair(first.place, second.place));
+                let (early, late) = pair(first.place, second.place);
+                let message = format!("two files would be written to {}", second.path.display());
+                let problem = Diagnostic::error(Code::Clash, late, message, "the second file");
+                let problem = if early == late {
+                    problem
+                } else {
+                    problem.also(early, "the first file")
+                };
+                problems.push(problem.help("write another path for one of them"));
+            } else if second.path.starts_with(&first.path) {
+                said.insert(pair(first.place, second.place));
+                file_and_directory(problems, &first.path, first.place, second.place);
+            }
+        }
+    }
+}
+
+/// A loose file, for every certificate that uses the target.
+fn loose<'a>(
+    target: &TargetId,
+    claim: &Claim,
+    users: &[&'a CertificateId],
+    owners: &mut BTreeMap<PathBuf, Owner<'a>>,
+    said: &mut BTreeSet<(Place, Place)>,
+    problems: &mut Problems,
+) {
+    let template = claim.path.to_string_lossy();
+    let each = template.contains(PLACEHOLDER);
+    if let ([first, second, ..], false) = (users, each) {
+        let message =
+            format!("certificates `{first}` and `{second}` would both be written to {template}");
+        let count = users.len();
+        let label =
+            format!("{count} certificates use the target `{target}`, and there is one path");
+        let problem = Diagnostic::error(Code::Clash, claim.place, message, label);
+        problems.push(problem.help(format!("write `{}`", own_path(&claim.path))));
+    }
+    for certificate in users.iter().take(if each { usize::MAX } else { 1 }) {
+        let path = PathBuf::from(template.replace(PLACEHOLDER, certificate.as_str()));
+        let owner = Owner {
+            place: claim.place,
+            certificate,
+        };
+        let Some(before) = owners.get(&path) else {
+            owners.insert(path, owner);
+            continue;
+        };
+        if said.insert(pair(before.place, owner.place)) {
+            let (early, late) = pair(before.place, owner.place);
+            let message = if before.certificate == owner.certificate {
+                format!(
+                    "certificate `{certificate}` would be written twice to {}",
+                    path.display()
+                )
+            } else {
+                format!(
+                    "certificates `{}` and `{certificate}` would both be written to {}",
+                    before.certificate,
+                    path.display()
+                )
+            };
+            let problem = Diagnostic::error(Code::Clash, late, message, "this path")
+                .also(early, "and this one are the same file");
+            problems.push(problem.help("write another path for one of them"));
+        }
+    }
+}
+
+fn file_and_directory(problems: &mut Problems, path: &Path, file: Place, below: Place) {
+    let message = format!("{} would be a file and a directory", path.display());
+    let problem =
+        Diagnostic::error(Code::Clash, below, message, "lies below it").also(file, "is a file");
+    problems.push(problem.help("write another path for one of them"));
+}
+
+/// The same path with a place for the certificate's name.
+fn own_path(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default();
+    let parent = path.parent().unwrap_or(Path::new("/"));
+    parent.join(PLACEHOLDER).join(name).display().to_string()
+}
+
+fn pair(a: Place, b: Place) -> (Place, Place) {
+    if a <= b { (a, b) } else { (b, a) }
+}
+
+const PLACEHOLDER: &str = "{certificate}";

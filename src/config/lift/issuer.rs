@@ -1,0 +1,144 @@
+//! Issuers.
+
+use crate::config::code::Code;
+use crate::config::diagnostic::Diagnostic;
+use crate::config::digest::Canon;
+use crate::config::fields::Fields;
+use crate::config::lift::Lift;
+use crate::config::lift::value::Values;
+use crate::config::raw;
+use crate::config::scalar::PathRule;
+use crate::model::{
+    IssuerId, IssuerKind, IssuerPolicy, PcaPolicy, RemoteAccess, RemoteAuth, ScmPolicy, Seconds,
+};
+
+impl Lift<'_> {
+    /// One issuer of either kind.
+    pub(super) fn issuer(
+        &mut self,
+        id: IssuerId,
+        kind: &str,
+        fields: &Fields<'_>,
+    ) -> Option<IssuerPolicy> {
+        let kind = match kind {
+            "pca" => self
+                .line(fields, "ca", LONGEST_NAME)
+                .map(|(ca, _)| IssuerKind::Pca(PcaPolicy { ca })),
+            _ => Some(IssuerKind::Scm(ScmPolicy {})),
+        };
+        let endpoint = self.endpoint(fields, "endpoint");
+        let roots = self.path(fields, "roots", PathRule::Absolute);
+        let auth = self.auth(&id, fields);
+        let limits = (Seconds(1), Seconds::minutes(10));
+        let connect_timeout = self.duration(fields, "connect_timeout", Seconds(10), limits);
+        let timeout = self.duration(fields, "timeout", Seconds(60), limits);
+        let longest = (Seconds(0), Seconds::hours(1));
+        let settle = self.duration(fields, "settle", Seconds::minutes(2), longest);
+        if let (Some(connect), Some(whole)) = (connect_timeout, timeout)
+            && connect > whole
+        {
+            let place = ["connect_timeout", "timeout"]
+                .iter()
+                .find_map(|key| fields.text(key))
+                .map_or(fields.header, |(_, place)| place);
+            let message = "`connect_timeout` is longer than `timeout`";
+            let label = format!("{connect} to connect, {whole} for the whole call");
+            self.problems
+                .push(Diagnostic::error(Code::Duration, place, message, label));
+        }
+        let kind = kind?;
+        let access = RemoteAccess {
+            endpoint: endpoint?,
+            roots: roots.map(|(path, _)| path),
+            auth: auth?,
+            connect_timeout: connect_timeout?,
+            timeout: timeout?,
+        };
+        let settle = settle?;
+        let mut canon = Canon::new("issuer");
+        canon.issuer_kind(&kind);
+        canon.access(&access);
+        canon.put("settle", settle.0);
+        Some(IssuerPolicy {
+            id,
+            kind,
+            access,
+            settle,
+            digest: canon.finish(),
+        })
+    }
+
+    /// An access key or a password, one of them.
+    fn auth(&mut self, id: &IssuerId, fields: &Fields<'_>) -> Option<RemoteAuth> {
+        let login = fields.table("password", &raw::PASSWORD);
+        let keys = ["access_key", "secret_key", "security_token"];
+        let written = keys.iter().find_map(|key| fields.entry(key));
+        let by_key = self.access_key(fields);
+        let by_password = login.map(|login| self.password(&login));
+        match (written, login) {
+            (Some(key), Some(login)) => {
+                let message = format!("issuer `{id}` has an access key and a password");
+                let label = "one way to be recognised";
+                let problem = Diagnostic::error(Code::Credentials, key.key, message, label)
+                    .also(login.header, "and another")
+                    .help("keep the access key or the table [….password], not both");
+                self.problems.push(problem);
+                None
+            }
+            (Some(_), None) => by_key,
+            (None, Some(_)) => by_password?,
+            (None, None) if fields.has("password") || fields.is_partial() => None,
+            (None, None) => {
+                let message = format!("issuer `{id}` has no credentials");
+                let label = "needs an access key or a password";
+                let problem = Diagnostic::error(Code::Credentials, fields.header, message, label);
+                self.problems.push(problem.help(
+                    "write `access_key = \"file:/path\"` and `secret_key = \"file:/path\"`, or a table [….password]",
+                ));
+                None
+            }
+        }
+    }
+
+    fn access_key(&mut self, fields: &Fields<'_>) -> Option<RemoteAuth> {
+        let access_key = self.secret(fields, "access_key");
+        let secret_key = self.secret(fields, "secret_key");
+        let security_token = self.secret(fields, "security_token");
+        let some = [&access_key, &secret_key, &security_token];
+        if some.iter().all(|secret| **secret == Ok(None)) {
+            return None;
+        }
+        for (key, secret) in [("access_key", &access_key), ("secret_key", &secret_key)] {
+            if *secret == Ok(None) && !fields.is_partial() {
+                let message = format!("`{key}` is missing beside the other part of the key");
+                let label = "needs both";
+                let problem = Diagnostic::error(Code::Credentials, fields.header, message, label);
+                self.problems
+                    .push(problem.help(format!("write `{key} = \"file:/path\"`")));
+            }
+        }
+        Some(RemoteAuth::AccessKey {
+            access_key: access_key.ok()??,
+            secret_key: secret_key.ok()??,
+            security_token: security_token.ok()?,
+        })
+    }
+
+    fn password(&mut self, fields: &Fields<'_>) -> Option<RemoteAuth> {
+        let iam_endpoint = self.endpoint(fields, "iam_endpoint");
+        let user = self.line(fields, "user", LONGEST_NAME);
+        let password = self.secret(fields, "password");
+        let domain = self.line(fields, "domain", LONGEST_NAME);
+        let project = self.line(fields, "project", LONGEST_NAME);
+        Some(RemoteAuth::Password {
+            iam_endpoint: iam_endpoint?,
+            user: user?.0,
+            password: password.ok()??,
+            domain: domain?.0,
+            project: project?.0,
+        })
+    }
+}
+
+/// Characters: common names and the names of IAM have at most 64.
+const LONGEST_NAME: usize = 64;

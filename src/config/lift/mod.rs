@@ -1,0 +1,104 @@
+//! From a checked tree to a [`Policy`]: what each value means, and whether the values fit each other.
+//!
+//! Every function reports what it finds and goes on; `None` always means that the reason was reported. The policy
+//! is handed out only if nothing was.
+
+mod certificate;
+mod clash;
+mod defined;
+mod export;
+mod issuer;
+mod target;
+mod value;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use crate::config::fields::Fields;
+use crate::config::problems::Problems;
+use crate::config::raw;
+use crate::config::scalar::PathRule;
+use crate::config::source::Sources;
+use crate::config::tree::Table;
+use crate::model::{CertificateId, IssuerId, Policy, TargetId};
+
+use clash::Claim;
+use defined::Defined;
+use value::Values;
+
+/// What everything below needs.
+struct Lift<'a> {
+    problems: &'a mut Problems,
+    sources: &'a Sources,
+    state_dir: PathBuf,
+}
+
+/// The policy as far as it can be made out; complete and right if no error was reported.
+pub(super) fn policy(root: &Table, problems: &mut Problems, sources: &Sources) -> Policy {
+    let top = Fields::top(root);
+    let mut lift = Lift {
+        problems,
+        sources,
+        state_dir: PathBuf::from(DEFAULT_STATE_DIR),
+    };
+    if let Some(path) = lift.path(&top, "state_dir", PathRule::Absolute) {
+        lift.state_dir = path.0;
+    }
+    let check_schedule = lift.schedule(&top).unwrap_or_default();
+
+    let mut issuers_defined = Defined::issuers(&top);
+    let mut targets_defined = Defined::targets(&top);
+    issuers_defined.report_same_names(lift.problems);
+    targets_defined.report_same_names(lift.problems);
+
+    let mut issuers = BTreeMap::new();
+    for (name, kind, fields) in issuers_defined.each(&top) {
+        if let Ok(id) = IssuerId::new(name)
+            && let Some(issuer) = lift.issuer(id.clone(), kind, &fields)
+        {
+            issuers.insert(id, issuer);
+        }
+    }
+
+    let mut targets = BTreeMap::new();
+    let mut claims: BTreeMap<TargetId, Vec<Claim>> = BTreeMap::new();
+    for (name, kind, fields) in targets_defined.each(&top) {
+        if let Ok(id) = TargetId::new(name) {
+            let (target, written) = lift.target(id.clone(), kind, &fields);
+            claims.insert(id.clone(), written);
+            if let Some(target) = target {
+                targets.insert(id, target);
+            }
+        }
+    }
+
+    let mut certificates = BTreeMap::new();
+    for (name, fields) in top.tables("certificate", &raw::CERTIFICATE) {
+        if let Ok(id) = CertificateId::new(name) {
+            let certificate = lift.certificate(
+                id.clone(),
+                &fields,
+                &issuers,
+                &mut issuers_defined,
+                &mut targets_defined,
+            );
+            if let Some(certificate) = certificate {
+                certificates.insert(id, certificate);
+            }
+        }
+    }
+
+    clash::report(&certificates, &claims, lift.problems);
+    issuers_defined.report_unused(lift.problems);
+    targets_defined.report_unused(lift.problems);
+    Policy {
+        state_dir: lift.state_dir,
+        check_schedule,
+        issuers,
+        certificates,
+        targets,
+    }
+}
+
+/// FHS: `/var/lib` is for state of programs.
+const DEFAULT_STATE_DIR: &str = "/var/lib/renewd";

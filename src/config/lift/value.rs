@@ -1,0 +1,282 @@
+//! Single values: read, checked, and their defaults where a default needs no context.
+
+use std::path::PathBuf;
+
+use crate::config::code::Code;
+use crate::config::diagnostic::Diagnostic;
+use crate::config::fields::Fields;
+use crate::config::lift::Lift;
+use crate::config::scalar::{self, PathRule};
+use crate::config::source::Place;
+use crate::config::tree::Value;
+use crate::model::{FileAttributes, Seconds, SecretRef};
+
+/// Values of a table, each reported when it cannot be taken.
+pub(super) trait Values {
+    /// A text without control characters, not empty, not too long.
+    fn line(&mut self, fields: &Fields<'_>, key: &str, longest: usize) -> Option<(String, Place)>;
+    /// A path and where it stands.
+    fn path(&mut self, fields: &Fields<'_>, key: &str, rule: PathRule) -> Option<(PathBuf, Place)>;
+    /// A length of time between two others.
+    fn duration(
+        &mut self,
+        fields: &Fields<'_>,
+        key: &str,
+        default: Seconds,
+        limits: (Seconds, Seconds),
+    ) -> Option<Seconds>;
+    /// A reference to a secret; `Ok(None)` where there is none, `Err` where it was refused.
+    fn secret(&mut self, fields: &Fields<'_>, key: &str) -> Result<Option<SecretRef>, Reported>;
+    /// A command as argv; `Ok(None)` where there is none.
+    fn command(&mut self, fields: &Fields<'_>, key: &str) -> Result<Option<Vec<String>>, Reported>;
+    /// An endpoint.
+    fn endpoint(&mut self, fields: &Fields<'_>, key: &str) -> Option<String>;
+    /// The schedule, as six fields.
+    fn schedule(&mut self, fields: &Fields<'_>) -> Option<String>;
+    /// Owner, group and modes, with those of the target for what is not written.
+    fn attributes(&mut self, fields: &Fields<'_>, base: &FileAttributes) -> FileAttributes;
+}
+
+/// A value was refused and the reason reported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Reported;
+
+impl Values for Lift<'_> {
+    fn line(&mut self, fields: &Fields<'_>, key: &str, longest: usize) -> Option<(String, Place)> {
+        let (text, place) = fields.text(key)?;
+        let why = if text.trim().is_empty() {
+            "is empty".to_owned()
+        } else if text.chars().any(char::is_control) {
+            "has a control character in it".to_owned()
+        } else if text.chars().count() > longest {
+            format!("is longer than {longest} characters")
+        } else {
+            return Some((text.to_owned(), place));
+        };
+        let message = format!("`{key}` {why}");
+        self.problems
+            .push(Diagnostic::error(Code::Text, place, message, ""));
+        None
+    }
+
+    fn path(&mut self, fields: &Fields<'_>, key: &str, rule: PathRule) -> Option<(PathBuf, Place)> {
+        let (text, place) = fields.text(key)?;
+        match scalar::path(text, rule) {
+            Ok(path) => Some((path, place)),
+            Err(refusal) => {
+                let what = format!("`{key}`");
+                self.problems.refuse(Code::Path, place, &what, refusal);
+                None
+            }
+        }
+    }
+
+    fn duration(
+        &mut self,
+        fields: &Fields<'_>,
+        key: &str,
+        default: Seconds,
+        (least, most): (Seconds, Seconds),
+    ) -> Option<Seconds> {
+        let Some((text, place)) = fields.text(key) else {
+            return (!fields.has(key)).then_some(default);
+        };
+        match scalar::duration(text) {
+            Ok(length) if length < least || length > most => {
+                let message = format!(
+                    "`{key}` is {}",
+                    if length < least {
+                        "too short"
+                    } else {
+                        "too long"
+                    }
+                );
+                let problem = Diagnostic::error(Code::Duration, place, message, "");
+                self.problems
+                    .push(problem.help(format!("write a time from {least} to {most}")));
+                None
+            }
+            Ok(length) => Some(length),
+            Err(refusal) => {
+                let what = format!("`{key}`");
+                self.problems.refuse(Code::Duration, place, &what, refusal);
+                None
+            }
+        }
+    }
+
+    fn secret(&mut self, fields: &Fields<'_>, key: &str) -> Result<Option<SecretRef>, Reported> {
+        let Some((text, place)) = fields.text(key) else {
+            return if fields.has(key) {
+                Err(Reported)
+            } else {
+                Ok(None)
+            };
+        };
+        match scalar::reference(text) {
+            Ok(reference) => Ok(Some(reference)),
+            Err((code, refusal)) => {
+                let what = format!("`{key}`");
+                self.problems.refuse(code, place, &what, refusal);
+                Err(Reported)
+            }
+        }
+    }
+
+    fn command(&mut self, fields: &Fields<'_>, key: &str) -> Result<Option<Vec<String>>, Reported> {
+        let Some((words, place)) = fields.list(key) else {
+            return if fields.has(key) {
+                Err(Reported)
+            } else {
+                Ok(None)
+            };
+        };
+        let Some((program, at)) = words.first().copied() else {
+            let problem = Diagnostic::error(Code::Command, place, format!("`{key}` is empty"), "");
+            self.problems.push(problem.help(
+                "write program and arguments, or leave the key out where there is nothing to run",
+            ));
+            return Err(Reported);
+        };
+        let mut good = true;
+        if !program.starts_with('/') {
+            let message = format!("the program of `{key}` has no absolute path");
+            let label = "begins without `/`";
+            let problem = Diagnostic::error(Code::Command, at, message, label);
+            let name = program.split_whitespace().next().unwrap_or("nginx");
+            self.problems.push(problem.help(format!(
+                "no search path is used; write what `command -v {name}` prints"
+            )));
+            good = false;
+        } else if words.len() == 1 && program.contains(char::is_whitespace) {
+            let argv: Vec<String> = program
+                .split_whitespace()
+                .map(|w| format!("{w:?}"))
+                .collect();
+            let message = format!("`{key}` is one word with spaces in it");
+            let label = "no shell takes this apart";
+            let problem = Diagnostic::error(Code::Command, at, message, label);
+            self.problems
+                .push(problem.help(format!("write `{key} = [{}]`", argv.join(", "))));
+            good = false;
+        }
+        for (word, at) in &words {
+            if word.contains('\0') || word.len() > LONGEST_ARGUMENT {
+                let message = format!("an argument of `{key}` cannot be passed to a program");
+                let label = "holds a zero byte or is too long";
+                self.problems
+                    .push(Diagnostic::error(Code::Command, *at, message, label));
+                good = false;
+            }
+        }
+        if !good {
+            return Err(Reported);
+        }
+        Ok(Some(
+            words.iter().map(|(word, _)| (*word).to_owned()).collect(),
+        ))
+    }
+
+    fn endpoint(&mut self, fields: &Fields<'_>, key: &str) -> Option<String> {
+        let (text, place) = fields.text(key)?;
+        match scalar::endpoint(text) {
+            Ok(url) => Some(url),
+            Err(refusal) => {
+                let what = format!("`{key}`");
+                self.problems.refuse(Code::Endpoint, place, &what, refusal);
+                None
+            }
+        }
+    }
+
+    fn schedule(&mut self, fields: &Fields<'_>) -> Option<String> {
+        let Some((text, place)) = fields.text("check_schedule") else {
+            return Some(DEFAULT_SCHEDULE.to_owned());
+        };
+        match scalar::schedule(text) {
+            Ok(schedule) => Some(schedule),
+            Err(refusal) => {
+                let what = "`check_schedule`";
+                self.problems.refuse(Code::Schedule, place, what, refusal);
+                None
+            }
+        }
+    }
+
+    fn attributes(&mut self, fields: &Fields<'_>, base: &FileAttributes) -> FileAttributes {
+        let owner = account(self, fields, "owner").or_else(|| base.owner.clone());
+        let group = account(self, fields, "group").or_else(|| base.group.clone());
+        FileAttributes {
+            owner,
+            group,
+            mode: mode(self, fields, "mode", 0).unwrap_or(base.mode),
+            key_mode: mode(self, fields, "key_mode", scalar::KEY_FORBIDDEN)
+                .unwrap_or(base.key_mode),
+        }
+    }
+}
+
+/// A user or group: a name or a number.
+fn account(lift: &mut Lift<'_>, fields: &Fields<'_>, key: &str) -> Option<String> {
+    let node = fields.node(key)?;
+    let text = match &node.value {
+        Value::Text(text) => text.clone(),
+        Value::Integer {
+            value: Some(number),
+            ..
+        } => number.to_string(),
+        _ => return None,
+    };
+    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '$');
+    let number = text.parse::<u64>().ok();
+    let fits = match number {
+        // The highest number means "unchanged" to chown.
+        Some(number) => number < u64::from(u32::MAX),
+        None => {
+            !text.is_empty() && text.len() <= 32 && !text.starts_with('-') && text.chars().all(good)
+        }
+    };
+    if fits {
+        return Some(text);
+    }
+    let message = format!("`{key}` is neither the name nor the number of an account");
+    let problem = Diagnostic::error(Code::Attributes, node.place, message, "");
+    lift.problems.push(problem);
+    None
+}
+
+/// A mode: octal digits in a string, or a TOML octal number.
+fn mode(lift: &mut Lift<'_>, fields: &Fields<'_>, key: &str, forbidden: u32) -> Option<u32> {
+    let node = fields.node(key)?;
+    let bits = match &node.value {
+        Value::Text(text) => {
+            let octal = (3..=4).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
+            octal.then(|| u32::from_str_radix(text, 8).ok()).flatten()
+        }
+        Value::Integer {
+            value: Some(value),
+            radix: 8,
+        } => u32::try_from(*value).ok(),
+        _ => None,
+    };
+    let what = format!("`{key}`");
+    let checked = match bits {
+        Some(bits) => scalar::mode(bits, forbidden),
+        None => Err(scalar::Refusal::new("is no octal file mode")
+            .help(format!("write for example `{key} = \"0640\""))),
+    };
+    match checked {
+        Ok(bits) => Some(bits),
+        Err(refusal) => {
+            lift.problems
+                .refuse(Code::Attributes, node.place, &what, refusal);
+            None
+        }
+    }
+}
+
+/// Bytes: Linux passes no single argument longer than 128 KiB (`MAX_ARG_STRLEN`); nobody needs as much.
+const LONGEST_ARGUMENT: usize = 16 * 1024;
+
+/// Every six hours, away from the full hour, at which everybody else calls.
+const DEFAULT_SCHEDULE: &str = "0 17 */6 * * *";

@@ -1,0 +1,392 @@
+//! What the TOML may say: every table and key, what it holds, and its default. Data only.
+//!
+//! The one list that the checks, the suggestions, the sample file and the manual page are held against. A key that is
+//! not here is unknown; what a value means and whether it fits others is said in `lift`.
+
+/// A kind of table.
+#[derive(Debug)]
+pub(super) struct Table {
+    /// As messages and the manual write its header, such as `certificate.NAME`; empty for the top level.
+    pub(super) header: &'static str,
+    /// In groups, so that tables can share them.
+    pub(super) groups: &'static [&'static [Key]],
+}
+
+/// A key.
+#[derive(Debug)]
+pub(super) struct Key {
+    pub(super) name: &'static str,
+    pub(super) holds: Holds,
+    pub(super) need: Need,
+}
+
+/// What a key holds.
+#[derive(Debug)]
+pub(super) enum Holds {
+    /// Any text.
+    Text,
+    /// A text such as `30d`.
+    Duration,
+    /// A file or directory.
+    Path,
+    /// One of these.
+    Word(&'static [&'static str]),
+    /// `true` or `false`.
+    Flag,
+    /// A whole number.
+    Count,
+    /// Texts.
+    List,
+    /// `"0640"` or `0o640`.
+    Mode,
+    /// A name or a number.
+    Account,
+    /// A reference to a secret.
+    Secret,
+    /// A table with fixed keys.
+    Table(&'static Table),
+    /// A table of tables, each with a name of the administrator's choice.
+    Tables(&'static Table),
+}
+
+/// Whether a key must be there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Need {
+    Required,
+    /// May be absent, which means something of its own.
+    Optional,
+    /// In TOML.
+    Default(&'static str),
+}
+
+impl Table {
+    pub(super) fn keys(&self) -> impl Iterator<Item = &'static Key> {
+        self.groups.iter().flat_map(|group| group.iter())
+    }
+
+    pub(super) fn key(&self, name: &str) -> Option<&'static Key> {
+        self.keys().find(|key| key.name == name)
+    }
+
+    /// Whether one of its own keys is a secret.
+    pub(super) fn takes_secrets(&self) -> bool {
+        self.keys().any(|key| matches!(key.holds, Holds::Secret))
+    }
+
+    /// Whether a secret is anywhere below.
+    pub(super) fn leads_to_secrets(&self) -> bool {
+        self.keys().any(|key| key.holds.leads_to_secrets())
+    }
+}
+
+impl Holds {
+    pub(super) fn leads_to_secrets(&self) -> bool {
+        match self {
+            Self::Secret => true,
+            Self::Table(inner) | Self::Tables(inner) => inner.leads_to_secrets(),
+            Self::Text
+            | Self::Duration
+            | Self::Path
+            | Self::Word(_)
+            | Self::Flag
+            | Self::Count
+            | Self::List
+            | Self::Mode
+            | Self::Account => false,
+        }
+    }
+}
+
+/// The names of all keys that hold secrets.
+pub(super) const fn secret_names() -> [&'static str; 4] {
+    ["access_key", "secret_key", "security_token", "password"]
+}
+
+const fn key(name: &'static str, holds: Holds, need: Need) -> Key {
+    Key { name, holds, need }
+}
+
+const fn required(name: &'static str, holds: Holds) -> Key {
+    key(name, holds, Need::Required)
+}
+
+const fn optional(name: &'static str, holds: Holds) -> Key {
+    key(name, holds, Need::Optional)
+}
+
+const fn default(name: &'static str, holds: Holds, value: &'static str) -> Key {
+    key(name, holds, Need::Default(value))
+}
+
+/// The top level.
+pub(super) static ROOT: Table = Table {
+    header: "",
+    groups: &[&[
+        default("state_dir", Holds::Path, "\"/var/lib/renewd\""),
+        default("check_schedule", Holds::Text, "\"0 17 */6 * * *\""),
+        optional("issuer", Holds::Table(&ISSUER)),
+        optional("certificate", Holds::Tables(&CERTIFICATE)),
+        optional("target", Holds::Table(&TARGET)),
+    ]],
+};
+
+/// The kinds of issuer.
+pub(super) static ISSUER: Table = Table {
+    header: "issuer",
+    groups: &[&[
+        optional("pca", Holds::Tables(&PCA)),
+        optional("scm", Holds::Tables(&SCM)),
+    ]],
+};
+
+/// Huawei Cloud Private Certificate Authority.
+pub(super) static PCA: Table = Table {
+    header: "issuer.pca.NAME",
+    groups: &[&[required("ca", Holds::Text)], REMOTE],
+};
+
+/// Huawei Cloud SSL Certificate Manager.
+pub(super) static SCM: Table = Table {
+    header: "issuer.scm.NAME",
+    groups: &[REMOTE],
+};
+
+const REMOTE: &[Key] = &[
+    required("endpoint", Holds::Text),
+    optional("roots", Holds::Path),
+    optional("access_key", Holds::Secret),
+    optional("secret_key", Holds::Secret),
+    optional("security_token", Holds::Secret),
+    optional("password", Holds::Table(&PASSWORD)),
+    default("connect_timeout", Holds::Duration, "\"10s\""),
+    default("timeout", Holds::Duration, "\"60s\""),
+    default("settle", Holds::Duration, "\"2m\""),
+];
+
+/// Log in at IAM instead of signing with an access key.
+pub(super) static PASSWORD: Table = Table {
+    header: "issuer.pca.NAME.password",
+    groups: &[&[
+        required("iam_endpoint", Holds::Text),
+        required("user", Holds::Text),
+        required("password", Holds::Secret),
+        required("domain", Holds::Text),
+        required("project", Holds::Text),
+    ]],
+};
+
+/// One certificate.
+pub(super) static CERTIFICATE: Table = Table {
+    header: "certificate.NAME",
+    groups: &[&[
+        required("issuer", Holds::Text),
+        required("names", Holds::List),
+        optional("common_name", Holds::Text),
+        default("order", Holds::Word(&["auto", "never"]), "\"auto\""),
+        default("key", Holds::Word(&["local", "ccm"]), "\"local\""),
+        default("key_algorithm", Holds::Word(ALGORITHMS), "\"ec-p256\""),
+        default("rekey", Holds::Flag, "true"),
+        default("validity", Holds::Duration, "\"90d\""),
+        default("renew_at", Holds::Text, "\"1/3\""),
+        optional("expired_days_since", Holds::Count),
+        default("targets", Holds::List, "[]"),
+        optional("subject", Holds::Table(&SUBJECT)),
+    ]],
+};
+
+const ALGORITHMS: &[&str] = &["rsa-2048", "rsa-3072", "rsa-4096", "ec-p256", "ec-p384"];
+
+/// The rest of the subject.
+pub(super) static SUBJECT: Table = Table {
+    header: "certificate.NAME.subject",
+    groups: &[&[
+        optional("country", Holds::Text),
+        optional("state", Holds::Text),
+        optional("locality", Holds::Text),
+        optional("organization", Holds::Text),
+        optional("organizational_unit", Holds::Text),
+    ]],
+};
+
+/// The kinds of target.
+pub(super) static TARGET: Table = Table {
+    header: "target",
+    groups: &[&[
+        optional("nginx", Holds::Tables(&NGINX)),
+        optional("command", Holds::Tables(&COMMAND)),
+        optional("files", Holds::Tables(&FILES)),
+    ]],
+};
+
+/// A running nginx.
+pub(super) static NGINX: Table = Table {
+    header: "target.nginx.NAME",
+    groups: &[
+        &[
+            optional("prefix", Holds::Path),
+            optional("config", Holds::Path),
+            default("test", Holds::List, "[\"/usr/sbin/nginx\", \"-t\"]"),
+            default(
+                "reload",
+                Holds::List,
+                "[\"/usr/sbin/nginx\", \"-s\", \"reload\"]",
+            ),
+            default("probe", Holds::Word(PROBES), "\"tls\""),
+            default("connect", Holds::Text, "\"127.0.0.1:443\""),
+        ],
+        SERVICE,
+        PLACES,
+    ],
+};
+
+/// Any service with commands of its own.
+pub(super) static COMMAND: Table = Table {
+    header: "target.command.NAME",
+    groups: &[
+        &[
+            optional("test", Holds::List),
+            optional("reload", Holds::List),
+            required("probe", Holds::Word(PROBES)),
+            optional("connect", Holds::Text),
+        ],
+        SERVICE,
+        PLACES,
+    ],
+};
+
+/// Files only.
+pub(super) static FILES: Table = Table {
+    header: "target.files.NAME",
+    groups: &[PLACES],
+};
+
+const PROBES: &[&str] = &["tls", "none"];
+
+const SERVICE: &[Key] = &[
+    default("command_timeout", Holds::Duration, "\"60s\""),
+    default("deadline", Holds::Duration, "\"30s\""),
+    optional("roots", Holds::Path),
+    default("wildcard_label", Holds::Text, "\"renewd-probe\""),
+];
+
+const PLACES: &[Key] = &[
+    optional("owner", Holds::Account),
+    optional("group", Holds::Account),
+    default("mode", Holds::Mode, "\"0644\""),
+    default("key_mode", Holds::Mode, "\"0600\""),
+    optional("export", Holds::Table(&EXPORT)),
+];
+
+/// The forms of export.
+pub(super) static EXPORT: Table = Table {
+    header: "target.KIND.NAME.export",
+    groups: &[&[
+        optional("pem", Holds::Tables(&PEM)),
+        optional("pfx", Holds::Tables(&PFX)),
+        optional("jks", Holds::Tables(&JKS)),
+        optional("layout", Holds::Tables(&LAYOUT)),
+    ]],
+};
+
+/// PEM files.
+pub(super) static PEM: Table = Table {
+    header: "target.KIND.NAME.export.pem.NAME",
+    groups: &[
+        &[
+            optional("certificate", Holds::Path),
+            optional("chain", Holds::Path),
+            optional("fullchain", Holds::Path),
+            optional("key", Holds::Path),
+            optional("combined", Holds::Path),
+        ],
+        ATTRIBUTES,
+    ],
+};
+
+/// A PKCS #12 file.
+pub(super) static PFX: Table = Table {
+    header: "target.KIND.NAME.export.pfx.NAME",
+    groups: &[
+        &[
+            required("path", Holds::Path),
+            default("profile", Holds::Word(&["modern", "legacy"]), "\"modern\""),
+        ],
+        STORE,
+        ATTRIBUTES,
+    ],
+};
+
+/// A Java keystore.
+pub(super) static JKS: Table = Table {
+    header: "target.KIND.NAME.export.jks.NAME",
+    groups: &[&[required("path", Holds::Path)], STORE, ATTRIBUTES],
+};
+
+/// The files of CCM's own export.
+pub(super) static LAYOUT: Table = Table {
+    header: "target.KIND.NAME.export.layout.NAME",
+    groups: &[
+        &[
+            required("layout", Holds::Word(LAYOUTS)),
+            optional("directory", Holds::Path),
+            optional("password", Holds::Secret),
+        ],
+        ATTRIBUTES,
+    ],
+};
+
+const LAYOUTS: &[&str] = &["nginx", "apache", "tomcat", "iis", "other"];
+
+const STORE: &[Key] = &[
+    default("alias", Holds::Text, "\"server\""),
+    optional("password", Holds::Secret),
+];
+
+/// Those of the target are the defaults of its exports.
+const ATTRIBUTES: &[Key] = &[
+    optional("owner", Holds::Account),
+    optional("group", Holds::Account),
+    optional("mode", Holds::Mode),
+    optional("key_mode", Holds::Mode),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    fn visit(table: &'static Table, found: &mut BTreeSet<&'static str>) {
+        for key in table.keys() {
+            match &key.holds {
+                Holds::Secret => {
+                    found.insert(key.name);
+                }
+                Holds::Table(inner) | Holds::Tables(inner) => visit(inner, found),
+                _ => {}
+            }
+        }
+    }
+
+    #[test]
+    fn the_names_of_secrets_are_all_listed() {
+        let mut found = BTreeSet::new();
+        visit(&ROOT, &mut found);
+        assert_eq!(found, secret_names().into_iter().collect());
+    }
+
+    #[test]
+    fn every_default_is_toml() {
+        fn all(table: &'static Table) {
+            for key in table.keys() {
+                if let Need::Default(value) = key.need {
+                    let text = format!("{} = {value}\n", key.name);
+                    assert!(text.parse::<toml::Table>().is_ok(), "{text}");
+                }
+                if let Holds::Table(inner) | Holds::Tables(inner) = key.holds {
+                    all(inner);
+                }
+            }
+        }
+        all(&ROOT);
+    }
+}
