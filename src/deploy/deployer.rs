@@ -72,12 +72,25 @@ impl Deployer {
             RolloutStep::Restore => job.restore().await,
             RolloutStep::ReloadBack => job.reload_back().await,
             RolloutStep::VerifyBack => job.verify_back().await,
-            RolloutStep::Close => job.close().await,
+            RolloutStep::Close => {
+                self.close(rollout).await;
+                Ok(RolloutEvent::Closed)
+            }
         };
         done.map_err(|error| StepError {
             restorable: error.restorable && self.has_previous(rollout, now),
             ..error
         })
+    }
+
+    /// Puts away what a rollout leaves: temporary files and generations that nobody needs any more. Needs no policy,
+    /// since the target may have left it; what cannot be removed is logged, and the next rollout tries again.
+    pub async fn close(&self, rollout: &Rollout) {
+        let (deployer, owned) = (self.clone(), rollout.clone());
+        let pruned = on_disk(move || prune::close(&deployer.site(&owned))).await;
+        if let Err(error) = pruned {
+            tracing::warn!(rollout = %rollout.id, %error, "old generations could not be removed");
+        }
     }
 
     /// Whether there is something worth returning to: a previous generation or originals of loose files that were
@@ -260,15 +273,6 @@ impl Job {
         }
     }
 
-    async fn close(&self) -> Result<RolloutEvent, StepError> {
-        let pruned = self.on_disk(|site, _| prune::close(site)).await;
-        if let Err(error) = pruned {
-            // What stays behind takes space and does no harm; the next rollout tries again.
-            tracing::warn!(rollout = %self.rollout.id, %error, "old generations could not be removed");
-        }
-        Ok(RolloutEvent::Closed)
-    }
-
     /// Whether the service was told of the new set before the rollout failed.
     fn told(&self) -> bool {
         match &self.rollout.phase {
@@ -292,19 +296,22 @@ impl Job {
         }
     }
 
-    /// Files and CPU work (PFX) on a blocking thread.
     async fn on_disk<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Site<'_>, &Self) -> Result<T, StepError> + Send + 'static,
     ) -> Result<T, StepError> {
         let job = self.clone();
-        let done =
-            tokio::task::spawn_blocking(move || work(&job.deployer.site(&job.rollout), &job)).await;
-        done.unwrap_or_else(|error| {
-            Err(StepError::new(
-                ErrorClass::Bug,
-                format!("a step broke off: {}", chain(&error)),
-            ))
-        })
+        on_disk(move || work(&job.deployer.site(&job.rollout), &job)).await
     }
+}
+
+/// Files and CPU work (PFX) on a blocking thread.
+async fn on_disk<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StepError> + Send + 'static,
+) -> Result<T, StepError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| {
+        let text = format!("a step broke off: {}", chain(&error));
+        Err(StepError::new(ErrorClass::Bug, text))
+    })
 }
