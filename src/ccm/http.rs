@@ -4,6 +4,7 @@
 //! no doubt about other calls.
 
 use std::error::Error;
+use std::io;
 use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -212,16 +213,17 @@ fn judge(cause: reqwest::Error) -> (Class, Effect, String) {
 fn tls_refusal(error: &(dyn Error + 'static)) -> Option<String> {
     let mut next: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(error) = next {
-        let inner = error
-            .downcast_ref::<std::io::Error>()
-            .and_then(|io| io.get_ref())
-            .and_then(|inner| inner.downcast_ref::<rustls::Error>());
-        if let Some(tls @ rustls::Error::InvalidCertificate(_)) =
-            inner.or_else(|| error.downcast_ref::<rustls::Error>())
-        {
+        if let Some(tls @ rustls::Error::InvalidCertificate(_)) = error.downcast_ref() {
             return Some(tls.to_string());
         }
-        next = error.source();
+        // `source` of an I/O error passes over the error that it wraps, and TLS errors come wrapped more than once.
+        let wrapped = error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref);
+        next = match wrapped {
+            Some(wrapped) => Some(wrapped),
+            None => error.source(),
+        };
     }
     None
 }

@@ -2,4 +2,5 @@
 
 pub(crate) mod agent;
 pub(crate) mod certs;
+pub(crate) mod peer;
 pub(crate) mod reader;
