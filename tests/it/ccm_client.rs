@@ -444,6 +444,7 @@ async fn the_server_s_certificate_must_chain_to_the_roots_and_name_the_host() {
         ..access(&peer.url)
     };
     let error = issue(&pca(elsewhere)).await.unwrap_err();
+    assert!(error.to_string().contains("check the host name"), "{error}");
     assert_eq!(
         (error.class, error.effect),
         (Class::Configuration, Effect::None)
