@@ -15,6 +15,7 @@ mod deploy;
 mod docs;
 mod end_to_end;
 mod follower;
+mod issuer;
 mod planner;
 mod sample;
 mod secrets;
