@@ -16,6 +16,7 @@ mod docs;
 mod end_to_end;
 mod follower;
 mod issuer;
+mod man;
 mod planner;
 mod sample;
 mod secrets;
