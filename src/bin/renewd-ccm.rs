@@ -1,1 +1,5 @@
-fn main() {}
+//! The CCM-compatible server.
+
+fn main() -> std::process::ExitCode {
+    renewd::ccm_server::cli::main()
+}

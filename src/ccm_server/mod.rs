@@ -1,1 +1,42 @@
-//! (being written)
+//! renewd-ccm: a server that speaks the API of Huawei Cloud Certificate Manager, with a real certificate authority.
+//!
+//! ```text
+//!   http ─▶ dispatch ─▶ route (operations) ─▶ auth ─▶ field (limits) ─▶ pca │ scm │ iam ─▶ x509, db, vault
+//!                └────────────── failure: every refusal in the reference's codes ◀──────┘
+//! ```
+//!
+//! - `http` accepts, limits and times connections; `dispatch` is the path of one request, faults included.
+//! - `operation` is what an operation is made of; `route` finds it, in both spellings of the reference.
+//! - `codes` and `failure` are the only source of refusals.
+//! - `x509` makes certificates; `db` keeps everything, one transaction per request; `vault` seals keys at rest.
+//! - `admin` is what the command line and the tests do beside the API; `faults` makes the server unpleasant on purpose.
+//!
+//! It shares no wire type and no signing code with the client (`ccm`): what both get wrong alike, no test would find.
+
+mod admin;
+mod answer;
+mod auth;
+pub mod cli;
+mod codes;
+mod db;
+mod dispatch;
+mod failure;
+mod faults;
+mod field;
+mod http;
+mod iam;
+mod operation;
+mod pca;
+mod route;
+mod scm;
+mod server;
+mod signature;
+mod text;
+mod users;
+mod vault;
+mod x509;
+
+pub use admin::{Admin, Authorities, ScmImport, UserKeys};
+pub use faults::{Fault, Faults, FaultsError, Trigger};
+pub use server::{Running, Seen, Server, ServerError, ServerOptions};
+pub use vault::MasterKey;

@@ -34,8 +34,7 @@ impl StepError {
             message: message.into(),
             output: String::new(),
             retry: false,
-            // Until the deployer has looked whether there is something.
-            restorable: true,
+            restorable: false,
             service_runs: true,
         }
     }

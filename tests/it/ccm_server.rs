@@ -1,1 +1,9 @@
-//! (being written)
+//! renewd-ccm from outside: over HTTP, with requests signed by the tests' own code.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests arrange files and processes directly"
+)]
+
+mod authentication;
+mod certificates;
+mod http;

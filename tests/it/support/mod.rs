@@ -1,6 +1,6 @@
 //! What the tests share.
 
 pub(crate) mod agent;
+pub(crate) mod ccm;
 pub(crate) mod certs;
-pub(crate) mod peer;
 pub(crate) mod reader;

@@ -1,0 +1,43 @@
+//! What an operation answers, before it becomes HTTP.
+
+use serde_json::Value;
+
+/// A whole answer.
+#[derive(Debug, Clone)]
+pub(super) struct Answer {
+    /// The HTTP status.
+    pub(super) status: u16,
+    /// Headers beside those that every answer has.
+    pub(super) headers: Vec<(String, String)>,
+    /// The body.
+    pub(super) body: Body,
+}
+
+/// A body.
+#[derive(Debug, Clone)]
+pub(super) enum Body {
+    /// `application/json`.
+    Json(Value),
+    /// None at all.
+    Empty,
+}
+
+impl Answer {
+    /// 200 with JSON.
+    pub(super) const fn ok(body: Value) -> Self {
+        Self {
+            status: 200,
+            headers: Vec::new(),
+            body: Body::Json(body),
+        }
+    }
+
+    /// 204.
+    pub(super) const fn no_content() -> Self {
+        Self {
+            status: 204,
+            headers: Vec::new(),
+            body: Body::Empty,
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! Who calls: a signature (SDK-HMAC-SHA256) or a token, and whether the user may do what is asked.
+
+use crate::ccm_server::codes::code;
+use crate::ccm_server::failure::Failure;
+use crate::ccm_server::operation::{Access, Operation, Payload, Service};
+use crate::ccm_server::server::Shared;
+use crate::ccm_server::signature::{Authorization, SignatureError, Signed};
+use crate::ccm_server::users;
+use crate::model::Timestamp;
+
+/// A known user.
+#[derive(Debug, Clone)]
+pub(super) struct Caller {
+    /// The id of the account that owns what the user sees.
+    pub(super) account: String,
+    /// Patterns of actions, separated by blanks.
+    pub(super) actions: String,
+}
+
+/// Finds out who calls `operation`, and refuses who may not.
+pub(super) async fn caller(
+    shared: &Shared,
+    operation: &Operation,
+    request: &Signed<'_>,
+    now: Timestamp,
+) -> Result<Option<Caller>, Failure> {
+    let action = match operation.access {
+        Access::Open => return Ok(None),
+        Access::Known => None,
+        Access::Action(action) => Some(action),
+    };
+    let service = operation.service;
+    let header = |name: &str| {
+        let mut headers = request.headers.iter();
+        headers
+            .find(|(have, _)| have == name)
+            .map(|(_, value)| value.as_str())
+    };
+    let caller = if let Some(authorization) = header("authorization") {
+        by_signature(shared, operation, request, authorization, now).await?
+    } else if let Some(token) = header("x-auth-token") {
+        users::by_token(shared, token, now).await?.ok_or_else(|| {
+            Failure::because(
+                service.unauthenticated(),
+                "the token is unknown or has expired",
+            )
+        })?
+    } else {
+        let detail = "there is neither X-Auth-Token nor Authorization";
+        return Err(Failure::because(service.unauthenticated(), detail));
+    };
+    own(
+        shared,
+        service,
+        &caller,
+        header("x-domain-id"),
+        header("x-project-id"),
+    )
+    .await?;
+    match action {
+        Some(action) if !allows(&caller.actions, action) => Err(Failure::because(
+            service.forbidden(),
+            format!("the user lacks the action {action}"),
+        )),
+        _ => Ok(Some(caller)),
+    }
+}
+
+async fn by_signature(
+    shared: &Shared,
+    operation: &Operation,
+    request: &Signed<'_>,
+    authorization: &str,
+    now: Timestamp,
+) -> Result<Caller, Failure> {
+    let refuse = |error: SignatureError| {
+        let code = match error {
+            SignatureError::Window(_) => code("APIGW.0303"),
+            _ => code("APIGW.0301"),
+        };
+        Failure::because(code, error.to_string())
+    };
+    let authorization = Authorization::parse(authorization).map_err(refuse)?;
+    let known = users::by_access_key(shared, &authorization.access_key).await?;
+    // An unknown key costs as much time as a known one and gets the same answer as a wrong signature.
+    let (caller, secret) = match known {
+        Some((caller, secret)) => (Some(caller), secret),
+        None => (None, crate::pki::Secret::new(vec![0; 40])),
+    };
+    let verified = authorization
+        .verify(request, secret.expose(), now)
+        .map_err(refuse)?;
+    if !verified.body_signed && matches!(operation.body, Payload::Json(_)) {
+        return Err(refuse(SignatureError::Body));
+    }
+    caller.ok_or_else(|| refuse(SignatureError::Wrong))
+}
+
+/// `X-Domain-Id` and `X-Project-Id` may be absent, but must not name somebody else's.
+async fn own(
+    shared: &Shared,
+    service: Service,
+    caller: &Caller,
+    domain: Option<&str>,
+    project: Option<&str>,
+) -> Result<(), Failure> {
+    let other = |what: &str| {
+        let code = match service {
+            Service::Scm => code("SCM.0002"),
+            Service::Pca | Service::Iam => service.forbidden(),
+        };
+        Failure::because(code, format!("{what} is not the caller's"))
+    };
+    if domain.is_some_and(|domain| domain != caller.account) {
+        return Err(other("X-Domain-Id"));
+    }
+    if let Some(project) = project {
+        if !users::owns_project(shared, &caller.account, project).await? {
+            return Err(other("X-Project-Id"));
+        }
+    }
+    Ok(())
+}
+
+/// Whether one of the patterns, such as `pca:*:get` or `*`, is good for the action. A `*` stands for one part, and as
+/// the last part for the rest.
+pub(super) fn allows(patterns: &str, action: &str) -> bool {
+    patterns.split_ascii_whitespace().any(|pattern| {
+        let mut wanted = action.split(':');
+        let mut parts = pattern.split(':').peekable();
+        while let Some(part) = parts.next() {
+            let last = parts.peek().is_none();
+            match (part, wanted.next()) {
+                ("*", Some(_)) if last => return true,
+                ("*", Some(_)) => {}
+                (part, Some(wanted)) if part == wanted => {}
+                _ => return false,
+            }
+        }
+        wanted.next().is_none()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn actions_match_part_by_part() {
+        assert!(allows("*", "pca:ca:create"));
+        assert!(allows("scm:* pca:*", "pca:ca:create"));
+        assert!(allows("pca:*:get", "pca:cert:get"));
+        assert!(allows("pca:cert:get pca:ca:get", "pca:ca:get"));
+        assert!(!allows("pca:*:get", "pca:cert:delete"));
+        assert!(!allows("pca:ca", "pca:ca:create"));
+        assert!(!allows("", "pca:ca:create"));
+    }
+}

@@ -1,0 +1,307 @@
+//! The command line of renewd-ccm.
+//!
+//! Data goes to standard output, everything else to standard error.
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use crate::ccm_server::admin::Admin;
+use crate::ccm_server::db::DbError;
+use crate::ccm_server::faults::Faults;
+use crate::ccm_server::server::{Server, ServerError, ServerOptions};
+use crate::ccm_server::vault::{MasterKey, VaultError};
+use crate::sys::clock::SystemClock;
+
+/// A CCM-compatible server with a real certificate authority.
+#[derive(Debug, Parser)]
+#[command(name = "renewd-ccm", version, propagate_version = true)]
+struct Arguments {
+    /// State directory; made with mode 0700 when missing.
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = "/var/lib/renewd-ccm",
+        global = true
+    )]
+    state: PathBuf,
+    /// File with the master key under which all keys are sealed: 64 hexadecimal digits. Without it, the systemd
+    /// credential `renewd-ccm.key`, then the variable RENEWD_CCM_MASTER_KEY, then `master.key` in the state
+    /// directory, which is made at the first start.
+    #[arg(long, value_name = "FILE", global = true)]
+    key_file: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve the API.
+    Serve {
+        /// Address and port; port 0 takes a free one.
+        #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8443")]
+        listen: SocketAddr,
+        /// Allow an address that other machines can reach. Requests travel unencrypted: put a proxy with TLS before it.
+        #[arg(long)]
+        allow_remote: bool,
+        /// Make no root and issuing CA when there is no CA yet.
+        #[arg(long)]
+        no_init: bool,
+        /// Go wrong on purpose, for rehearsals.
+        #[arg(long, value_name = "PLAN", hide = true)]
+        faults: Option<Faults>,
+    },
+    /// Manage users.
+    #[command(subcommand)]
+    User(UserCommand),
+    /// Manage certificate authorities.
+    #[command(subcommand)]
+    Ca(CaCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum UserCommand {
+    /// Add a user with an access key and a password, and print both; they cannot be shown again.
+    Add {
+        /// 1 to 64 letters, digits, `_`, `-`, `.`, `@`.
+        name: String,
+        /// The account that owns what the user makes; made when missing.
+        #[arg(long, default_value = "default")]
+        account: String,
+        /// What the user may do: patterns such as `pca:*:get`; may be repeated.
+        #[arg(long = "allow", value_name = "ACTION", default_value = "*")]
+        allow: Vec<String>,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum CaCommand {
+    /// Make a root and an issuing CA, or print those that were made before.
+    Init {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Runs the command line of this process.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() {
+                USAGE.into()
+            } else {
+                ExitCode::SUCCESS
+            };
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    let result = match runtime {
+        Ok(runtime) => {
+            let result = runtime.block_on(run(arguments));
+            runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+            result
+        }
+        Err(source) => Err(Failed::Output(source)),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failed) => {
+            let mut text = format!("renewd-ccm: {failed}");
+            let mut source = std::error::Error::source(&failed);
+            while let Some(cause) = source {
+                text.push_str(&format!(": {cause}"));
+                source = cause.source();
+            }
+            let _ = writeln!(std::io::stderr(), "{text}");
+            failed.exit().into()
+        }
+    }
+}
+
+/// The definition of the command line, for the man page and shell completion.
+#[must_use]
+pub fn command() -> clap::Command {
+    Arguments::command()
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Failed {
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    #[error("failed to write to standard output")]
+    Output(#[from] std::io::Error),
+}
+
+async fn run(arguments: Arguments) -> Result<(), Failed> {
+    let serving = matches!(arguments.command, Command::Serve { .. });
+    log(if serving { "info" } else { "warn" });
+    let key = master_key(arguments.key_file)?;
+    match arguments.command {
+        Command::Serve {
+            listen,
+            allow_remote,
+            no_init,
+            faults,
+        } => {
+            let options = ServerOptions {
+                state: arguments.state,
+                listen,
+                allow_remote,
+                clock: Arc::new(SystemClock),
+                faults: faults.unwrap_or_default(),
+                master_key: key,
+                init: !no_init,
+            };
+            serve(options).await
+        }
+        Command::User(UserCommand::Add {
+            name,
+            account,
+            allow,
+            json,
+        }) => {
+            let admin = Admin::open(&arguments.state, key).await?;
+            let user = admin
+                .add_user_with(&name, &account, &allow.join(" "))
+                .await?;
+            admin.close().await;
+            print(&user.json(), json)
+        }
+        Command::Ca(CaCommand::Init { json }) => {
+            let admin = Admin::open(&arguments.state, key).await?;
+            let authorities = admin.init_ca().await?;
+            admin.close().await;
+            print(&authorities.json(), json)
+        }
+    }
+}
+
+async fn serve(options: ServerOptions) -> Result<(), Failed> {
+    use tokio::signal::unix::{SignalKind, signal};
+    // Before anything else, so that a signal during the start is not lost.
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let running = Server::start(options).await?;
+    let mut out = std::io::stdout();
+    writeln!(out, "listening on {}", running.endpoint())?;
+    out.flush()?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("stopping");
+    running.stop().await;
+    Ok(())
+}
+
+/// File, then credential, then environment; `None` leaves it to the state directory.
+fn master_key(file: Option<PathBuf>) -> Result<Option<MasterKey>, ServerError> {
+    if let Some(file) = file {
+        return Ok(Some(MasterKey::from_file(&file)?));
+    }
+    if let Some(directory) = std::env::var_os("CREDENTIALS_DIRECTORY") {
+        let file = PathBuf::from(directory).join(CREDENTIAL);
+        if file.exists() {
+            return Ok(Some(MasterKey::from_file(&file)?));
+        }
+    }
+    match std::env::var(VARIABLE) {
+        Ok(text) => Ok(Some(MasterKey::from_text(
+            &text,
+            format!("the variable {VARIABLE}"),
+        )?)),
+        Err(_) => Ok(None),
+    }
+}
+
+fn print(value: &serde_json::Value, json: bool) -> Result<(), Failed> {
+    let text = if json {
+        value.to_string()
+    } else {
+        lines(value, "")
+    };
+    let mut out = std::io::stdout();
+    writeln!(out, "{}", text.trim_end())?;
+    Ok(out.flush()?)
+}
+
+/// One line for each value, such as `root.ca_id  6f7e…`.
+fn lines(value: &serde_json::Value, prefix: &str) -> String {
+    let mut text = String::new();
+    for (name, value) in value.as_object().into_iter().flatten() {
+        let name = format!("{prefix}{name}");
+        match value {
+            serde_json::Value::Object(_) => text.push_str(&lines(value, &format!("{name}."))),
+            serde_json::Value::String(value) => text.push_str(&format!("{name:<20} {value}\n")),
+            other => text.push_str(&format!("{name:<20} {other}\n")),
+        }
+    }
+    text
+}
+
+fn log(level: &str) {
+    let filter =
+        EnvFilter::try_from_env("RENEWD_CCM_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .with_ansi(false);
+    // Fails only when somebody installed one before, which then serves.
+    let _ = subscriber.try_init();
+}
+
+impl Failed {
+    /// The status of sysexits.h, as the manual lists them.
+    fn exit(&self) -> u8 {
+        let denied = |error: &std::io::Error| error.kind() == std::io::ErrorKind::PermissionDenied;
+        match self {
+            Self::Output(_) => OUTPUT,
+            Self::Server(error) => match error {
+                ServerError::Remote(_) | ServerError::Invalid(_) => USAGE,
+                ServerError::UserExists { .. } => DATA,
+                ServerError::Busy(_) => TRY_LATER,
+                ServerError::Open { .. } => CONFIGURATION,
+                ServerError::Directory { source, .. } if denied(source) => PERMISSION,
+                ServerError::Listen { source, .. } if denied(source) => PERMISSION,
+                ServerError::Directory { .. } => CREATE,
+                ServerError::Listen { .. } => UNAVAILABLE,
+                ServerError::Vault(VaultError::Read { source, .. }) if denied(source) => PERMISSION,
+                ServerError::Vault(VaultError::Write { .. }) => CREATE,
+                ServerError::Vault(VaultError::Random) | ServerError::Issue(_) => BUG,
+                ServerError::Vault(_) => CONFIGURATION,
+                ServerError::Db(DbError::Open { .. }) => CREATE,
+                ServerError::Db(DbError::Migrate { .. }) => DATA,
+                ServerError::Db(DbError::Statement(_)) => OUTPUT,
+            },
+        }
+    }
+}
+
+const USAGE: u8 = 64;
+const DATA: u8 = 65;
+const UNAVAILABLE: u8 = 69;
+const BUG: u8 = 70;
+const CREATE: u8 = 73;
+const OUTPUT: u8 = 74;
+const TRY_LATER: u8 = 75;
+const PERMISSION: u8 = 77;
+const CONFIGURATION: u8 = 78;
+/// The name of the systemd credential.
+const CREDENTIAL: &str = "renewd-ccm.key";
+/// The name of the environment variable.
+const VARIABLE: &str = "RENEWD_CCM_MASTER_KEY";

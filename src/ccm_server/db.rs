@@ -1,0 +1,127 @@
+//! The state in one SQLite file: WAL, `synchronous=FULL`, and every change of a request in one `BEGIN IMMEDIATE`.
+//!
+//! FULL, so that what was answered survives the loss of power; IMMEDIATE, since a transaction that reads first and
+//! writes later loses to another writer. The command line opens the same file beside a running server.
+
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::time::Duration;
+
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
+    SqliteSynchronous,
+};
+
+/// Why the state could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum DbError {
+    /// The file cannot be opened.
+    #[error("failed to open the state in {path}")]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// The file's schema cannot be brought up to date; also when a newer renewd-ccm wrote it.
+    #[error("failed to bring the state in {path} up to date")]
+    Migrate {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: sqlx::migrate::MigrateError,
+    },
+    /// A statement failed.
+    #[error("failed to read or write the state")]
+    Statement(#[from] sqlx::Error),
+}
+
+/// The state of one server.
+pub(super) struct Db {
+    read: SqlitePool,
+    write: SqlitePool,
+}
+
+/// What a change does on the connection of its transaction.
+pub(super) type Work<'c, T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'c>>;
+
+impl Db {
+    /// Opens or creates `ccm.db` in `state` and brings its schema up to date.
+    pub(super) async fn open(state: &Path) -> Result<Self, DbError> {
+        let path = state.join(FILE);
+        let options = SqliteConnectOptions::new()
+            .filename(&path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(BUSY)
+            .foreign_keys(true);
+        let open = |source| DbError::Open {
+            path: path.clone(),
+            source,
+        };
+        let pool = |most| {
+            SqlitePoolOptions::new()
+                .max_connections(most)
+                .acquire_timeout(BUSY)
+                .idle_timeout(None)
+                .max_lifetime(None)
+        };
+        // One writer: SQLite has no more, and waiting in the pool is fairer than waiting for the file.
+        let write = pool(1).connect_with(options.clone()).await.map_err(open)?;
+        let migrate = |source| DbError::Migrate {
+            path: path.clone(),
+            source,
+        };
+        migrator().run(&write).await.map_err(migrate)?;
+        let read = pool(READERS).connect_with(options).await.map_err(open)?;
+        Ok(Self { read, write })
+    }
+
+    /// For statements that only read.
+    pub(super) const fn read(&self) -> &SqlitePool {
+        &self.read
+    }
+
+    /// Runs `work` in one transaction: committed when it succeeds, rolled back when it fails.
+    pub(super) async fn write<T, E>(
+        &self,
+        work: impl for<'c> FnOnce(&'c mut SqliteConnection) -> Work<'c, T, E> + Send,
+    ) -> Result<T, E>
+    where
+        T: Send,
+        E: From<sqlx::Error> + Send,
+    {
+        let mut transaction = self.write.begin_with("BEGIN IMMEDIATE").await?;
+        let result = work(&mut transaction).await?;
+        transaction.commit().await?;
+        Ok(result)
+    }
+
+    /// Closes the file, so that the write-ahead log is folded in.
+    pub(super) async fn close(&self) {
+        self.read.close().await;
+        self.write.close().await;
+    }
+}
+
+fn migrator() -> Migrator {
+    let sql = include_str!("migrations/0001_initial.sql");
+    Migrator::with_migrations(vec![Migration::new(
+        1,
+        "initial".into(),
+        MigrationType::Simple,
+        sqlx::SqlStr::from_static(sql),
+        false,
+    )])
+}
+
+/// Below the state directory.
+const FILE: &str = "ccm.db";
+/// How long one waits for another process's transaction.
+const BUSY: Duration = Duration::from_secs(10);
+/// Readers beside the writer; more would only share two cores.
+const READERS: u32 = 4;

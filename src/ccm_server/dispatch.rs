@@ -1,0 +1,269 @@
+//! The way of one request: found, read, faulted if that is wanted, authenticated, checked, carried out, answered.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::{Response, StatusCode};
+use serde_json::{Map, Value};
+use tokio_util::sync::CancellationToken;
+
+use crate::ccm_server::answer::{Answer, Body};
+use crate::ccm_server::auth;
+use crate::ccm_server::codes::code;
+use crate::ccm_server::failure::Failure;
+use crate::ccm_server::faults::Fault;
+use crate::ccm_server::field;
+use crate::ccm_server::operation::{Call, Operation, Payload, Service};
+use crate::ccm_server::route::{self, Found};
+use crate::ccm_server::server::{Seen, Shared};
+use crate::ccm_server::signature::{self, Signed};
+use crate::ccm_server::text;
+
+/// Answers a request; `None` drops the connection.
+pub(super) async fn handle(
+    request: hyper::Request<Incoming>,
+    shared: Arc<Shared>,
+    stop: CancellationToken,
+) -> Option<Response<Full<Bytes>>> {
+    let request_id = text::random_hex::<16>();
+    let method = request.method().as_str().to_owned();
+    let path = request.uri().path().to_owned();
+    let found = route::find(&method, &path);
+    let name = found.as_ref().map_or("", |found| found.operation.chapter);
+    let service = found
+        .as_ref()
+        .map_or_else(|| by_path(&path), |found| found.operation.service);
+    let fault = found
+        .as_ref()
+        .and_then(|found| shared.faults.draw(found.operation.chapter));
+    let outcome = match fault {
+        Some(Fault::LostRequest) => None,
+        Some(Fault::Stalled) => {
+            stop.cancelled().await;
+            None
+        }
+        Some(Fault::RateLimited) => {
+            let throttled = Failure::new(code("APIGW.0308"));
+            Some(Err(throttled.retry_after(shared.faults.faults.retry_after)))
+        }
+        Some(Fault::ServerError) => Some(Err(Failure::because(
+            service.unknown_error(),
+            "this failure was asked for",
+        ))),
+        Some(Fault::LostResponse) | None => match found {
+            Some(found) => Some(carry_out(request, found, Arc::clone(&shared)).await),
+            None => Some(Err(Failure::because(
+                code("APIGW.0101"),
+                format!("there is no {method} {path}"),
+            ))),
+        },
+    };
+    let answer = outcome.map(|result| {
+        if let Err(failure) = &result {
+            let (code, detail) = (failure.code(service).name, failure.detail());
+            tracing::debug!(%request_id, %method, %path, code, detail, "request refused");
+        }
+        result.unwrap_or_else(|failure| failure.answer(service, &request_id))
+    });
+    let dropped = answer.is_none() || fault == Some(Fault::LostResponse);
+    let status = answer.as_ref().map_or(0, |answer| answer.status);
+    tracing::info!(%request_id, %method, %path, status, fault = fault.map(Fault::name), "request");
+    shared.log.add(Seen {
+        operation: name.to_owned(),
+        status: if dropped { 0 } else { status },
+        request_id: request_id.clone(),
+        fault,
+    });
+    if dropped {
+        return None;
+    }
+    answer.map(|answer| respond(disguise(answer, &shared), &request_id))
+}
+
+/// Carries out in a task of its own: what has begun ends, whether or not the client waits for it.
+async fn carry_out(
+    request: hyper::Request<Incoming>,
+    found: Found,
+    shared: Arc<Shared>,
+) -> Result<Answer, Failure> {
+    let service = found.operation.service;
+    let task = tokio::spawn(async move {
+        let work = run(request, found, &shared);
+        match tokio::time::timeout(DEADLINE, work).await {
+            Ok(result) => result,
+            Err(_) => Err(Failure::because(
+                service.unknown_error(),
+                "the request took too long",
+            )),
+        }
+    });
+    match task.await {
+        Ok(result) => result,
+        Err(error) => Err(Failure::internal(&error)),
+    }
+}
+
+async fn run(
+    request: hyper::Request<Incoming>,
+    found: Found,
+    shared: &Shared,
+) -> Result<Answer, Failure> {
+    let operation = found.operation;
+    let now = shared.clock.now();
+    let (parts, incoming) = request.into_parts();
+    let body = read(incoming, operation.service).await?;
+    let headers: Vec<(String, String)> = parts
+        .headers
+        .iter()
+        .map(|(name, value)| {
+            let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+            (name.as_str().to_owned(), value)
+        })
+        .collect();
+    let query = parts.uri.query().unwrap_or_default();
+    let signed = Signed {
+        method: parts.method.as_str(),
+        path: parts.uri.path(),
+        query,
+        headers: &headers,
+        body: &body,
+    };
+    let caller = auth::caller(shared, operation, &signed, now).await?;
+    let otherwise = operation.service.bad_parameter();
+    let mut given = Map::new();
+    for (name, value) in signature::pairs(query) {
+        // An empty parameter is as good as none: `name=` is what forms and some tools send.
+        if !value.is_empty() {
+            given.insert(name, Value::String(value));
+        }
+    }
+    let call = Call {
+        shared,
+        caller,
+        now,
+        path: field::check(operation.path_fields, &found.parameters, otherwise)?,
+        query: field::check(operation.query, &given, otherwise)?,
+        body: parse(operation, &body)?,
+    };
+    (operation.run)(&call).await
+}
+
+async fn read(incoming: Incoming, service: Service) -> Result<Bytes, Failure> {
+    let body = Limited::new(incoming, BODY_BYTES).collect();
+    match tokio::time::timeout(BODY_TIMEOUT, body).await {
+        Ok(Ok(whole)) => Ok(whole.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Failure::new(code("APIGW.0201"))),
+        Ok(Err(error)) => Err(Failure::because(
+            service.bad_parameter(),
+            format!("the body could not be read: {error}"),
+        )),
+        Err(_) => Err(Failure::because(
+            service.bad_parameter(),
+            "the body did not arrive in time",
+        )),
+    }
+}
+
+fn parse(operation: &Operation, body: &[u8]) -> Result<field::Input, Failure> {
+    let fields = match operation.body {
+        Payload::None => return Ok(field::Input::default()),
+        Payload::Json(fields) => fields,
+    };
+    let otherwise = operation.service.bad_parameter();
+    match serde_json::from_slice(body) {
+        Ok(Value::Object(given)) => field::check(fields, &given, otherwise),
+        Ok(_) => Err(Failure::because(
+            otherwise,
+            "the body must be a JSON object",
+        )),
+        Err(error) => Err(Failure::because(
+            otherwise,
+            format!("the body is no JSON object: {error}"),
+        )),
+    }
+}
+
+/// Whose codes an unknown path gets; only the form of the answer depends on it.
+fn by_path(path: &str) -> Service {
+    if path.starts_with("/v3/auth") || path.starts_with("/v3/projects") {
+        Service::Iam
+    } else if path.contains("/scm/") {
+        Service::Scm
+    } else {
+        Service::Pca
+    }
+}
+
+/// The faults that change an answer.
+fn disguise(mut answer: Answer, shared: &Shared) -> Answer {
+    if let Body::Json(body) = &mut answer.body {
+        if shared.faults.faults.extra_fields {
+            extend(body);
+        }
+        if shared.faults.faults.crlf {
+            carriage_returns(body);
+        }
+    }
+    answer
+}
+
+fn extend(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.values_mut().for_each(extend);
+            fields.insert(
+                "x_unheard_of".to_owned(),
+                serde_json::json!({"n": [1, null, "x"]}),
+            );
+        }
+        Value::Array(items) => items.iter_mut().for_each(extend),
+        _ => {}
+    }
+}
+
+fn carriage_returns(value: &mut Value) {
+    match value {
+        Value::String(text) if text.contains("-----BEGIN ") => {
+            *text = text.replace("\r\n", "\n").replace('\n', "\r\n");
+        }
+        Value::Object(fields) => fields.values_mut().for_each(carriage_returns),
+        Value::Array(items) => items.iter_mut().for_each(carriage_returns),
+        _ => {}
+    }
+}
+
+fn respond(answer: Answer, request_id: &str) -> Response<Full<Bytes>> {
+    let (bytes, kind) = match answer.body {
+        Body::Json(value) => (Bytes::from(value.to_string()), Some("application/json")),
+        Body::Empty => (Bytes::new(), None),
+    };
+    let mut response = Response::new(Full::new(bytes));
+    *response.status_mut() =
+        StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    if let Some(kind) = kind {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    }
+    let more = answer
+        .headers
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()));
+    for (name, value) in more.chain([("x-request-id", request_id)]) {
+        let pair = (HeaderName::try_from(name), HeaderValue::try_from(value));
+        if let (Ok(name), Ok(value)) = pair {
+            headers.insert(name, value);
+        }
+    }
+    response
+}
+
+/// Far above the largest legal body that is served (an import of 16 KiB with its escapes), and little enough for
+/// hundreds of connections. A CA import with its chain of 2 MiB (CCM API 4.2.1.11) will need its own limit.
+const BODY_BYTES: usize = 1024 * 1024;
+/// From the end of the headers to the end of the body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// For everything a request does.
+const DEADLINE: Duration = Duration::from_secs(60);

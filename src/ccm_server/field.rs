@@ -1,0 +1,276 @@
+//! Fields of requests and their limits: declared once per operation, checked before a handler sees them.
+//!
+//! The check normalises: numbers in strings become numbers, choices get their canonical spelling, null is as good as
+//! absent, and what is not declared is dropped (the reference ignores unknown fields).
+
+use serde_json::{Map, Value};
+
+use crate::ccm_server::codes::Code;
+use crate::ccm_server::failure::Failure;
+
+/// One declared field.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Field {
+    /// Its name on the wire.
+    name: &'static str,
+    /// A second spelling, where the reference itself has two.
+    alias: Option<&'static str>,
+    kind: Kind,
+    required: bool,
+    /// The code for a violation; absent: the service's code for a bad parameter.
+    code: Option<&'static Code>,
+}
+
+/// What a field may hold.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    /// So many characters.
+    Text { min: usize, max: usize },
+    /// Text in a form.
+    Form {
+        form: fn(&str) -> bool,
+        wanted: &'static str,
+    },
+    /// A whole number, also in a string.
+    Integer { min: i64, max: i64 },
+    /// One of these numbers, also in a string.
+    Numbers(&'static [i64]),
+    /// `true` or `false`, also in a string.
+    Boolean,
+    /// One of these, in any case of letters.
+    Choice(&'static [&'static str]),
+    /// An object.
+    Object(&'static [Field]),
+    /// So many objects.
+    Objects {
+        fields: &'static [Field],
+        max: usize,
+    },
+    /// So many of these texts.
+    Choices {
+        of: &'static [&'static str],
+        max: usize,
+    },
+}
+
+impl Field {
+    const fn of(name: &'static str, kind: Kind) -> Self {
+        Self {
+            name,
+            alias: None,
+            kind,
+            required: false,
+            code: None,
+        }
+    }
+    /// Text of `min` to `max` characters.
+    pub(super) const fn text(name: &'static str, min: usize, max: usize) -> Self {
+        Self::of(name, Kind::Text { min, max })
+    }
+    /// Text for which `form` holds; `wanted` completes "must be …".
+    pub(super) const fn form(
+        name: &'static str,
+        form: fn(&str) -> bool,
+        wanted: &'static str,
+    ) -> Self {
+        Self::of(name, Kind::Form { form, wanted })
+    }
+    /// A whole number from `min` to `max`.
+    pub(super) const fn integer(name: &'static str, min: i64, max: i64) -> Self {
+        Self::of(name, Kind::Integer { min, max })
+    }
+    /// One of a few numbers.
+    pub(super) const fn numbers(name: &'static str, of: &'static [i64]) -> Self {
+        Self::of(name, Kind::Numbers(of))
+    }
+    /// A truth value.
+    pub(super) const fn boolean(name: &'static str) -> Self {
+        Self::of(name, Kind::Boolean)
+    }
+    /// One of a list.
+    pub(super) const fn choice(name: &'static str, of: &'static [&'static str]) -> Self {
+        Self::of(name, Kind::Choice(of))
+    }
+    /// An object.
+    pub(super) const fn object(name: &'static str, fields: &'static [Self]) -> Self {
+        Self::of(name, Kind::Object(fields))
+    }
+    /// At most `max` objects.
+    pub(super) const fn objects(name: &'static str, fields: &'static [Self], max: usize) -> Self {
+        Self::of(name, Kind::Objects { fields, max })
+    }
+    /// At most `max` of a list.
+    pub(super) const fn choices(
+        name: &'static str,
+        of: &'static [&'static str],
+        max: usize,
+    ) -> Self {
+        Self::of(name, Kind::Choices { of, max })
+    }
+    /// Its absence is refused.
+    pub(super) const fn required(mut self) -> Self {
+        self.required = true;
+        self
+    }
+    /// Refused with this code.
+    pub(super) const fn or(mut self, code: &'static Code) -> Self {
+        self.code = Some(code);
+        self
+    }
+    /// Also known as.
+    pub(super) const fn alias(mut self, name: &'static str) -> Self {
+        self.alias = Some(name);
+        self
+    }
+}
+
+/// Fields that were checked.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Input(Map<String, Value>);
+
+impl Input {
+    /// The text of a field; empty where it may be absent and is.
+    pub(super) fn text(&self, name: &str) -> &str {
+        self.optional(name).unwrap_or_default()
+    }
+    /// The text of a field that may be absent.
+    pub(super) fn optional(&self, name: &str) -> Option<&str> {
+        self.0.get(name).and_then(Value::as_str)
+    }
+    /// A number.
+    pub(super) fn integer(&self, name: &str) -> Option<i64> {
+        self.0.get(name).and_then(Value::as_i64)
+    }
+    /// A truth value; absent is false.
+    pub(super) fn boolean(&self, name: &str) -> bool {
+        self.0.get(name).and_then(Value::as_bool).unwrap_or(false)
+    }
+    /// An object; absent is without fields.
+    pub(super) fn object(&self, name: &str) -> Self {
+        match self.0.get(name) {
+            Some(Value::Object(fields)) => Self(fields.clone()),
+            _ => Self::default(),
+        }
+    }
+    /// Whether it was given.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+    /// A list of objects; absent is empty.
+    pub(super) fn objects(&self, name: &str) -> Vec<Self> {
+        let list = self.0.get(name).and_then(Value::as_array);
+        let objects = list.into_iter().flatten().filter_map(Value::as_object);
+        objects.map(|fields| Self(fields.clone())).collect()
+    }
+    /// A list of texts; `None` when absent.
+    pub(super) fn texts(&self, name: &str) -> Option<Vec<&str>> {
+        let list = self.0.get(name).and_then(Value::as_array)?;
+        Some(list.iter().filter_map(Value::as_str).collect())
+    }
+}
+
+/// Checks `given` against `fields`; `otherwise` is the code of fields without one.
+pub(super) fn check(
+    fields: &[Field],
+    given: &Map<String, Value>,
+    otherwise: &'static Code,
+) -> Result<Input, Failure> {
+    let mut checked = Map::new();
+    for field in fields {
+        let code = field.code.unwrap_or(otherwise);
+        let refuse = |text: String| Failure::because(code, format!("{} {text}", field.name));
+        let value = given
+            .get(field.name)
+            .or_else(|| field.alias.and_then(|alias| given.get(alias)))
+            .filter(|value| !value.is_null());
+        match value {
+            None if field.required => return Err(refuse("is missing".to_owned())),
+            None => {}
+            Some(value) => {
+                let value = one(&field.kind, value, code).map_err(|problem| match problem {
+                    Problem::Here(text) => refuse(text),
+                    Problem::Inside(failure) => failure,
+                })?;
+                checked.insert(field.name.to_owned(), value);
+            }
+        }
+    }
+    Ok(Input(checked))
+}
+
+enum Problem {
+    Here(String),
+    Inside(Failure),
+}
+
+fn one(kind: &Kind, value: &Value, code: &'static Code) -> Result<Value, Problem> {
+    let here = |text: String| Err(Problem::Here(text));
+    match *kind {
+        Kind::Text { min, max } => match value.as_str() {
+            None => here("must be a string".to_owned()),
+            Some(text) if (min..=max).contains(&text.chars().count()) => Ok(value.clone()),
+            Some(_) => here(format!("must have {min} to {max} characters")),
+        },
+        Kind::Form { form, wanted } => match value.as_str() {
+            Some(text) if form(text) => Ok(value.clone()),
+            _ => here(format!("must be {wanted}")),
+        },
+        Kind::Integer { min, max } => match number(value) {
+            Some(number) if (min..=max).contains(&number) => Ok(number.into()),
+            _ => here(format!("must be a whole number from {min} to {max}")),
+        },
+        Kind::Numbers(of) => match number(value) {
+            Some(number) if of.contains(&number) => Ok(number.into()),
+            _ => here(format!("must be one of {of:?}")),
+        },
+        Kind::Boolean => match (value.as_bool(), value.as_str()) {
+            (Some(truth), _) => Ok(truth.into()),
+            (None, Some(text)) if text.eq_ignore_ascii_case("true") => Ok(true.into()),
+            (None, Some(text)) if text.eq_ignore_ascii_case("false") => Ok(false.into()),
+            _ => here("must be true or false".to_owned()),
+        },
+        Kind::Choice(of) => choice(of, value).map_err(Problem::Here),
+        Kind::Object(fields) => match value {
+            Value::Object(given) => check(fields, given, code)
+                .map(|input| Value::Object(input.0))
+                .map_err(Problem::Inside),
+            _ => here("must be an object".to_owned()),
+        },
+        Kind::Objects { fields, max } => match value {
+            Value::Array(items) if items.len() <= max => {
+                let mut checked = Vec::with_capacity(items.len());
+                for item in items {
+                    checked.push(one(&Kind::Object(fields), item, code)?);
+                }
+                Ok(Value::Array(checked))
+            }
+            _ => here(format!("must be a list of at most {max} objects")),
+        },
+        Kind::Choices { of, max } => match value {
+            Value::Array(items) if items.len() <= max => {
+                let checked: Result<Vec<Value>, String> =
+                    items.iter().map(|item| choice(of, item)).collect();
+                checked.map(Value::Array).map_err(Problem::Here)
+            }
+            _ => here(format!("must be a list of at most {max} words")),
+        },
+    }
+}
+
+fn number(value: &Value) -> Option<i64> {
+    value
+        .as_i64()
+        .or_else(|| value.as_str().and_then(|text| text.parse().ok()))
+}
+
+fn choice(of: &[&str], value: &Value) -> Result<Value, String> {
+    let text = match value {
+        Value::String(text) => text.clone(),
+        Value::Bool(truth) => truth.to_string(),
+        _ => String::new(),
+    };
+    let found = of.iter().find(|word| word.eq_ignore_ascii_case(&text));
+    found
+        .map(|word| (*word).into())
+        .ok_or_else(|| format!("must be one of {}", of.join(", ")))
+}

@@ -1,0 +1,136 @@
+-- Facts about the file itself.
+CREATE TABLE meta (
+    name  TEXT PRIMARY KEY,
+    value BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE account (
+    id      TEXT PRIMARY KEY,
+    name    TEXT NOT NULL UNIQUE,
+    created INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE project (
+    id      TEXT PRIMARY KEY,
+    account TEXT NOT NULL REFERENCES account (id),
+    name    TEXT NOT NULL,
+    UNIQUE (account, name)
+) STRICT;
+
+CREATE TABLE user (
+    id       TEXT PRIMARY KEY,
+    account  TEXT NOT NULL REFERENCES account (id),
+    name     TEXT NOT NULL,
+    password TEXT NOT NULL,  -- a slow hash
+    actions  TEXT NOT NULL,  -- patterns of chapter 6, separated by blanks
+    created  INTEGER NOT NULL,
+    UNIQUE (account, name)
+) STRICT;
+
+CREATE TABLE access_key (
+    access_key TEXT PRIMARY KEY,
+    user       TEXT NOT NULL REFERENCES user (id),
+    secret     BLOB NOT NULL,  -- sealed
+    created    INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE token (
+    digest  BLOB PRIMARY KEY,  -- SHA-256 of the token
+    user    TEXT NOT NULL REFERENCES user (id),
+    project TEXT REFERENCES project (id),
+    expires INTEGER NOT NULL
+) STRICT;
+CREATE INDEX token_expires ON token (expires);
+
+-- Private CAs, and the subordinate CA certificates that were made from a foreign CSR (listed = 0).
+CREATE TABLE authority (
+    seq                 INTEGER PRIMARY KEY,
+    id                  TEXT NOT NULL UNIQUE,
+    account             TEXT NOT NULL REFERENCES account (id),
+    listed              INTEGER NOT NULL,
+    kind                TEXT NOT NULL,  -- ROOT, SUBORDINATE
+    status              TEXT NOT NULL,  -- PENDING, ACTIVED, DISABLED; EXPIRED follows from not_after
+    gen_mode            TEXT NOT NULL,
+    common_name         TEXT NOT NULL,
+    subject             TEXT NOT NULL,  -- the six members as JSON
+    key_algorithm       TEXT NOT NULL,
+    signature_algorithm TEXT,
+    key_usages          TEXT,           -- as asked for, as JSON, for a later activation
+    path_length         INTEGER,
+    issuer              TEXT REFERENCES authority (id),
+    serial_number       TEXT,           -- the API's 24 digits
+    serial              BLOB UNIQUE,    -- the certificate's
+    not_before          INTEGER,
+    not_after           INTEGER,
+    created             INTEGER NOT NULL,
+    certificate         BLOB,           -- DER
+    key                 BLOB,           -- PKCS #8, sealed
+    crl                 TEXT NOT NULL   -- the CRL configuration as JSON
+) STRICT;
+CREATE INDEX authority_account ON authority (account, listed, created);
+
+CREATE TABLE certificate (
+    seq                 INTEGER PRIMARY KEY,
+    id                  TEXT NOT NULL UNIQUE,
+    account             TEXT NOT NULL REFERENCES account (id),
+    issuer              TEXT NOT NULL REFERENCES authority (id),
+    issuer_name         TEXT NOT NULL,
+    status              TEXT NOT NULL,  -- ISSUED, REVOKED; EXPIRED follows from not_after
+    gen_mode            TEXT NOT NULL,  -- GENERATE, CSR
+    common_name         TEXT NOT NULL,
+    subject             TEXT NOT NULL,
+    key_algorithm       TEXT NOT NULL,
+    signature_algorithm TEXT NOT NULL,
+    serial_number       TEXT NOT NULL,
+    serial              BLOB NOT NULL UNIQUE,
+    not_before          INTEGER NOT NULL,
+    not_after           INTEGER NOT NULL,
+    created             INTEGER NOT NULL,
+    certificate         BLOB NOT NULL,
+    key                 BLOB,           -- PKCS #8, sealed; absent when it was made elsewhere
+    revoked             INTEGER,
+    revocation_reason   TEXT
+) STRICT;
+CREATE INDEX certificate_created ON certificate (account, created);
+CREATE INDEX certificate_name ON certificate (account, common_name);
+CREATE INDEX certificate_end ON certificate (account, not_after);
+
+-- What a deleted certificate leaves behind: its serial may still be revoked, and its issuer must go on saying so.
+CREATE TABLE revocation (
+    issuer  TEXT NOT NULL REFERENCES authority (id),
+    serial  BLOB NOT NULL,
+    at      INTEGER NOT NULL,
+    reason  TEXT NOT NULL,
+    PRIMARY KEY (issuer, serial)
+) STRICT;
+
+CREATE TABLE scm_certificate (
+    seq                 INTEGER PRIMARY KEY,
+    id                  TEXT NOT NULL UNIQUE,
+    account             TEXT NOT NULL REFERENCES account (id),
+    name                TEXT NOT NULL,
+    status              TEXT NOT NULL,  -- UPLOAD, ISSUED and so on; EXPIRED follows from not_after
+    domain              TEXT NOT NULL,
+    sans                TEXT NOT NULL,  -- separated by semicolons, without the domain itself
+    kind                TEXT,           -- OV_SSL_CERT and so on
+    brand               TEXT,
+    domain_type         TEXT NOT NULL,
+    domain_count        INTEGER NOT NULL,
+    wildcard_count      INTEGER NOT NULL,
+    signature_algorithm TEXT,
+    order_id            TEXT,
+    validity_period     INTEGER NOT NULL,
+    fingerprint         TEXT,           -- SHA-1, 40 hexadecimal digits
+    not_before          INTEGER,
+    not_after           INTEGER,
+    issued              INTEGER,
+    updated             INTEGER NOT NULL,
+    certificate         BLOB,           -- DER
+    chain               BLOB,           -- PEM, as imported
+    key                 BLOB,           -- PKCS #8, sealed
+    description         TEXT,
+    deploy_support      INTEGER NOT NULL,
+    revoke_reason       TEXT
+) STRICT;
+CREATE INDEX scm_certificate_updated ON scm_certificate (account, updated);
+CREATE INDEX scm_certificate_end ON scm_certificate (account, not_after);

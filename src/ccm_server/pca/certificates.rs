@@ -1,0 +1,231 @@
+//! Operations on private certificates that exist (CCM API 4.2.2).
+
+use serde_json::{Map, Value, json};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{AssertSqlSafe, Row, SqliteConnection};
+
+use crate::ccm_server::answer::Answer;
+use crate::ccm_server::codes::code;
+use crate::ccm_server::failure::Failure;
+use crate::ccm_server::operation::Call;
+use crate::ccm_server::pca::authority::Authority;
+use crate::ccm_server::pca::issuing::key_label;
+use crate::ccm_server::pca::listing;
+use crate::ccm_server::text;
+use crate::ccm_server::x509::{self, LineEnd, Subject};
+
+/// 4.2.2.1
+pub(super) async fn list(call: &Call<'_>) -> Result<Answer, Failure> {
+    let (limit, offset) = listing::page(call, 10);
+    let column = match call.query.text("sort_key") {
+        "common_name" => "common_name",
+        "issuer_name" => "issuer_name",
+        "not_after" => "not_after",
+        _ => "created",
+    };
+    let order = listing::order_by(column, call.query.text("sort_dir"));
+    let filter = "FROM certificate WHERE account = $3 AND ($5 IS NULL OR common_name LIKE $5 ESCAPE '\\') \
+         AND ($6 IS NULL OR $6 = CASE WHEN status = 'ISSUED' AND not_after < $4 THEN 'EXPIRED' ELSE status END)";
+    let name = call.query.optional("name").map(listing::anywhere);
+    let bind = |sql: String| {
+        sqlx::query(AssertSqlSafe(sql))
+            .bind(limit)
+            .bind(offset)
+            .bind(call.account().to_owned())
+            .bind(call.now.0)
+            .bind(name.clone())
+            .bind(call.query.optional("status").map(str::to_owned))
+    };
+    let mut snapshot = call.shared.db.read().begin().await?;
+    let count = bind(format!("SELECT count(*) {filter}"));
+    let total: i64 = count.fetch_one(&mut *snapshot).await?.get(0);
+    let rows = bind(format!("SELECT {COLUMNS} {filter}{order}"));
+    let rows = rows.fetch_all(&mut *snapshot).await?;
+    let items: Result<Vec<Value>, Failure> =
+        rows.iter().map(|row| shown(row, call.now.0)).collect();
+    Ok(Answer::ok(json!({"total": total, "certificates": items?})))
+}
+
+/// 4.2.2.6
+pub(super) async fn show(call: &Call<'_>) -> Result<Answer, Failure> {
+    let mut connection = call.shared.db.read().acquire().await?;
+    let row = find(
+        &mut connection,
+        call.account(),
+        call.path.text("certificate_id"),
+    )
+    .await?;
+    Ok(Answer::ok(shown(&row, call.now.0)?))
+}
+
+/// 4.2.2.7
+pub(super) async fn delete(call: &Call<'_>) -> Result<Answer, Failure> {
+    let (account, id) = owned(call);
+    let write = call.shared.db.write(|connection| {
+        Box::pin(async move {
+            let row = find(connection, &account, &id).await?;
+            if row.get::<Option<i64>, _>("revoked").is_some() {
+                // Its issuer must go on saying that it is revoked.
+                sqlx::query(
+                    "INSERT OR IGNORE INTO revocation (issuer, serial, at, reason) \
+                     SELECT issuer, serial, revoked, revocation_reason FROM certificate WHERE id = $1",
+                )
+                .bind(&id)
+                .execute(&mut *connection)
+                .await?;
+            }
+            sqlx::query("DELETE FROM certificate WHERE id = $1")
+                .bind(&id)
+                .execute(connection)
+                .await?;
+            Ok::<_, Failure>(())
+        })
+    });
+    write.await?;
+    Ok(Answer::no_content())
+}
+
+/// 4.2.2.8
+pub(super) async fn export(call: &Call<'_>) -> Result<Answer, Failure> {
+    if call.body.boolean("is_compressed") {
+        let detail = "this server does not make archives yet; is_compressed must be false";
+        return Err(Failure::because(code("PCA.00020001"), detail));
+    }
+    let (account, id) = owned(call);
+    let mut connection = call.shared.db.read().acquire().await?;
+    let row = find(&mut connection, &account, &id).await?;
+    must_be_issued(&row, call.now.0)?;
+    if call.shared.faults.too_early(&id) {
+        let detail = "this certificate is not issued yet; that was asked for";
+        return Err(Failure::because(code("PCA.00030201"), detail));
+    }
+    let issuer: String = row.get("issuer");
+    let missing = code("PCA.00030103");
+    let issuer = Authority::find(&mut connection, &account, &issuer, missing).await?;
+    let above = issuer.chain(&mut connection).await?;
+    let chain = issuer
+        .certificate
+        .iter()
+        .chain(above.iter())
+        .map(Vec::as_slice);
+    let certificate: Vec<u8> = row.get("certificate");
+    let mut body = Map::new();
+    body.insert(
+        "certificate".to_owned(),
+        x509::encode("CERTIFICATE", &certificate, LineEnd::CrLf).into(),
+    );
+    body.insert(
+        "certificate_chain".to_owned(),
+        x509::encode_all(chain, LineEnd::CrLf).into(),
+    );
+    if let Some(sealed) = row.get::<Option<Vec<u8>>, _>("key") {
+        let key = call.shared.vault.open(&key_label(&id), &sealed)?;
+        body.insert(
+            "private_key".to_owned(),
+            x509::private_key_pem(key.expose(), LineEnd::CrLf).into(),
+        );
+    }
+    Ok(Answer::ok(Value::Object(body)))
+}
+
+/// 4.2.2.9
+pub(super) async fn revoke(call: &Call<'_>) -> Result<Answer, Failure> {
+    let (account, id) = owned(call);
+    let reason = call
+        .body
+        .optional("reason")
+        .unwrap_or("UNSPECIFIED")
+        .to_owned();
+    let now = call.now.0;
+    let write = call.shared.db.write(|connection| {
+        Box::pin(async move {
+            must_be_issued(&find(connection, &account, &id).await?, now)?;
+            sqlx::query(
+                "UPDATE certificate SET status = 'REVOKED', revoked = $1, revocation_reason = $2 WHERE id = $3",
+            )
+            .bind(now)
+            .bind(reason)
+            .bind(&id)
+            .execute(connection)
+            .await?;
+            Ok::<_, Failure>(())
+        })
+    });
+    write.await?;
+    Ok(Answer::no_content())
+}
+
+/// Account and certificate of a call. Ids are compared in lower case, as they are made.
+fn owned(call: &Call<'_>) -> (String, String) {
+    let id = call.path.text("certificate_id").to_ascii_lowercase();
+    (call.account().to_owned(), id)
+}
+
+async fn find(
+    connection: &mut SqliteConnection,
+    account: &str,
+    id: &str,
+) -> Result<SqliteRow, Failure> {
+    let sql = format!(
+        "SELECT {COLUMNS}, certificate, key, revoked FROM certificate WHERE id = $1 AND account = $2"
+    );
+    let row = sqlx::query(AssertSqlSafe(sql))
+        .bind(id.to_ascii_lowercase())
+        .bind(account)
+        .fetch_optional(connection)
+        .await?;
+    let missing = || {
+        Failure::because(
+            code("PCA.00030102"),
+            format!("there is no certificate {id}"),
+        )
+    };
+    row.ok_or_else(missing)
+}
+
+fn must_be_issued(row: &SqliteRow, now: i64) -> Result<(), Failure> {
+    match status(row, now) {
+        "ISSUED" => Ok(()),
+        status => Err(Failure::because(
+            code("PCA.00030201"),
+            format!("the certificate is {status}, not ISSUED"),
+        )),
+    }
+}
+
+/// An issued certificate expires by itself.
+fn status(row: &SqliteRow, now: i64) -> &'static str {
+    let stored: &str = row.get("status");
+    match stored {
+        "REVOKED" => "REVOKED",
+        _ if row.get::<i64, _>("not_after") < now => "EXPIRED",
+        _ => "ISSUED",
+    }
+}
+
+/// As the API answers it (CCM API 4.2.2.1 and 4.2.2.6).
+fn shown(row: &SqliteRow, now: i64) -> Result<Value, Failure> {
+    let text = |column: &str| row.get::<String, _>(column);
+    let millis = |column: &str| text::millis(row.get::<i64, _>(column));
+    let subject: Subject = serde_json::from_str(row.get("subject"))?;
+    Ok(json!({
+        "certificate_id": text("id"),
+        "status": status(row, now),
+        "issuer_id": text("issuer"),
+        "issuer_name": text("issuer_name"),
+        "key_algorithm": text("key_algorithm"),
+        "signature_algorithm": text("signature_algorithm"),
+        "freeze_flag": 0,
+        "gen_mode": text("gen_mode"),
+        "serial_number": text("serial_number"),
+        "create_time": millis("created"),
+        "delete_time": Value::Null,
+        "not_before": millis("not_before"),
+        "not_after": millis("not_after"),
+        "distinguished_name": subject.json(),
+    }))
+}
+
+/// What [`shown`] needs.
+const COLUMNS: &str = "id, status, issuer, issuer_name, key_algorithm, signature_algorithm, gen_mode, serial_number, \
+     created, not_before, not_after, subject";

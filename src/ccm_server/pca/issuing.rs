@@ -1,0 +1,319 @@
+//! Private certificates are made here: applied for (CCM API 4.2.2.2), or by CSR (4.2.2.3).
+
+use std::sync::Arc;
+
+use serde_json::json;
+use sqlx::SqliteConnection;
+
+use crate::ccm_server::answer::Answer;
+use crate::ccm_server::codes::code;
+use crate::ccm_server::failure::Failure;
+use crate::ccm_server::field::Input;
+use crate::ccm_server::operation::Call;
+use crate::ccm_server::pca::authorities::{period, subject, usages};
+use crate::ccm_server::pca::authority::{
+    Authority, SUBORDINATE_YEARS, issuer_subject, still_active,
+};
+use crate::ccm_server::pca::fields;
+use crate::ccm_server::text;
+use crate::ccm_server::x509::{
+    self, BasicConstraints, ExtendedUsage, Hash, KeyKind, KeyUsage, LineEnd, NewKey, Period,
+    Request, Signer, Subject, Template, X509Error,
+};
+use crate::model::{Name, Timestamp};
+
+/// 4.2.2.2: the key is made here, and exported with the certificate later.
+pub(super) async fn apply(call: &Call<'_>) -> Result<Answer, Failure> {
+    let body = &call.body;
+    let issuer = issuer(call).await?;
+    let mut subject = subject(&body.object("distinguished_name"))?;
+    subject.inherit(&issuer.subject);
+    let kind = KeyKind::named(body.text("key_algorithm"))
+        .ok_or_else(|| Failure::new(fields::BAD_KEY_ALGORITHM))?;
+    let hash = Hash::named(body.text("signature_algorithm"))
+        .ok_or_else(|| Failure::new(fields::BAD_HASH))?;
+    let names: Result<Vec<Name>, Failure> = body
+        .objects("subject_alternative_names")
+        .iter()
+        .map(alternative)
+        .collect();
+    let purposes = body.object("extended_key_usage");
+    let extended = ExtendedUsage::NAMED.into_iter();
+    let wanted = Wanted {
+        names: names?,
+        usages: usages(body),
+        extended: extended
+            .filter(|(name, _)| purposes.boolean(name))
+            .map(|(_, usage)| usage)
+            .collect(),
+        custom: custom(&body.object("customized_extension"))?,
+        hash,
+        period: period(&body.object("validity"))?,
+    };
+    let id = text::uuid();
+    let key = call.shared.heavy(move || NewKey::generate(kind)).await?;
+    let sealed = call
+        .shared
+        .vault
+        .seal(&key_label(&id), key.pkcs8.expose())?;
+    let whose = Whose {
+        subject_der: subject.der(),
+        subject,
+        spki: key.spki,
+        key_algorithm: kind.name(),
+        key: Some(sealed),
+    };
+    issue(call, id, &issuer, whose, wanted).await
+}
+
+/// 4.2.2.3: what is certified comes from the CSR alone; `subject_alternative_names` of the body is ignored.
+pub(super) async fn by_csr(call: &Call<'_>) -> Result<Answer, Failure> {
+    let body = &call.body;
+    if body.text("type") == "INTERMEDIATE_CA" {
+        let detail = "this server does not sign foreign CAs yet; type must be ENTITY_CERT";
+        return Err(Failure::because(code("PCA.00020202"), detail));
+    }
+    let issuer = issuer(call).await?;
+    let request = parse(call).await?;
+    request
+        .subject
+        .check()
+        .map_err(|error| Failure::because(fields::BAD_NAME, error.to_string()))?;
+    let wanted = Wanted {
+        names: request.names,
+        usages: request.usages,
+        extended: request.extended,
+        custom: None,
+        hash: Hash::Sha384,
+        period: period(&body.object("validity"))?,
+    };
+    let whose = Whose {
+        subject_der: request.subject_der,
+        subject: request.subject,
+        spki: request.spki,
+        key_algorithm: request.key_family,
+        key: None,
+    };
+    issue(call, text::uuid(), &issuer, whose, wanted).await
+}
+
+/// 4.2.2.4
+pub(super) async fn parse_csr(call: &Call<'_>) -> Result<Answer, Failure> {
+    let request = parse(call).await?;
+    Ok(Answer::ok(json!({
+        "key_algorithm": request.key_family,
+        "key_algorithm_length": request.key_bits,
+        "signature_algorithm": request.signature,
+        "public_key": x509::public_key_pem(&request.spki, LineEnd::CrLf),
+        "distinguished_name": request.subject.json(),
+    })))
+}
+
+/// Whose certificate it is.
+struct Whose {
+    subject_der: Vec<u8>,
+    subject: Subject,
+    spki: Vec<u8>,
+    key_algorithm: &'static str,
+    /// Sealed, if it was made here.
+    key: Option<Vec<u8>>,
+}
+
+/// What goes into it.
+struct Wanted {
+    names: Vec<Name>,
+    usages: Vec<KeyUsage>,
+    extended: Vec<ExtendedUsage>,
+    custom: Option<(Vec<u64>, String)>,
+    hash: Hash,
+    period: Period,
+}
+
+/// A certificate on its way into the state.
+struct Issued {
+    id: String,
+    account: String,
+    issuer: String,
+    issuer_name: String,
+    gen_mode: &'static str,
+    common_name: String,
+    subject: String,
+    key_algorithm: &'static str,
+    hash: Hash,
+    serial: Vec<u8>,
+    not_before: Timestamp,
+    not_after: Timestamp,
+    certificate: Vec<u8>,
+    key: Option<Vec<u8>>,
+}
+
+async fn issue(
+    call: &Call<'_>,
+    id: String,
+    issuer: &Authority,
+    whose: Whose,
+    mut wanted: Wanted,
+) -> Result<Answer, Failure> {
+    let signer: Arc<Signer> = issuer.signer(call.shared).await?;
+    let end = issuer.not_after.map(Timestamp);
+    let (not_before, not_after) = wanted
+        .period
+        .dates(call.now, SUBORDINATE_YEARS, end)
+        .map_err(|error| Failure::because(fields::BAD_VALIDITY, error.to_string()))?;
+    // Only a CA may have these, whoever asks for them.
+    wanted.usages.retain(|usage| !usage.is_for_authorities());
+    if wanted.usages.is_empty() {
+        wanted.usages = DEFAULT_USAGES.to_vec();
+    }
+    let hash = signer.hash(wanted.hash);
+    let serial = x509::new_serial();
+    let issuer_der = issuer_subject(issuer)?;
+    let (own_serial, own_der, own_spki) = (serial.clone(), whose.subject_der, whose.spki);
+    let made = call.shared.heavy(move || {
+        let template = Template {
+            serial: &own_serial,
+            issuer: &issuer_der,
+            subject: &own_der,
+            not_before,
+            not_after,
+            spki: &own_spki,
+            constraints: BasicConstraints::Leaf,
+            usages: &wanted.usages,
+            extended: &wanted.extended,
+            names: &wanted.names,
+            custom: wanted.custom,
+        };
+        x509::issue(&template, &signer, hash)
+    });
+    let issued = Issued {
+        certificate: made.await?,
+        id: id.clone(),
+        account: call.account().to_owned(),
+        issuer: issuer.id.clone(),
+        issuer_name: issuer.subject.common_name.clone(),
+        gen_mode: if whose.key.is_some() {
+            "GENERATE"
+        } else {
+            "CSR"
+        },
+        subject: serde_json::to_string(&whose.subject)?,
+        common_name: whose.subject.common_name,
+        key_algorithm: whose.key_algorithm,
+        hash,
+        serial,
+        not_before,
+        not_after,
+        key: whose.key,
+    };
+    let now = call.now;
+    let write = call
+        .shared
+        .db
+        .write(|connection| Box::pin(async move { insert(connection, issued, now).await }));
+    write.await?;
+    Ok(Answer::ok(json!({"certificate_id": id})))
+}
+
+async fn insert(
+    connection: &mut SqliteConnection,
+    issued: Issued,
+    now: Timestamp,
+) -> Result<(), Failure> {
+    still_active(connection, &issued.issuer, now).await?;
+    sqlx::query(
+        "INSERT INTO certificate (id, account, issuer, issuer_name, status, gen_mode, common_name, subject, \
+         key_algorithm, signature_algorithm, serial_number, serial, not_before, not_after, created, certificate, key) \
+         VALUES ($1, $2, $3, $4, 'ISSUED', $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
+    )
+    .bind(issued.id)
+    .bind(issued.account)
+    .bind(issued.issuer)
+    .bind(issued.issuer_name)
+    .bind(issued.gen_mode)
+    .bind(issued.common_name)
+    .bind(issued.subject)
+    .bind(issued.key_algorithm)
+    .bind(issued.hash.name())
+    .bind(text::serial_number(now))
+    .bind(issued.serial)
+    .bind(issued.not_before.0)
+    .bind(issued.not_after.0)
+    .bind(now.0)
+    .bind(issued.certificate)
+    .bind(issued.key)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+async fn issuer(call: &Call<'_>) -> Result<Authority, Failure> {
+    let mut connection = call.shared.db.read().acquire().await?;
+    let missing = code("PCA.00030103");
+    let id = call.body.text("issuer_id");
+    let issuer = Authority::find(&mut connection, call.account(), id, missing).await?;
+    issuer.must_be(call.now, &["ACTIVED"])?;
+    Ok(issuer)
+}
+
+async fn parse(call: &Call<'_>) -> Result<Request, Failure> {
+    let csr = call.body.text("csr").to_owned();
+    let parsed: Result<Request, X509Error> = call.shared.heavy(move || Request::parse(&csr)).await;
+    parsed.map_err(|error| Failure::because(code("PCA.00020401"), error.to_string()))
+}
+
+/// One of `subject_alternative_names`.
+fn alternative(given: &Input) -> Result<Name, Failure> {
+    let value = given.text("value");
+    let parsed = Name::parse(value);
+    let (found, code) = match (given.text("type"), parsed) {
+        ("DNS", Ok(name @ Name::Dns(_))) => (Some(name), fields::BAD_NAME_KIND),
+        ("DNS", _) => (None, code("PCA.00020110")),
+        ("IP", Ok(name @ Name::Ip(_))) => (Some(name), fields::BAD_NAME_KIND),
+        ("IP", _) => (None, code("PCA.00020111")),
+        ("EMAIL", Ok(name @ Name::Email(_))) => (Some(name), fields::BAD_NAME_KIND),
+        // Any scheme will do; the parser of names only knows those with two slashes.
+        ("URI", _) if value.contains(':') && value.is_ascii() && value.len() <= 253 => {
+            (Some(Name::Uri(value.to_owned())), fields::BAD_NAME_KIND)
+        }
+        _ => (None, code("PCA.00020001")),
+    };
+    let kind = given.text("type");
+    found.ok_or_else(|| Failure::because(code, format!("{value:?} is no name of type {kind}")))
+}
+
+/// `customized_extension`: an identifier that is nobody's yet, and a text.
+fn custom(given: &Input) -> Result<Option<(Vec<u64>, String)>, Failure> {
+    let (Some(identifier), Some(value)) =
+        (given.optional("object_identifier"), given.optional("value"))
+    else {
+        return Ok(None);
+    };
+    let refuse = || {
+        let detail = format!(
+            "customized_extension.object_identifier {identifier:?} is no object identifier of a private extension"
+        );
+        Failure::because(code("PCA.00020001"), detail)
+    };
+    let parts: Result<Vec<u64>, _> = identifier.split('.').map(str::parse).collect();
+    let parts = parts.map_err(|_| refuse())?;
+    let sound = match parts.as_slice() {
+        [0 | 1, second, _, ..] => *second < 40,
+        [2, second, _, ..] => *second < 1000,
+        _ => false,
+    };
+    // What RFC 5280 defines is written by us and nobody else: 2.5.29 and 1.3.6.1.5.5.7.1.
+    let taken = parts.starts_with(&[2, 5, 29]) || parts.starts_with(&[1, 3, 6, 1, 5, 5, 7, 1]);
+    if sound && !taken {
+        Ok(Some((parts, value.to_owned())))
+    } else {
+        Err(refuse())
+    }
+}
+
+/// Where a certificate's key is sealed for.
+pub(super) fn key_label(id: &str) -> String {
+    format!("certificate.key/{id}")
+}
+
+/// CCM API 4.2.2.3, "private certificates".
+const DEFAULT_USAGES: [KeyUsage; 2] = [KeyUsage::DigitalSignature, KeyUsage::KeyAgreement];

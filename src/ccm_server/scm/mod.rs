@@ -1,0 +1,68 @@
+//! SSL certificates, version 3 (CCM API 4.1): the table of their operations.
+
+mod certificates;
+mod fields;
+mod import;
+
+use crate::ccm_server::operation::{Access, Operation, Payload, Service, Verb};
+
+pub(super) use import::{check as check_upload, insert as insert_upload, seal as seal_upload};
+
+/// The operations of 4.1.
+pub(super) static OPERATIONS: &[Operation] = &[
+    Operation {
+        chapter: "4.1.5.1",
+        service: Service::Scm,
+        verb: Verb::Get,
+        path: "/v3/scm/certificates",
+        access: Access::Action("scm:cert:list"),
+        path_fields: &[],
+        query: fields::LIST,
+        body: Payload::None,
+        run: |call| Box::pin(certificates::list(call)),
+    },
+    Operation {
+        chapter: "4.1.5.2",
+        service: Service::Scm,
+        verb: Verb::Post,
+        path: "/v3/scm/certificates/import",
+        access: Access::Action("scm:cert:upload"),
+        path_fields: &[],
+        query: &[],
+        body: Payload::Json(fields::IMPORT),
+        run: |call| Box::pin(import::import(call)),
+    },
+    Operation {
+        chapter: "4.1.5.3",
+        service: Service::Scm,
+        verb: Verb::Get,
+        path: "/v3/scm/certificates/{certificate_id}",
+        access: Access::Action("scm:cert:get"),
+        path_fields: fields::ID,
+        query: &[],
+        body: Payload::None,
+        run: |call| Box::pin(certificates::show(call)),
+    },
+    Operation {
+        chapter: "4.1.5.4",
+        service: Service::Scm,
+        verb: Verb::Delete,
+        path: "/v3/scm/certificates/{certificate_id}",
+        access: Access::Action("scm:cert:delete"),
+        path_fields: fields::ID,
+        query: &[],
+        body: Payload::None,
+        run: |call| Box::pin(certificates::delete(call)),
+    },
+    Operation {
+        chapter: "4.1.5.5",
+        service: Service::Scm,
+        verb: Verb::Post,
+        path: "/v3/scm/certificates/{certificate_id}/export",
+        access: Access::Action("scm:cert:download"),
+        path_fields: fields::ID,
+        query: &[],
+        body: Payload::None,
+        run: |call| Box::pin(certificates::export(call)),
+    },
+];

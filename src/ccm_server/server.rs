@@ -1,0 +1,416 @@
+//! A running server: start, address, stop, and the parts that its operations share.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::ccm_server::admin::Admin;
+use crate::ccm_server::db::{Db, DbError};
+use crate::ccm_server::faults::{Fault, FaultPlan, Faults};
+use crate::ccm_server::http;
+use crate::ccm_server::vault::{MasterKey, Vault, VaultError};
+use crate::ccm_server::x509::Signers;
+use crate::sys::clock::{Clock, SystemClock};
+
+/// How a server is to be run.
+pub struct ServerOptions {
+    /// The state directory; made with mode 0700 if it is missing.
+    pub state: PathBuf,
+    /// Where to listen; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Without it only a loopback address is accepted.
+    pub allow_remote: bool,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Unpleasantness on purpose.
+    pub faults: Faults,
+    /// The key that opens the state; absent: `master.key` in the state directory.
+    pub master_key: Option<MasterKey>,
+    /// Whether an empty state gets a root and an issuing CA.
+    pub init: bool,
+}
+
+impl ServerOptions {
+    /// A free loopback port, the machine's clock, no faults, CAs made at the first start.
+    #[must_use]
+    pub fn new(state: PathBuf) -> Self {
+        Self {
+            state,
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            allow_remote: false,
+            clock: Arc::new(SystemClock),
+            faults: Faults::none(),
+            master_key: None,
+            init: true,
+        }
+    }
+}
+
+/// Why a server does not start, or an administrative function fails.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// The directory cannot be made.
+    #[error("failed to make the state directory {path}")]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The directory lets others in.
+    #[error("the state directory {path} has mode {mode:o}; it holds keys: chmod 700 {path}")]
+    Open {
+        /// The directory.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
+    },
+    /// Another server has it.
+    #[error("another renewd-ccm serves the state in {0}; stop it first")]
+    Busy(PathBuf),
+    /// The address is not this machine's alone.
+    #[error(
+        "{0} can be reached from other machines, and requests travel unencrypted; listen on 127.0.0.1, or give \
+         --allow-remote behind a proxy with TLS"
+    )]
+    Remote(SocketAddr),
+    /// The address cannot be had.
+    #[error("failed to listen on {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The state.
+    #[error(transparent)]
+    Db(#[from] DbError),
+    /// The master key.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// A certificate could not be made.
+    #[error("failed to make a certificate")]
+    Issue(#[from] crate::ccm_server::x509::X509Error),
+    /// A user of this name is there.
+    #[error("there is a user {name} in the account {account} already; choose another name")]
+    UserExists {
+        /// The user.
+        name: String,
+        /// The account.
+        account: String,
+    },
+    /// What was given is not usable.
+    #[error("{0}")]
+    Invalid(String),
+}
+
+impl From<sqlx::Error> for ServerError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Db(error.into())
+    }
+}
+
+/// The server; its functions start one.
+pub struct Server;
+
+impl Server {
+    /// Opens the state, makes CAs if there are none and that is wanted, and accepts connections.
+    ///
+    /// # Errors
+    /// [`ServerError`]: nothing is running then.
+    pub async fn start(options: ServerOptions) -> Result<Running, ServerError> {
+        if !options.listen.ip().is_loopback() && !options.allow_remote {
+            return Err(ServerError::Remote(options.listen));
+        }
+        let shared = Shared::open(
+            &options.state,
+            options.master_key,
+            Arc::clone(&options.clock),
+            options.faults,
+        )
+        .await?;
+        let lock = lock(&options.state)?;
+        let shared = Arc::new(shared);
+        if options.init {
+            Admin::of(Arc::clone(&shared)).init_ca_if_empty().await?;
+        }
+        let listen = |source| ServerError::Listen {
+            address: options.listen,
+            source,
+        };
+        let listener = TcpListener::bind(options.listen).await.map_err(listen)?;
+        let address = listener.local_addr().map_err(listen)?;
+        let stop = CancellationToken::new();
+        let serving = http::serve(listener, Arc::clone(&shared), stop.clone());
+        let task = tokio::spawn(serving);
+        tracing::info!(%address, state = %options.state.display(), "serving");
+        Ok(Running {
+            address,
+            shared,
+            stop,
+            task: Some(task),
+            _lock: lock,
+        })
+    }
+}
+
+/// A server that accepts connections; stops when dropped.
+pub struct Running {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    stop: CancellationToken,
+    task: Option<JoinHandle<()>>,
+    _lock: std::fs::File,
+}
+
+impl Running {
+    /// Where it listens.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The base URL of SCM, PCA and IAM alike.
+    #[must_use]
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// What can be done beside the API.
+    #[must_use]
+    pub fn admin(&self) -> Admin {
+        Admin::of(Arc::clone(&self.shared))
+    }
+
+    /// The last requests, oldest first.
+    #[must_use]
+    pub fn requests(&self) -> Vec<Seen> {
+        self.shared.log.last()
+    }
+
+    /// How many requests of an operation came in, whatever became of them; by chapter, such as `4.2.2.3`.
+    #[must_use]
+    pub fn requests_of(&self, operation: &str) -> usize {
+        self.shared.log.count(operation)
+    }
+
+    /// Stops accepting, lets requests end, closes the state.
+    pub async fn stop(mut self) {
+        self.stop.cancel();
+        if let Some(task) = self.task.take() {
+            // It ends by itself within its grace period; a panic in it was reported by the runtime.
+            let _ = task.await;
+        }
+        self.shared.db.close().await;
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// What the operations share.
+pub(super) struct Shared {
+    /// The state.
+    pub(super) db: Db,
+    /// Opens sealed keys.
+    pub(super) vault: Vault,
+    /// The time.
+    pub(super) clock: Arc<dyn Clock>,
+    /// Unpleasantness.
+    pub(super) faults: FaultPlan,
+    /// Requests seen.
+    pub(super) log: RequestLog,
+    /// CA keys, opened.
+    pub(super) signers: Signers,
+    /// Work that fills a processor, such as making an RSA key: as many at a time as there are processors.
+    pub(super) heavy: Semaphore,
+}
+
+impl Shared {
+    /// Opens the state with its key, or makes both.
+    pub(super) async fn open(
+        state: &Path,
+        master_key: Option<MasterKey>,
+        clock: Arc<dyn Clock>,
+        faults: Faults,
+    ) -> Result<Self, ServerError> {
+        directory(state)?;
+        let key = match master_key {
+            Some(key) => key,
+            None => MasterKey::in_state(state)?,
+        };
+        if key.generated() {
+            tracing::warn!(
+                file = key.origin(),
+                "made a new master key; whoever has this file and the state has every key: keep both apart in backups"
+            );
+        }
+        let vault = Vault::new(&key)?;
+        let db = Db::open(state).await?;
+        check_key(&db, &vault, &key, state).await?;
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        Ok(Self {
+            db,
+            vault,
+            clock,
+            faults: FaultPlan::new(faults),
+            log: RequestLog::default(),
+            signers: Signers::default(),
+            heavy: Semaphore::new(processors),
+        })
+    }
+
+    /// Runs work that fills a processor on a thread of its own.
+    pub(super) async fn heavy<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> T {
+        let _place = self.heavy.acquire().await;
+        match tokio::task::spawn_blocking(work).await {
+            Ok(result) => result,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The runtime is ending and with it whoever waits here.
+                Err(_) => std::future::pending().await,
+            },
+        }
+    }
+}
+
+/// The first opening seals a known text; every later one must be able to open it.
+async fn check_key(
+    db: &Db,
+    vault: &Vault,
+    key: &MasterKey,
+    state: &Path,
+) -> Result<(), ServerError> {
+    const LABEL: &str = "meta.key_check";
+    const TEXT: &[u8] = b"renewd-ccm";
+    let sealed = vault.seal(LABEL, TEXT)?;
+    let kept: Vec<u8> = db
+        .write::<_, sqlx::Error>(|connection| {
+            Box::pin(async move {
+                sqlx::query("INSERT OR IGNORE INTO meta (name, value) VALUES ('key_check', $1)")
+                    .bind(sealed)
+                    .execute(&mut *connection)
+                    .await?;
+                sqlx::query_scalar("SELECT value FROM meta WHERE name = 'key_check'")
+                    .fetch_one(&mut *connection)
+                    .await
+            })
+        })
+        .await?;
+    match vault.open(LABEL, &kept) {
+        Ok(text) if text.expose() == TEXT => Ok(()),
+        _ => Err(VaultError::Wrong {
+            origin: key.origin().to_owned(),
+            state: state.to_owned(),
+        }
+        .into()),
+    }
+}
+
+fn directory(state: &Path) -> Result<(), ServerError> {
+    let failed = |source| ServerError::Directory {
+        path: state.to_owned(),
+        source,
+    };
+    if !state.exists() {
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(state)
+            .map_err(failed)?;
+    }
+    let mode = std::fs::metadata(state)
+        .map_err(failed)?
+        .permissions()
+        .mode()
+        & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(ServerError::Open {
+            path: state.to_owned(),
+            mode,
+        });
+    }
+    Ok(())
+}
+
+/// One server per state: two would each believe in their own counters of faults and opened keys.
+fn lock(state: &Path) -> Result<std::fs::File, ServerError> {
+    let failed = |source| ServerError::Directory {
+        path: state.to_owned(),
+        source,
+    };
+    let file = std::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(state.join("serve.lock"))
+        .map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => Err(ServerError::Busy(state.to_owned())),
+        Err(std::fs::TryLockError::Error(error)) => Err(failed(error)),
+    }
+}
+
+/// One request, as tests look at it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// The chapter of the operation, such as `4.2.2.3`; empty for an unknown path.
+    pub operation: String,
+    /// The status of the answer; 0 when the connection was dropped.
+    pub status: u16,
+    /// The id in `X-Request-Id`.
+    pub request_id: String,
+    /// The fault that hit it.
+    pub fault: Option<Fault>,
+}
+
+/// The requests seen: counted all, remembered some.
+#[derive(Default)]
+pub(super) struct RequestLog(Mutex<LogState>);
+
+#[derive(Default)]
+struct LogState {
+    last: VecDeque<Seen>,
+    counts: BTreeMap<String, usize>,
+}
+
+impl RequestLog {
+    /// Remembers one.
+    pub(super) fn add(&self, seen: Seen) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *state.counts.entry(seen.operation.clone()).or_insert(0) += 1;
+        if state.last.len() == REMEMBERED {
+            state.last.pop_front();
+        }
+        state.last.push_back(seen);
+    }
+
+    fn last(&self) -> Vec<Seen> {
+        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.last.iter().cloned().collect()
+    }
+
+    fn count(&self, operation: &str) -> usize {
+        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.counts.get(operation).copied().unwrap_or(0)
+    }
+}
+
+/// Requests that are remembered one by one.
+const REMEMBERED: usize = 1000;

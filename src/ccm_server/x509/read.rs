@@ -1,0 +1,87 @@
+//! Reads certificates that others made.
+
+use aws_lc_rs::digest;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::prelude::{FromDer as _, GeneralName};
+
+use crate::ccm_server::text;
+use crate::ccm_server::x509::X509Error;
+use crate::ccm_server::x509::csr::signature_name;
+use crate::ccm_server::x509::name::Subject;
+use crate::model::Timestamp;
+
+/// What SCM shows of a certificate, and what it takes to check a chain.
+#[derive(Debug, Clone)]
+pub(in crate::ccm_server) struct Facts {
+    /// Subject in the API's words; the common name may be empty.
+    pub(in crate::ccm_server) subject: Subject,
+    /// Subject, byte for byte.
+    pub(in crate::ccm_server) subject_der: Vec<u8>,
+    /// Issuer, byte for byte.
+    pub(in crate::ccm_server) issuer_der: Vec<u8>,
+    /// DNS names and addresses, in the certificate's order.
+    pub(in crate::ccm_server) names: Vec<String>,
+    /// First moment.
+    pub(in crate::ccm_server) not_before: Timestamp,
+    /// Last moment.
+    pub(in crate::ccm_server) not_after: Timestamp,
+    /// The key.
+    pub(in crate::ccm_server) spki: Vec<u8>,
+    /// SHA-1, 40 hexadecimal digits: the reference's `fingerprint`.
+    pub(in crate::ccm_server) fingerprint: String,
+    /// Such as `SHA256WITHRSA`.
+    pub(in crate::ccm_server) signature_algorithm: String,
+    /// Whether it may issue.
+    pub(in crate::ccm_server) is_authority: bool,
+}
+
+/// Reads one certificate.
+pub(in crate::ccm_server) fn facts(certificate: &[u8]) -> Result<Facts, X509Error> {
+    let malformed = || X509Error::Malformed("the certificate is malformed".to_owned());
+    let (rest, parsed) = X509Certificate::from_der(certificate).map_err(|_| malformed())?;
+    if !rest.is_empty() {
+        return Err(malformed());
+    }
+    let mut names = Vec::new();
+    if let Ok(Some(extension)) = parsed.subject_alternative_name() {
+        for name in &extension.value.general_names {
+            match name {
+                GeneralName::DNSName(text) => names.push((*text).to_owned()),
+                GeneralName::IPAddress(bytes) => {
+                    let four = <[u8; 4]>::try_from(*bytes).map(std::net::IpAddr::from);
+                    let six = <[u8; 16]>::try_from(*bytes).map(std::net::IpAddr::from);
+                    if let Ok(address) = four.or(six) {
+                        names.push(address.to_string());
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+    let sha1 = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, certificate);
+    let algorithm = parsed.signature_algorithm.algorithm.to_id_string();
+    Ok(Facts {
+        subject: Subject::from_name(parsed.subject()),
+        subject_der: parsed.subject().as_raw().to_vec(),
+        issuer_der: parsed.issuer().as_raw().to_vec(),
+        names,
+        not_before: Timestamp(parsed.validity().not_before.timestamp()),
+        not_after: Timestamp(parsed.validity().not_after.timestamp()),
+        spki: parsed.public_key().raw.to_vec(),
+        fingerprint: text::hex(sha1.as_ref()),
+        signature_algorithm: signature_name(&algorithm).to_ascii_uppercase(),
+        is_authority: parsed.is_ca(),
+    })
+}
+
+/// Whether the key of `issuer` made the signature of `certificate`.
+pub(in crate::ccm_server) fn signed_by(certificate: &[u8], issuer: &[u8]) -> bool {
+    let parsed = X509Certificate::from_der(certificate);
+    let issuer = X509Certificate::from_der(issuer);
+    match (parsed, issuer) {
+        (Ok((_, parsed)), Ok((_, issuer))) => {
+            parsed.verify_signature(Some(issuer.public_key())).is_ok()
+        }
+        _ => false,
+    }
+}
