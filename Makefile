@@ -40,6 +40,7 @@ bench: ## Benchmarks; results with command and machine are kept in docs/performa
 
 audit: ## Licences, bans and sources of all dependencies (installs cargo-deny, which takes minutes, if it is missing)
 	$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-deny
+	$(CARGO) fetch --locked
 	$(CARGO) deny --locked --offline check licenses bans sources
 
 man: ## Write the manual pages anew from the command line and docs/man/*.md

@@ -1,3 +1,7 @@
 //! The benchmarks of `make bench`; results with command and machine are kept in docs/performance.md.
 
-fn main() {}
+mod bundles;
+
+fn main() {
+    bundles::run();
+}

@@ -149,7 +149,7 @@ renewd validate || fail "the policy is refused"
 renewd once || fail "renewd once ended with status $?"
 first=$(serial)
 [ "$first" != "$placeholder" ] || fail "nginx still serves the placeholder"
-live=$dir/state/targets/nginx.web/live/www
+live=$dir/state/targets/web/live/www
 # The roots of the demo for curl: what the CA sent along.
 cat "$live/chain.pem" >"$dir/roots.pem"
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::error::Category;
 use tokio::time::Instant;
 
 use crate::ccm::Answer;
@@ -192,11 +193,15 @@ impl Client {
         let reply = self.carry_out(&call).await?;
         serde_json::from_slice(&reply.body).map_err(|cause| {
             // The parser's own text repeats values, which may be secret; where it stopped is enough.
+            let what = match cause.classify() {
+                Category::Io | Category::Eof => "it ends early",
+                Category::Syntax => "it is no JSON",
+                Category::Data => "it lacks a field or has one of another kind",
+            };
             let message = format!(
-                "the answer is not understood (line {}, column {}, {:?})",
+                "the answer is not understood: {what} (line {}, column {})",
                 cause.line(),
-                cause.column(),
-                cause.classify()
+                cause.column()
             );
             Box::new(CcmError {
                 status: Some(reply.status),

@@ -4,6 +4,7 @@
 //! no doubt about other calls.
 
 use std::error::Error;
+use std::io;
 use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use reqwest::Method;
 use reqwest::Url;
 use reqwest::header::HeaderMap;
+use rustls::CertificateError;
 use rustls::ClientConfig;
 use rustls::RootCertStore;
 use rustls_pki_types::CertificateDer;
@@ -188,12 +190,8 @@ fn judge(cause: reqwest::Error) -> (Class, Effect, String) {
     }
     // Refused, no such host, no TLS, no connection in time: nothing of the request has left this host.
     if cause.is_connect() {
-        if let Some(tls) = tls_refusal(&cause) {
-            return (
-                Class::Configuration,
-                Effect::None,
-                format!("the server's certificate is not accepted ({tls}); set `roots` to its CA"),
-            );
+        if let Some(message) = tls_refusal(&cause) {
+            return (Class::Configuration, Effect::None, message);
         }
         return (
             Class::Transient,
@@ -208,20 +206,34 @@ fn judge(cause: reqwest::Error) -> (Class, Effect, String) {
     )
 }
 
-/// The verifier's own words, if it was the server's certificate that failed the handshake.
+/// The verifier's own words and what to do, if it was the server's certificate that failed the handshake.
 fn tls_refusal(error: &(dyn Error + 'static)) -> Option<String> {
     let mut next: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(error) = next {
-        let inner = error
-            .downcast_ref::<std::io::Error>()
-            .and_then(|io| io.get_ref())
-            .and_then(|inner| inner.downcast_ref::<rustls::Error>());
-        if let Some(tls @ rustls::Error::InvalidCertificate(_)) =
-            inner.or_else(|| error.downcast_ref::<rustls::Error>())
-        {
-            return Some(tls.to_string());
+        if let Some(tls @ rustls::Error::InvalidCertificate(reason)) = error.downcast_ref() {
+            let advice = match reason {
+                CertificateError::NotValidForName
+                | CertificateError::NotValidForNameContext { .. } => {
+                    "check the host name of the endpoint"
+                }
+                CertificateError::Expired
+                | CertificateError::ExpiredContext { .. }
+                | CertificateError::NotValidYet
+                | CertificateError::NotValidYetContext { .. } => "check the clock of this host",
+                _ => "set `roots` to the file of its CA",
+            };
+            return Some(format!(
+                "the server's certificate is not accepted ({tls}); {advice}"
+            ));
         }
-        next = error.source();
+        // `source` of an I/O error passes over the error that it wraps, and TLS errors come wrapped more than once.
+        let wrapped = error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref);
+        next = match wrapped {
+            Some(wrapped) => Some(wrapped),
+            None => error.source(),
+        };
     }
     None
 }
@@ -232,6 +244,11 @@ fn reasons(error: &dyn Error) -> String {
     let mut next = error.source().or(Some(error));
     while let Some(error) = next {
         let text = error.to_string();
+        // The connector's own layer says only which phase it was, which our message says already.
+        if text.starts_with("client error (") && error.source().is_some() {
+            next = error.source();
+            continue;
+        }
         if let Some(last) = texts.last_mut()
             && last.contains(&text)
         {

@@ -1,12 +1,17 @@
 //! The steps of a rollout, behind one door.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::deploy::{Materials, StepError};
+use crate::deploy::error::chain;
+use crate::deploy::layout::Layout;
+use crate::deploy::manifest::Saved;
+use crate::deploy::site::Site;
+use crate::deploy::{Materials, StepError, commit, drift, prove, prune, service, stage};
 use crate::model::{
-    Drift, ErrorClass, Rollout, RolloutEvent, RolloutStep, SecretRef, TargetPolicy, TargetState,
-    Timestamp,
+    CertificateId, Drift, ErrorClass, Probe, RevisionId, Rollout, RolloutEvent, RolloutPhase,
+    RolloutStep, SecretRef, TargetPolicy, TargetState, Timestamp,
 };
 use crate::pki::Secret;
 use crate::sys::process::Runner;
@@ -17,6 +22,7 @@ pub type SecretResolver = Arc<dyn Fn(&SecretRef) -> Result<Secret, String> + Sen
 /// Carries out the steps of rollouts in one state directory. Cheap to clone.
 #[derive(Clone)]
 pub struct Deployer {
+    state_dir: PathBuf,
     materials: Materials,
     runner: Arc<dyn Runner>,
     resolve: SecretResolver,
@@ -27,7 +33,8 @@ impl Deployer {
     #[must_use]
     pub fn new(state_dir: PathBuf, runner: Arc<dyn Runner>, resolve: SecretResolver) -> Self {
         Self {
-            materials: Materials::new(state_dir),
+            materials: Materials::new(state_dir.clone()),
+            state_dir,
             runner,
             resolve,
         }
@@ -39,25 +46,272 @@ impl Deployer {
         &self.materials
     }
 
-    /// Carries out one step, or finds that it was carried out already.
+    /// Carries out one step, or finds that it was carried out already, or completes what a crash left half-done.
     ///
     /// # Errors
     /// [`StepError`] says whether the step is worth repeating and whether there is something to return to.
     pub async fn step(
         &self,
-        _step: RolloutStep,
-        _rollout: &Rollout,
-        _target: &TargetPolicy,
-        _now: Timestamp,
+        step: RolloutStep,
+        rollout: &Rollout,
+        target: &TargetPolicy,
+        now: Timestamp,
     ) -> Result<RolloutEvent, StepError> {
-        let _ = (&self.runner, &self.resolve);
-        Err(StepError::new(ErrorClass::Bug, "not there yet"))
+        let job = Job {
+            deployer: self.clone(),
+            rollout: rollout.clone(),
+            target: target.clone(),
+            now,
+        };
+        let done = match step {
+            RolloutStep::Stage => job.stage().await,
+            RolloutStep::Commit => job.commit().await,
+            RolloutStep::Test => job.test().await,
+            RolloutStep::Reload => job.reload().await,
+            RolloutStep::Verify => job.verify().await,
+            RolloutStep::Restore => job.restore().await,
+            RolloutStep::ReloadBack => job.reload_back().await,
+            RolloutStep::VerifyBack => job.verify_back().await,
+            RolloutStep::Close => {
+                self.close(rollout).await;
+                Ok(RolloutEvent::Closed)
+            }
+        };
+        done.map_err(|error| StepError {
+            restorable: error.restorable && self.has_previous(rollout, now),
+            ..error
+        })
+    }
+
+    /// Puts away what a rollout leaves: temporary files and generations that nobody needs any more. Needs no policy,
+    /// since the target may have left it; what cannot be removed is logged, and the next rollout tries again.
+    pub async fn close(&self, rollout: &Rollout) {
+        let (deployer, owned) = (self.clone(), rollout.clone());
+        let pruned = on_disk(move || prune::close(&deployer.site(&owned))).await;
+        if let Err(error) = pruned {
+            tracing::warn!(rollout = %rollout.id, %error, "old generations could not be removed");
+        }
+    }
+
+    /// Whether there is something worth returning to: a previous generation or originals of loose files that were
+    /// saved, and none of the certificates that would be served again has expired.
+    #[must_use]
+    pub fn has_previous(&self, rollout: &Rollout, now: Timestamp) -> bool {
+        let site = self.site(rollout);
+        let saved = Saved::read(&site.generation()).ok().flatten();
+        let there = rollout.previous_generation.is_some()
+            || saved.is_some_and(|saved| saved.has_original());
+        there && !prove::former_expired(&site, now)
     }
 
     /// What of a target is not as it was committed. Cheap: content is read only where the file system says that it
     /// was touched.
     #[must_use]
-    pub fn drift(&self, _target: &TargetPolicy, _state: &TargetState) -> Option<Drift> {
-        None
+    pub fn drift(&self, target: &TargetPolicy, state: &TargetState) -> Option<Drift> {
+        let layout = Layout::new(&self.state_dir, &target.id);
+        drift::of(&layout, state.generation?)
     }
+
+    /// Whether a target has this very set already, by this policy and unchanged: then a rollout would do nothing.
+    #[must_use]
+    pub fn is_current(
+        &self,
+        target: &TargetPolicy,
+        revisions: &BTreeMap<CertificateId, RevisionId>,
+    ) -> bool {
+        let layout = Layout::new(&self.state_dir, &target.id);
+        drift::is_current(&layout, target.digest, revisions)
+    }
+
+    fn site<'a>(&'a self, rollout: &'a Rollout) -> Site<'a> {
+        Site {
+            rollout,
+            layout: Layout::new(&self.state_dir, &rollout.target),
+            materials: &self.materials,
+            resolve: &self.resolve,
+        }
+    }
+}
+
+/// One step's arguments, owned, so that they can go to a blocking thread.
+#[derive(Clone)]
+struct Job {
+    deployer: Deployer,
+    rollout: Rollout,
+    target: TargetPolicy,
+    now: Timestamp,
+}
+
+impl Job {
+    async fn stage(&self) -> Result<RolloutEvent, StepError> {
+        self.on_disk(|site, job| stage::run(site, &job.target, job.now).map(drop))
+            .await?;
+        Ok(RolloutEvent::Staged)
+    }
+
+    async fn commit(&self) -> Result<RolloutEvent, StepError> {
+        self.on_disk(|site, job| {
+            if site.manifest().is_none() {
+                stage::run(site, &job.target, job.now)?;
+            }
+            commit::run(site)
+        })
+        .await?;
+        Ok(RolloutEvent::Committed)
+    }
+
+    /// A service must not be tested, let alone reloaded, with a half-done set: it is completed first.
+    async fn test(&self) -> Result<RolloutEvent, StepError> {
+        self.on_disk(|site, _| commit::run(site)).await?;
+        service::test(&*self.deployer.runner, &self.target).await?;
+        Ok(RolloutEvent::Tested)
+    }
+
+    async fn reload(&self) -> Result<RolloutEvent, StepError> {
+        self.on_disk(|site, _| commit::run(site)).await?;
+        if let (Some(_), Probe::Tls { connect, .. }) = (&self.target.reload, &self.target.probe) {
+            // Nobody to tell, and nothing to undo: with the files as they are now it will start with the new set.
+            prove::somebody_listens(connect)
+                .await
+                .map_err(|error| StepError {
+                    restorable: false,
+                    ..error
+                })?;
+        }
+        service::reload(&*self.deployer.runner, &self.target).await?;
+        Ok(RolloutEvent::Reloaded)
+    }
+
+    async fn verify(&self) -> Result<RolloutEvent, StepError> {
+        let Probe::Tls {
+            connect,
+            deadline,
+            roots,
+            wildcard_label,
+        } = self.target.probe.clone()
+        else {
+            return Ok(RolloutEvent::Verified {
+                reports: Vec::new(),
+            });
+        };
+        let questions = self
+            .on_disk(move |site, job| {
+                let roots = roots.as_deref().map(prove::roots).transpose()?;
+                prove::forward(
+                    site,
+                    &job.target,
+                    &wildcard_label,
+                    roots.as_deref(),
+                    job.now,
+                )
+            })
+            .await?;
+        match prove::ask(&connect, deadline, questions).await {
+            Ok(reports) => Ok(RolloutEvent::Verified { reports }),
+            Err(unproven) => Err(StepError {
+                // A service that did not need telling cannot have been ended by it: it was not running before.
+                service_runs: self.target.reload.is_some() || !unproven.nobody,
+                ..unproven.error
+            }),
+        }
+    }
+
+    async fn restore(&self) -> Result<RolloutEvent, StepError> {
+        self.on_disk(|site, _| commit::restore(site)).await?;
+        Ok(RolloutEvent::Restored)
+    }
+
+    /// The service was told of the new set only if the failure came after its test. Before that, a reload could do
+    /// harm (with a configuration that is broken for another reason some servers end), so it must pass its test first.
+    async fn reload_back(&self) -> Result<RolloutEvent, StepError> {
+        self.on_disk(|site, _| commit::restore(site)).await?;
+        let runner = &*self.deployer.runner;
+        if !self.deployer.has_previous(&self.rollout, self.now) {
+            return Ok(RolloutEvent::ReloadedBack);
+        }
+        if self.told() {
+            let reloaded = service::reload(runner, &self.target).await;
+            match (reloaded, &self.target.probe) {
+                (Ok(()), _) => {}
+                // What is served decides, not what a command says.
+                (Err(error), Probe::Tls { .. }) => {
+                    tracing::warn!(rollout = %self.rollout.id, %error, "reload on the way back failed");
+                }
+                (Err(error), Probe::None) => return Err(error),
+            }
+        } else if service::test(runner, &self.target).await.is_ok() {
+            // Somebody else may have reloaded it meanwhile, with the new set.
+            let reloaded = service::reload(runner, &self.target).await;
+            if let Err(error) = reloaded {
+                tracing::warn!(rollout = %self.rollout.id, %error, "reload on the way back failed");
+            }
+        }
+        Ok(RolloutEvent::ReloadedBack)
+    }
+
+    async fn verify_back(&self) -> Result<RolloutEvent, StepError> {
+        let Probe::Tls {
+            connect,
+            deadline,
+            wildcard_label,
+            ..
+        } = self.target.probe.clone()
+        else {
+            return Ok(RolloutEvent::VerifiedBack);
+        };
+        let questions = self
+            .on_disk(move |site, _| Ok(prove::backward(site, &wildcard_label)))
+            .await?;
+        match prove::ask(&connect, deadline, questions).await {
+            Ok(_) => Ok(RolloutEvent::VerifiedBack),
+            // It was not told of the new set and does not run: there is nobody to whom anything changed.
+            Err(unproven) if unproven.nobody && !self.told() => {
+                tracing::warn!(rollout = %self.rollout.id, error = %unproven.error, "the service does not run");
+                Ok(RolloutEvent::VerifiedBack)
+            }
+            Err(unproven) => Err(unproven.error),
+        }
+    }
+
+    /// Whether the service was told of the new set before the rollout failed.
+    fn told(&self) -> bool {
+        match &self.rollout.phase {
+            RolloutPhase::Undoing { cause, .. } => match cause.step {
+                RolloutStep::Stage | RolloutStep::Commit | RolloutStep::Test => false,
+                RolloutStep::Reload
+                | RolloutStep::Verify
+                | RolloutStep::Restore
+                | RolloutStep::ReloadBack
+                | RolloutStep::VerifyBack
+                | RolloutStep::Close => true,
+            },
+            RolloutPhase::Opened
+            | RolloutPhase::Staged
+            | RolloutPhase::Committed
+            | RolloutPhase::Tested
+            | RolloutPhase::Reloaded
+            | RolloutPhase::Verified { .. }
+            | RolloutPhase::AwaitingService { .. }
+            | RolloutPhase::Closed { .. } => true,
+        }
+    }
+
+    async fn on_disk<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Site<'_>, &Self) -> Result<T, StepError> + Send + 'static,
+    ) -> Result<T, StepError> {
+        let job = self.clone();
+        on_disk(move || work(&job.deployer.site(&job.rollout), &job)).await
+    }
+}
+
+/// Files and CPU work (PFX) on a blocking thread.
+async fn on_disk<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StepError> + Send + 'static,
+) -> Result<T, StepError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| {
+        let text = format!("a step broke off: {}", chain(&error));
+        Err(StepError::new(ErrorClass::Bug, text))
+    })
 }

@@ -34,7 +34,8 @@ impl StepError {
             message: message.into(),
             output: String::new(),
             retry: false,
-            restorable: false,
+            // Until the deployer has looked whether there is something.
+            restorable: true,
             service_runs: true,
         }
     }

@@ -12,9 +12,22 @@
 //! Every step answers "did it happen?" by itself: after a crash anywhere it is simply called again. Which step comes
 //! next is decided by `plan`, and written down by `engine`; nothing here remembers anything but files.
 
+mod commit;
 mod deployer;
+mod drift;
 mod error;
+mod layout;
+mod manifest;
 mod material;
+mod password;
+mod preflight;
+mod prove;
+mod prune;
+mod service;
+mod site;
+mod stage;
+
+pub mod probe;
 
 pub use deployer::{Deployer, SecretResolver};
 pub use error::StepError;
@@ -22,4 +35,18 @@ pub use material::{MaterialError, Materials};
 
 /// Every boundary inside a step, for tests that kill the process at each. `name=2*off->return` in `FAILPOINTS` lets two
 /// passes go and kills at the third.
-pub const CRASH_POINTS: &[&str] = &["order.store-revision.file"];
+pub const CRASH_POINTS: &[&str] = &[
+    "order.store-revision.file",
+    "rollout.stage.file",
+    "rollout.stage.written",
+    "rollout.stage.renamed",
+    "rollout.stage.beside",
+    "rollout.commit.save",
+    "rollout.commit.saved",
+    "rollout.commit.file",
+    "rollout.commit.link",
+    "rollout.commit.linked",
+    "rollout.restore.linked",
+    "rollout.restore.file",
+    "rollout.close.prune",
+];

@@ -63,7 +63,7 @@ impl Engine {
             OrderStep::Locate => self.locate(order, now).await,
             OrderStep::Resolve => self.resolve(order, now).await,
             OrderStep::Fetch => self.fetch(order, now).await,
-            OrderStep::Close => self.put_away(order),
+            OrderStep::Close => self.put_away(order, snapshot),
         };
         crash::point(&format!("order.{step}.effect"));
         match result {

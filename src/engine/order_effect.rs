@@ -9,6 +9,7 @@ use crate::model::{
 };
 use crate::pki::{self, Material, PrivateKey};
 use crate::plan::order_machine;
+use crate::store::referenced_revisions;
 use crate::sys::error_chain;
 
 /// What a step's effect led to.
@@ -243,15 +244,21 @@ impl Engine {
         })
     }
 
-    /// The revision holds the key now.
-    pub(super) fn put_away(&self, order: &Order) -> Result<Outcome, Failure> {
+    /// The revision holds the key now; revisions that nobody refers to any more go.
+    pub(super) fn put_away(&self, order: &Order, snapshot: &Snapshot) -> Result<Outcome, Failure> {
         let OrderPhase::Issued { revision } = &order.phase else {
             return Err(wrong_phase("close", order));
         };
-        self.deployer
-            .materials()
+        let materials = self.deployer.materials();
+        materials
             .remove_key(&order.id)
             .map_err(|error| material_failure(&error))?;
+        let mut keep = referenced_revisions(snapshot, &order.certificate);
+        keep.insert(revision.clone());
+        if let Err(error) = materials.prune(&order.certificate, &keep) {
+            // What stays costs a few kilobytes, and the next order tries again.
+            tracing::warn!(certificate = %order.certificate, error = error_chain(&error), "old revisions stay on disk");
+        }
         let closing = OrderClosing::Fulfilled {
             revision: revision.clone(),
         };

@@ -62,7 +62,10 @@ impl Engine {
         self.store.rollout_started(&rollout.id, step, now).await?;
         crash::point(&format!("rollout.{step}.started"));
         let result = match self.policy.targets.get(&rollout.target) {
-            _ if step == RolloutStep::Close => Ok(RolloutEvent::Closed),
+            _ if step == RolloutStep::Close => {
+                self.deployer.close(rollout).await;
+                Ok(RolloutEvent::Closed)
+            }
             Some(target) => self.deployer.step(step, rollout, target, now).await,
             None => Err(StepError::configuration(format!(
                 "target {} left the policy while its rollout is open; put it back until the rollout is closed",

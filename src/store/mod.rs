@@ -8,6 +8,7 @@ mod rows;
 mod sqlite;
 mod sqlite_read;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 pub use sqlite::SqliteStore;
@@ -110,7 +111,7 @@ pub trait Store: Send + Sync {
     /// Resolves every open alert whose key is not in `standing`; answers those that were resolved.
     fn resolve_alerts<'a>(
         &'a self,
-        standing: &'a std::collections::BTreeSet<String>,
+        standing: &'a BTreeSet<String>,
         at: Timestamp,
     ) -> BoxFuture<'a, Vec<StoredAlert>>;
 
@@ -128,13 +129,13 @@ pub trait Store: Send + Sync {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Touched {
     /// Certificates.
-    pub certificates: std::collections::BTreeSet<CertificateId>,
+    pub certificates: BTreeSet<CertificateId>,
     /// Targets.
-    pub targets: std::collections::BTreeSet<TargetId>,
+    pub targets: BTreeSet<TargetId>,
     /// Orders.
-    pub orders: std::collections::BTreeSet<OrderId>,
+    pub orders: BTreeSet<OrderId>,
     /// Rollouts.
-    pub rollouts: std::collections::BTreeSet<RolloutId>,
+    pub rollouts: BTreeSet<RolloutId>,
 }
 
 impl Touched {
@@ -330,32 +331,25 @@ impl StoreError {
     }
 }
 
-/// A revision that is no longer referenced may be removed; these may not.
+/// The revisions of a certificate that somebody may still serve or return to, and so must stay on disk.
 #[must_use]
 pub fn referenced_revisions(
     snapshot: &Snapshot,
     certificate: &CertificateId,
-) -> std::collections::BTreeSet<RevisionId> {
-    let live = snapshot
-        .targets
-        .values()
-        .filter_map(|t| t.live.get(certificate));
-    let wanted = snapshot
-        .targets
-        .values()
-        .filter_map(|t| t.wanted.as_ref().and_then(|w| w.get(certificate)));
-    let rollouts = snapshot.rollouts.values().flat_map(|r| {
-        [r.revisions.get(certificate), r.previous.get(certificate)]
-            .into_iter()
-            .flatten()
-    });
-    let newest = snapshot
-        .certificates
-        .get(certificate)
-        .and_then(|c| c.newest.as_ref().map(|n| &n.id));
-    live.chain(wanted)
-        .chain(rollouts)
-        .chain(newest)
-        .cloned()
-        .collect()
+) -> BTreeSet<RevisionId> {
+    let mut found = BTreeSet::new();
+    for target in snapshot.targets.values() {
+        found.extend(target.live.get(certificate).cloned());
+        let wanted = target.wanted.as_ref().and_then(|w| w.get(certificate));
+        found.extend(wanted.cloned());
+    }
+    for rollout in snapshot.rollouts.values() {
+        found.extend(rollout.revisions.get(certificate).cloned());
+        found.extend(rollout.previous.get(certificate).cloned());
+    }
+    if let Some(state) = snapshot.certificates.get(certificate) {
+        found.extend(state.newest.iter().map(|newest| newest.id.clone()));
+        found.extend(state.earlier.iter().map(|earlier| earlier.id.clone()));
+    }
+    found
 }

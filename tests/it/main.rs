@@ -15,6 +15,8 @@ mod deploy;
 mod docs;
 mod end_to_end;
 mod follower;
+mod issuer;
+mod man;
 mod planner;
 mod sample;
 mod secrets;

@@ -3,4 +3,5 @@
 pub(crate) mod agent;
 pub(crate) mod ccm;
 pub(crate) mod certs;
+pub(crate) mod peer;
 pub(crate) mod reader;

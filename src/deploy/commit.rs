@@ -1,0 +1,237 @@
+//! Commit: what is there is saved, then the new set takes its place. And the way back.
+//!
+//! The order within a commit: saved.json is durable before the first change; each loose file is one rename, key first
+//! and certificate last; the link is one rename, at the end. Called again after a crash at any point it goes on; called
+//! when all is done it changes nothing.
+
+use std::path::Path;
+
+use crate::deploy::layout::Layout;
+use crate::deploy::manifest::{
+    self, Entry, MOST_BYTES, Manifest, Saved, SavedPlace, VERSION, Was, digest_of, record_seen,
+    sha256,
+};
+use crate::deploy::site::Site;
+use crate::deploy::{StepError, stage};
+use crate::pki::Secret;
+use crate::sys::crash;
+use crate::sys::fs::{self, Attributes, Kind, Stat};
+
+/// Carries the step out, or completes it.
+pub(super) fn run(site: &Site<'_>) -> Result<(), StepError> {
+    let manifest = site.staged()?;
+    if Saved::read(&site.generation())?.is_none() {
+        save(site, &manifest)?;
+    }
+    let done = put_in_place(site, &manifest);
+    if done.is_err() {
+        // A key without its certificate must not stay where a service may be started.
+        if let Err(error) = restore(site) {
+            tracing::error!(rollout = %site.rollout.id, %error, "a half-done commit could not be taken back");
+        }
+    }
+    done
+}
+
+/// Puts link and loose files back as they were before the commit. Repeatable, and nothing if nothing was committed.
+pub(super) fn restore(site: &Site<'_>) -> Result<(), StepError> {
+    let generation = site.generation();
+    let Some(saved) = Saved::read(&generation)? else {
+        return unlink_lost(site);
+    };
+    point_back(site, saved.live.as_deref())?;
+    crash::point("rollout.restore.linked");
+    let manifest = site.manifest();
+    for place in &saved.places {
+        let entry = manifest
+            .as_ref()
+            .and_then(|manifest| manifest.files.get(place.index));
+        put_back(site, place, entry)?;
+        fs::discard(&place.path, &site.old_tag())?;
+        fs::discard(&place.path, &site.new_tag())?;
+        crash::point("rollout.restore.file");
+    }
+    if let Some(number) = site.rollout.previous_generation {
+        let former = site.layout.generation(number);
+        if let Some(manifest) = Manifest::read(&former) {
+            record_seen(&former, &manifest)?;
+        }
+    }
+    Ok(())
+}
+
+/// Without saved.json nothing was changed, unless somebody removed the whole generation since.
+fn unlink_lost(site: &Site<'_>) -> Result<(), StepError> {
+    let ours = Layout::live_target(site.rollout.generation);
+    if fs::read_link(&site.layout.live())? != Some(ours) {
+        return Ok(());
+    }
+    let former = site.rollout.previous_generation.map(Layout::live_target);
+    point_back(site, former.as_deref())
+}
+
+fn point_back(site: &Site<'_>, former: Option<&Path>) -> Result<(), StepError> {
+    let live = site.layout.live();
+    if fs::read_link(&live)?.as_deref() != former {
+        match former {
+            Some(target) => fs::switch_link(&live, target)?,
+            None => drop(fs::remove_file(&live)?),
+        }
+    }
+    Ok(())
+}
+
+fn put_in_place(site: &Site<'_>, manifest: &Manifest) -> Result<(), StepError> {
+    for (index, entry) in manifest.loose() {
+        place(site, index, entry)?;
+        crash::point("rollout.commit.file");
+    }
+    let (live, target) = (site.layout.live(), Layout::live_target(manifest.generation));
+    if fs::read_link(&live)?.as_deref() != Some(target.as_path()) {
+        crash::point("rollout.commit.link");
+        fs::switch_link(&live, &target)?;
+    }
+    crash::point("rollout.commit.linked");
+    record_seen(&site.generation(), manifest)
+}
+
+/// What is at the places of the loose files, and where the link points, before the first change.
+fn save(site: &Site<'_>, manifest: &Manifest) -> Result<(), StepError> {
+    fs::create_dir_all(&site.records().saved_copies(), 0o700)?;
+    let mut places = Vec::new();
+    for (index, entry) in manifest.loose() {
+        let was = save_one(site, index, &entry.path)?;
+        places.push(SavedPlace {
+            index,
+            path: entry.path.clone(),
+            was,
+        });
+        crash::point("rollout.commit.save");
+    }
+    let saved = Saved {
+        version: VERSION,
+        live: fs::read_link(&site.layout.live())?,
+        places,
+    };
+    manifest::write(&site.records().saved(), &saved)?;
+    crash::point("rollout.commit.saved");
+    Ok(())
+}
+
+fn save_one(site: &Site<'_>, index: usize, path: &Path) -> Result<Was, StepError> {
+    let Some(Stat {
+        kind,
+        mode,
+        uid,
+        gid,
+        ..
+    }) = fs::stat(path)?
+    else {
+        return Ok(Was::Nothing);
+    };
+    match kind {
+        Kind::File => {}
+        Kind::Link => {
+            // It was a link a moment ago; without a target it is gone.
+            return Ok(fs::read_link(path)?.map_or(Was::Nothing, |target| Was::Link { target }));
+        }
+        Kind::Directory | Kind::Other => {
+            return Err(StepError::configuration(format!(
+                "{} is no file; move it away or name another path",
+                path.display()
+            )));
+        }
+    }
+    let bytes = Secret::new(fs::read(path, MOST_BYTES)?);
+    fs::write_atomic(
+        &site.records().saved_copy(index),
+        bytes.expose(),
+        &Attributes::PRIVATE,
+    )?;
+    // The very same file costs no space and comes back with all that a copy would lose, such as access lists. Where the
+    // file system has no second names for files the copy serves.
+    fs::keep(path, &site.old_tag())?;
+    Ok(Was::File {
+        sha256: sha256(bytes.expose()),
+        mode,
+        uid,
+        gid,
+    })
+}
+
+/// One loose file, if it is not there already: an unchanged one is not touched.
+fn place(site: &Site<'_>, index: usize, entry: &Entry) -> Result<(), StepError> {
+    let tag = site.new_tag();
+    if entry.is_at(&entry.path) {
+        return Ok(fs::discard(&entry.path, &tag)?);
+    }
+    let waiting = fs::beside(&entry.path, &tag).is_some_and(|path| entry.is_at(&path));
+    if waiting && fs::adopt(&entry.path, &tag)? {
+        return Ok(());
+    }
+    let content = stage::loose_content(site, index, entry)?;
+    fs::write_atomic(&entry.path, content.expose(), &entry.attributes())?;
+    Ok(fs::discard(&entry.path, &tag)?)
+}
+
+fn put_back(site: &Site<'_>, place: &SavedPlace, entry: Option<&Entry>) -> Result<(), StepError> {
+    let path = &place.path;
+    let there = fs::stat(path)?;
+    match &place.was {
+        Was::Nothing => {
+            // Only what we put there: whatever else has come meanwhile is not ours to remove.
+            if there.is_some() && entry.is_some_and(|entry| digest_of(path) == Some(entry.sha256)) {
+                fs::remove_file(path)?;
+            }
+        }
+        Was::Link { target } => {
+            let same = there.is_some_and(|stat| stat.kind == Kind::Link)
+                && fs::read_link(path)?.as_ref() == Some(target);
+            if !same {
+                fs::switch_link(path, target)?;
+            }
+        }
+        Was::File {
+            sha256: digest,
+            mode,
+            uid,
+            gid,
+        } => {
+            let is_it = |path: &Path| {
+                let stat = fs::stat(path).ok().flatten();
+                let fits = |stat: Stat| {
+                    stat.kind == Kind::File
+                        && (stat.mode, stat.uid, stat.gid) == (*mode, *uid, *gid)
+                };
+                stat.is_some_and(fits) && digest_of(path) == Some(*digest)
+            };
+            if is_it(path) {
+                return Ok(());
+            }
+            let kept = fs::beside(path, &site.old_tag()).is_some_and(|kept| is_it(&kept));
+            if kept && fs::adopt(path, &site.old_tag())? {
+                return Ok(());
+            }
+            let copy = site.records().saved_copy(place.index);
+            let bytes = Secret::new(fs::read(&copy, MOST_BYTES)?);
+            if sha256(bytes.expose()) != *digest {
+                let text = format!(
+                    "{} was changed since it was saved; the former {} is lost",
+                    copy.display(),
+                    path.display()
+                );
+                return Err(StepError::configuration(text));
+            }
+            fs::write_atomic(
+                path,
+                bytes.expose(),
+                &Attributes {
+                    mode: *mode,
+                    uid: Some(*uid),
+                    gid: Some(*gid),
+                },
+            )?;
+        }
+    }
+    Ok(())
+}

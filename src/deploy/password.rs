@@ -1,0 +1,71 @@
+//! Passwords of keystores: given by the administrator, or made once and kept.
+
+use crate::deploy::layout::Layout;
+use crate::deploy::{SecretResolver, StepError};
+use crate::model::{CertificateId, ExportKind, ExportLayout, ExportSpec, PasswordSource};
+use crate::pki::{Secret, password};
+use crate::sys::entropy;
+use crate::sys::fs::{self, Attributes};
+
+/// The password of one keystore; `None` for a form that has none.
+pub(super) fn of(
+    layout: &Layout,
+    resolve: &SecretResolver,
+    export: &ExportSpec,
+    certificate: &CertificateId,
+) -> Result<Option<Secret>, StepError> {
+    match source(&export.kind) {
+        None => Ok(None),
+        Some(PasswordSource::Given(reference)) => match resolve(reference) {
+            Ok(secret) => Ok(Some(secret)),
+            Err(problem) => Err(StepError::configuration(format!(
+                "failed to read the password of export {}: {problem}",
+                export.name
+            ))),
+        },
+        Some(PasswordSource::Generated) => kept(layout, export, certificate).map(Some),
+    }
+}
+
+fn source(kind: &ExportKind) -> Option<&PasswordSource> {
+    match kind {
+        ExportKind::Pem(_) => None,
+        ExportKind::Pfx { password, .. } | ExportKind::Jks { password, .. } => Some(password),
+        ExportKind::Layout {
+            layout, password, ..
+        } => match layout {
+            ExportLayout::Tomcat | ExportLayout::Iis => Some(password),
+            ExportLayout::Nginx | ExportLayout::Apache | ExportLayout::Other => None,
+        },
+    }
+}
+
+/// Durable before it is used: a keystore whose password is lost is lost.
+fn kept(
+    layout: &Layout,
+    export: &ExportSpec,
+    certificate: &CertificateId,
+) -> Result<Secret, StepError> {
+    // The name becomes a directory; the rules of ids make it safe.
+    if let Err(problem) = CertificateId::new(&export.name) {
+        let text = format!("the name {:?} of an export {problem}", export.name);
+        return Err(StepError::configuration(text));
+    }
+    let path = layout.password(&export.name, certificate);
+    if let Some(bytes) = fs::read_if_exists(&path, MOST_BYTES)? {
+        let bytes = Secret::new(bytes);
+        let text = bytes.expose();
+        let text = text.strip_suffix(b"\n").unwrap_or(text);
+        if !text.is_empty() {
+            return Ok(Secret::new(text.to_vec()));
+        }
+    }
+    let made = password::generate(&mut entropy::fill);
+    if let Some(directory) = path.parent() {
+        fs::create_dir_all(directory, 0o700)?;
+    }
+    fs::write_atomic(&path, made.expose(), &Attributes::PRIVATE)?;
+    Ok(made)
+}
+
+const MOST_BYTES: u64 = 4096;

@@ -1,0 +1,91 @@
+//! What is checked before anything is written: a service must never be handed what it cannot use. Some do not notice
+//! (Apache's own test accepts a key of another certificate, and its reload then ends the server).
+
+use crate::deploy::error::chain as causes;
+use crate::deploy::{MaterialError, Materials, StepError};
+use crate::model::{CertificateFacts, CertificateId, ErrorClass, RevisionId, Seconds, Timestamp};
+use crate::pki::chain::{Link, is_self_issued, link};
+use crate::pki::{Material, PkiError, facts};
+
+/// A revision that is fit to be served at `now`: readable, key and leaf a pair, valid, named, its chain linked by
+/// signatures.
+pub(super) fn revision(
+    materials: &Materials,
+    certificate: &CertificateId,
+    revision: &RevisionId,
+    now: Timestamp,
+) -> Result<Material, StepError> {
+    let refused = |class, problem: String| {
+        let text = format!("certificate {certificate}, revision {revision}: {problem}");
+        StepError::new(class, text)
+    };
+    let rejected = |problem| refused(ErrorClass::Rejected, problem);
+    let material = materials
+        .load_revision(certificate, revision)
+        .map_err(|error| {
+            let class = match &error {
+                MaterialError::Fs(error) => error.class(),
+                MaterialError::Content { .. } | MaterialError::Mismatch { .. } => {
+                    ErrorClass::Rejected
+                }
+            };
+            StepError {
+                retry: class == ErrorClass::Transient,
+                ..refused(class, causes(&error))
+            }
+        })?;
+    check(&material, now).map_err(rejected)?;
+    Ok(material)
+}
+
+fn check(material: &Material, now: Timestamp) -> Result<(), String> {
+    let read = |error: PkiError| causes(&error);
+    let leaf = material.facts().map_err(read)?;
+    if leaf.spki != material.key.spki() {
+        return Err("the key is not the certificate's".to_owned());
+    }
+    if leaf.names.is_empty() && leaf.common_name.is_none() {
+        return Err("it names nothing, so no client will accept it".to_owned());
+    }
+    validity("it", &leaf, now)?;
+    let mut below = material.leaf.as_slice();
+    for above in &material.chain {
+        let facts = facts(above).map_err(read)?;
+        let name = facts
+            .common_name
+            .clone()
+            .unwrap_or_else(|| facts.serial.clone());
+        // Clients do not look at the dates of a root (RFC 5280 §6.1.1), and public chains have had expired ones.
+        if !is_self_issued(above) {
+            validity(&format!("the chain's {name}"), &facts, now)?;
+        }
+        match link(below, above) {
+            Link::Signed => {}
+            Link::Stranger => {
+                return Err(format!(
+                    "the chain is broken: {name} is not the issuer of the one before"
+                ));
+            }
+            Link::BadSignature => {
+                return Err(format!(
+                    "the chain is broken: {name} did not sign the one before"
+                ));
+            }
+        }
+        below = above;
+    }
+    Ok(())
+}
+
+fn validity(what: &str, facts: &CertificateFacts, now: Timestamp) -> Result<(), String> {
+    if facts.not_after <= now {
+        return Err(format!("{what} expired at {}", facts.not_after));
+    }
+    if facts.not_before > now + SKEW {
+        return Err(format!("{what} is not valid before {}", facts.not_before));
+    }
+    Ok(())
+}
+
+/// Clocks differ; CAs backdate by minutes for the same reason.
+const SKEW: Seconds = Seconds::minutes(5);

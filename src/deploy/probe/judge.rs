@@ -1,0 +1,121 @@
+//! Whether what was presented is what was deployed. Pure.
+
+use crate::deploy::error::chain as causes;
+use crate::deploy::probe::{KeyKind, Seen};
+use crate::model::{CertificateFacts, KeyAlgorithm, Timestamp};
+use crate::pki;
+use crate::pki::facts;
+
+/// What a server should present for one name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::deploy) struct Expected {
+    /// The leaf, DER; `None`: any certificate will do.
+    pub(in crate::deploy) leaf: Option<Vec<u8>>,
+    /// What comes behind it; `None`: not looked at.
+    pub(in crate::deploy) behind: Option<Behind>,
+}
+
+/// What a server should present behind the leaf.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::deploy) struct Behind {
+    /// DER, the leaf's issuer first, the root last if the issuer sent it.
+    pub(in crate::deploy) chain: Vec<Vec<u8>>,
+    /// How many of them at least: all but the root, or none where no export holds the chain.
+    pub(in crate::deploy) at_least: usize,
+    /// Roots that the presented path must reach at this time.
+    pub(in crate::deploy) roots: Option<(Vec<Vec<u8>>, Timestamp)>,
+}
+
+impl Expected {
+    /// Kind of the leaf's key.
+    pub(in crate::deploy) fn keys(&self) -> KeyKind {
+        self.leaf.as_deref().map_or(KeyKind::Any, kind)
+    }
+
+    /// Whether the server may have the expected certificate as well, and chose one of another kind of key.
+    pub(in crate::deploy) fn may_be_hidden(&self, seen: &Seen) -> bool {
+        let shown = seen.presented.first();
+        let shown = shown.map_or(KeyKind::Any, |leaf| kind(leaf));
+        self.keys() != KeyKind::Any && shown != self.keys()
+    }
+
+    /// Whether this was presented; the error begins with a verb: `serves …`.
+    pub(in crate::deploy) fn judge(&self, seen: &Seen) -> Result<(), String> {
+        let Some((shown, behind)) = seen.presented.split_first() else {
+            return Err("serves no certificate".to_owned());
+        };
+        if let Some(leaf) = self.leaf.as_ref().filter(|leaf| *leaf != shown) {
+            return Err(format!(
+                "serves {}, not {}",
+                describe(shown),
+                describe(leaf)
+            ));
+        }
+        self.behind
+            .as_ref()
+            .map_or(Ok(()), |expected| expected.judge(shown, behind))
+    }
+}
+
+impl Behind {
+    fn judge(&self, leaf: &[u8], presented: &[Vec<u8>]) -> Result<(), String> {
+        for (at, shown) in presented.iter().enumerate() {
+            if self.chain.get(at) != Some(shown) {
+                return Err(format!(
+                    "serves the right leaf with another chain: {} is not number {} of what was written",
+                    describe(shown),
+                    at + 1
+                ));
+            }
+        }
+        if presented.len() < self.at_least {
+            let missing = self.chain.get(presented.len());
+            let missing = missing.map_or_else(String::new, |der| describe(der));
+            return Err(format!(
+                "serves the right leaf without {missing}; point the service at the full chain"
+            ));
+        }
+        let Some((roots, now)) = &self.roots else {
+            return Ok(());
+        };
+        pki::chain::verify(leaf, presented, roots, *now)
+            .map_err(|error| format!("serves a chain that clients refuse: {}", causes(&error)))
+    }
+}
+
+fn describe(der: &[u8]) -> String {
+    let Ok(facts) = facts(der) else {
+        return "something that is no certificate".to_owned();
+    };
+    let CertificateFacts {
+        serial, not_after, ..
+    } = &facts;
+    format!("serial {serial} ({}; until {not_after})", naming(&facts))
+}
+
+/// Few of the names, since there may be hundreds.
+pub(in crate::deploy) fn naming(facts: &CertificateFacts) -> String {
+    let names: Vec<String> = facts
+        .names
+        .iter()
+        .take(MOST_NAMES)
+        .map(ToString::to_string)
+        .collect();
+    let more = facts.names.len() - names.len();
+    match (names.is_empty(), more) {
+        (true, _) => facts.common_name.clone().unwrap_or_default(),
+        (false, 0) => names.join(", "),
+        (false, more) => format!("{} and {more} more", names.join(", ")),
+    }
+}
+
+fn kind(leaf: &[u8]) -> KeyKind {
+    match facts(leaf).ok().and_then(|facts| facts.key_algorithm) {
+        Some(KeyAlgorithm::Rsa2048 | KeyAlgorithm::Rsa3072 | KeyAlgorithm::Rsa4096) => KeyKind::Rsa,
+        Some(KeyAlgorithm::EcP256 | KeyAlgorithm::EcP384) => KeyKind::Ecdsa,
+        None => KeyKind::Any,
+    }
+}
+
+/// In one line.
+const MOST_NAMES: usize = 3;

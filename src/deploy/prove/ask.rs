@@ -1,0 +1,235 @@
+//! Asking, until every name is answered as it should be or the deadline passes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::deploy::StepError;
+use crate::deploy::probe::{Expected, KeyKind, ProbeError, Seen, handshake, naming};
+use crate::deploy::prove::Question;
+use crate::model::{CertificateFacts, ErrorClass, ProbeReport, Seconds, Timestamp};
+use crate::pki::facts;
+
+/// Asks until every question has its answer or the deadline passes: reloads are gradual, and old workers may answer for
+/// a while.
+pub(in crate::deploy) async fn ask(
+    connect: &str,
+    deadline: Seconds,
+    questions: Vec<Question>,
+) -> Result<Vec<ProbeReport>, Unproven> {
+    let end = Instant::now() + deadline.to_std();
+    let connect: Arc<str> = Arc::from(connect);
+    let mut reports = BTreeMap::new();
+    let mut open: Vec<(usize, Arc<Question>)> =
+        questions.into_iter().map(Arc::new).enumerate().collect();
+    let mut pause = SHORTEST_PAUSE;
+    loop {
+        let mut failures = BTreeMap::new();
+        for (index, answer) in round(&connect, &open, end).await {
+            match answer {
+                Ok(report) => drop(reports.insert(index, report)),
+                Err(failure) => drop(failures.insert(index, failure)),
+            }
+        }
+        open.retain(|(index, _)| !reports.contains_key(index));
+        if open.is_empty() {
+            return Ok(reports.into_values().collect());
+        }
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(failed(deadline, failures.into_values().collect()));
+        }
+        sleep(pause.min(left)).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// Whether the service runs at all. A few tries, since it may just be restarting.
+pub(in crate::deploy) async fn somebody_listens(connect: &str) -> Result<(), StepError> {
+    let mut tries = 0;
+    loop {
+        let problem = match timeout(SHORTEST_HANDSHAKE, TcpStream::connect(connect)).await {
+            Ok(Ok(_)) => return Ok(()),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "no answer".to_owned(),
+        };
+        tries += 1;
+        if tries == TRIES {
+            let text = format!(
+                "nobody listens at {connect} ({problem}): the service does not run; the new files are in place for its start"
+            );
+            return Err(StepError::new(ErrorClass::Transient, text));
+        }
+        sleep(LONGEST_PAUSE).await;
+    }
+}
+
+/// The deadline passed.
+pub(in crate::deploy) struct Unproven {
+    pub(in crate::deploy) error: StepError,
+    /// Nobody was there to ask, for any name.
+    pub(in crate::deploy) nobody: bool,
+}
+
+/// A name that was not answered as it should be.
+struct Failure {
+    /// `host:port serves …`, or why there was no answer.
+    text: String,
+    kind: FailureKind,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum FailureKind {
+    /// An answer, and a wrong one.
+    Wrong,
+    /// Somebody, and no answer.
+    Silent,
+    /// Nobody.
+    Nobody,
+}
+
+type Answer = Result<ProbeReport, Failure>;
+
+/// Every open question once, few at a time. Past the end the first failure decides, and the rest is left.
+async fn round(
+    connect: &Arc<str>,
+    open: &[(usize, Arc<Question>)],
+    end: Instant,
+) -> Vec<(usize, Answer)> {
+    let mut waiting = open.iter();
+    let mut running = JoinSet::new();
+    let mut answers = Vec::new();
+    loop {
+        while running.len() < AT_ONCE
+            && let Some((index, question)) = waiting.next()
+        {
+            let (index, question, connect) = (*index, Arc::clone(question), Arc::clone(connect));
+            let left = end.saturating_duration_since(Instant::now());
+            let within = left.clamp(SHORTEST_HANDSHAKE, LONGEST_HANDSHAKE);
+            running.spawn(async move { (index, one(&connect, &question, within).await) });
+        }
+        let Some(joined) = running.join_next().await else {
+            return answers;
+        };
+        // A task that panicked is a question without an answer.
+        let Ok((index, answer)) = joined else {
+            continue;
+        };
+        let over = answer.is_err() && Instant::now() >= end;
+        answers.push((index, answer));
+        if over {
+            return answers;
+        }
+    }
+}
+
+async fn one(connect: &str, question: &Question, within: Duration) -> Answer {
+    let mut seen = shake(connect, question, KeyKind::Any, within).await?;
+    let mut verdict = judge(question, &seen);
+    if verdict.is_err()
+        && question
+            .expected
+            .iter()
+            .any(|expected| expected.may_be_hidden(&seen))
+    {
+        let keys = question
+            .expected
+            .first()
+            .map_or(KeyKind::Any, Expected::keys);
+        // A server without such a key refuses; then what it served first is what is told.
+        if let Ok(other) = shake(connect, question, keys, within).await {
+            verdict = judge(question, &other);
+            seen = other;
+        }
+    }
+    match verdict {
+        Ok(()) => Ok(report(question, &seen)),
+        Err(problem) => Err(Failure {
+            text: format!("{} {problem} for {}", seen.address, question.name),
+            kind: FailureKind::Wrong,
+        }),
+    }
+}
+
+async fn shake(
+    connect: &str,
+    question: &Question,
+    keys: KeyKind,
+    within: Duration,
+) -> Result<Seen, Failure> {
+    handshake(connect, question.sni.as_deref(), keys, within)
+        .await
+        .map_err(|error| Failure {
+            text: format!("{error} (asking for {})", question.name),
+            kind: match error {
+                ProbeError::Connect { .. } => FailureKind::Nobody,
+                ProbeError::Handshake { .. } | ProbeError::Silent { .. } => FailureKind::Silent,
+            },
+        })
+}
+
+fn judge(question: &Question, seen: &Seen) -> Result<(), String> {
+    let mut first = None;
+    for expected in &question.expected {
+        match expected.judge(seen) {
+            Ok(()) => return Ok(()),
+            Err(problem) => drop(first.get_or_insert(problem)),
+        }
+    }
+    first.map_or(Ok(()), Err)
+}
+
+fn report(question: &Question, seen: &Seen) -> ProbeReport {
+    let leaf = seen.presented.first().and_then(|leaf| facts(leaf).ok());
+    ProbeReport {
+        name: question.name.clone(),
+        address: seen.address.clone(),
+        serial: leaf
+            .as_ref()
+            .map(|facts| facts.serial.clone())
+            .unwrap_or_default(),
+        names: leaf.as_ref().map(naming).unwrap_or_default(),
+        not_after: leaf.map_or(Timestamp(0), |CertificateFacts { not_after, .. }| not_after),
+        chain: seen.presented.len(),
+        protocol: seen.protocol.clone(),
+        milliseconds: u64::try_from(seen.elapsed.as_millis()).unwrap_or(u64::MAX),
+    }
+}
+
+fn failed(deadline: Seconds, failures: Vec<Failure>) -> Unproven {
+    let are = |kind| move |failure: &Failure| failure.kind == kind;
+    let nobody = !failures.is_empty() && failures.iter().all(are(FailureKind::Nobody));
+    let class = if failures.iter().any(are(FailureKind::Wrong)) {
+        ErrorClass::Configuration
+    } else {
+        ErrorClass::Transient
+    };
+    let mut message = format!("after {deadline} ");
+    match failures.first() {
+        Some(failure) => message.push_str(&failure.text),
+        None => message.push_str("not every name was answered"),
+    }
+    if failures.len() > 1 {
+        message.push_str(&format!(", and {} more names failed", failures.len() - 1));
+    }
+    let lines: Vec<String> = failures.into_iter().map(|failure| failure.text).collect();
+    let error = StepError {
+        output: lines.join("\n"),
+        ..StepError::new(class, message)
+    };
+    Unproven { error, nobody }
+}
+
+/// Handshakes side by side: a target may have hundreds of names, and is not to be flooded.
+const AT_ONCE: usize = 16;
+/// To find somebody listening.
+const TRIES: u32 = 3;
+const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// Even at the deadline: an answer from this host needs milliseconds.
+const SHORTEST_HANDSHAKE: Duration = Duration::from_secs(1);
+const LONGEST_HANDSHAKE: Duration = Duration::from_secs(5);

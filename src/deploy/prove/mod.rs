@@ -1,0 +1,7 @@
+//! Verify and VerifyBack: the service itself is asked what it serves.
+
+mod ask;
+mod questions;
+
+pub(super) use ask::{ask, somebody_listens};
+pub(super) use questions::{Question, backward, former_expired, forward, roots};

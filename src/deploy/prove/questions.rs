@@ -1,0 +1,267 @@
+//! Which names are asked for, and what must be served for each.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::deploy::StepError;
+use crate::deploy::error::chain as causes;
+use crate::deploy::manifest::{MOST_BYTES, Saved, Was};
+use crate::deploy::probe::{Behind, Expected, KeyKind};
+use crate::deploy::site::Site;
+use crate::model::{
+    CertificateId, ErrorClass, ExportKind, ExportLayout, Name, RevisionId, TargetPolicy, Timestamp,
+};
+use crate::pki::chain::without_root;
+use crate::pki::{Secret, facts, pem};
+use crate::sys::fs;
+
+/// One name to ask for.
+#[derive(Debug, Clone)]
+pub(in crate::deploy) struct Question {
+    /// As reports call it.
+    pub(super) name: String,
+    /// Sent in SNI; addresses are not.
+    pub(super) sni: Option<String>,
+    /// Any one of these.
+    pub(super) expected: Vec<Expected>,
+}
+
+/// Questions by name and kind of key: two certificates with one name in common are told apart by their keys, or else
+/// either will do.
+#[derive(Default)]
+struct Questions(BTreeMap<(String, KeyKind), Question>);
+
+impl Questions {
+    fn add(&mut self, names: Vec<Name>, wildcard_label: &str, expected: &Expected) {
+        for name in names {
+            let (name, sni) = match &name {
+                Name::Dns(dns) => {
+                    let dns = match dns.strip_prefix("*.") {
+                        Some(rest) => format!("{wildcard_label}.{rest}"),
+                        None => dns.clone(),
+                    };
+                    (dns.clone(), Some(dns))
+                }
+                Name::Ip(address) => (address.to_string(), None),
+                // Nothing in a handshake says them.
+                Name::Uri(_) | Name::Email(_) => continue,
+            };
+            let question = self
+                .0
+                .entry((name.clone(), expected.keys()))
+                .or_insert(Question {
+                    name,
+                    sni,
+                    expected: Vec::new(),
+                });
+            if !question.expected.contains(expected) {
+                question.expected.push(expected.clone());
+            }
+        }
+    }
+
+    fn add_nameless(&mut self, expected: Expected) {
+        let name = "no name".to_owned();
+        let question = Question {
+            name: name.clone(),
+            sni: None,
+            expected: vec![expected],
+        };
+        self.0.insert((name, KeyKind::Any), question);
+    }
+
+    fn into_list(self) -> Vec<Question> {
+        self.0.into_values().collect()
+    }
+}
+
+/// What must be served after a commit.
+pub(in crate::deploy) fn forward(
+    site: &Site<'_>,
+    target: &TargetPolicy,
+    wildcard_label: &str,
+    roots: Option<&[Vec<u8>]>,
+    now: Timestamp,
+) -> Result<Vec<Question>, StepError> {
+    let mut questions = Questions::default();
+    let with_chain = target
+        .exports
+        .iter()
+        .any(|export| holds_chain(&export.kind));
+    for (certificate, revision) in &site.rollout.revisions {
+        let (leaf, chain) = public(site, certificate, revision)?;
+        let at_least = if with_chain {
+            without_root(&chain).len()
+        } else {
+            0
+        };
+        let names = names_of(&leaf);
+        let expected = Expected {
+            leaf: Some(leaf),
+            behind: Some(Behind {
+                chain,
+                at_least,
+                roots: roots.map(|roots| (roots.to_vec(), now)),
+            }),
+        };
+        questions.add(names, wildcard_label, &expected);
+        if questions.0.is_empty() && site.rollout.revisions.len() == 1 {
+            // Without a name to ask for it can only be what everybody gets.
+            questions.add_nameless(expected);
+        }
+    }
+    Ok(questions.into_list())
+}
+
+/// What must be served after a restore: the former leaf of each certificate, where it is known.
+pub(in crate::deploy) fn backward(site: &Site<'_>, wildcard_label: &str) -> Vec<Question> {
+    let mut questions = Questions::default();
+    let rollout = site.rollout;
+    for (certificate, revision) in &rollout.previous {
+        if let Ok((leaf, _)) = public(site, certificate, revision) {
+            let names = names_of(&leaf);
+            questions.add(
+                names,
+                wildcard_label,
+                &Expected {
+                    leaf: Some(leaf),
+                    behind: None,
+                },
+            );
+        }
+    }
+    for (certificate, revision) in &rollout.revisions {
+        let Some(original) = original(site, certificate) else {
+            continue;
+        };
+        if rollout.previous.contains_key(certificate) {
+            continue;
+        }
+        // The names that the service is known to have; what the original says of itself may never have been asked for.
+        if let Ok((leaf, _)) = public(site, certificate, revision) {
+            let expected = Expected {
+                leaf: original.leaf,
+                behind: None,
+            };
+            questions.add(names_of(&leaf), wildcard_label, &expected);
+        }
+    }
+    questions.into_list()
+}
+
+/// Whether a certificate that would be served again after a restore is past its end.
+pub(in crate::deploy) fn former_expired(site: &Site<'_>, now: Timestamp) -> bool {
+    let rollout = site.rollout;
+    let expired = |leaf: &[u8]| facts(leaf).is_ok_and(|facts| facts.not_after <= now);
+    rollout.revisions.iter().any(|(certificate, revision)| {
+        match rollout.previous.get(certificate) {
+            Some(former) if former == revision => false,
+            Some(former) => public(site, certificate, former).is_ok_and(|(leaf, _)| expired(&leaf)),
+            None => original(site, certificate)
+                .and_then(|original| original.leaf)
+                .is_some_and(|leaf| expired(&leaf)),
+        }
+    })
+}
+
+/// Roots from the policy's file.
+pub(in crate::deploy) fn roots(path: &Path) -> Result<Vec<Vec<u8>>, StepError> {
+    let text = fs::read(path, MOST_BYTES)?;
+    let wrong = |problem: String| {
+        StepError::configuration(format!(
+            "failed to use the roots in {}: {problem}",
+            path.display()
+        ))
+    };
+    let roots = pem::certificates(&String::from_utf8_lossy(&text))
+        .map_err(|error| wrong(causes(&error)))?;
+    if roots.is_empty() {
+        return Err(wrong("there is no certificate in it".to_owned()));
+    }
+    Ok(roots)
+}
+
+fn public(
+    site: &Site<'_>,
+    certificate: &CertificateId,
+    revision: &RevisionId,
+) -> Result<(Vec<u8>, Vec<Vec<u8>>), StepError> {
+    let wrong = |problem: String| {
+        StepError::new(
+            ErrorClass::Configuration,
+            format!("certificate {certificate}, revision {revision}: {problem}"),
+        )
+    };
+    let mut all = site
+        .materials
+        .load_public(certificate, revision)
+        .map_err(|error| wrong(causes(&error)))?;
+    if all.is_empty() {
+        return Err(wrong("its files hold no certificate".to_owned()));
+    }
+    let leaf = all.remove(0);
+    Ok((leaf, all))
+}
+
+fn names_of(leaf: &[u8]) -> Vec<Name> {
+    let Ok(facts) = facts(leaf) else {
+        return Vec::new();
+    };
+    if facts.names.is_empty() {
+        let name = facts.common_name.and_then(|name| Name::parse(&name).ok());
+        return name.into_iter().collect();
+    }
+    facts.names.iter().cloned().collect()
+}
+
+/// What was at the loose places of a certificate before renewd.
+struct Original {
+    /// The leaf, if it could be read.
+    leaf: Option<Vec<u8>>,
+}
+
+fn original(site: &Site<'_>, certificate: &CertificateId) -> Option<Original> {
+    let generation = site.generation();
+    let manifest = site.manifest()?;
+    let saved = Saved::read(&generation).ok()??;
+    let mut found = None;
+    for place in &saved.places {
+        let ours = manifest
+            .files
+            .get(place.index)
+            .is_some_and(|entry| entry.certificate == *certificate);
+        if !ours || !matches!(place.was, Was::File { .. }) {
+            continue;
+        }
+        let bytes = fs::read(&site.records().saved_copy(place.index), MOST_BYTES)
+            .ok()
+            .map(Secret::new);
+        let text = bytes.as_ref().and_then(Secret::expose_str);
+        let certificates = text
+            .and_then(|text| pem::certificates(text).ok())
+            .unwrap_or_default();
+        let original = found.get_or_insert(Original { leaf: None });
+        // The file with the leaf comes last among those of an export.
+        if let Some(leaf) = certificates.into_iter().next() {
+            original.leaf = Some(leaf);
+        }
+    }
+    found
+}
+
+/// Whether a service that uses this export has the chain to present.
+fn holds_chain(kind: &ExportKind) -> bool {
+    match kind {
+        ExportKind::Pem(files) => {
+            files.chain.is_some() || files.fullchain.is_some() || files.combined.is_some()
+        }
+        ExportKind::Pfx { .. } | ExportKind::Jks { .. } => true,
+        ExportKind::Layout { layout, .. } => match layout {
+            ExportLayout::Nginx
+            | ExportLayout::Apache
+            | ExportLayout::Tomcat
+            | ExportLayout::Iis
+            | ExportLayout::Other => true,
+        },
+    }
+}

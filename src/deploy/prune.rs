@@ -1,0 +1,49 @@
+//! What is put away when a rollout is over.
+
+use std::collections::BTreeSet;
+
+use crate::deploy::StepError;
+use crate::deploy::layout::{Layout, generation_number, new_tag, old_tag};
+use crate::deploy::manifest::Manifest;
+use crate::deploy::site::Site;
+use crate::sys::crash;
+use crate::sys::fs;
+
+/// Removes temporary files of the rollout and generations that nobody needs: the live one, the one before and the
+/// newest few stay.
+pub(super) fn close(site: &Site<'_>) -> Result<(), StepError> {
+    beside(&site.layout, site.rollout.generation)?;
+    let present = numbers(&site.layout)?;
+    let mut keep: BTreeSet<u64> = present.iter().rev().take(KEPT).copied().collect();
+    keep.extend(site.rollout.previous_generation);
+    let live = fs::read_link(&site.layout.live())?;
+    keep.extend(live.as_deref().and_then(Layout::generation_of));
+    for number in present.difference(&keep) {
+        crash::point("rollout.close.prune");
+        beside(&site.layout, *number)?;
+        fs::remove_tree(&site.layout.generation(*number))?;
+    }
+    fs::remove_tree(&site.layout.staging(site.rollout.generation))?;
+    Ok(())
+}
+
+/// What waits beside loose files for a generation.
+fn beside(layout: &Layout, generation: u64) -> Result<(), StepError> {
+    let manifest = Manifest::read(&layout.generation(generation));
+    for (_, entry) in manifest.iter().flat_map(Manifest::loose) {
+        fs::discard(&entry.path, &new_tag(generation))?;
+        fs::discard(&entry.path, &old_tag(generation))?;
+    }
+    Ok(())
+}
+
+fn numbers(layout: &Layout) -> Result<BTreeSet<u64>, StepError> {
+    let names = fs::list(&layout.generations())?;
+    Ok(names
+        .iter()
+        .filter_map(|name| generation_number(name))
+        .collect())
+}
+
+/// Newest generations that stay for whoever has to find out what happened.
+const KEPT: usize = 5;

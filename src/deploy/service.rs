@@ -1,0 +1,104 @@
+//! The service's own commands: its configuration test and its reload.
+
+use crate::deploy::StepError;
+use crate::model::{ErrorClass, TargetPolicy};
+use crate::sys::process::{End, Invocation, Outcome, Runner};
+
+/// Runs the configuration test, if there is one.
+pub(super) async fn test(runner: &dyn Runner, target: &TargetPolicy) -> Result<(), StepError> {
+    run(runner, target, "configuration test", target.test.as_deref()).await
+}
+
+/// Tells the service, if it needs telling.
+pub(super) async fn reload(runner: &dyn Runner, target: &TargetPolicy) -> Result<(), StepError> {
+    run(runner, target, "reload", target.reload.as_deref()).await
+}
+
+async fn run(
+    runner: &dyn Runner,
+    target: &TargetPolicy,
+    what: &str,
+    argv: Option<&[String]>,
+) -> Result<(), StepError> {
+    let Some(argv) = argv else {
+        return Ok(());
+    };
+    let invocation = Invocation {
+        argv: argv.to_vec(),
+        env: Vec::new(),
+        directory: None,
+        timeout: target.command_timeout.to_std(),
+    };
+    let outcome = runner.run(&invocation).await;
+    if outcome.success() {
+        let millis = outcome.elapsed.as_millis();
+        tracing::debug!(target = %target.id, what, millis, output = outcome.output, "command succeeded");
+        return Ok(());
+    }
+    Err(failure(target, what, argv, outcome))
+}
+
+fn failure(target: &TargetPolicy, what: &str, argv: &[String], outcome: Outcome) -> StepError {
+    let command = argv.join(" ");
+    let (class, how) = match &outcome.end {
+        End::Exited(status) => (
+            ErrorClass::Configuration,
+            format!("ended with status {status}"),
+        ),
+        End::Signalled(signal) => (
+            ErrorClass::Configuration,
+            format!("was ended by signal {signal}"),
+        ),
+        End::TimedOut => (
+            ErrorClass::Transient,
+            format!(
+                "took longer than {} and was killed with its children",
+                target.command_timeout
+            ),
+        ),
+        End::NotStarted(reason) => (ErrorClass::Configuration, format!("was not run: {reason}")),
+    };
+    let mut message = format!("the {what} `{command}` {how}");
+    // Programs say what matters last.
+    if let Some(line) = telling_line(&outcome.output) {
+        message = format!("{message}: {line}");
+    }
+    StepError {
+        output: outcome.output,
+        ..StepError::new(class, message)
+    }
+}
+
+/// The first line that looks like an error, else the last one.
+fn telling_line(output: &str) -> Option<String> {
+    let lines = || {
+        output
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty())
+    };
+    let alarming = |line: &&str| {
+        let line = line.to_lowercase();
+        ["emerg", "error", "fatal", "failed", "cannot"]
+            .iter()
+            .any(|word| line.contains(word))
+    };
+    let line = lines().find(alarming).or_else(|| lines().next_back())?;
+    Some(line.chars().take(LONGEST_LINE).collect())
+}
+
+/// Of a message in a mail or a table.
+const LONGEST_LINE: usize = 300;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_that_tells_is_found() {
+        let nginx = "nginx: [emerg] unknown directive \"brokn\" in nginx.conf:3\nnginx: configuration file nginx.conf test failed\n";
+        assert!(telling_line(nginx).unwrap().contains("[emerg]"));
+        assert_eq!(telling_line("one\ntwo\n\n").as_deref(), Some("two"));
+        assert_eq!(telling_line(" \n"), None);
+    }
+}

@@ -1,0 +1,308 @@
+//! Stage: the whole generation on disk beside the live one, and loose files under temporary names beside their places.
+//!
+//! Everything that can fail for want of space, rights or sense fails here, while nothing has changed for anybody.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use crate::deploy::error::chain as causes;
+use crate::deploy::layout::{Layout, Place, Records};
+use crate::deploy::manifest::{Entry, MOST_BYTES, Manifest, VERSION, sha256, write};
+use crate::deploy::site::Site;
+use crate::deploy::{StepError, password, preflight};
+use crate::model::{CertificateId, ErrorClass, ExportSpec, Fingerprint, TargetPolicy, Timestamp};
+use crate::pki::bundle::{self, BundleFile};
+use crate::pki::{Material, Secret};
+use crate::sys::crash;
+use crate::sys::fs::{self, Attributes, Kind};
+
+/// Carries the step out. What was staged already stays as it is.
+pub(super) fn run(
+    site: &Site<'_>,
+    target: &TargetPolicy,
+    now: Timestamp,
+) -> Result<Manifest, StepError> {
+    let attempt = || {
+        let mut materials = BTreeMap::new();
+        for (certificate, revision) in &site.rollout.revisions {
+            let material = preflight::revision(site.materials, certificate, revision, now)?;
+            materials.insert(certificate, material);
+        }
+        let manifest = match site.manifest() {
+            Some(manifest) => manifest,
+            None => write_generation(site, target, &materials)?,
+        };
+        for (index, entry) in manifest.loose() {
+            put_beside(site, index, entry)?;
+            crash::point("rollout.stage.beside");
+        }
+        Ok(manifest)
+    };
+    attempt().inspect_err(|_| clean_up(site))
+}
+
+/// The content of a loose file as it was staged.
+pub(super) fn loose_content(
+    site: &Site<'_>,
+    index: usize,
+    entry: &Entry,
+) -> Result<Secret, StepError> {
+    let copy = site.records().loose_copy(index);
+    let bytes = Secret::new(fs::read(&copy, MOST_BYTES)?);
+    if sha256(bytes.expose()) != entry.sha256 {
+        let text = format!("{} was changed since it was written", copy.display());
+        return Err(StepError::configuration(text));
+    }
+    Ok(bytes)
+}
+
+fn write_generation(
+    site: &Site<'_>,
+    target: &TargetPolicy,
+    materials: &BTreeMap<&CertificateId, Material>,
+) -> Result<Manifest, StepError> {
+    let (layout, number) = (&site.layout, site.rollout.generation);
+    let link = fs::read_link(&layout.live())?;
+    if link == Some(Layout::live_target(number)) {
+        // Never write where a service reads.
+        let text = format!("generation {number} is live and is not this rollout's");
+        return Err(StepError::new(ErrorClass::Bug, text));
+    }
+    fs::create_dir_all(&layout.generations(), PASSABLE)?;
+    let staging = layout.staging(number);
+    fs::remove_tree(&staging)?;
+    fs::remove_tree(&site.generation())?;
+    let records = Records::of(&staging);
+    fs::create_dir_all(&staging, PASSABLE)?;
+    fs::create_dir_all(records.directory(), PRIVATE)?;
+    fs::create_dir_all(&records.loose_copies(), PRIVATE)?;
+
+    let former = site
+        .rollout
+        .previous_generation
+        .and_then(|number| Former::open(layout.generation(number)));
+    let mut writer = Writer {
+        staging: &staging,
+        records: &records,
+        files: Vec::new(),
+        directories: BTreeSet::new(),
+        taken: BTreeMap::new(),
+    };
+    for (certificate, material) in materials {
+        for export in &target.exports {
+            one_export(
+                site,
+                &mut writer,
+                former.as_ref(),
+                export,
+                certificate,
+                material,
+            )?;
+        }
+    }
+    for directory in &writer.directories {
+        fs::sync_dir(directory)?;
+    }
+    let manifest = Manifest {
+        version: VERSION,
+        rollout: site.rollout.id.clone(),
+        target: site.rollout.target.clone(),
+        generation: number,
+        policy: site.rollout.policy,
+        revisions: site.rollout.revisions.clone(),
+        files: writer.files,
+    };
+    write(&records.manifest(), &manifest)?;
+    crash::point("rollout.stage.written");
+    fs::rename_dir(&staging, &site.generation())?;
+    crash::point("rollout.stage.renamed");
+    Ok(manifest)
+}
+
+fn one_export(
+    site: &Site<'_>,
+    writer: &mut Writer<'_>,
+    former: Option<&Former>,
+    export: &ExportSpec,
+    certificate: &CertificateId,
+    material: &Material,
+) -> Result<(), StepError> {
+    let refused = |problem: String| {
+        let text = format!(
+            "export {} of certificate {certificate}: {problem}",
+            export.name
+        );
+        StepError::configuration(text)
+    };
+    let password = password::of(&site.layout, site.resolve, export, certificate)?;
+    let digest = bundle::input_digest(material, &export.kind, certificate, password.as_ref());
+    // Which files an export has, and what they are called, is part of what they were made from.
+    let input = sha256(format!("{digest} {:?}", export.kind).as_bytes());
+    let unchanged = former.and_then(|former| former.files(export, certificate, input));
+    let files = match unchanged {
+        Some(files) => files,
+        None => bundle::render(material, &export.kind, certificate, password.as_ref())
+            .map_err(|error| refused(causes(&error)))?,
+    };
+    let id = |name: &Option<String>, find: fn(&str) -> Result<u32, String>| {
+        name.as_deref().map(find).transpose().map_err(&refused)
+    };
+    let (uid, gid) = (
+        id(&export.attributes.owner, fs::user_id)?,
+        id(&export.attributes.group, fs::group_id)?,
+    );
+    for file in files {
+        let mode = if file.holds_key {
+            export.attributes.key_mode
+        } else {
+            export.attributes.mode
+        };
+        let place = Place::of(certificate, &file.path)
+            .ok_or_else(|| refused(format!("{} is no usable path", file.path.display())))?;
+        let path = match place {
+            Place::Within(path) | Place::Loose(path) => path,
+        };
+        writer.add(
+            &file,
+            Entry {
+                certificate: certificate.clone(),
+                export: export.name.clone(),
+                path,
+                sha256: sha256(file.bytes.expose()),
+                input,
+                holds_key: file.holds_key,
+                mode,
+                uid,
+                gid,
+            },
+        )?;
+        crash::point("rollout.stage.file");
+    }
+    Ok(())
+}
+
+/// Writes the files of a generation and lists them.
+struct Writer<'a> {
+    staging: &'a Path,
+    records: &'a Records,
+    files: Vec<Entry>,
+    directories: BTreeSet<PathBuf>,
+    taken: BTreeMap<PathBuf, String>,
+}
+
+impl Writer<'_> {
+    fn add(&mut self, file: &BundleFile, entry: Entry) -> Result<(), StepError> {
+        let by = format!(
+            "export {} of certificate {}",
+            entry.export, entry.certificate
+        );
+        if let Some(other) = self.taken.insert(entry.path.clone(), by.clone()) {
+            let text = format!("{} is claimed by {other} and by {by}", entry.path.display());
+            return Err(StepError::configuration(text));
+        }
+        let (path, attributes) = if entry.is_loose() {
+            (
+                self.records.loose_copy(self.files.len()),
+                Attributes::PRIVATE,
+            )
+        } else {
+            (self.staging.join(&entry.path), entry.attributes())
+        };
+        if let Some(directory) = path.parent() {
+            fs::create_dir_all(directory, PASSABLE)?;
+            self.directories.insert(directory.to_owned());
+        }
+        fs::create_new(&path, file.bytes.expose(), &attributes)?;
+        self.files.push(entry);
+        Ok(())
+    }
+}
+
+/// The generation before, as a source of files that need not be made again: a PFX draws random salts, so that a new
+/// one of the same certificate would differ for nothing.
+struct Former {
+    directory: PathBuf,
+    manifest: Manifest,
+}
+
+impl Former {
+    fn open(directory: PathBuf) -> Option<Self> {
+        let manifest = Manifest::read(&directory)?;
+        Some(Self {
+            directory,
+            manifest,
+        })
+    }
+
+    /// The files of one export, if they were made from the same and are still what they were.
+    fn files(
+        &self,
+        export: &ExportSpec,
+        certificate: &CertificateId,
+        input: Fingerprint,
+    ) -> Option<Vec<BundleFile>> {
+        let mut files = Vec::new();
+        let records = Records::of(&self.directory);
+        for (index, entry) in self.manifest.files.iter().enumerate() {
+            if entry.export != export.name || entry.certificate != *certificate {
+                continue;
+            }
+            let copy = if entry.is_loose() {
+                records.loose_copy(index)
+            } else {
+                self.directory.join(&entry.path)
+            };
+            let bytes = Secret::new(fs::read(&copy, MOST_BYTES).ok()?);
+            if entry.input != input || sha256(bytes.expose()) != entry.sha256 {
+                return None;
+            }
+            let below = entry.path.strip_prefix(certificate.as_str());
+            let path = below.unwrap_or(&entry.path).to_owned();
+            files.push(BundleFile {
+                path,
+                bytes,
+                holds_key: entry.holds_key,
+            });
+        }
+        (!files.is_empty()).then_some(files)
+    }
+}
+
+/// The upcoming content of a loose file, beside its place.
+fn put_beside(site: &Site<'_>, index: usize, entry: &Entry) -> Result<(), StepError> {
+    let tag = site.new_tag();
+    if let Some(directory) = entry.path.parent() {
+        fs::create_dir_all(directory, PASSABLE)?;
+    }
+    if let Some(stat) = fs::stat(&entry.path)? {
+        match stat.kind {
+            Kind::File | Kind::Link => {}
+            Kind::Directory | Kind::Other => {
+                let text = format!(
+                    "{} is no file; move it away or name another path",
+                    entry.path.display()
+                );
+                return Err(StepError::configuration(text));
+            }
+        }
+    }
+    let waiting = fs::beside(&entry.path, &tag);
+    if entry.is_at(&entry.path) || waiting.is_some_and(|path| entry.is_at(&path)) {
+        return Ok(());
+    }
+    let content = loose_content(site, index, entry)?;
+    fs::prepare(&entry.path, &tag, content.expose(), &entry.attributes())?;
+    Ok(())
+}
+
+/// After a failure nothing stays behind that takes space or holds a key; the next attempt begins anew.
+fn clean_up(site: &Site<'_>) {
+    let _ = fs::remove_tree(&site.layout.staging(site.rollout.generation));
+    for (_, entry) in site.manifest().iter().flat_map(Manifest::loose) {
+        let _ = fs::discard(&entry.path, &site.new_tag());
+    }
+}
+
+/// Others may pass to the files that are theirs, and see no names.
+const PASSABLE: u32 = 0o711;
+const PRIVATE: u32 = 0o700;
