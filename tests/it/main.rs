@@ -8,6 +8,7 @@ mod architecture;
 mod bundles;
 mod ccm_client;
 mod ccm_server;
+mod ccm_tokens;
 mod cli;
 mod config;
 mod crash;

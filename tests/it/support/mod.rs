@@ -1,5 +1,6 @@
 //! What the tests share.
 
+pub(crate) mod account;
 pub(crate) mod agent;
 pub(crate) mod ccm;
 pub(crate) mod certs;
