@@ -151,6 +151,14 @@ pub enum Failure {
         /// Which.
         subject: String,
     },
+    /// Another CA signed than was asked.
+    #[error("the certificate was issued by `{found}`, not by `{expected}`")]
+    OtherIssuer {
+        /// Subject of the CA that was asked.
+        expected: String,
+        /// The issuer by the certificate's own word; the same name with another key is possible.
+        found: String,
+    },
     /// Something else for which TLS clients refuse the path: path length, name constraints, unknown critical parts.
     #[error("TLS clients would refuse the chain: {0}")]
     Path(String),
@@ -188,7 +196,10 @@ pub fn issued(
     purpose(&mut failures, &leaf);
     strength(&mut failures, &leaf);
     for certificate in &chain {
-        validity(&mut failures, certificate, now);
+        // Clients do not look at the dates of a root (RFC 5280 §6.1.1), and public chains have had expired ones.
+        if !names_itself(certificate) {
+            validity(&mut failures, certificate, now);
+        }
         strength(&mut failures, certificate);
         if !is_ca(certificate) {
             failures.push(Failure::IssuerIsNoCa {
@@ -205,6 +216,25 @@ pub fn issued(
     } else {
         Err(Unfit { failures })
     }
+}
+
+/// Whether this CA, given by its own certificate, signed the leaf.
+///
+/// # Errors
+/// [`Failure::OtherIssuer`], or what cannot be read.
+pub fn issued_by(material: &Material, authority: &[u8]) -> Result<(), Unfit> {
+    let unreadable = |error: PkiError| Failure::Unreadable(error.to_string());
+    let failure = match (parse(&material.leaf), parse(authority)) {
+        (Ok(_), Ok(_)) if chain::link(&material.leaf, authority) == Link::Signed => return Ok(()),
+        (Ok(leaf), Ok(authority)) => Failure::OtherIssuer {
+            expected: authority.subject().to_string(),
+            found: leaf.issuer().to_string(),
+        },
+        (Err(error), _) | (_, Err(error)) => unreadable(error),
+    };
+    Err(Unfit {
+        failures: vec![failure],
+    })
 }
 
 fn key(
@@ -239,6 +269,7 @@ fn names(failures: &mut Vec<Failure>, facts: &CertificateFacts, request: &OrderR
     }
     // A certificate without common name is fine: clients look at the other names only, and public CAs stop sending it.
     if request.source != Source::Follow
+        && !request.common_name.is_empty()
         && let Some(found) = &facts.common_name
         && !found.eq_ignore_ascii_case(&request.common_name)
     {
@@ -309,7 +340,7 @@ fn strength(failures: &mut Vec<Failure>, certificate: &X509Certificate<'_>) {
         });
     }
     // Trust in a root does not rest on its signature of itself.
-    if certificate.subject().as_raw() != certificate.issuer().as_raw()
+    if !names_itself(certificate)
         && let Some(digest) = weak_digest(certificate)
     {
         failures.push(Failure::WeakSignature {
@@ -398,6 +429,10 @@ fn path(
         };
         failures.push(Failure::Path(problem));
     }
+}
+
+fn names_itself(certificate: &X509Certificate<'_>) -> bool {
+    certificate.subject().as_raw() == certificate.issuer().as_raw()
 }
 
 fn is_ca(certificate: &X509Certificate<'_>) -> bool {

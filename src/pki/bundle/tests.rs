@@ -94,6 +94,28 @@ fn every_layout_has_the_files_of_ccms_export_in_a_safe_order() {
 }
 
 #[test]
+fn the_files_of_a_layout_are_those_that_the_model_names() {
+    let material = material();
+    for kind in [
+        ExportLayout::Nginx,
+        ExportLayout::Apache,
+        ExportLayout::Tomcat,
+        ExportLayout::Iis,
+        ExportLayout::Other,
+    ] {
+        let files = render(&material, &layout(kind), &id(), Some(&password())).unwrap();
+        let mut names: Vec<_> = files
+            .iter()
+            .map(|file| file.path.file_name().unwrap())
+            .collect();
+        let mut expected: Vec<_> = kind.files().iter().map(std::ffi::OsStr::new).collect();
+        names.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(names, expected);
+    }
+}
+
+#[test]
 fn pem_files_are_written_key_first_and_certificate_last_without_root() {
     let material = material();
     let files = render(&material, &all_pem(), &id(), None).unwrap();

@@ -124,8 +124,8 @@ fn the_begin_of_validity_may_be_five_minutes_ahead_and_no_more() {
     };
     assert_eq!(against(&ahead(Seconds::minutes(5)), &order()), []);
     let failures = against(&ahead(Seconds(301)), &order());
-    // Root, intermediate and leaf alike.
-    assert_eq!(failures.len(), 3);
+    // Intermediate and leaf alike; the dates of a root do not count.
+    assert_eq!(failures.len(), 2);
     let early = |failure: &Failure| matches!(failure, Failure::NotYetValid { .. });
     assert!(failures.iter().all(early), "{failures:?}");
 }
@@ -156,6 +156,37 @@ fn an_expired_issuer_is_unfit() {
         matches!(failures.as_slice(), [Failure::Expired { subject, .. }] if subject == "Old Issuing"),
         "{failures:?}"
     );
+}
+
+#[test]
+fn an_expired_root_does_not_matter() {
+    let past = Validity(NOW - Seconds::days(9), NOW - Seconds::days(1));
+    let root = Authority::root("Old Root", KeyAlgorithm::EcP256, past);
+    let issuing = root.intermediate("Issuing", KeyAlgorithm::EcP256, year());
+    let key = key(KeyAlgorithm::EcP256);
+    let leaf = issuing.sign(&key.signer().unwrap(), &leaf(NAMES, year()));
+    let chain = vec![issuing.der, root.der];
+    assert_eq!(against(&Material { key, leaf, chain }, &order()), []);
+}
+
+#[test]
+fn a_certificate_by_another_ca_is_told_even_if_the_ca_has_the_same_name() {
+    let Sample {
+        root,
+        intermediate,
+        material,
+    } = sample();
+    assert!(issued_by(&material, &intermediate.der).is_ok());
+    let twin = root.intermediate("Sample Issuing", KeyAlgorithm::EcP256, year());
+    for other in [&root.der, &twin.der] {
+        let failures = issued_by(&material, other).unwrap_err().failures;
+        assert!(
+            matches!(failures.as_slice(), [Failure::OtherIssuer { .. }]),
+            "{failures:?}"
+        );
+    }
+    let failures = issued_by(&material, b"none").unwrap_err().failures;
+    assert!(matches!(failures.as_slice(), [Failure::Unreadable(_)]));
 }
 
 #[test]
