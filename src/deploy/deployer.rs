@@ -174,7 +174,7 @@ impl Job {
             prove::somebody_listens(connect)
                 .await
                 .map_err(|error| StepError {
-                    restorable: false,
+                    service_runs: false,
                     ..error
                 })?;
         }

@@ -1,1 +1,8 @@
-//! (being written)
+//! Rollouts on real files, against a real nginx, driven by the machine that drives them in production.
+
+mod disk;
+mod files;
+mod killed;
+mod nginx;
+mod probe;
+mod stand;

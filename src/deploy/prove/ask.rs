@@ -27,8 +27,9 @@ pub(in crate::deploy) async fn ask(
     let mut open: Vec<(usize, Arc<Question>)> =
         questions.into_iter().map(Arc::new).enumerate().collect();
     let mut pause = SHORTEST_PAUSE;
+    // The last one of each, since the last round may end early.
+    let mut failures = BTreeMap::new();
     loop {
-        let mut failures = BTreeMap::new();
         for (index, answer) in round(&connect, &open, end).await {
             match answer {
                 Ok(report) => drop(reports.insert(index, report)),
@@ -36,6 +37,7 @@ pub(in crate::deploy) async fn ask(
             }
         }
         open.retain(|(index, _)| !reports.contains_key(index));
+        failures.retain(|index, _| !reports.contains_key(index));
         if open.is_empty() {
             return Ok(reports.into_values().collect());
         }
