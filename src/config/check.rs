@@ -62,6 +62,9 @@ fn example(key: &Key) -> Option<String> {
         "probe" => "\"tls\"` to prove it by a handshake, or `probe = \"none\"",
         "path" => "\"keystore.pfx\"",
         "layout" => "\"nginx\"",
+        "user" => "\"…\"` with the name of the IAM user, as in `user = \"renewd\"",
+        "domain" => "\"…\"` with the name of the account, as in `domain = \"my-account\"",
+        "project" => "\"…\"` with the region, as in `project = \"ap-southeast-3\"",
         "password" => "\"file:/etc/renewd/secrets/password\"",
         _ => return None,
     };
@@ -199,7 +202,8 @@ fn help_with_type(key: &Key, found: &Value) -> Option<String> {
                 ..
             },
         ) => Some(format!(
-            "write the unit: `{name} = \"{number}d\"` or `{name} = \"{number}s\"`"
+            "write the unit, as in `{name} = \"{number}{}\"`",
+            if name == "validity" { "d" } else { "s" }
         )),
         (Holds::Flag, Value::Text(text)) if matches!(text.as_str(), "true" | "false") => {
             Some(format!("write `{name} = {text}` without quotes"))
@@ -242,7 +246,7 @@ fn unknown(
         if name.is_empty() { "" } else { " here" }
     );
     let problem = Diagnostic::error(Code::UnknownKey, entry.key, message, label);
-    let help = help_with_unknown(word, schema, problems);
+    let help = help_with_unknown(word, schema, name, problems);
     problems.push(match help {
         Some(help) => problem.help(help),
         None => problem,
@@ -252,6 +256,7 @@ fn unknown(
 fn help_with_unknown(
     word: &str,
     schema: &'static raw::Table,
+    name: &str,
     problems: &mut Problems,
 ) -> Option<String> {
     let names = || schema.keys().map(|key| key.name);
@@ -273,9 +278,9 @@ fn help_with_unknown(
     };
     if kinds() {
         let headers: Vec<String> = names()
-            .map(|kind| format!("[{}.{kind}.NAME]", schema.header))
+            .map(|kind| format!("[{name}.{kind}.NAME]"))
             .collect();
-        return Some(format!("its header is {}", headers.join(" or ")));
+        return Some(format!("write {}", headers.join(" or ")));
     }
     if raw::ROOT
         .key(word)

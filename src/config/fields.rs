@@ -14,6 +14,16 @@ pub(super) struct Fields<'a> {
     pub(super) header: Place,
 }
 
+/// The texts of an array.
+#[derive(Debug)]
+pub(super) struct List<'a> {
+    pub(super) texts: Vec<(&'a str, Place)>,
+    /// Of the array.
+    pub(super) place: Place,
+    /// Whether there was nothing else in it.
+    pub(super) whole: bool,
+}
+
 impl<'a> Fields<'a> {
     pub(super) const fn new(table: &'a Table, schema: &'static raw::Table, header: Place) -> Self {
         Self {
@@ -87,17 +97,22 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// The texts of an array, if they are all texts, and the place of the array.
-    pub(super) fn list(&self, key: &str) -> Option<(Vec<(&'a str, Place)>, Place)> {
+    /// The texts of an array.
+    pub(super) fn list(&self, key: &str) -> Option<List<'a>> {
         let node = self.node(key)?;
         let Value::List(items) = &node.value else {
             return None;
         };
-        let texts = items.iter().map(|item| match &item.value {
+        let texts = items.iter().filter_map(|item| match &item.value {
             Value::Text(text) => Some((text.as_str(), item.place)),
             _ => None,
         });
-        Some((texts.collect::<Option<_>>()?, node.place))
+        let texts: Vec<(&str, Place)> = texts.collect();
+        Some(List {
+            whole: texts.len() == items.len(),
+            texts,
+            place: node.place,
+        })
     }
 
     /// A table inside; absent where it is not written.

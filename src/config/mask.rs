@@ -33,11 +33,15 @@ fn table(from: &Table, schema: &raw::Table, found: &mut Vec<Range<usize>>) {
             (Holds::Secret, _) => everything(node, found),
             (Holds::Table(inner), Value::Table(node)) => table(node, inner, found),
             (Holds::Tables(inner), Value::Table(node)) => {
-                for each in node.entries.values() {
+                for (name, each) in &node.entries {
                     match &each.node.value {
                         Value::Table(node) => table(node, inner, found),
-                        _ if inner.takes_secrets() => everything(&each.node, found),
-                        _ => {}
+                        // A key one level too high: what it holds is known all the same.
+                        _ => match inner.key(name) {
+                            Some(key) if !key.holds.leads_to_secrets() => {}
+                            _ if inner.takes_secrets() => everything(&each.node, found),
+                            _ => {}
+                        },
                     }
                 }
             }
@@ -59,13 +63,22 @@ fn everything(node: &Node, found: &mut Vec<Range<usize>>) {
     }
 }
 
-/// Pieces of some lines that follow the name of a secret and do not look like a reference.
+/// Pieces of some lines that follow the name of a secret and do not look like a reference, and user and password in a
+/// URL.
 pub(super) fn suspicious(text: &str) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     let mut start = 0;
     for line in text.split_inclusive('\n') {
         if let Some(from) = value_of_secret(line) {
             found.push(start + from..start + line.len());
+        }
+        for (scheme, _) in line.match_indices("://") {
+            let from = scheme + 3;
+            let to = line[from..].find(['/', '"', '\'', ' ', '\n']);
+            let to = to.map_or(line.len(), |length| from + length);
+            if let Some(at) = line[from..to].rfind('@') {
+                found.push(start + from..start + from + at);
+            }
         }
         start += line.len();
     }
@@ -80,8 +93,9 @@ fn value_of_secret(line: &str) -> Option<usize> {
         at = equals + 1;
         let key = line[..equals].trim_end().trim_end_matches(['"', '\'']);
         let names = raw::secret_names();
-        if names.iter().any(|name| key.ends_with(name)) && !refers(&line[at..]) {
-            return Some(at);
+        let value = &line[at..];
+        if names.iter().any(|name| key.ends_with(name)) && !refers(value) {
+            return Some(at + value.len() - value.trim_start().len());
         }
     }
     None
@@ -107,9 +121,10 @@ mod tests {
 
     #[test]
     fn a_line_shows_nothing_behind_the_name_of_a_secret() {
-        assert_eq!(suspicious("secret_key = \"abc"), vec![12..17]);
+        assert_eq!(suspicious("secret_key = \"abc"), vec![13..17]);
         assert_eq!(suspicious("a = 1\n\"password\"=x\n"), vec![17..19]);
-        assert_eq!(suspicious("user = \"a\", password = 'b' }"), vec![22..28]);
+        assert_eq!(suspicious("u = \"https://a:b@c/d@e\""), vec![13..16]);
+        assert_eq!(suspicious("user = \"a\", password = 'b' }"), vec![23..28]);
         assert!(suspicious("secret_key = \"file:/x\"").is_empty());
         assert!(suspicious("[issuer.pca.corp.password]").is_empty());
         assert!(suspicious("endpoint = \"https://x\"").is_empty());

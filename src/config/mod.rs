@@ -31,3 +31,4 @@ mod tree;
 pub use code::Code;
 pub use diagnostic::{Diagnostics, Problem, Severity};
 pub use load::{Loaded, load};
+pub use raw::{KeyInfo, keys};

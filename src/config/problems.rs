@@ -55,6 +55,23 @@ impl Problems {
         items.any(|item| item.severity == Severity::Error)
     }
 
+    /// Whether a problem may hide that one thing refers to another.
+    pub(super) fn hide_uses(&self) -> bool {
+        let hiding = |item: &Diagnostic| {
+            matches!(
+                item.code,
+                Code::Syntax
+                    | Code::UnknownKey
+                    | Code::WrongType
+                    | Code::UnknownIssuer
+                    | Code::UnknownTarget
+                    | Code::Missing
+                    | Code::BadId
+            )
+        };
+        self.incomplete || self.items.iter().any(hiding)
+    }
+
     pub(super) fn into_items(self) -> Vec<Diagnostic> {
         self.items
     }

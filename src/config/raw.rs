@@ -97,6 +97,47 @@ impl Holds {
     }
 }
 
+/// A key for people: what documentation and sample are held against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct KeyInfo {
+    /// Header of its table with `NAME` and `KIND` for what varies, such as `target.nginx.NAME`; empty at the top.
+    pub table: &'static str,
+    /// The key.
+    pub key: &'static str,
+    /// In TOML; `None` where the key must be written or its absence means something of its own.
+    pub default: Option<&'static str>,
+    /// Whether it must be written.
+    pub required: bool,
+}
+
+/// Every key of a policy that holds a value, by table.
+#[must_use]
+pub fn keys() -> Vec<KeyInfo> {
+    let mut found = Vec::new();
+    collect(&ROOT, &mut found);
+    found.sort();
+    found.dedup();
+    found
+}
+
+fn collect(table: &Table, found: &mut Vec<KeyInfo>) {
+    for key in table.keys() {
+        if let Holds::Table(inner) | Holds::Tables(inner) = key.holds {
+            collect(inner, found);
+            continue;
+        }
+        found.push(KeyInfo {
+            table: table.header,
+            key: key.name,
+            default: match key.need {
+                Need::Default(value) => Some(value),
+                Need::Required | Need::Optional => None,
+            },
+            required: key.need == Need::Required,
+        });
+    }
+}
+
 /// The names of all keys that hold secrets.
 pub(super) const fn secret_names() -> [&'static str; 4] {
     ["access_key", "secret_key", "security_token", "password"]
@@ -165,7 +206,7 @@ const REMOTE: &[Key] = &[
 
 /// Log in at IAM instead of signing with an access key.
 pub(super) static PASSWORD: Table = Table {
-    header: "issuer.pca.NAME.password",
+    header: "issuer.KIND.NAME.password",
     groups: &[&[
         required("iam_endpoint", Holds::Text),
         required("user", Holds::Text),

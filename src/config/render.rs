@@ -73,7 +73,7 @@ fn snippet<'a>(
             annotation(kind, label, window.start, window.len())
         });
         return group.element(
-            Snippet::source(source.shown(window.clone()))
+            Snippet::source(&source.text()[window.clone()])
                 .line_start(from + 1)
                 .path(path)
                 .annotations(marks.collect::<Vec<_>>()),
@@ -97,7 +97,7 @@ fn snippet<'a>(
         }
         let mark = annotation(kind(primary && at == 0), label, window.start, window.len());
         group = group.element(
-            Snippet::source(source.shown(window))
+            Snippet::source(&source.text()[window.clone()])
                 .line_start(first + 1)
                 .path(path.clone())
                 .annotation(mark),

@@ -1,5 +1,6 @@
 //! The text of one file: lines and columns in linear time, and what of it must never be shown.
 
+use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -35,14 +36,11 @@ impl Place {
 }
 
 /// One file of the policy.
-#[derive(Debug)]
 pub(super) struct Source {
     path: PathBuf,
     text: String,
     /// Where each line begins.
     lines: Vec<u32>,
-    /// Literal secrets, in order.
-    masks: Vec<Range<usize>>,
 }
 
 impl Source {
@@ -50,12 +48,7 @@ impl Source {
         let ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
         let mut lines = vec![0];
         lines.extend(ends.map(|(at, _)| u32::try_from(at + 1).unwrap_or(u32::MAX)));
-        Self {
-            path,
-            text,
-            lines,
-            masks: Vec::new(),
-        }
+        Self { path, text, lines }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -66,17 +59,32 @@ impl Source {
         &self.text
     }
 
-    /// Never show these pieces.
-    pub(super) fn mask(&mut self, mut pieces: Vec<Range<usize>>) {
-        pieces.sort_by_key(|piece| piece.start);
-        self.masks = pieces;
+    /// Turns these pieces, and whatever else looks like a secret, into asterisks. Bytes and lines stay where they are.
+    /// From here on the text is good for showing and no longer for reading.
+    pub(super) fn seal(&mut self, mut hidden: Vec<Range<usize>>) {
+        hidden.extend(super::mask::suspicious(&self.text));
+        hidden.sort_by_key(|piece| piece.start);
+        let mut hidden = hidden.into_iter().peekable();
+        // Where the farthest of the pieces that have begun ends.
+        let mut until = 0;
+        let mut sealed = String::with_capacity(self.text.len());
+        for (at, c) in self.text.char_indices() {
+            while let Some(piece) = hidden.next_if(|piece| piece.start <= at) {
+                until = until.max(piece.end);
+            }
+            if at < until && c != '\n' && c != '\r' {
+                sealed.extend(std::iter::repeat_n('*', c.len_utf8()));
+            } else {
+                sealed.push(c);
+            }
+        }
+        self.text = sealed;
     }
 
     /// Forgets the text of a file that has no problem.
     pub(super) fn forget(&mut self) {
         self.text = String::new();
         self.lines = vec![0];
-        self.masks = Vec::new();
     }
 
     /// Number of the line, from 0.
@@ -108,34 +116,12 @@ impl Source {
         };
         start..end.max(start)
     }
+}
 
-    /// A piece as it may be shown: the same number of bytes, with secrets turned into asterisks.
-    pub(super) fn shown(&self, piece: Range<usize>) -> String {
-        let Some(text) = self.text.get(piece.clone()) else {
-            return String::new();
-        };
-        let mut hidden = super::mask::suspicious(text);
-        let from = self.masks.partition_point(|mask| mask.end <= piece.start);
-        for mask in &self.masks[from..] {
-            if mask.start >= piece.end {
-                break;
-            }
-            let start = mask.start.max(piece.start) - piece.start;
-            hidden.push(start..mask.end.min(piece.end) - piece.start);
-        }
-        if hidden.is_empty() {
-            return text.to_owned();
-        }
-        let mut out = String::with_capacity(text.len());
-        for (at, c) in text.char_indices() {
-            let hide = c != '\n' && c != '\r' && hidden.iter().any(|range| range.contains(&at));
-            if hide {
-                out.extend(std::iter::repeat_n('*', c.len_utf8()));
-            } else {
-                out.push(c);
-            }
-        }
-        out
+impl fmt::Debug for Source {
+    /// Without the text, which may hold what must not be shown.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Source").field(&self.path).finish()
     }
 }
 
@@ -186,15 +172,16 @@ mod tests {
         assert_eq!(source.position(6), (2, 3));
         assert_eq!(source.position(10), (3, 1));
         assert_eq!(source.line_range(1, 1), 3..9);
-        assert_eq!(source.shown(3..9), "ü = 1");
     }
 
     #[test]
-    fn a_mask_keeps_the_length_and_hides_the_text() {
-        let mut source = Source::new(PathBuf::from("x"), "a = \"hün\nter\"\n".to_owned());
-        source.mask(std::iter::once(4..14).collect());
-        let shown = source.shown(0..14);
-        assert_eq!(shown, "a = *****\n****");
-        assert_eq!(shown.len(), 14);
+    fn a_sealed_text_keeps_its_length_and_hides_its_secrets() {
+        let text = "a = \"hün\nter\"\npassword = \"x\"\nb = 1\n";
+        let mut source = Source::new(PathBuf::from("x"), text.to_owned());
+        source.seal(vec![4..8, 4..14]);
+        let sealed = "a = *****\n****\npassword = ***\nb = 1\n";
+        assert_eq!(source.text(), sealed);
+        assert_eq!(sealed.len(), text.len());
+        assert!(!format!("{source:?}").contains("b = 1"));
     }
 }

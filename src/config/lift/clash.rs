@@ -7,7 +7,7 @@ use crate::config::code::Code;
 use crate::config::diagnostic::Diagnostic;
 use crate::config::problems::Problems;
 use crate::config::source::Place;
-use crate::model::{CertificateId, CertificatePolicy, TargetId};
+use crate::model::{CertificateId, TargetId};
 
 /// A file that an export writes, with `{certificate}` still in it.
 #[derive(Debug, Clone)]
@@ -16,6 +16,16 @@ pub(super) struct Claim {
     pub(super) path: PathBuf,
     /// Where the policy says so.
     pub(super) place: Place,
+}
+
+impl Claim {
+    fn expand(&self, certificate: &CertificateId) -> Self {
+        let template = self.path.to_string_lossy();
+        Self {
+            path: PathBuf::from(template.replace(PLACEHOLDER, certificate.as_str())),
+            place: self.place,
+        }
+    }
 }
 
 /// Who writes a file.
@@ -27,19 +37,24 @@ struct Owner<'a> {
 
 /// Reports every place that two would write to.
 pub(super) fn report(
-    certificates: &BTreeMap<CertificateId, CertificatePolicy>,
+    users: &BTreeMap<TargetId, Vec<CertificateId>>,
     claims: &BTreeMap<TargetId, Vec<Claim>>,
     problems: &mut Problems,
 ) {
-    let mut users: BTreeMap<&TargetId, Vec<&CertificateId>> = BTreeMap::new();
-    for (id, certificate) in certificates {
-        for target in &certificate.targets {
-            users.entry(target).or_default().push(id);
-        }
-    }
     let mut said = BTreeSet::new();
-    for claims in claims.values() {
+    for (target, claims) in claims {
         within(claims, &mut said, problems);
+        // `{certificate}.pem` and `www.pem` are one file for the certificate `www`.
+        let (named, fixed): (Vec<&Claim>, Vec<&Claim>) = claims
+            .iter()
+            .filter(|claim| claim.path.is_relative())
+            .partition(|claim| claim.path.to_string_lossy().contains(PLACEHOLDER));
+        if !named.is_empty() && !fixed.is_empty() {
+            for certificate in users.get(target).into_iter().flatten() {
+                let claims: Vec<Claim> = claims.iter().map(|c| c.expand(certificate)).collect();
+                within(&claims, &mut said, problems);
+            }
+        }
     }
     let mut owners: BTreeMap<PathBuf, Owner<'_>> = BTreeMap::new();
     for (target, claims) in claims {
@@ -86,7 +101,7 @@ fn within(claims: &[Claim], said: &mut BTreeSet<(Place, Place)>, problems: &mut 
 fn loose<'a>(
     target: &TargetId,
     claim: &Claim,
-    users: &[&'a CertificateId],
+    users: &'a [CertificateId],
     owners: &mut BTreeMap<PathBuf, Owner<'a>>,
     said: &mut BTreeSet<(Place, Place)>,
     problems: &mut Problems,
@@ -103,7 +118,7 @@ fn loose<'a>(
         problems.push(problem.help(format!("write `{}`", own_path(&claim.path))));
     }
     for certificate in users.iter().take(if each { usize::MAX } else { 1 }) {
-        let path = PathBuf::from(template.replace(PLACEHOLDER, certificate.as_str()));
+        let path = claim.expand(certificate).path;
         let owner = Owner {
             place: claim.place,
             certificate,

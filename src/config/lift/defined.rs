@@ -128,6 +128,13 @@ impl<'a> Defined<'a> {
         let at = |name: &str, definition: &Definition| {
             format!("`{name}` is defined in {}", sources.name(definition.place))
         };
+        if let Some((kind, bare)) = name.split_once('.')
+            && let Some(definition) = self.names.get(bare)
+            && self.kinds.iter().any(|(word, _)| *word == kind)
+        {
+            let problem = problem.help(format!("write `{bare}`, without its kind"));
+            return problem.help(at(bare, definition));
+        }
         if let Some(near) = problems.suggest(name, self.names.keys().copied())
             && let Some(definition) = self.names.get(near)
         {
@@ -171,8 +178,8 @@ impl<'a> Defined<'a> {
     }
 
     pub(super) fn report_unused(&self, problems: &mut Problems) {
-        // A use may stand in a part that could not be read.
-        if problems.is_incomplete() {
+        // A use may stand in what could not be read or was refused.
+        if problems.hide_uses() {
             return;
         }
         for (name, definition) in &self.names {

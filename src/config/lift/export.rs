@@ -1,7 +1,7 @@
 //! Exports of a target.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::config::code::Code;
 use crate::config::diagnostic::Diagnostic;
@@ -175,6 +175,16 @@ impl Lift<'_> {
     /// A file that is written, with the claim to its path.
     fn file(&mut self, fields: &Fields<'_>, key: &str, claims: &mut Vec<Claim>) -> Option<PathBuf> {
         let (path, place) = self.place(fields, key)?;
+        if self.state_dir.starts_with(&path) {
+            let message = format!("`{key}` is a directory");
+            let label = format!(
+                "the state directory `{}` is in it",
+                self.state_dir.display()
+            );
+            let problem = Diagnostic::error(Code::Path, place, message, label);
+            self.problems.push(problem.help("write the path of a file"));
+            return None;
+        }
         claims.push(Claim {
             path: path.clone(),
             place,
@@ -185,7 +195,7 @@ impl Lift<'_> {
     /// A path of an export; the state directory is renewd's own.
     fn place(&mut self, fields: &Fields<'_>, key: &str) -> Option<(PathBuf, Place)> {
         let (path, place) = self.path(fields, key, PathRule::Export)?;
-        if path.starts_with(&self.state_dir) || self.state_dir.starts_with(&path) {
+        if path.starts_with(&self.state_dir) {
             let message = format!("`{key}` lies in the state directory of renewd");
             let label = format!("`{}` is managed as a whole", self.state_dir.display());
             let problem = Diagnostic::error(Code::Path, place, message, label);
@@ -194,7 +204,6 @@ impl Lift<'_> {
             ));
             return None;
         }
-        debug_assert!(!Path::new(&path).as_os_str().is_empty());
         Some((path, place))
     }
 

@@ -20,6 +20,7 @@ impl Lift<'_> {
         kind: &str,
         fields: &Fields<'_>,
     ) -> Option<IssuerPolicy> {
+        let word = kind;
         let kind = match kind {
             "pca" => self
                 .line(fields, "ca", LONGEST_NAME)
@@ -28,7 +29,7 @@ impl Lift<'_> {
         };
         let endpoint = self.endpoint(fields, "endpoint");
         let roots = self.path(fields, "roots", PathRule::Absolute);
-        let auth = self.auth(&id, fields);
+        let auth = self.auth(&id, word, fields);
         let limits = (Seconds(1), Seconds::minutes(10));
         let connect_timeout = self.duration(fields, "connect_timeout", Seconds(10), limits);
         let timeout = self.duration(fields, "timeout", Seconds(60), limits);
@@ -69,7 +70,7 @@ impl Lift<'_> {
     }
 
     /// An access key or a password, one of them.
-    fn auth(&mut self, id: &IssuerId, fields: &Fields<'_>) -> Option<RemoteAuth> {
+    fn auth(&mut self, id: &IssuerId, kind: &str, fields: &Fields<'_>) -> Option<RemoteAuth> {
         let login = fields.table("password", &raw::PASSWORD);
         let keys = ["access_key", "secret_key", "security_token"];
         let written = keys.iter().find_map(|key| fields.entry(key));
@@ -81,7 +82,9 @@ impl Lift<'_> {
                 let label = "one way to be recognised";
                 let problem = Diagnostic::error(Code::Credentials, key.key, message, label)
                     .also(login.header, "and another")
-                    .help("keep the access key or the table [….password], not both");
+                    .help(format!(
+                        "keep the access key or [issuer.{kind}.{id}.password], not both"
+                    ));
                 self.problems.push(problem);
                 None
             }
@@ -92,9 +95,9 @@ impl Lift<'_> {
                 let message = format!("issuer `{id}` has no credentials");
                 let label = "needs an access key or a password";
                 let problem = Diagnostic::error(Code::Credentials, fields.header, message, label);
-                self.problems.push(problem.help(
-                    "write `access_key = \"file:/path\"` and `secret_key = \"file:/path\"`, or a table [….password]",
-                ));
+                self.problems.push(problem.help(format!(
+                    "write `access_key = \"file:/path\"` and `secret_key = \"file:/path\"`, or a table [issuer.{kind}.{id}.password]"
+                )));
                 None
             }
         }

@@ -8,8 +8,10 @@ mod clash;
 mod defined;
 mod export;
 mod issuer;
+mod names;
 mod target;
 mod value;
+mod way;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -31,6 +33,8 @@ struct Lift<'a> {
     problems: &'a mut Problems,
     sources: &'a Sources,
     state_dir: PathBuf,
+    /// Which certificates name a target, whatever else is wrong with them.
+    users: BTreeMap<TargetId, Vec<CertificateId>>,
 }
 
 /// The policy as far as it can be made out; complete and right if no error was reported.
@@ -40,6 +44,7 @@ pub(super) fn policy(root: &Table, problems: &mut Problems, sources: &Sources) -
         problems,
         sources,
         state_dir: PathBuf::from(DEFAULT_STATE_DIR),
+        users: BTreeMap::new(),
     };
     if let Some(path) = lift.path(&top, "state_dir", PathRule::Absolute) {
         lift.state_dir = path.0;
@@ -88,7 +93,7 @@ pub(super) fn policy(root: &Table, problems: &mut Problems, sources: &Sources) -
         }
     }
 
-    clash::report(&certificates, &claims, lift.problems);
+    clash::report(&lift.users, &claims, lift.problems);
     issuers_defined.report_unused(lift.problems);
     targets_defined.report_unused(lift.problems);
     Policy {

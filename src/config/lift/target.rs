@@ -61,14 +61,7 @@ impl Lift<'_> {
             return (None, claims);
         };
         let mut canon = Canon::new("target");
-        canon.put(
-            "kind",
-            match kind {
-                TargetKind::Nginx => "nginx",
-                TargetKind::Command => "command",
-                TargetKind::Files => "files",
-            },
-        );
+        canon.put("kind", word(kind));
         canon.put("exports", exports.len());
         for export in &exports {
             canon.export(export);
@@ -119,9 +112,10 @@ impl Lift<'_> {
                 let message = format!("target `{id}` writes nothing");
                 let label = "has no export";
                 let problem = Diagnostic::error(Code::NoExport, fields.header, message, label);
-                self.problems.push(problem.help(
-                    "add a table such as [….export.pem.NAME], [….export.pfx.NAME], [….export.jks.NAME] or [….export.layout.NAME]",
-                ));
+                let word = word(kind);
+                self.problems.push(problem.help(format!(
+                    "add for example [target.{word}.{id}.export.pem.files] with `fullchain` and `key`; there are pem, pfx, jks and layout"
+                )));
                 None
             }
         }
@@ -259,6 +253,14 @@ impl Lift<'_> {
                 None
             }
         }
+    }
+}
+
+const fn word(kind: TargetKind) -> &'static str {
+    match kind {
+        TargetKind::Nginx => "nginx",
+        TargetKind::Command => "command",
+        TargetKind::Files => "files",
     }
 }
 

@@ -124,21 +124,25 @@ impl Values for Lift<'_> {
     }
 
     fn command(&mut self, fields: &Fields<'_>, key: &str) -> Result<Option<Vec<String>>, Reported> {
-        let Some((words, place)) = fields.list(key) else {
+        let Some(list) = fields.list(key) else {
             return if fields.has(key) {
                 Err(Reported)
             } else {
                 Ok(None)
             };
         };
+        let words = list.texts;
         let Some((program, at)) = words.first().copied() else {
-            let problem = Diagnostic::error(Code::Command, place, format!("`{key}` is empty"), "");
-            self.problems.push(problem.help(
-                "write program and arguments, or leave the key out where there is nothing to run",
-            ));
+            if list.whole {
+                let message = format!("`{key}` is empty");
+                let problem = Diagnostic::error(Code::Command, list.place, message, "");
+                self.problems.push(problem.help(
+                    "write program and arguments, or leave the key out where there is nothing to run",
+                ));
+            }
             return Err(Reported);
         };
-        let mut good = true;
+        let mut good = list.whole;
         if !program.starts_with('/') {
             let message = format!("the program of `{key}` has no absolute path");
             let label = "begins without `/`";
@@ -179,7 +183,11 @@ impl Values for Lift<'_> {
 
     fn endpoint(&mut self, fields: &Fields<'_>, key: &str) -> Option<String> {
         let (text, place) = fields.text(key)?;
-        match scalar::endpoint(text) {
+        let example = match key {
+            "iam_endpoint" => "https://iam.ap-southeast-3.myhuaweicloud.com",
+            _ => "https://ccm.ap-southeast-3.myhuaweicloud.com",
+        };
+        match scalar::endpoint(text, example) {
             Ok(url) => Some(url),
             Err(refusal) => {
                 let what = format!("`{key}`");
@@ -263,7 +271,7 @@ fn mode(lift: &mut Lift<'_>, fields: &Fields<'_>, key: &str, forbidden: u32) -> 
     let checked = match bits {
         Some(bits) => scalar::mode(bits, forbidden),
         None => Err(scalar::Refusal::new("is no octal file mode")
-            .help(format!("write for example `{key} = \"0640\""))),
+            .help(format!("write for example `{key} = \"0640\"`"))),
     };
     match checked {
         Ok(bits) => Some(bits),

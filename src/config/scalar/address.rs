@@ -6,9 +6,9 @@ use crate::config::scalar::Refusal;
 use crate::model::Name;
 
 /// Reads a base URL without path and gives it back in lower case without a final slash. Plain HTTP is for loopback.
-pub(in crate::config) fn endpoint(text: &str) -> Result<String, Refusal> {
+pub(in crate::config) fn endpoint(text: &str, example: &str) -> Result<String, Refusal> {
     let lower = text.to_ascii_lowercase();
-    let example = "write for example `https://ccm.ap-southeast-3.myhuaweicloud.com`";
+    let example = format!("write for example `{example}`");
     let (scheme, rest) = match lower.split_once("://") {
         Some((scheme @ ("https" | "http"), rest)) => (scheme, rest),
         Some(_) => return Err(Refusal::new("is neither https:// nor http://").help(example)),
@@ -119,7 +119,7 @@ mod tests {
             ("https://[2001:DB8::1]", "https://[2001:db8::1]"),
         ];
         for (text, want) in good {
-            assert_eq!(endpoint(text).as_deref(), Ok(want));
+            assert_eq!(endpoint(text, "").as_deref(), Ok(want));
         }
     }
 
@@ -143,7 +143,7 @@ mod tests {
             "http://ccm.example.com",
             "http://10.0.0.1",
         ] {
-            assert!(endpoint(bad).is_err(), "{bad}");
+            assert!(endpoint(bad, "").is_err(), "{bad}");
         }
     }
 
