@@ -276,4 +276,4 @@ fn root() -> &'static Path {
 }
 
 /// Lines of code in a mod.rs: documentation, a trait, re-exports, one entry function.
-const MOD_LIMIT: usize = 300;
+const MOD_LIMIT: usize = 400;
