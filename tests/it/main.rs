@@ -12,6 +12,7 @@ mod ccm_tokens;
 mod cli;
 mod config;
 mod crash;
+mod demo;
 mod deploy;
 mod docs;
 mod end_to_end;
