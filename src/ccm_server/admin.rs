@@ -348,8 +348,10 @@ impl Authorities {
     #[must_use]
     pub fn json(&self) -> Value {
         json!({
-            "root": {"ca_id": self.root, "common_name": self.root_name},
-            "issuing": {"ca_id": self.issuing, "common_name": self.issuing_name},
+            "root_ca_id": self.root,
+            "root_common_name": self.root_name,
+            "issuing_ca_id": self.issuing,
+            "issuing_common_name": self.issuing_name,
         })
     }
 }

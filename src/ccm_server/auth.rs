@@ -114,10 +114,10 @@ async fn own(
     if domain.is_some_and(|domain| domain != caller.account) {
         return Err(other("X-Domain-Id"));
     }
-    if let Some(project) = project {
-        if !users::owns_project(shared, &caller.account, project).await? {
-            return Err(other("X-Project-Id"));
-        }
+    if let Some(project) = project
+        && !users::owns_project(shared, &caller.account, project).await?
+    {
+        return Err(other("X-Project-Id"));
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 //!
 //! Data goes to standard output, everything else to standard error.
 
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -17,6 +17,8 @@ use crate::ccm_server::faults::Faults;
 use crate::ccm_server::server::{Server, ServerError, ServerOptions};
 use crate::ccm_server::vault::{MasterKey, VaultError};
 use crate::sys::clock::SystemClock;
+use crate::sys::fs::FsError;
+use crate::sys::{error_chain, systemd};
 
 /// A CCM-compatible server with a real certificate authority.
 #[derive(Debug, Parser)]
@@ -31,7 +33,7 @@ struct Arguments {
     )]
     state: PathBuf,
     /// File with the master key under which all keys are sealed: 64 hexadecimal digits. Without it, the systemd
-    /// credential `renewd-ccm.key`, then the variable RENEWD_CCM_MASTER_KEY, then `master.key` in the state
+    /// credential `renewd-ccm-key`, then the variable RENEWD_CCM_MASTER_KEY, then `master.key` in the state
     /// directory, which is made at the first start.
     #[arg(long, value_name = "FILE", global = true)]
     key_file: Option<PathBuf>,
@@ -44,7 +46,7 @@ enum Command {
     /// Serve the API.
     Serve {
         /// Address and port; port 0 takes a free one.
-        #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8443")]
+        #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8920")]
         listen: SocketAddr,
         /// Allow an address that other machines can reach. Requests travel unencrypted: put a proxy with TLS before it.
         #[arg(long)]
@@ -120,13 +122,7 @@ pub fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failed) => {
-            let mut text = format!("renewd-ccm: {failed}");
-            let mut source = std::error::Error::source(&failed);
-            while let Some(cause) = source {
-                text.push_str(&format!(": {cause}"));
-                source = cause.source();
-            }
-            let _ = writeln!(std::io::stderr(), "{text}");
+            let _ = writeln!(std::io::stderr(), "renewd-ccm: {}", error_chain(&failed));
             failed.exit().into()
         }
     }
@@ -199,10 +195,12 @@ async fn serve(options: ServerOptions) -> Result<(), Failed> {
     let mut out = std::io::stdout();
     writeln!(out, "listening on {}", running.endpoint())?;
     out.flush()?;
+    systemd::ready();
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
+    systemd::stopping();
     tracing::info!("stopping");
     running.stop().await;
     Ok(())
@@ -213,8 +211,8 @@ fn master_key(file: Option<PathBuf>) -> Result<Option<MasterKey>, ServerError> {
     if let Some(file) = file {
         return Ok(Some(MasterKey::from_file(&file)?));
     }
-    if let Some(directory) = std::env::var_os("CREDENTIALS_DIRECTORY") {
-        let file = PathBuf::from(directory).join(CREDENTIAL);
+    if let Some(directory) = systemd::credentials_directory() {
+        let file = directory.join(CREDENTIAL);
         if file.exists() {
             return Ok(Some(MasterKey::from_file(&file)?));
         }
@@ -268,7 +266,7 @@ fn log(level: &str) {
 impl Failed {
     /// The status of sysexits.h, as the manual lists them.
     fn exit(&self) -> u8 {
-        let denied = |error: &std::io::Error| error.kind() == std::io::ErrorKind::PermissionDenied;
+        let denied = |error: &FsError| error.io().kind() == ErrorKind::PermissionDenied;
         match self {
             Self::Output(_) => OUTPUT,
             Self::Server(error) => match error {
@@ -276,14 +274,23 @@ impl Failed {
                 ServerError::UserExists { .. } => DATA,
                 ServerError::Busy(_) => TRY_LATER,
                 ServerError::Open { .. } => CONFIGURATION,
-                ServerError::Directory { source, .. } if denied(source) => PERMISSION,
-                ServerError::Listen { source, .. } if denied(source) => PERMISSION,
-                ServerError::Directory { .. } => CREATE,
-                ServerError::Listen { .. } => UNAVAILABLE,
-                ServerError::Vault(VaultError::Read { source, .. }) if denied(source) => PERMISSION,
-                ServerError::Vault(VaultError::Write { .. }) => CREATE,
-                ServerError::Vault(VaultError::Random) | ServerError::Issue(_) => BUG,
-                ServerError::Vault(_) => CONFIGURATION,
+                ServerError::Directory(error) if denied(error) => PERMISSION,
+                ServerError::Directory(_) => CREATE,
+                ServerError::Listen { source, .. } => match source.kind() {
+                    ErrorKind::PermissionDenied => PERMISSION,
+                    _ => UNAVAILABLE,
+                },
+                ServerError::Vault(error) => match error {
+                    VaultError::Read(error) if denied(error) => PERMISSION,
+                    VaultError::Write(_) => CREATE,
+                    VaultError::Random => BUG,
+                    VaultError::Read(_)
+                    | VaultError::Malformed(_)
+                    | VaultError::Wrong { .. }
+                    | VaultError::Missing { .. }
+                    | VaultError::Damaged(_) => CONFIGURATION,
+                },
+                ServerError::Issue(_) => BUG,
                 ServerError::Db(DbError::Open { .. }) => CREATE,
                 ServerError::Db(DbError::Migrate { .. }) => DATA,
                 ServerError::Db(DbError::Statement(_)) => OUTPUT,
@@ -302,6 +309,6 @@ const TRY_LATER: u8 = 75;
 const PERMISSION: u8 = 77;
 const CONFIGURATION: u8 = 78;
 /// The name of the systemd credential.
-const CREDENTIAL: &str = "renewd-ccm.key";
+const CREDENTIAL: &str = "renewd-ccm-key";
 /// The name of the environment variable.
 const VARIABLE: &str = "RENEWD_CCM_MASTER_KEY";

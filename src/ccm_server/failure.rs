@@ -8,6 +8,8 @@ use crate::ccm_server::operation::Service;
 use crate::ccm_server::users::UserError;
 use crate::ccm_server::vault::VaultError;
 use crate::ccm_server::x509::X509Error;
+use crate::pki::PkiError;
+use crate::sys::error_chain;
 
 /// Why a request was not carried out.
 #[derive(Debug)]
@@ -41,14 +43,7 @@ impl Failure {
 
     /// Something of ours broke: logged whole, answered without a word about it.
     pub(super) fn internal(error: &dyn std::error::Error) -> Self {
-        let mut text = error.to_string();
-        let mut source = error.source();
-        while let Some(cause) = source {
-            text.push_str(": ");
-            text.push_str(&cause.to_string());
-            source = cause.source();
-        }
-        tracing::error!(error = %text, "request failed inside the server");
+        tracing::error!(error = %error_chain(error), "request failed inside the server");
         Self {
             code: None,
             detail: None,
@@ -122,6 +117,12 @@ impl From<VaultError> for Failure {
 
 impl From<X509Error> for Failure {
     fn from(error: X509Error) -> Self {
+        Self::internal(&error)
+    }
+}
+
+impl From<PkiError> for Failure {
+    fn from(error: PkiError) -> Self {
         Self::internal(&error)
     }
 }

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -18,6 +17,7 @@ use crate::ccm_server::http;
 use crate::ccm_server::vault::{MasterKey, Vault, VaultError};
 use crate::ccm_server::x509::Signers;
 use crate::sys::clock::{Clock, SystemClock};
+use crate::sys::fs::{self, FsError, Lock, LockError};
 
 /// How a server is to be run.
 pub struct ServerOptions {
@@ -56,15 +56,9 @@ impl ServerOptions {
 /// Why a server does not start, or an administrative function fails.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
-    /// The directory cannot be made.
-    #[error("failed to make the state directory {path}")]
-    Directory {
-        /// The directory.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
+    /// The directory cannot be made or used.
+    #[error("the state directory is not usable")]
+    Directory(#[from] FsError),
     /// The directory lets others in.
     #[error("the state directory {path} has mode {mode:o}; it holds keys: chmod 700 {path}")]
     Open {
@@ -74,8 +68,8 @@ pub enum ServerError {
         mode: u32,
     },
     /// Another server has it.
-    #[error("another renewd-ccm serves the state in {0}; stop it first")]
-    Busy(PathBuf),
+    #[error("another renewd-ccm serves this state; stop it first")]
+    Busy(#[source] LockError),
     /// The address is not this machine's alone.
     #[error(
         "{0} can be reached from other machines, and requests travel unencrypted; listen on 127.0.0.1, or give \
@@ -169,7 +163,7 @@ pub struct Running {
     shared: Arc<Shared>,
     stop: CancellationToken,
     task: Option<JoinHandle<()>>,
-    _lock: std::fs::File,
+    _lock: Lock,
 }
 
 impl Running {
@@ -323,47 +317,29 @@ async fn check_key(
 }
 
 fn directory(state: &Path) -> Result<(), ServerError> {
-    let failed = |source| ServerError::Directory {
-        path: state.to_owned(),
-        source,
+    let mode = match fs::stat(state)? {
+        Some(found) => found.mode,
+        None => {
+            fs::create_dir_all(state, 0o700)?;
+            0o700
+        }
     };
-    if !state.exists() {
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(state)
-            .map_err(failed)?;
-    }
-    let mode = std::fs::metadata(state)
-        .map_err(failed)?
-        .permissions()
-        .mode()
-        & 0o777;
-    if mode & 0o077 != 0 {
-        return Err(ServerError::Open {
+    if mode & 0o077 == 0 {
+        Ok(())
+    } else {
+        Err(ServerError::Open {
             path: state.to_owned(),
             mode,
-        });
+        })
     }
-    Ok(())
 }
 
 /// One server per state: two would each believe in their own counters of faults and opened keys.
-fn lock(state: &Path) -> Result<std::fs::File, ServerError> {
-    let failed = |source| ServerError::Directory {
-        path: state.to_owned(),
-        source,
-    };
-    let file = std::fs::OpenOptions::new()
-        .create(true)
-        .append(true)
-        .mode(0o600)
-        .open(state.join("serve.lock"))
-        .map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => Err(ServerError::Busy(state.to_owned())),
-        Err(std::fs::TryLockError::Error(error)) => Err(failed(error)),
+fn lock(state: &Path) -> Result<Lock, ServerError> {
+    match Lock::try_acquire(&state.join("serve.lock"), "renewd-ccm serve") {
+        Ok(lock) => Ok(lock),
+        Err(LockError::Fs(error)) => Err(error.into()),
+        Err(busy) => Err(ServerError::Busy(busy)),
     }
 }
 

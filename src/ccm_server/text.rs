@@ -1,6 +1,7 @@
 //! Small texts: hexadecimal digits, ids, the dates and serial numbers of the reference, percent-coding.
 
 use crate::model::Timestamp;
+use crate::sys::entropy;
 
 /// Lower-case hexadecimal digits.
 pub(super) fn hex(bytes: &[u8]) -> String {
@@ -37,8 +38,7 @@ pub(super) fn random_hex<const BYTES: usize>() -> String {
 /// Random bytes.
 pub(super) fn random<const BYTES: usize>() -> [u8; BYTES] {
     let mut bytes = [0; BYTES];
-    aws_lc_rs::rand::fill(&mut bytes)
-        .expect("the system's random generator is seeded and cannot fail");
+    entropy::fill(&mut bytes);
     bytes
 }
 

@@ -3,14 +3,14 @@
 //! The master key comes from a file, the environment or a systemd credential. Without any, a file of mode 0600 is made
 //! in the state directory: that keeps copies of the database alone harmless, and nothing more.
 
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 
 use crate::ccm_server::text;
 use crate::pki::Secret;
+use crate::sys::entropy;
+use crate::sys::fs::{self, Attributes, FsError};
 
 /// The key under which all others are sealed.
 pub struct MasterKey {
@@ -23,23 +23,11 @@ pub struct MasterKey {
 #[derive(Debug, thiserror::Error)]
 pub enum VaultError {
     /// The file cannot be read.
-    #[error("failed to read the master key from {path}")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
+    #[error("failed to read the master key")]
+    Read(#[source] FsError),
     /// The generated key cannot be kept.
-    #[error("failed to write a new master key to {path}")]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
+    #[error("failed to write a new master key")]
+    Write(#[source] FsError),
     /// The text is no key.
     #[error(
         "the master key from {0} is no key; it must be 64 hexadecimal digits (openssl rand -hex 32)"
@@ -79,10 +67,7 @@ impl MasterKey {
     /// # Errors
     /// [`VaultError::Read`], [`VaultError::Malformed`].
     pub fn from_file(path: &Path) -> Result<Self, VaultError> {
-        let bytes = std::fs::read(path).map_err(|source| VaultError::Read {
-            path: path.to_owned(),
-            source,
-        })?;
+        let bytes = fs::read(path, FILE_LIMIT).map_err(VaultError::Read)?;
         let content = Secret::new(bytes);
         Self::from_text(
             content.expose_str().unwrap_or_default(),
@@ -121,12 +106,18 @@ impl MasterKey {
             });
         }
         let mut bytes = vec![0; KEY_LENGTH];
-        aws_lc_rs::rand::fill(&mut bytes).map_err(|_| VaultError::Random)?;
-        let line = Secret::new(format!("{}\n", text::hex(&bytes)).into_bytes());
-        keep(&path, line.expose()).map_err(|source| VaultError::Write {
-            path: path.clone(),
-            source,
-        })?;
+        entropy::fill(&mut bytes);
+        let line = Secret::new(
+            format!(
+                "{}
+",
+                text::hex(&bytes)
+            )
+            .into_bytes(),
+        );
+        fs::create_new(&path, line.expose(), &Attributes::PRIVATE)
+            .and_then(|()| fs::sync_dir(state))
+            .map_err(VaultError::Write)?;
         Ok(Self {
             bytes: Secret::new(bytes),
             origin: path.display().to_string(),
@@ -145,21 +136,6 @@ impl MasterKey {
     pub const fn generated(&self) -> bool {
         self.generated
     }
-}
-
-/// Written aside and linked into place: two first starts at once end with one key.
-fn keep(path: &Path, line: &[u8]) -> std::io::Result<()> {
-    let mut file = std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
-    file.write_all(line)?;
-    file.sync_all()?;
-    if let Some(directory) = path.parent() {
-        std::fs::File::open(directory)?.sync_all()?;
-    }
-    Ok(())
 }
 
 /// Seals and opens.
@@ -211,6 +187,8 @@ impl Vault {
 
 /// Of AES-256.
 const KEY_LENGTH: usize = 32;
+/// A key file has 65 bytes; whatever is longer is another file.
+const FILE_LIMIT: u64 = 4096;
 /// Below the state directory.
 const FILE: &str = "master.key";
 /// The first byte of a sealed value, so that another algorithm can follow.

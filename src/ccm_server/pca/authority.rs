@@ -12,9 +12,10 @@ use crate::ccm_server::pca::fields;
 use crate::ccm_server::server::Shared;
 use crate::ccm_server::text;
 use crate::ccm_server::x509::{
-    self, BasicConstraints, Hash, KeyKind, KeyUsage, NewKey, Period, Signer, Subject, Template,
+    self, BasicConstraints, Hash, KeyKind, KeyUsage, Period, Signer, Subject, Template,
 };
 use crate::model::Timestamp;
+use crate::pki::PrivateKey;
 
 /// A CA.
 pub(in crate::ccm_server) struct Authority {
@@ -224,15 +225,17 @@ pub(in crate::ccm_server) async fn create(
 ) -> Result<String, Failure> {
     let id = text::uuid();
     let kind = blueprint.key;
-    let key = shared.heavy(move || NewKey::generate(kind)).await?;
-    let sealed = shared.vault.seal(&key_label(&id), key.pkcs8.expose())?;
+    let key = shared
+        .heavy(move || PrivateKey::generate(kind.algorithm()))
+        .await?;
+    let sealed = shared.vault.seal(&key_label(&id), key.pkcs8())?;
     let signed = match &blueprint.certificate {
         None => None,
         Some(wanted) => {
             let own = Own {
                 subject: &blueprint.subject,
-                spki: key.spki,
-                signer: Some(Signer::load(key.pkcs8.expose())?),
+                spki: key.public_key().to_vec(),
+                signer: Some(Signer::load(key.pkcs8())?),
                 usages: &blueprint.usages,
             };
             Some(certify(shared, account, own, wanted, now).await?)

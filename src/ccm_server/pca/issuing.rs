@@ -17,10 +17,11 @@ use crate::ccm_server::pca::authority::{
 use crate::ccm_server::pca::fields;
 use crate::ccm_server::text;
 use crate::ccm_server::x509::{
-    self, BasicConstraints, ExtendedUsage, Hash, KeyKind, KeyUsage, LineEnd, NewKey, Period,
-    Request, Signer, Subject, Template, X509Error,
+    self, BasicConstraints, ExtendedUsage, Hash, KeyKind, KeyUsage, LineEnd, Period, Request,
+    Signer, Subject, Template, X509Error,
 };
 use crate::model::{Name, Timestamp};
+use crate::pki::PrivateKey;
 
 /// 4.2.2.2: the key is made here, and exported with the certificate later.
 pub(super) async fn apply(call: &Call<'_>) -> Result<Answer, Failure> {
@@ -51,15 +52,15 @@ pub(super) async fn apply(call: &Call<'_>) -> Result<Answer, Failure> {
         period: period(&body.object("validity"))?,
     };
     let id = text::uuid();
-    let key = call.shared.heavy(move || NewKey::generate(kind)).await?;
-    let sealed = call
+    let key = call
         .shared
-        .vault
-        .seal(&key_label(&id), key.pkcs8.expose())?;
+        .heavy(move || PrivateKey::generate(kind.algorithm()))
+        .await?;
+    let sealed = call.shared.vault.seal(&key_label(&id), key.pkcs8())?;
     let whose = Whose {
         subject_der: subject.der(),
         subject,
-        spki: key.spki,
+        spki: key.public_key().to_vec(),
         key_algorithm: kind.name(),
         key: Some(sealed),
     };

@@ -11,7 +11,7 @@ use crate::ccm_server::text;
 use crate::ccm_server::vault::{Vault, VaultError};
 use crate::ccm_server::x509::{self, Facts, LineEnd};
 use crate::model::Timestamp;
-use crate::pki::Secret;
+use crate::pki::{PrivateKey, Secret};
 
 /// A certificate with its key, checked.
 pub(in crate::ccm_server) struct Upload {
@@ -21,8 +21,7 @@ pub(in crate::ccm_server) struct Upload {
     certificate: Vec<u8>,
     /// PEM, issuer first.
     chain: String,
-    /// PKCS #8.
-    key: Secret,
+    key: PrivateKey,
 }
 
 /// 4.1.5.2
@@ -91,10 +90,9 @@ pub(in crate::ccm_server) fn check(
     certificates.retain(|other| *other != leaf);
     let facts =
         x509::facts(&leaf).map_err(|error| Failure::because(bad_certificate, error.to_string()))?;
-    let key = key.expose_str().unwrap_or_default();
-    let (pkcs8, signer) = x509::private_key(key)
+    let key = PrivateKey::from_pem(key.expose())
         .map_err(|error| Failure::because(code("SCM.0012"), error.to_string()))?;
-    if signer.spki() != facts.spki {
+    if key.public_key() != facts.spki {
         return Err(Failure::new(code("SCM.0014")));
     }
     if names(&facts).is_empty() {
@@ -133,7 +131,7 @@ pub(in crate::ccm_server) fn check(
         facts,
         chain: x509::encode_all(certificates.iter().map(Vec::as_slice), LineEnd::Lf),
         certificate: leaf,
-        key: pkcs8,
+        key,
     })
 }
 
@@ -168,7 +166,7 @@ pub(in crate::ccm_server) fn seal(
         facts: upload.facts.clone(),
         certificate: upload.certificate.clone(),
         chain: upload.chain.clone(),
-        key: vault.seal(&key_label(id), upload.key.expose())?,
+        key: vault.seal(&key_label(id), upload.key.pkcs8())?,
     })
 }
 

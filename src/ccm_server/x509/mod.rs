@@ -15,11 +15,9 @@ mod validity;
 pub(super) use certificate::{BasicConstraints, ExtendedUsage, KeyUsage, Template, issue};
 pub(super) use csr::Request;
 pub(super) use name::Subject;
-pub(super) use pem::{
-    LineEnd, certificates, encode, encode_all, private_key, private_key_pem, public_key_pem,
-};
+pub(super) use pem::{LineEnd, certificates, encode, encode_all, private_key_pem, public_key_pem};
 pub(super) use read::{Facts, facts, signed_by};
-pub(super) use signer::{Hash, KeyKind, NewKey, Signer, Signers};
+pub(super) use signer::{Hash, KeyKind, Signer, Signers};
 pub(super) use validity::{Period, Unit, new_serial};
 
 /// Why something could not be made or read.

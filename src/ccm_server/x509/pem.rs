@@ -2,9 +2,7 @@
 
 use pem::{EncodeConfig, LineEnding, Pem};
 
-use crate::ccm_server::x509::signer::Signer;
 use crate::ccm_server::x509::{X509Error, der};
-use crate::pki::Secret;
 
 /// PCA answers with CRLF, SCM with LF.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,50 +63,6 @@ pub(in crate::ccm_server) fn certificates(text: &str) -> Result<Vec<Vec<u8>>, X5
         .into_iter()
         .filter(|block| block.tag() == "CERTIFICATE");
     Ok(certificates.map(Pem::into_contents).collect())
-}
-
-/// An unencrypted private key (PKCS #8, PKCS #1, SEC 1) as PKCS #8.
-pub(in crate::ccm_server) fn private_key(text: &str) -> Result<(Secret, Signer), X509Error> {
-    let malformed = |what: &str| X509Error::Malformed(format!("the private key {what}"));
-    if text.contains("ENCRYPTED") {
-        return Err(malformed("is protected by a password"));
-    }
-    let blocks = pem::parse_many(text).map_err(|_| malformed("is no PEM"))?;
-    let found = blocks.into_iter().find_map(|block| match block.tag() {
-        "PRIVATE KEY" => Some(block.into_contents()),
-        "RSA PRIVATE KEY" => Some(wrap_rsa(block.contents())),
-        "EC PRIVATE KEY" => wrap_ec(block.contents()),
-        _ => None,
-    });
-    let pkcs8 = Secret::new(found.ok_or_else(|| malformed("is of no known form"))?);
-    let signer = Signer::load(pkcs8.expose())
-        .map_err(|_| malformed("is neither RSA from 2048 bits nor EC on P-256 or P-384"))?;
-    Ok((pkcs8, signer))
-}
-
-/// `PrivateKeyInfo` around a PKCS #1 key.
-fn wrap_rsa(pkcs1: &[u8]) -> Vec<u8> {
-    let algorithm = der::sequence(&[&der::oid(RSA), &der::null()]);
-    der::sequence(&[&der::unsigned(&[0]), &algorithm, &der::octets(pkcs1)])
-}
-
-/// `PrivateKeyInfo` around a SEC 1 key, by the length of its secret.
-fn wrap_ec(sec1: &[u8]) -> Option<Vec<u8>> {
-    // SEQUENCE { INTEGER 1, OCTET STRING secret, … }
-    let inside = content(sec1, 0x30)?.0;
-    let after_version = content(inside, 0x02)?.1;
-    let secret = content(after_version, 0x04)?.0;
-    let curve: &[u64] = match secret.len() {
-        32 => &[1, 2, 840, 10_045, 3, 1, 7],
-        48 => &[1, 3, 132, 0, 34],
-        _ => return None,
-    };
-    let algorithm = der::sequence(&[&der::oid(&[1, 2, 840, 10_045, 2, 1]), &der::oid(curve)]);
-    Some(der::sequence(&[
-        &der::unsigned(&[0]),
-        &algorithm,
-        &der::octets(sec1),
-    ]))
 }
 
 /// The PKCS #1 key inside a PKCS #8 key, if it is one of RSA.

@@ -3,17 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der, PublicKeyX509Der};
+use aws_lc_rs::encoding::{AsDer as _, PublicKeyX509Der};
 use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING, EcdsaKeyPair,
-    EcdsaSigningAlgorithm, KeyPair as _, RSA_PKCS1_SHA256, RSA_PKCS1_SHA384, RSA_PKCS1_SHA512,
-    RsaKeyPair,
+    ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _,
+    RSA_PKCS1_SHA256, RSA_PKCS1_SHA384, RSA_PKCS1_SHA512, RsaKeyPair,
 };
 
 use crate::ccm_server::x509::{X509Error, der};
-use crate::pki::Secret;
+use crate::model::KeyAlgorithm;
 
 /// The keys that the API makes (CCM API 4.2.1.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,6 +35,16 @@ impl KeyKind {
     pub(in crate::ccm_server) fn named(name: &str) -> Option<Self> {
         let kinds = [Self::Rsa2048, Self::Rsa4096, Self::Ec256, Self::Ec384];
         kinds.into_iter().find(|kind| kind.name() == name)
+    }
+
+    /// As `pki` makes it.
+    pub(in crate::ccm_server) const fn algorithm(self) -> KeyAlgorithm {
+        match self {
+            Self::Rsa2048 => KeyAlgorithm::Rsa2048,
+            Self::Rsa4096 => KeyAlgorithm::Rsa4096,
+            Self::Ec256 => KeyAlgorithm::EcP256,
+            Self::Ec384 => KeyAlgorithm::EcP384,
+        }
     }
 
     /// The API's name.
@@ -78,46 +86,6 @@ impl Hash {
             Self::Sha256 => "SHA256",
             Self::Sha384 => "SHA384",
             Self::Sha512 => "SHA512",
-        }
-    }
-}
-
-/// A key that was made just now.
-pub(in crate::ccm_server) struct NewKey {
-    /// PKCS #8, version 1: what OpenSSL 1 and 3 and Java read.
-    pub(in crate::ccm_server) pkcs8: Secret,
-    /// The `SubjectPublicKeyInfo`.
-    pub(in crate::ccm_server) spki: Vec<u8>,
-}
-
-impl NewKey {
-    /// Makes one. RSA takes up to seconds: not for async code.
-    pub(in crate::ccm_server) fn generate(kind: KeyKind) -> Result<Self, X509Error> {
-        let failed = |_| X509Error::Key("begin");
-        match kind {
-            KeyKind::Rsa2048 | KeyKind::Rsa4096 => {
-                let size = if kind == KeyKind::Rsa2048 {
-                    KeySize::Rsa2048
-                } else {
-                    KeySize::Rsa4096
-                };
-                let pair = RsaKeyPair::generate(size).map_err(failed)?;
-                let pkcs8: Pkcs8V1Der<'_> = pair.as_der().map_err(failed)?;
-                let spki: PublicKeyX509Der<'_> = pair.public_key().as_der().map_err(failed)?;
-                Ok(Self {
-                    pkcs8: Secret::new(pkcs8.as_ref().to_vec()),
-                    spki: spki.as_ref().to_vec(),
-                })
-            }
-            KeyKind::Ec256 | KeyKind::Ec384 => {
-                let pair = EcdsaKeyPair::generate(curve(kind)).map_err(failed)?;
-                let pkcs8 = pair.to_pkcs8v1().map_err(failed)?;
-                let spki: PublicKeyX509Der<'_> = pair.public_key().as_der().map_err(failed)?;
-                Ok(Self {
-                    pkcs8: Secret::new(pkcs8.as_ref().to_vec()),
-                    spki: spki.as_ref().to_vec(),
-                })
-            }
         }
     }
 }
@@ -229,13 +197,6 @@ impl Signers {
     pub(in crate::ccm_server) fn put(&self, id: &str, signer: Arc<Signer>) {
         let mut signers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         signers.insert(id.to_owned(), signer);
-    }
-}
-
-const fn curve(kind: KeyKind) -> &'static EcdsaSigningAlgorithm {
-    match kind {
-        KeyKind::Ec384 => &ECDSA_P384_SHA384_ASN1_SIGNING,
-        KeyKind::Rsa2048 | KeyKind::Rsa4096 | KeyKind::Ec256 => &ECDSA_P256_SHA256_ASN1_SIGNING,
     }
 }
 

@@ -60,12 +60,12 @@ async fn signatures_fall_with_every_change_of_key_body_query_and_time() {
     wrong_secret.send(&ccm).await.refused(401, "APIGW.0301");
     let unknown_key = fresh().signed(&ccm, "NOBODY", &secret_key, &date(&ccm));
     unknown_key.send(&ccm).await.refused(401, "APIGW.0301");
-    let mut other_query = fresh().as_user(&ccm);
+    let mut other_query = fresh().by_user(&ccm);
     other_query.target = LIST.replace("10", "11");
     other_query.send(&ccm).await.refused(401, "APIGW.0301");
     let mut other_body = Send::new("POST", "/v1/private-certificates/csr/parse")
         .json(&json!({"csr": "x"}))
-        .as_user(&ccm);
+        .by_user(&ccm);
     other_body.body = json!({"csr": "y"}).to_string().into_bytes();
     other_body.send(&ccm).await.refused(401, "APIGW.0301");
     for off in [-901, 901] {
@@ -76,14 +76,14 @@ async fn signatures_fall_with_every_change_of_key_body_query_and_time() {
     let unsigned_body = Send::new("POST", "/v1/private-certificates/csr/parse")
         .json(&json!({"csr": "x"}))
         .header("x-sdk-content-sha256", "UNSIGNED-PAYLOAD")
-        .as_user(&ccm);
+        .by_user(&ccm);
     unsigned_body.send(&ccm).await.refused(401, "APIGW.0301");
 }
 
 #[tokio::test]
 async fn foreign_domain_and_project_ids_are_refused_and_own_ones_accepted() {
     let ccm = Ccm::start().await;
-    let with = |name: &str, value: &str| Send::new("GET", LIST).header(name, value).as_user(&ccm);
+    let with = |name: &str, value: &str| Send::new("GET", LIST).header(name, value).by_user(&ccm);
     with("x-domain-id", &ccm.user.domain_id)
         .send(&ccm)
         .await
@@ -102,11 +102,11 @@ async fn foreign_domain_and_project_ids_are_refused_and_own_ones_accepted() {
         .refused(401, "PCA.00010004");
     let scm = Send::new("GET", "/v3/scm/certificates")
         .header("x-domain-id", "0123")
-        .as_user(&ccm);
+        .by_user(&ccm);
     scm.send(&ccm).await.refused(403, "SCM.0002");
     // A header that says whose request it is must be under the signature.
     let late = Send::new("GET", LIST)
-        .as_user(&ccm)
+        .by_user(&ccm)
         .header("x-domain-id", &ccm.user.domain_id);
     late.send(&ccm).await.refused(401, "APIGW.0301");
 }
@@ -190,11 +190,11 @@ async fn a_user_may_do_what_its_actions_say_and_sees_its_account_only() {
         .add_user_with("stranger", "elsewhere", "*")
         .await
         .unwrap();
-    let as_user = |send: Send, user: &renewd::ccm_server::UserKeys| {
+    let by = |send: Send, user: &renewd::ccm_server::UserKeys| {
         let secret_key = user.secret_key.expose_str().unwrap().to_owned();
         send.signed(&ccm, &user.access_key, &secret_key, &date(&ccm))
     };
-    as_user(Send::new("GET", LIST), &reader)
+    by(Send::new("GET", LIST), &reader)
         .send(&ccm)
         .await
         .expect(200);
@@ -202,21 +202,19 @@ async fn a_user_may_do_what_its_actions_say_and_sees_its_account_only() {
         "/v1/private-certificate-authorities/{}/disable",
         ccm.issuing()
     );
-    let refused = as_user(Send::new("POST", &disable), &reader)
-        .send(&ccm)
-        .await;
+    let refused = by(Send::new("POST", &disable), &reader).send(&ccm).await;
     refused.refused(401, "PCA.00010004");
-    let scm = as_user(Send::new("GET", "/v3/scm/certificates"), &reader)
+    let scm = by(Send::new("GET", "/v3/scm/certificates"), &reader)
         .send(&ccm)
         .await;
     scm.refused(403, "SCM.1019");
-    let foreign = as_user(Send::new("GET", LIST), &stranger)
+    let foreign = by(Send::new("GET", LIST), &stranger)
         .send(&ccm)
         .await
         .expect(200);
     assert_eq!(foreign.body["total"], 0);
     let show = format!("/v1/private-certificate-authorities/{}", ccm.issuing());
-    as_user(Send::new("GET", &show), &stranger)
+    by(Send::new("GET", &show), &stranger)
         .send(&ccm)
         .await
         .refused(404, "PCA.00030102");

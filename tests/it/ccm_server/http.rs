@@ -117,7 +117,7 @@ impl Send {
         self.header("authorization", &authorization)
     }
     /// Signs as the user that every test server has.
-    pub(crate) fn as_user(self, ccm: &Ccm) -> Self {
+    pub(crate) fn by_user(self, ccm: &Ccm) -> Self {
         let (access_key, secret_key) = (ccm.access_key().to_owned(), ccm.secret_key().to_owned());
         self.signed(ccm, &access_key, &secret_key, &date(ccm))
     }
@@ -154,23 +154,23 @@ impl Send {
 
 /// Signed as the server's user.
 pub(crate) async fn get(ccm: &Ccm, target: &str) -> Reply {
-    Send::new("GET", target).as_user(ccm).send(ccm).await
+    Send::new("GET", target).by_user(ccm).send(ccm).await
 }
 /// Signed as the server's user.
 pub(crate) async fn post(ccm: &Ccm, target: &str, body: &Value) -> Reply {
     Send::new("POST", target)
         .json(body)
-        .as_user(ccm)
+        .by_user(ccm)
         .send(ccm)
         .await
 }
 /// Signed as the server's user, without a body.
 pub(crate) async fn post_nothing(ccm: &Ccm, target: &str) -> Reply {
-    Send::new("POST", target).as_user(ccm).send(ccm).await
+    Send::new("POST", target).by_user(ccm).send(ccm).await
 }
 /// Signed as the server's user.
 pub(crate) async fn delete(ccm: &Ccm, target: &str) -> Reply {
-    Send::new("DELETE", target).as_user(ccm).send(ccm).await
+    Send::new("DELETE", target).by_user(ccm).send(ccm).await
 }
 
 /// The server's time as `X-Sdk-Date` has it.
