@@ -95,8 +95,10 @@ impl PcaIssuer {
             let id = &candidate.certificate_id;
             let exported = match self.pca.export_certificate(id).await {
                 Ok(exported) => exported,
-                // Revoked or deleted since the listing.
-                Err(error) if error.class == Class::Rejected => continue,
+                Err(error) if error.class == Class::Rejected => {
+                    self.must_be_gone(id, reading(error)).await?;
+                    continue;
+                }
                 Err(error) => return Err(reading(error)),
             };
             // One that cannot be read could be ours: absence would be a guess.
@@ -115,6 +117,22 @@ impl PcaIssuer {
             }
         }
         Ok(Lookup::Absent)
+    }
+
+    /// After a refused export: passes for a certificate that was revoked or deleted since the listing. One that is in
+    /// place and only not ready could be the one that is looked for, and must not pass for absent.
+    async fn must_be_gone(&self, id: &str, refusal: IssuerError) -> Result<(), IssuerError> {
+        match self.pca.show_certificate(id).await {
+            Ok(shown) => match shown.status {
+                PrivateStatus::Revoked | PrivateStatus::Expired => Ok(()),
+                PrivateStatus::Issued | PrivateStatus::Unknown(_) => Err(IssuerError {
+                    class: ErrorClass::Transient,
+                    ..refusal
+                }),
+            },
+            Err(error) if error.class == Class::Rejected => Ok(()),
+            Err(error) => Err(reading(error)),
+        }
     }
 
     /// Every certificate whose common name contains `name`; read twice if it changes meanwhile.
@@ -190,8 +208,14 @@ impl PcaIssuer {
                 ));
             }
         }
-        let exported = self.pca.export_certificate(reference).await;
-        exported::issued(exported.map_err(reading)?, with_key, reference).map(Fetched::Issued)
+        match self.pca.export_certificate(reference).await {
+            Ok(exported) => exported::issued(exported, with_key, reference).map(Fetched::Issued),
+            // Shown as issued and not to be exported in this status: it is not ready.
+            Err(error) if error.code.as_deref() == Some(WRONG_STATUS) => Ok(Fetched::NotYet {
+                poll_after: POLL_AFTER,
+            }),
+            Err(error) => Err(reading(error)),
+        }
     }
 
     /// Reads the listing from its newest end only as far as needed: a new request for every follower, but no export
@@ -281,8 +305,8 @@ impl PcaIssuer {
     async fn examine(&self, id: &str) -> Result<Examination, IssuerError> {
         let seen = match self.pca.export_certificate(id).await {
             Ok(exported) => Examination::of(&exported, id),
-            // Revoked between listing and export, or of a kind that PCA does not export.
-            Err(error) if error.class == Class::Rejected => Examination::Useless,
+            // Revoked between listing and export, or not ready. Not remembered: the second would pass.
+            Err(error) if error.class == Class::Rejected => return Ok(Examination::Useless),
             Err(error) => return Err(reading(error)),
         };
         self.examined.put(id.to_owned(), seen.clone());
@@ -455,8 +479,10 @@ fn alternative_names(names: &SubjectAltNames) -> Vec<SubjectAlternativeName> {
 
 /// How far back a lookup reaches: the clocks of host and service may differ by the 15 minutes that the gateway allows.
 const LOOK_BACK: Seconds = Seconds::minutes(15);
-/// Seconds until the next look at a certificate that is not issued yet; PCA issues at once.
-const POLL_AFTER: i64 = 30;
+/// Seconds until the next look at a certificate that is not ready; PCA issues at once.
+const POLL_AFTER: i64 = 5;
+/// `Operation not allowed in the current status.`
+const WRONG_STATUS: &str = "PCA.00030201";
 /// The most that 4.2.2.1 gives at once.
 const PAGE: u32 = 1000;
 /// Of a listing of which the newest few will mostly do.

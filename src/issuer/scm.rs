@@ -173,7 +173,7 @@ impl ScmIssuer {
             _ => {
                 let seen = match self.scm.export_certificate(&details.id).await {
                     Ok(exported) => Examination::of(&exported, &details.id),
-                    Err(error) if error.class == Class::Rejected => Examination::Useless,
+                    Err(error) if error.class == Class::Rejected => return Ok(None),
                     Err(error) => return Err(reading(error)),
                 };
                 self.examined.put(key, seen.clone());

@@ -1,11 +1,16 @@
 //! Followers: what they are offered in crowded accounts, and what they fetch.
 
-use renewd::issuer::Fetched;
-use renewd::model::{ErrorClass, Seconds};
-use renewd::pki::PrivateKey;
+use renewd::ccm_server::Faults;
+use renewd::issuer::{Fetched, Issuer};
+use renewd::model::{ErrorClass, KeyAlgorithm, Offer, OrderRequest, Seconds, Source};
+use renewd::pki::{Material, PrivateKey, check};
 use serde_json::json;
 
-use crate::support::account::{Account, Entry, NOW, corp, names, public, scene};
+use crate::support::account::{
+    Account, Entry, NOW, connected_to, corp, named, names, public, scene,
+};
+use crate::support::ccm::{Ccm, Wanted};
+use crate::support::certs;
 
 #[tokio::test]
 async fn a_follower_is_offered_the_newest_that_covers_its_names() {
@@ -180,4 +185,113 @@ async fn an_account_larger_than_scm_lists_still_offers_its_newest() {
         .await
         .unwrap_err();
     assert!(error.message.contains("SCM.0005"), "{error}");
+}
+
+/// renewd-ccm with short pages, further fields and CRLF.
+async fn server() -> Ccm {
+    let faults = Faults {
+        page_limit: Some(3),
+        extra_fields: true,
+        crlf: true,
+        ..Faults::none()
+    };
+    Wanted::new().at("2027-04-01").faults(faults).start().await
+}
+
+async fn offer(ccm: &Ccm, issuer: &dyn Issuer, wanted: &[&str]) -> Offer {
+    issuer.offer(&names(wanted), ccm.now()).await.unwrap()
+}
+
+/// What a follower ends up with: key and certificate of the offer, checked as every order is.
+async fn followed(ccm: &Ccm, issuer: &dyn Issuer, wanted: &[&str]) -> Option<(String, Material)> {
+    let reference = offer(ccm, issuer, wanted).await.reference?;
+    let Fetched::Issued(pem) = issuer.fetch(&reference, true).await.unwrap() else {
+        panic!("an offer is issued");
+    };
+    let key = PrivateKey::from_pem(pem.private_key.unwrap().expose()).unwrap();
+    let material = Material::from_pem(key, &pem.certificate, &pem.chain).unwrap();
+    let request = OrderRequest {
+        source: Source::Follow,
+        ..certs::request(material.key.algorithm(), wanted)
+    };
+    check::issued(&material, &request, ccm.now()).unwrap();
+    Some((reference, material))
+}
+
+#[tokio::test]
+async fn a_host_follows_what_another_one_orders_from_pca() {
+    let ccm = server().await;
+    let issuer = connected_to(&ccm, named(&ccm.cas.issuing_name));
+    let wanted = ["www.example.com", "mail.example.com"];
+    assert!(followed(&ccm, &*issuer, &wanted).await.is_none());
+    let order = |names: &[&str], source| OrderRequest {
+        source,
+        ..certs::request(KeyAlgorithm::EcP256, names)
+    };
+    for n in 0..4 {
+        let other = format!("host-{n}.example.org");
+        issuer
+            .submit(&order(&[&other], Source::Ccm), None)
+            .await
+            .unwrap();
+    }
+    let wildcard = order(&["*.example.com"], Source::Ccm);
+    let first = issuer.submit(&wildcard, None).await.unwrap().reference;
+    let (reference, material) = followed(&ccm, &*issuer, &wanted).await.unwrap();
+    assert_eq!(reference, first);
+
+    ccm.advance(Seconds::days(60));
+    let second = issuer.submit(&wildcard, None).await.unwrap().reference;
+    let newer = offer(&ccm, &*issuer, &wanted).await;
+    assert_eq!(newer.reference.as_deref(), Some(second.as_str()));
+    assert_eq!(newer.issued_at, Some(ccm.now()));
+    let (_, renewed) = followed(&ccm, &*issuer, &wanted).await.unwrap();
+    assert_ne!(renewed.revision_id(), material.revision_id());
+
+    issuer.revoke(&second).await.unwrap();
+    let (reference, _) = followed(&ccm, &*issuer, &wanted).await.unwrap();
+    assert_eq!(reference, first, "what was revoked is not followed");
+    ccm.advance(Seconds::days(31));
+    assert!(
+        followed(&ccm, &*issuer, &wanted).await.is_none(),
+        "nor what has expired"
+    );
+}
+
+#[tokio::test]
+async fn a_host_follows_what_was_bought_or_imported_at_scm() {
+    let ccm = server().await;
+    let issuer = connected_to(&ccm, public());
+    let wanted = ["www.example.com", "example.com"];
+    assert!(followed(&ccm, &*issuer, &wanted).await.is_none());
+    let put = async |name: &str, status: &str, names: &[&str], days: i64| {
+        let from = ccm.now() - Seconds::days(days);
+        let validity = certs::Validity(from, from + Seconds::days(90));
+        let material = certs::sample(KeyAlgorithm::Rsa2048, names, validity).material;
+        let key = material.key.to_pem();
+        let (leaf, chain) = (material.leaf_pem(), material.chain_pem());
+        ccm.import_scm(name, status, &leaf, &chain, key.expose_str().unwrap())
+            .await
+    };
+    let both = ["*.example.com", "example.com"];
+    for n in 0..4 {
+        put(&format!("other-{n}"), "ISSUED", &["example.org"], 1).await;
+    }
+    put("expired", "ISSUED", &both, 95).await;
+    put("narrow", "ISSUED", &["*.example.com"], 1).await;
+    let bought = put("bought", "ISSUED", &both, 30).await;
+    let (reference, material) = followed(&ccm, &*issuer, &wanted).await.unwrap();
+    assert_eq!(reference, bought);
+    assert_eq!(material.chain.len(), 2);
+
+    let imported = put("imported", "UPLOAD", &both, 10).await;
+    put("older", "UPLOAD", &both, 40).await;
+    let newer = offer(&ccm, &*issuer, &wanted).await;
+    assert_eq!(newer.reference.as_deref(), Some(imported.as_str()));
+    assert_eq!(newer.issued_at, Some(ccm.now() - Seconds::days(10)));
+    ccm.advance(Seconds::days(59));
+    let (reference, _) = followed(&ccm, &*issuer, &wanted).await.unwrap();
+    assert_eq!(reference, imported);
+    ccm.advance(Seconds::days(22));
+    assert!(followed(&ccm, &*issuer, &wanted).await.is_none());
 }

@@ -2,18 +2,18 @@
 
 use std::sync::{Arc, Mutex};
 
-use renewd::issuer::{Effect, Lookup, connect};
+use renewd::issuer::{Effect, Fetched, Lookup, connect};
 use renewd::model::{
-    ErrorClass, Fingerprint, IssuerId, IssuerPolicy, KeyAlgorithm, Name, OrderRequest,
-    RemoteAccess, RemoteAuth, Seconds, SecretRef, Source, SubjectAltNames,
+    ErrorClass, IssuerPolicy, KeyAlgorithm, Name, OrderRequest, Seconds, SecretRef, Source,
+    SubjectAltNames,
 };
 use renewd::pki::Secret;
 use renewd::sys::clock::ManualClock;
 use serde_json::{Value, json};
 
 use crate::support::account::{
-    Account, CA, CAS, CERTIFICATES, Entry, NOW, connected, corp, named, names, public, request,
-    scene,
+    Account, CA, CAS, CERTIFICATES, Entry, NOW, connected, corp, named, names, policy, public,
+    request, scene,
 };
 use crate::support::certs;
 use crate::support::peer::{Peer, Reply, Request};
@@ -283,6 +283,28 @@ async fn only_candidates_are_exported() {
 }
 
 #[tokio::test]
+async fn a_candidate_that_is_not_ready_is_not_taken_for_absence() {
+    let mut account = Account::new();
+    let key = account.add("ours", &["www.example.com"], 10, "CSR");
+    account.private[0].listed["not_ready"] = json!(true);
+    let scene = scene(corp(), account).await;
+    let error = scene.lookup(Some(key.spki())).await.unwrap_err();
+    assert_eq!(error.class, ErrorClass::Transient, "{error}");
+    assert!(matches!(
+        scene.issuer.fetch("ours", false).await,
+        Ok(Fetched::NotYet { .. })
+    ));
+    scene.account.lock().unwrap().private[0].listed["not_ready"] = json!(null);
+    let found = scene.lookup(Some(key.spki())).await.unwrap();
+    assert_eq!(
+        found,
+        Lookup::Found {
+            reference: "ours".to_owned()
+        }
+    );
+}
+
+#[tokio::test]
 async fn a_lost_application_with_a_key_of_ccm_is_found_by_its_exact_names() {
     let mut account = Account::new();
     account.add("fewer", &["www.example.com"], 10, "GENERATE");
@@ -391,23 +413,8 @@ fn an_issuer_that_cannot_be_reached_by_its_policy_is_named() {
     let text = |url| connected(url, corp()).map(|_| ()).unwrap_err().message;
     assert!(text("http://ccm.example.com").starts_with("issuer corp: endpoint"));
     let policy_secret = |reference: &SecretRef| Err(format!("{reference} is not set"));
-    let mut policy = IssuerPolicy {
-        id: IssuerId::new("corp").unwrap(),
-        kind: corp(),
-        access: RemoteAccess {
-            endpoint: "https://ccm.example.com".to_owned(),
-            roots: Some("/nowhere/roots.pem".into()),
-            auth: RemoteAuth::AccessKey {
-                access_key: SecretRef::Env("AK".to_owned()),
-                secret_key: SecretRef::Env("SK".to_owned()),
-                security_token: None,
-            },
-            connect_timeout: Seconds(2),
-            timeout: Seconds(10),
-        },
-        settle: Seconds(120),
-        digest: Fingerprint([0; 32]),
-    };
+    let mut policy = policy("https://ccm.example.com", corp());
+    policy.access.roots = Some("/nowhere/roots.pem".into());
     let error = |policy: &IssuerPolicy, resolve: &dyn Fn(&SecretRef) -> Result<Secret, String>| {
         let clock = Arc::new(ManualClock::new(NOW));
         let error = connect(policy, resolve, clock).map(|_| ()).unwrap_err();

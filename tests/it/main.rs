@@ -10,6 +10,7 @@ mod ccm_client;
 mod ccm_server;
 mod ccm_tokens;
 mod cli;
+mod client_and_server;
 mod config;
 mod crash;
 mod demo;

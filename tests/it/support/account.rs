@@ -11,6 +11,7 @@ use renewd::pki::{PrivateKey, Secret, pem};
 use renewd::sys::clock::ManualClock;
 use serde_json::{Value, json};
 
+use crate::support::ccm::Ccm;
 use crate::support::certs;
 use crate::support::peer::{Peer, Reply, Request};
 
@@ -140,7 +141,8 @@ impl Account {
         if get {
             return Reply::json(200, &entry.listed);
         }
-        if !["ISSUED", "UPLOAD"].contains(&entry.listed["status"].as_str().unwrap()) {
+        let ready = entry.listed["not_ready"].is_null();
+        if !ready || !["ISSUED", "UPLOAD"].contains(&entry.listed["status"].as_str().unwrap()) {
             let body = json!({"error_code": "PCA.00030201", "error_msg": "Operation not allowed in the current status."});
             return Reply::json(403, &body);
         }
@@ -208,7 +210,30 @@ pub(crate) async fn scene(kind: IssuerKind, account: Account) -> Scene {
 }
 
 pub(crate) fn connected(url: &str, kind: IssuerKind) -> Result<Box<dyn Issuer>, IssuerError> {
-    let policy = IssuerPolicy {
+    let clock = Arc::new(ManualClock::new(NOW));
+    connect(
+        &policy(url, kind),
+        &|name| Ok(Secret::from(name.to_string())),
+        clock,
+    )
+}
+
+/// An issuer that speaks to renewd-ccm, with its user and its clock.
+pub(crate) fn connected_to(ccm: &Ccm, kind: IssuerKind) -> Box<dyn Issuer> {
+    let resolve = |name: &SecretRef| {
+        let value = match name.to_string().as_str() {
+            "env:AK" => ccm.access_key(),
+            _ => ccm.secret_key(),
+        };
+        Ok(Secret::from(value.to_owned()))
+    };
+    let clock = Arc::<ManualClock>::clone(ccm.clock.as_ref().unwrap());
+    connect(&policy(&ccm.endpoint(), kind), &resolve, clock).unwrap()
+}
+
+/// Signed with the access key `env:AK` and `env:SK`.
+pub(crate) fn policy(url: &str, kind: IssuerKind) -> IssuerPolicy {
+    IssuerPolicy {
         id: IssuerId::new("corp").unwrap(),
         kind,
         access: RemoteAccess {
@@ -224,9 +249,7 @@ pub(crate) fn connected(url: &str, kind: IssuerKind) -> Result<Box<dyn Issuer>, 
         },
         settle: Seconds(120),
         digest: Fingerprint([0; 32]),
-    };
-    let resolve = |reference: &SecretRef| Ok(Secret::from(reference.to_string()));
-    connect(&policy, &resolve, Arc::new(ManualClock::new(NOW)))
+    }
 }
 
 pub(crate) fn corp() -> IssuerKind {
