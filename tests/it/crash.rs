@@ -1,1 +1,337 @@
-//! (being written)
+//! Killed with SIGKILL at every journalled boundary, restarted, converged: one certificate per order, the old or the new
+//! one served, nothing lost. `make soak` (`RENEWD_SOAK=1`) visits each boundary of each scenario several times over.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests arrange files and processes directly"
+)]
+
+use std::collections::BTreeSet;
+
+use renewd::deploy::CRASH_POINTS;
+use renewd::model::{OrderStep, RolloutStep};
+use renewd::pki::{PrivateKey, facts, pem};
+
+use crate::support::ccm::Ccm;
+use crate::support::reader::Reader;
+use crate::support::world::{NAME, World};
+
+/// Before the effect, between effect and outcome, after the outcome.
+const MOMENTS: [&str; 3] = ["started", "effect", "done"];
+
+fn boundaries(machine: &str, steps: &[&str]) -> Vec<String> {
+    let mut points = vec![];
+    for step in steps {
+        points.extend(
+            MOMENTS
+                .iter()
+                .map(|moment| format!("{machine}.{step}.{moment}")),
+        );
+    }
+    points
+}
+
+fn rounds() -> usize {
+    if std::env::var_os("RENEWD_SOAK").is_some() {
+        5
+    } else {
+        1
+    }
+}
+
+/// What is true of a world that has converged.
+struct Converged {
+    issued: usize,
+    serial: String,
+}
+
+async fn look(world: &World) -> Converged {
+    let status = world.agent.status("www");
+    Converged {
+        issued: world.ccm.issued(NAME).await,
+        serial: status["serial"].as_str().unwrap_or_default().to_owned(),
+    }
+}
+
+/// Nothing is left open or lying about, and every copy on disk is of one certificate with its key.
+fn assert_clean(world: &World, at: &str) {
+    let status = world.agent.status("www");
+    assert_eq!(status["verdict"], "healthy", "{at}: {status}");
+    assert_eq!(status["targets"][0]["state"], "live", "{at}: {status}");
+    let keys = world.agent.state().join("keys");
+    let left: Vec<_> = std::fs::read_dir(keys)
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .collect();
+    assert!(
+        left.is_empty(),
+        "{at}: keys of closed orders stay: {left:?}"
+    );
+    let (certificate, key) = world.loose();
+    assert_eq!(
+        pair(&certificate, &key),
+        status["serial"],
+        "{at}: the loose pair"
+    );
+    let directory = certificate.parent().unwrap();
+    let names: BTreeSet<String> = std::fs::read_dir(directory)
+        .unwrap()
+        .map(|e| e.unwrap().file_name().to_string_lossy().into_owned())
+        .collect();
+    assert_eq!(
+        names,
+        BTreeSet::from(["server.crt".into(), "server.key".into()]),
+        "{at}"
+    );
+}
+
+fn pair(certificate: &std::path::Path, key: &std::path::Path) -> String {
+    let text = std::fs::read_to_string(certificate).unwrap();
+    let leaf = facts(&pem::certificates(&text).unwrap()[0]).unwrap();
+    let key = PrivateKey::from_pem(&std::fs::read(key).unwrap()).unwrap();
+    assert_eq!(
+        key.spki(),
+        leaf.spki,
+        "{} and its key",
+        certificate.display()
+    );
+    leaf.serial
+}
+
+/// Kills a forced renewal at the point, starts again until all is done, and compares.
+async fn survive(world: &World, point: &str) -> bool {
+    let before = look(world).await;
+    let killed = world
+        .agent
+        .run_with(&format!("{point}=return"), &["renew", "www"]);
+    if killed.signal != Some(9) {
+        // Not on the way of this scenario; the caller knows which must be.
+        killed.expect(0);
+        return false;
+    }
+    world.agent.run(&["once", "--wait", "60s"]).expect(0);
+    let mut after = look(world).await;
+    if after.serial == before.serial {
+        // Killed before the wish for a new one was written down: nothing happened, and nothing was ordered.
+        assert_eq!(after.issued, before.issued, "{point}");
+        world
+            .agent
+            .run(&["renew", "www", "--wait", "60s"])
+            .expect(0);
+        after = look(world).await;
+    }
+    assert_ne!(after.serial, before.serial, "{point}");
+    assert_eq!(
+        after.issued,
+        before.issued + 1,
+        "{point}: one certificate per order"
+    );
+    assert_eq!(world.served(), after.serial, "{point}");
+    assert_clean(world, point);
+    true
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_at_any_boundary_of_order_and_rollout_converges_to_one_new_certificate() {
+    let world = World::live(Ccm::start().await).await;
+    let reader = Reader::start(&world.agent.live("web"), "www/server.crt", "www/server.key");
+    let mut points = vec!["order.open.done".to_owned(), "rollout.open.done".to_owned()];
+    points.extend(boundaries(
+        "order",
+        &["store-key", "submit", "fetch", "close"],
+    ));
+    points.extend(boundaries(
+        "rollout",
+        &["stage", "commit", "test", "reload", "verify", "close"],
+    ));
+    points.extend(CRASH_POINTS.iter().map(|point| (*point).to_owned()));
+    let mut passed = BTreeSet::new();
+    for _ in 0..rounds() {
+        for point in &points {
+            if survive(&world, point).await {
+                passed.insert(point.clone());
+            }
+        }
+    }
+    let seen = reader.stop();
+    println!(
+        "killed at {} boundaries; {} matching pairs of {} certificates read meanwhile, {} others",
+        passed.len(),
+        seen.pairs,
+        seen.certificates.len(),
+        seen.wrong.len()
+    );
+    assert_eq!(seen.wrong, Vec::<String>::new());
+    assert!(
+        seen.certificates.len() > 5 && seen.pairs > 1000,
+        "the reader saw too little"
+    );
+    // A point that was never passed would prove nothing; those of the way back have their own test.
+    let missed: Vec<&String> = points
+        .iter()
+        .filter(|point| !passed.contains(*point) && !way_back(point))
+        .collect();
+    assert!(missed.is_empty(), "never passed: {missed:?}");
+}
+
+fn way_back(point: &str) -> bool {
+    point.starts_with("rollout.restore")
+        || point.starts_with("rollout.reload-back")
+        || point.starts_with("rollout.verify-back")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_at_any_boundary_of_the_way_back_converges_to_the_old_certificate() {
+    let world = World::live(Ccm::start().await).await;
+    let reader = Reader::start(&world.agent.live("web"), "www/server.crt", "www/server.key");
+    let mut points = boundaries("rollout", &["restore", "reload-back", "verify-back"]);
+    points.extend(
+        CRASH_POINTS
+            .iter()
+            .filter(|p| way_back(p))
+            .map(|p| (*p).to_owned()),
+    );
+    for _ in 0..rounds() {
+        for point in &points {
+            let old = world.served();
+            let issued = world.ccm.issued(NAME).await;
+            // The reload says that it went well and does nothing: the proof fails, and the old set comes back.
+            world.write_reload(false);
+            let killed = world
+                .agent
+                .run_with(&format!("{point}=return"), &["renew", "www"]);
+            assert_eq!(killed.signal, Some(9), "{point}: {}", killed.stderr);
+            let ended = world.agent.run(&["once", "--wait", "0s"]);
+            assert_ne!(
+                ended.code,
+                Some(0),
+                "{point}: a rollback is no success\n{}",
+                ended.stderr
+            );
+            assert_eq!(world.served(), old, "{point}");
+            assert_eq!(world.ccm.issued(NAME).await, issued + 1, "{point}");
+            let (certificate, key) = world.loose();
+            assert_eq!(
+                pair(&certificate, &key),
+                old,
+                "{point}: the loose pair is the old one"
+            );
+            let live = world.agent.live("web").join("www");
+            assert_eq!(
+                pair(&live.join("server.crt"), &live.join("server.key")),
+                old,
+                "{point}"
+            );
+            // Mended, the same revision goes in; no other is ordered.
+            world.write_reload(true);
+            world.agent.run(&["release", "www"]);
+            world
+                .agent
+                .run(&["renew", "www", "--wait", "60s"])
+                .expect(0);
+            assert_eq!(world.served(), look(&world).await.serial, "{point}");
+            assert_clean(&world, point);
+        }
+    }
+    let seen = reader.stop();
+    println!(
+        "killed at {} boundaries of the way back; {} matching pairs read meanwhile, {} others",
+        points.len(),
+        seen.pairs,
+        seen.wrong.len()
+    );
+    assert_eq!(seen.wrong, Vec::<String>::new());
+    assert!(seen.pairs > 1000, "the reader saw too little");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_while_a_lost_answer_is_looked_for_never_leads_to_a_second_certificate() {
+    let world = World::live(Ccm::start().await).await;
+    for _ in 0..rounds() {
+        for point in boundaries("order", &["resolve"]) {
+            let before = look(&world).await;
+            // The certificate exists, and nobody here knows its id.
+            let killed = world
+                .agent
+                .run_with("order.submit.effect=return", &["renew", "www"]);
+            assert_eq!(killed.signal, Some(9), "{}", killed.stderr);
+            let killed = world.agent.run_with(&format!("{point}=return"), &["once"]);
+            assert_eq!(killed.signal, Some(9), "{point}: {}", killed.stderr);
+            world.agent.run(&["once", "--wait", "60s"]).expect(0);
+            let after = look(&world).await;
+            assert_eq!(
+                after.issued,
+                before.issued + 1,
+                "{point}: found, not ordered again"
+            );
+            assert_eq!(world.served(), after.serial, "{point}");
+            assert_clean(&world, &point);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_at_any_boundary_of_a_follower_converges_to_the_offered_certificate() {
+    let world = World::live(Ccm::start().await).await;
+    let policy = format!(
+        r#"{}
+[certificate.made]
+issuer = "corp"
+names = ["copy.example.test"]
+key = "ccm"
+
+[certificate.copy]
+issuer = "corp"
+names = ["copy.example.test"]
+order = "never"
+"#,
+        world.policy()
+    );
+    world.agent.write_policy(&policy);
+    // The account has nothing to follow yet, which is no success.
+    world.agent.run(&["once"]).expect(75);
+    world.agent.run(&["renew", "copy"]).expect(0);
+    let mut points = vec!["order.open.done".to_owned()];
+    points.extend(boundaries("order", &["locate", "fetch", "close"]));
+    for _ in 0..rounds() {
+        for point in &points {
+            world.agent.run(&["renew", "made"]).expect(0);
+            let killed = world
+                .agent
+                .run_with(&format!("{point}=return"), &["renew", "copy"]);
+            assert_eq!(killed.signal, Some(9), "{point}: {}", killed.stderr);
+            world
+                .agent
+                .run(&["renew", "copy", "--wait", "60s"])
+                .expect(0);
+            let (made, copy) = (world.agent.status("made"), world.agent.status("copy"));
+            assert_eq!(copy["serial"], made["serial"], "{point}");
+        }
+    }
+}
+
+/// Every step is visited above: a new one must find its place here.
+#[test]
+fn every_step_has_its_kill() {
+    let visited = [
+        "store-key",
+        "submit",
+        "locate",
+        "resolve",
+        "fetch",
+        "close",
+        "stage",
+        "commit",
+        "test",
+        "reload",
+        "verify",
+        "restore",
+        "reload-back",
+        "verify-back",
+    ];
+    for step in OrderStep::ALL {
+        assert!(visited.contains(&step.code()), "{step}");
+    }
+    for step in RolloutStep::ALL {
+        assert!(visited.contains(&step.code()), "{step}");
+    }
+}

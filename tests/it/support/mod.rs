@@ -7,3 +7,4 @@ pub(crate) mod certs;
 pub(crate) mod nginx;
 pub(crate) mod peer;
 pub(crate) mod reader;
+pub(crate) mod world;
