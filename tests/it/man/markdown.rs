@@ -24,7 +24,14 @@ pub(super) fn to_roff(markdown: &str) -> String {
         } else if let Some(heading) = line.strip_prefix("### ") {
             page.heading("SS", heading);
         } else if let Some(heading) = line.strip_prefix("## ") {
-            page.heading("SH", &heading.to_uppercase());
+            // Words are written large, as is the custom; what is typed stays as it is typed.
+            let words = heading.chars().all(|c| c.is_alphabetic() || c == ' ');
+            let shown = if words {
+                heading.to_uppercase()
+            } else {
+                heading.to_owned()
+            };
+            page.heading("SH", &shown);
         } else if line.starts_with("# ") {
             // The title, which the header line of the page shows.
         } else if line.trim().is_empty() {
