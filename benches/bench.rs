@@ -1,7 +1,24 @@
 //! The benchmarks of `make bench`; results with command and machine are kept in docs/performance.md.
+//!
+//! `cargo bench --bench bench -- plan` runs one of them by name; without a name all run.
 
 mod bundles;
+mod plan;
 
 fn main() {
-    bundles::run();
+    // Cargo adds `--bench`.
+    let names: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|argument| !argument.starts_with('-'))
+        .collect();
+    let mut known = false;
+    for (name, run) in BENCHMARKS {
+        if names.is_empty() || names.iter().any(|wanted| wanted == name) {
+            known = true;
+            run();
+        }
+    }
+    assert!(known, "no such benchmark: {names:?}");
 }
+
+const BENCHMARKS: [(&str, fn()); 2] = [("plan", plan::run), ("bundles", bundles::run)];

@@ -33,10 +33,11 @@ pub use policy::{
 };
 pub use reason::{Blocked, ErrorClass, Reason, Waiting};
 pub use rollout::{
-    Cause, ProbeReport, Rollout, RolloutClosing, RolloutEvent, RolloutPhase, RolloutStep, UndoPhase,
+    Cause, Look, ProbeReport, Rollout, RolloutClosing, RolloutEvent, RolloutPhase, RolloutStep,
+    UndoPhase,
 };
 pub use snapshot::{
-    CertificateState, Drift, FailedRollout, Failures, Offer, Snapshot, Started, StepFailure,
-    TargetState,
+    CertificateState, Drift, FailedRollout, Failures, FulfilledOrder, Offer, Snapshot, Started,
+    StepFailure, TargetState,
 };
 pub use time::{Seconds, TimeError, Timestamp};

@@ -222,7 +222,7 @@ impl fmt::Display for Waiting {
             Self::Issuance { until } => write!(f, "the issuer is at work; next look at {until}"),
             Self::Settling { until } => write!(
                 f,
-                "an application was sent and its answer lost; no second one before {until}"
+                "an application was sent and its answer lost; no second one until it is known to have had no effect; next look at {until}"
             ),
             Self::Backoff {
                 until,

@@ -64,6 +64,9 @@ pub enum RolloutPhase {
         detail: String,
         /// Next look not before.
         look_at: Timestamp,
+        /// How far the present look has come.
+        #[serde(default)]
+        look: Look,
     },
     /// On the way back.
     Undoing {
@@ -106,6 +109,19 @@ impl RolloutPhase {
             },
         }
     }
+}
+
+/// How far one look at a service has come: the steps after the commit, once more.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Look {
+    /// Not begun.
+    #[default]
+    Waiting,
+    /// The service accepts its configuration.
+    Tested,
+    /// The service was told.
+    Reloaded,
 }
 
 /// How far an undo has come.

@@ -46,8 +46,8 @@ pub struct CertificateState {
     pub failures: Failures,
     /// The last order for `renewal-due` brought nothing that ends later.
     pub shortened: bool,
-    /// When an order for `unusable` was last fulfilled: should its revision be unusable too, the next one waits.
-    pub repaired_at: Option<Timestamp>,
+    /// The order that was fulfilled last: should the same reason stand again at once, the next one waits.
+    pub fulfilled: Option<FulfilledOrder>,
 }
 
 impl CertificateState {
@@ -63,6 +63,15 @@ impl CertificateState {
                 .map(|earlier| earlier.not_after),
         }
     }
+}
+
+/// What is remembered of an order that brought a revision.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FulfilledOrder {
+    /// Code of the reason it was opened for.
+    pub reason: String,
+    /// When.
+    pub at: Timestamp,
 }
 
 /// The newest certificate of the account that covers a follower's names.

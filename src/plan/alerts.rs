@@ -24,6 +24,7 @@ pub(crate) fn certificate(
 ) {
     let id = subject.policy.id.as_str();
     let failing = failing(subject, digest);
+    let untroubled = matches!(verdict, Verdict::Act(_)) && !troubled(subject, digest);
     if let Some((class, message)) = &failing {
         let until = match window {
             Some(window) if window.not_after > now => {
@@ -73,9 +74,7 @@ pub(crate) fn certificate(
                 "`renewd status` says what keeps renewal back; `renewd renew {id}` tries at once."
             ),
         );
-    } else if window.emergency_at <= now
-        && (failing.is_some() || !matches!(verdict, Verdict::Act(_)))
-    {
+    } else if window.emergency_at <= now && !untroubled {
         let who = match subject.policy.order {
             OrderMode::Auto => format!(
                 "`renewd status` says what keeps renewal back; `renewd renew {id}` tries at once."
@@ -128,37 +127,47 @@ pub(crate) fn target(
     if let Some(rollout) = place.rollout {
         open_rollout(place, rollout, snapshot, now, draft);
     }
-    let wanted = targets::wanted(place.state, members, now);
     for member in members {
-        let certificate = &member.subject.policy.id;
-        let live = place.state.live.get(certificate);
-        let newest = member.subject.state.newest.as_ref();
-        let (Some(live), Some(newest)) = (live, newest) else {
-            continue;
-        };
-        let Some(not_after) = member.subject.state.not_after(live) else {
-            continue;
-        };
-        let ends_soon = not_after - Seconds(newest.facts.lifetime().0.max(0) / 10) <= now;
-        if *live != newest.id && ends_soon {
-            let kept = wanted.get(certificate) == Some(live);
-            let what = if kept {
-                "`renewd release` lets the newer one in"
-            } else {
-                "`renewd status` says what keeps the newer one back"
-            };
-            draft.alert(
-                Severity::Critical,
-                "old-one-served",
-                &format!("{id}/{certificate}"),
-                format!("{certificate} on {id}: what is served ends at {not_after}"),
-                format!(
-                    "A newer one is there, valid until {}, and not served: {what}.",
-                    newest.facts.not_after
-                ),
-            );
-        }
+        old_one_served(place, member, now, draft);
     }
+}
+
+/// A newer revision is there and kept back while the one that is served runs out.
+fn old_one_served(place: &Place<'_>, member: &Member<'_>, now: Timestamp, draft: &mut Draft) {
+    let state = place.state;
+    let certificate = &member.subject.policy.id;
+    let (Some(live), Some(newest)) = (
+        state.live.get(certificate),
+        member.subject.state.newest.as_ref(),
+    ) else {
+        return;
+    };
+    let held = state.held.contains(&newest.id);
+    let failed = backoff::count(&state.failures, place.policy.digest) > 0;
+    let Some(not_after) = member.subject.state.not_after(live) else {
+        return;
+    };
+    let margin = Seconds(newest.facts.lifetime().0.max(0) / 10);
+    let ends_soon = not_after - margin <= now;
+    if *live == newest.id || !ends_soon || !(held || failed || state.undo_failed.is_some()) {
+        return;
+    }
+    let what = if held {
+        "`renewd release` lets the newer one in"
+    } else {
+        "`renewd status` says what keeps the newer one back"
+    };
+    let target = &place.policy.id;
+    draft.alert(
+        Severity::Critical,
+        "old-one-served",
+        &format!("{target}/{certificate}"),
+        format!("{certificate} on {target}: what is served ends at {not_after}"),
+        format!(
+            "A newer one is there, valid until {}, and not served: {what}.",
+            newest.facts.not_after
+        ),
+    );
 }
 
 fn failed_rollouts(place: &Place<'_>, members: &[Member<'_>], draft: &mut Draft) {
@@ -184,6 +193,9 @@ fn failed_rollouts(place: &Place<'_>, members: &[Member<'_>], draft: &mut Draft)
                 ),
             );
         }
+        return;
+    }
+    if place.state.undo_failed.is_some() {
         return;
     }
     draft.alert(
@@ -224,11 +236,7 @@ fn open_rollout(
             Severity::Warning,
             "rollout-failing",
             id,
-            format!(
-                "{id}: {} tried {count} times: {}",
-                rollout.phase.code(),
-                last.message
-            ),
+            format!("{id}: {count} attempts failed: {}", last.message),
             "It is tried again by itself.".to_owned(),
         );
     }
@@ -253,6 +261,15 @@ fn open_rollout(
                 .to_owned(),
         );
     }
+}
+
+/// Whether anything failed at all, were it once.
+fn troubled(subject: &Subject<'_>, digest: Fingerprint) -> bool {
+    let order = subject.order.map(|order| &order.failures);
+    let surveys = backoff::count(&subject.state.survey_failures, subject.policy.digest);
+    order.is_some_and(|failures| backoff::count(failures, digest) > 0)
+        || backoff::count(&subject.state.failures, digest) > 0
+        || surveys > 0
 }
 
 /// Class and message of the failures in a row that are worth a word: of the open order, of orders before, of surveys.

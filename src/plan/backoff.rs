@@ -117,3 +117,99 @@ const JITTER_SHARE: i128 = 4;
 
 /// A remote side that asks for more than a day is believed for a day: a wrong header must not end renewals.
 const LONGEST_ASKED: Seconds = Seconds::hours(24);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::testing;
+
+    const POLICY: Fingerprint = Fingerprint([1; 32]);
+    const NOW: Timestamp = Timestamp(1_000_000);
+
+    fn failures(count: u32, class: ErrorClass) -> Failures {
+        Failures {
+            count,
+            last: Some(StepFailure {
+                at: NOW,
+                class,
+                message: "no".to_owned(),
+                retry_after: None,
+                policy: POLICY,
+            }),
+        }
+    }
+
+    fn delay(count: u32, class: ErrorClass) -> i64 {
+        let until = until(&failures(count, class), "www", POLICY).unwrap();
+        NOW.until(until).0
+    }
+
+    #[test]
+    fn delays_double_up_to_their_cap_with_a_quarter_of_jitter() {
+        for (count, base) in [
+            (1, 60),
+            (2, 120),
+            (5, 960),
+            (9, 15_360),
+            (10, 21_600),
+            (99, 21_600),
+        ] {
+            let delay = delay(count, ErrorClass::Transient);
+            assert!((base..=base * 5 / 4).contains(&delay), "{count}: {delay}");
+        }
+        assert!(delay(1, ErrorClass::Authentication) >= 900);
+        assert!(delay(1, ErrorClass::Rejected) >= 3600);
+        assert!(delay(u32::MAX, ErrorClass::Rejected) <= 86_400 * 5 / 4);
+    }
+
+    #[test]
+    fn jitter_is_stable_for_one_seed_and_differs_between_seeds() {
+        let failures = failures(8, ErrorClass::Transient);
+        let at = |seed: &str| until(&failures, seed, POLICY);
+        assert_eq!(at("www"), at("www"));
+        let moments: std::collections::BTreeSet<_> =
+            (0..50).map(|n| at(&format!("host{n}"))).collect();
+        assert!(moments.len() > 40);
+    }
+
+    #[test]
+    fn another_policy_clears_backoff() {
+        let failures = failures(5, ErrorClass::Configuration);
+        assert_eq!(until(&failures, "www", Fingerprint([2; 32])), None);
+        assert_eq!(count(&failures, Fingerprint([2; 32])), 0);
+        assert_eq!(count(&failures, POLICY), 5);
+        assert_eq!(until(&Failures::default(), "www", POLICY), None);
+    }
+
+    #[test]
+    fn what_the_remote_side_asks_is_honoured_within_a_day() {
+        let mut failures = failures(1, ErrorClass::RateLimited);
+        let mut asks = |seconds| {
+            failures.last.as_mut().unwrap().retry_after = Some(NOW + Seconds(seconds));
+            NOW.until(until(&failures, "www", POLICY).unwrap())
+        };
+        assert_eq!(asks(7200), Seconds(7200));
+        assert!(asks(1) >= Seconds(60), "never sooner than our own pace");
+        assert_eq!(asks(i64::MAX / 2), Seconds::hours(24));
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_does_not_wait_for_ever() {
+        let failures = failures(3, ErrorClass::Transient);
+        assert!(waiting(&failures, "www", POLICY, NOW).is_some());
+        assert_eq!(
+            waiting(&failures, "www", POLICY, NOW - Seconds::days(400)),
+            None
+        );
+    }
+
+    #[test]
+    fn a_changed_issuer_changes_the_digest_of_both() {
+        let certificate = testing::certificate("www");
+        let mut issuer = testing::issuer();
+        let before = digest(&certificate, Some(&issuer));
+        issuer.digest = Fingerprint([7; 32]);
+        assert_ne!(before, digest(&certificate, Some(&issuer)));
+        assert_eq!(certificate.digest, digest(&certificate, None));
+    }
+}

@@ -57,6 +57,8 @@ pub(crate) fn decide(
     let verdict = match (order, subject.policy.order) {
         (Some(order), _) => carry_on(policy, subject.policy, order, now, draft),
         (None, OrderMode::Auto) => match checks::first(&input) {
+            // Asking again would bring the same: a person should know now, not when it is due again.
+            None if subject.state.shortened => shortened(subject, draft),
             None => healthy(window, now, draft),
             Some(reason) => open(policy, subject, reason, now, draft),
         },
@@ -73,6 +75,14 @@ pub(crate) fn decide(
     verdict
 }
 
+/// Another order would bring nothing that ends later. Once it has expired, an attempt per backoff is worth what it costs.
+fn shortened(subject: &Subject<'_>, draft: &mut Draft) -> Verdict {
+    let newest = subject.state.newest.as_ref();
+    let not_after = newest.map_or(Timestamp(0), |newest| newest.facts.not_after);
+    draft.wake(not_after);
+    Verdict::Blocked(Blocked::IssuerShortens { not_after })
+}
+
 /// Opens an order, unless something keeps it back.
 pub(crate) fn open(
     policy: &Policy,
@@ -82,20 +92,14 @@ pub(crate) fn open(
     draft: &mut Draft,
 ) -> Verdict {
     let state = subject.state;
-    if let (true, Some(newest)) = (state.shortened, &state.newest)
-        && matches!(reason, Reason::RenewalDue { .. } | Reason::Emergency { .. })
-        && !state.forced
-    {
-        // It heals by itself only by expiring: then one attempt per backoff is worth what it costs.
-        draft.wake(newest.facts.not_after);
-        return Verdict::Blocked(Blocked::IssuerShortens {
-            not_after: newest.facts.not_after,
-        });
+    let routine = matches!(reason, Reason::RenewalDue { .. } | Reason::Emergency { .. });
+    if routine && state.shortened && !state.forced {
+        return shortened(subject, draft);
     }
     let digest = digest(policy, subject.policy);
     let seed = subject.policy.id.as_str();
     let waiting = backoff::waiting(&state.failures, seed, digest, now)
-        .or_else(|| unusable_again(state, &reason, now));
+        .or_else(|| fruitless(subject, &reason, now));
     if let Some(waiting) = waiting {
         return wait(waiting, draft);
     }
@@ -196,6 +200,11 @@ fn follow(
                 certificate: certificate.id.clone(),
             });
             match reason {
+                // Asked again and again, it is a wait; only the first question may change everything.
+                Some(_) if checks::was_asked(certificate, state) => {
+                    let until = now + SURVEY_INTERVAL;
+                    wait(Waiting::NoOffer { until }, draft)
+                }
                 Some(reason) => Verdict::Act(reason),
                 None => healthy(subject.window(), now, draft),
             }
@@ -227,7 +236,7 @@ fn survey(certificate: &CertificatePolicy, state: &CertificateState, now: Timest
         return Survey::Failed(waiting);
     }
     match &state.offer {
-        Some(offer) if state.offered_under == Some(certificate.digest) => {
+        Some(offer) if checks::was_asked(certificate, state) => {
             let next = offer.asked_at + SURVEY_INTERVAL;
             // An answer from the future means that the clock was set back.
             if next > now && offer.asked_at <= now {
@@ -280,26 +289,30 @@ fn wait(waiting: Waiting, draft: &mut Draft) -> Verdict {
     Verdict::Wait(waiting)
 }
 
-/// A revision that is found unusable soon after it replaced an unusable one: the fault lies elsewhere, and ordering
-/// again and again would use up certificates.
-fn unusable_again(state: &CertificateState, reason: &Reason, now: Timestamp) -> Option<Waiting> {
-    let Reason::Unusable { detail } = reason else {
-        return None;
-    };
-    let until = state.repaired_at? + REPAIR_PAUSE;
-    (until > now && !state.forced).then(|| Waiting::Backoff {
+/// An order for this very reason was fulfilled a moment ago, under this very policy, and did not help: the fault lies
+/// elsewhere, and ordering again and again would use up certificates. A person may (`Forced`).
+fn fruitless(subject: &Subject<'_>, reason: &Reason, now: Timestamp) -> Option<Waiting> {
+    let state = subject.state;
+    let (last, newest) = (state.fulfilled.as_ref()?, state.newest.as_ref()?);
+    let again = last.reason == reason.code()
+        && newest.policy == Some(subject.policy.digest)
+        && !state.forced;
+    let lifetime = newest.facts.lifetime().0.max(0);
+    let until = last.at + FRUITLESS_PAUSE.min(Seconds(lifetime / 20));
+    (again && until > now && last.at <= now).then(|| Waiting::Backoff {
         until,
         failures: 1,
         class: ErrorClass::Configuration,
-        message: format!("the revision that replaced an unusable one is unusable too: {detail}"),
+        message: format!("a new revision did not help: {reason}"),
     })
 }
 
 /// How often a follower looks. Renewals happen weeks before expiry; an hour is early, and cheap for the account.
 const SURVEY_INTERVAL: Seconds = Seconds::hours(1);
 
-/// Long enough for a person to notice, short enough to heal by itself within the day.
-const REPAIR_PAUSE: Seconds = Seconds::hours(1);
+/// Long enough for a person to notice, short enough to heal by itself within the day. Never longer than a twentieth of
+/// the lifetime: no revision is due sooner.
+const FRUITLESS_PAUSE: Seconds = Seconds::hours(1);
 
 /// A rollout waits this long for orders of its other certificates: they usually take seconds, and one reload is better
 /// than many.

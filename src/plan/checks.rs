@@ -49,11 +49,17 @@ pub fn offered<'a>(
     policy: &CertificatePolicy,
     state: &'a CertificateState,
 ) -> Option<(&'a str, Option<Timestamp>)> {
-    if state.offered_under != Some(policy.digest) {
+    if !was_asked(policy, state) {
         return None;
     }
     let offer = state.offer.as_ref()?;
     Some((offer.reference.as_deref()?, offer.issued_at))
+}
+
+/// Whether a follower's account was asked for the names of the present policy.
+#[must_use]
+pub fn was_asked(policy: &CertificatePolicy, state: &CertificateState) -> bool {
+    state.offer.is_some() && state.offered_under == Some(policy.digest)
 }
 
 fn no_revision(input: &CheckInput<'_>) -> Option<Reason> {

@@ -213,6 +213,8 @@ fn next_action(
             Some(*renew_at),
         ),
         Verdict::Act(_) => (doing.unwrap_or("act"), None),
+        // A follower's account is asked again while it waits.
+        Verdict::Wait(_) if doing.is_some() => (doing?, None),
         Verdict::Wait(waiting) => (
             match waiting {
                 Waiting::Issuance { .. } => "fetch",
@@ -220,7 +222,7 @@ fn next_action(
                 Waiting::Backoff { .. } => "retry",
                 Waiting::Service { .. } => "verify",
                 Waiting::NoOffer { .. } => "survey",
-                Waiting::Rollout | Waiting::Batch => "open-rollout",
+                Waiting::Rollout | Waiting::Batch => OPEN_ROLLOUT,
             },
             waiting.until(),
         ),
@@ -242,7 +244,7 @@ fn doing<'a>(snapshot: &'a Snapshot, plan: &'a Plan) -> BTreeMap<&'a Certificate
             Action::AdvanceOrder { order, step } => (step.code(), of_order(snapshot, order)),
             Action::RecordOrder { order, event } => (event.code(), of_order(snapshot, order)),
             Action::AbandonOrder { order, .. } => ("abandon-order", of_order(snapshot, order)),
-            Action::OpenRollout { reasons, .. } => ("open-rollout", reasons.keys().collect()),
+            Action::OpenRollout { reasons, .. } => (OPEN_ROLLOUT, reasons.keys().collect()),
             Action::AdvanceRollout { rollout, step } => {
                 (step.code(), of_rollout(snapshot, rollout))
             }
@@ -316,6 +318,10 @@ fn when(report: &Report, now: Timestamp) -> String {
     };
     match next.at.as_deref().map(Timestamp::parse) {
         Some(Ok(at)) if at > now => format!("{} in {}", next.action, now.until(at)),
+        // What it waits for has no known end.
+        None if report.verdict == WAIT && next.action == OPEN_ROLLOUT => {
+            format!("{} later", next.action)
+        }
         Some(_) | None => format!("{} now", next.action),
     }
 }
@@ -341,3 +347,5 @@ fn table<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> String {
 }
 
 const HEALTHY: &str = "healthy";
+const WAIT: &str = "wait";
+const OPEN_ROLLOUT: &str = "open-rollout";

@@ -317,3 +317,6 @@ const ABSENCES: u32 = 2;
 
 /// Between looks before absence counts: a slow issuer is noticed soon, and a busy one not asked too often.
 const EARLY_LOOK: Seconds = Seconds(30);
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,8 @@
 //! What a certificate or a target is after an event of an order or a rollout: what the journal writes together with it.
 
 use crate::model::{
-    Cause, CertificateState, EarlierRevision, FailedRollout, Failures, Fingerprint, Order,
-    OrderClosing, OrderEvent, Reason, RevisionFacts, Rollout, RolloutClosing, RolloutPhase,
+    Cause, CertificateState, EarlierRevision, FailedRollout, Failures, Fingerprint, FulfilledOrder,
+    Order, OrderClosing, OrderEvent, Reason, RevisionFacts, Rollout, RolloutClosing, RolloutPhase,
     StepFailure, TargetState, Timestamp,
 };
 
@@ -85,9 +85,10 @@ fn issued(
     after.newest = Some(revision.clone());
     after.issuer = Some(order.issuer.clone());
     after.unusable = None;
-    if matches!(order.reason, Reason::Unusable { .. }) {
-        after.repaired_at = Some(now);
-    }
+    after.fulfilled = Some(FulfilledOrder {
+        reason: order.reason.code().to_owned(),
+        at: now,
+    });
     after.forced = false;
     after.failures = Failures::default();
     after

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap, btree_map};
 use std::iter::Peekable;
 
 use crate::model::{
-    CertificateId, CertificateState, Order, Policy, Reason, RevisionId, Rollout, Snapshot,
-    TargetId, TargetState, Timestamp,
+    CertificateId, CertificateState, Order, OrderMode, Policy, Reason, RevisionId, Rollout,
+    Snapshot, TargetId, TargetState, Timestamp,
 };
 use crate::plan::certificates::{self, Subject};
 use crate::plan::draft::Draft;
@@ -76,8 +76,8 @@ pub fn plan(policy: &Policy, snapshot: &Snapshot, now: Timestamp) -> Plan {
     draft.finish(ids.zip(verdicts).collect())
 }
 
-/// The target serves an older revision because the newest is held off: when the older one is due, another order ends
-/// the hold before it expires.
+/// The target serves an older revision because the newest is held off. A person wanted it so, and it is usually due for
+/// renewal already, so nothing is ordered behind their back; but before it expires another order ends the hold.
 fn renew_what_is_served(
     policy: &Policy,
     place: &Place<'_>,
@@ -88,24 +88,25 @@ fn renew_what_is_served(
 ) -> Option<Verdict> {
     let subject = &member.subject;
     let newest = subject.state.newest.as_ref()?;
-    if !place.state.held.contains(&newest.id)
-        || subject.order.is_some()
-        || matches!(verdict, Verdict::Act(_))
-    {
+    let applies = match subject.policy.order {
+        OrderMode::Auto => subject.order.is_none() && !matches!(verdict, Verdict::Act(_)),
+        OrderMode::Never => false,
+    };
+    if !applies || !place.state.held.contains(&newest.id) {
         return None;
     }
     let served = place.state.live.get(&subject.policy.id)?;
     let not_after = subject.state.not_after(served)?;
     let window = subject.window()?;
-    let since = not_after - window.renew_at.until(window.not_after);
-    if now < since {
-        draft.wake(since);
+    let emergency_at = not_after - window.emergency_at.until(window.not_after);
+    if now < emergency_at {
+        draft.wake(emergency_at);
         return None;
     }
     Some(certificates::open(
         policy,
         subject,
-        Reason::RenewalDue { since },
+        Reason::Emergency { not_after },
         now,
         draft,
     ))

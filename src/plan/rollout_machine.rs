@@ -2,12 +2,13 @@
 //!
 //! A failure before the commit abandons the rollout. A failure after it undoes what was committed, unless there is
 //! nothing worth returning to (the first rollout, an expired set, a service that is not running): then the new set
-//! stays in place and test, reload and proof are repeated until the service shows it (`AwaitingService`).
+//! stays in place and test, reload and proof are repeated until the service shows it (`AwaitingService`, which waits
+//! and looks, and leaves only for `Verified` or for another set).
 //! Every step is idempotent: one that was started and has no outcome is simply done again.
 
 use crate::model::{
-    Cause, Fingerprint, Rollout, RolloutClosing, RolloutEvent, RolloutPhase, RolloutStep, Seconds,
-    Snapshot, Timestamp, UndoPhase, Waiting,
+    Cause, Fingerprint, Look, Rollout, RolloutClosing, RolloutEvent, RolloutPhase, RolloutStep,
+    Seconds, Snapshot, Timestamp, UndoPhase, Waiting,
 };
 use crate::plan::backoff;
 use crate::plan::{IllegalTransition, Next, OnError, Trouble};
@@ -33,13 +34,19 @@ pub fn next(
         RolloutPhase::Tested => Next::Step(RolloutStep::Reload),
         RolloutPhase::Reloaded => Next::Step(RolloutStep::Verify),
         RolloutPhase::Verified { .. } => Next::Step(RolloutStep::Close),
-        RolloutPhase::AwaitingService { detail, look_at } if now < *look_at => {
-            Next::Wait(Waiting::Service {
-                until: *look_at,
-                detail: detail.clone(),
-            })
-        }
-        RolloutPhase::AwaitingService { .. } => Next::Step(RolloutStep::Test),
+        RolloutPhase::AwaitingService {
+            detail,
+            look_at,
+            look: Look::Waiting,
+        } if now < *look_at => Next::Wait(Waiting::Service {
+            until: *look_at,
+            detail: detail.clone(),
+        }),
+        RolloutPhase::AwaitingService { look, .. } => Next::Step(match look {
+            Look::Waiting => RolloutStep::Test,
+            Look::Tested => RolloutStep::Reload,
+            Look::Reloaded => RolloutStep::Verify,
+        }),
         RolloutPhase::Undoing { undo, .. } => Next::Step(match undo {
             UndoPhase::Decided => RolloutStep::Restore,
             UndoPhase::Restored => RolloutStep::ReloadBack,
@@ -95,12 +102,34 @@ pub fn transition(
             RolloutEvent::Closed => Some(closed(RolloutClosing::Live)),
             other => none_of(other),
         },
-        RolloutPhase::AwaitingService { .. } => match event {
-            RolloutEvent::Tested => Some(RolloutPhase::Tested),
-            RolloutEvent::Failed { cause, look_at, .. } => Some(awaiting(cause, *look_at)),
-            RolloutEvent::Superseded { message } => Some(superseded(message, true)),
-            other => none_of(other),
-        },
+        // A look goes through the same steps without leaving the phase, so that what it waits for is not forgotten.
+        RolloutPhase::AwaitingService {
+            detail,
+            look_at,
+            look,
+        } => {
+            let goes_on = |look| {
+                Some(RolloutPhase::AwaitingService {
+                    detail: detail.clone(),
+                    look_at: *look_at,
+                    look,
+                })
+            };
+            match (look, event) {
+                (Look::Waiting, RolloutEvent::Tested) => goes_on(Look::Tested),
+                (Look::Tested, RolloutEvent::Reloaded) => goes_on(Look::Reloaded),
+                (Look::Reloaded, RolloutEvent::Verified { reports }) => {
+                    Some(RolloutPhase::Verified {
+                        reports: reports.clone(),
+                    })
+                }
+                (_, RolloutEvent::Failed { cause, look_at, .. }) => Some(awaiting(cause, *look_at)),
+                (Look::Waiting, RolloutEvent::Superseded { message }) => {
+                    Some(superseded(message, true))
+                }
+                (_, other) => none_of(other),
+            }
+        }
         RolloutPhase::Undoing { cause, undo } => match (undo, event) {
             (UndoPhase::Decided, RolloutEvent::Restored) => {
                 Some(undoing(cause, UndoPhase::Restored))
@@ -146,6 +175,10 @@ pub fn on_error(
     now: Timestamp,
 ) -> OnError<RolloutEvent> {
     let tries = match &rollout.phase {
+        // Putting away changes nothing outside, so there is nothing to undo either.
+        _ if failed.step == RolloutStep::Close => {
+            return OnError::Retry(backoff::failure(failed.trouble, policy, now));
+        }
         RolloutPhase::Opened | RolloutPhase::Staged => u32::MAX,
         RolloutPhase::Committed
         | RolloutPhase::Tested
@@ -240,7 +273,8 @@ pub fn is_committed(rollout: &Rollout) -> bool {
 #[must_use]
 pub fn may_be_superseded(rollout: &Rollout) -> bool {
     match &rollout.phase {
-        RolloutPhase::Opened | RolloutPhase::AwaitingService { .. } => true,
+        RolloutPhase::Opened => true,
+        RolloutPhase::AwaitingService { look, .. } => *look == Look::Waiting,
         RolloutPhase::Staged => !is_committed(rollout),
         RolloutPhase::Committed
         | RolloutPhase::Tested
@@ -305,6 +339,7 @@ fn awaiting(cause: &Cause, look_at: Timestamp) -> RolloutPhase {
     RolloutPhase::AwaitingService {
         detail: cause.message.clone(),
         look_at,
+        look: Look::Waiting,
     }
 }
 
@@ -322,7 +357,7 @@ const fn closed(closing: RolloutClosing) -> RolloutPhase {
 /// After the commit, files and service may differ: three attempts within minutes, then back to what worked.
 const TRIES_AFTER_COMMIT: u32 = 3;
 
-/// An undo that does not succeed needs a person; five attempts spread over half an hour outlast a restart.
+/// An undo that does not succeed needs a person; five attempts spread over a quarter of an hour outlast a restart.
 const TRIES_OF_UNDO: u32 = 5;
 
 /// A service that is being restarted is back within a minute.
@@ -330,3 +365,6 @@ const LOOK_SOONEST: Seconds = Seconds::minutes(1);
 
 /// Each look costs a configuration test and a reload; a quarter of an hour is what a person may wait after starting it.
 const LOOK_LATEST: Seconds = Seconds::minutes(15);
+
+#[cfg(test)]
+mod tests;

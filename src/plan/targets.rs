@@ -333,6 +333,6 @@ fn all(members: &[Member<'_>], verdict: &Verdict) -> Vec<Finding> {
         .collect()
 }
 
-/// How often the same set may be rolled back in a row before a person is needed: five attempts with backoff take half
-/// an hour, which outlasts a restart and a reboot.
+/// How often the same set may be rolled back in a row before a person is needed. With backoff, five attempts take from a
+/// quarter of an hour to a few hours: longer than a restart, shorter than anybody's patience.
 pub(crate) const LONGEST_ROW: u32 = 5;

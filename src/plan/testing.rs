@@ -2,8 +2,9 @@
 
 use crate::model::{
     CertificateFacts, CertificateId, CertificatePolicy, CertificateState, Fingerprint, IssuerId,
-    KeyAlgorithm, KeyReuse, KeySource, Name, OrderMode, RenewRule, RevisionFacts, RevisionId,
-    Seconds, Subject, Timestamp,
+    IssuerKind, IssuerPolicy, KeyAlgorithm, KeyReuse, KeySource, Name, OrderMode, Probe,
+    RemoteAccess, RemoteAuth, RenewRule, RevisionFacts, RevisionId, ScmPolicy, Seconds, SecretRef,
+    Subject, TargetId, TargetKind, TargetPolicy, Timestamp,
 };
 
 /// Named `<name>.example`, from the issuer `lab`, on no target.
@@ -60,5 +61,41 @@ pub(crate) fn healthy(
         newest: Some(newest),
         issuer: Some(policy.issuer.clone()),
         ..CertificateState::default()
+    }
+}
+
+/// The issuer `lab`.
+pub(crate) fn issuer() -> IssuerPolicy {
+    let secret = || SecretRef::Env("SECRET".to_owned());
+    IssuerPolicy {
+        id: IssuerId::new("lab").unwrap(),
+        kind: IssuerKind::Scm(ScmPolicy {}),
+        access: RemoteAccess {
+            endpoint: "http://localhost".to_owned(),
+            roots: None,
+            auth: RemoteAuth::AccessKey {
+                access_key: secret(),
+                secret_key: secret(),
+                security_token: None,
+            },
+            connect_timeout: Seconds(5),
+            timeout: Seconds(30),
+        },
+        settle: Seconds(120),
+        digest: Fingerprint([6; 32]),
+    }
+}
+
+/// A target without exports.
+pub(crate) fn target(name: &str) -> TargetPolicy {
+    TargetPolicy {
+        id: TargetId::new(name).unwrap(),
+        kind: TargetKind::Files,
+        exports: Vec::new(),
+        test: None,
+        reload: None,
+        command_timeout: Seconds(30),
+        probe: Probe::None,
+        digest: Fingerprint([1; 32]),
     }
 }

@@ -1,0 +1,82 @@
+//! What goes wrong in a scenario: failures and crashes of steps, by name.
+
+use renewd::model::ErrorClass;
+
+/// A failure that is waiting for its step.
+#[derive(Debug, Clone)]
+pub(crate) struct Fault {
+    pub(crate) step: String,
+    pub(crate) subject: String,
+    /// How often; `u32::MAX` until mended.
+    pub(crate) times: u32,
+    pub(crate) class: ErrorClass,
+    pub(crate) message: String,
+    pub(crate) retry_after: Option<renewd::model::Seconds>,
+    /// An order's call was sent and its answer lost; the value says whether it had its effect.
+    pub(crate) lost: Option<bool>,
+    /// A rollout's step may succeed later by itself.
+    pub(crate) again: bool,
+    /// The service does not run.
+    pub(crate) down: bool,
+}
+
+impl Fault {
+    pub(crate) fn new(step: &str, subject: &str) -> Self {
+        Self {
+            step: step.to_owned(),
+            subject: subject.to_owned(),
+            times: 1,
+            class: ErrorClass::Configuration,
+            message: "it does not work".to_owned(),
+            retry_after: None,
+            lost: None,
+            again: false,
+            down: false,
+        }
+    }
+}
+
+/// Where the process dies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Crash {
+    pub(crate) step: String,
+    pub(crate) subject: String,
+    /// Whether the effect has happened by then; the outcome is lost either way.
+    pub(crate) after_effect: bool,
+}
+
+/// All of them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Faults {
+    pub(crate) failures: Vec<Fault>,
+    pub(crate) crashes: Vec<Crash>,
+}
+
+impl Faults {
+    /// The failure of this step, used up by one.
+    pub(crate) fn take(&mut self, step: &str, subject: &str) -> Option<Fault> {
+        let at = self
+            .failures
+            .iter()
+            .position(|fault| fault.step == step && fault.subject == subject)?;
+        let fault = self.failures[at].clone();
+        if fault.times != u32::MAX {
+            self.failures[at].times -= 1;
+        }
+        if self.failures[at].times == 0 {
+            self.failures.remove(at);
+        }
+        Some(fault)
+    }
+
+    /// The crash of this step, used up.
+    pub(crate) fn crash(&mut self, step: &str, subject: &str, after_effect: bool) -> bool {
+        let wanted = Crash {
+            step: step.to_owned(),
+            subject: subject.to_owned(),
+            after_effect,
+        };
+        let at = self.crashes.iter().position(|crash| *crash == wanted);
+        at.map(|at| self.crashes.remove(at)).is_some()
+    }
+}

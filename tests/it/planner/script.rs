@@ -1,0 +1,379 @@
+//! The language of the scenarios: one command per line, `#` begins a comment, lines with `>` are the golden part.
+//!
+//! ```text
+//! now 2030-01-01                                   sets the clock; it never goes by itself
+//! issuer lab: timeout=30s settle=2m rev=1          made with these values when a policy names it
+//! target web: rev=1                                likewise; another `rev` is another policy
+//! policy www: issuer=lab names=a.example targets=web renew_at=1/3 validity=90d order=auto key=local algorithm=ec-p256
+//! forget www                                       takes the certificate out of the policy
+//! forget-target web
+//! advance 61d                                      moves the clock
+//! run                                              plans and executes until nothing is to be done
+//! run for 2h                                       likewise, going on where a wait ends
+//! plan                                             prints what `renewd plan` prints, executes nothing
+//! status                                           likewise
+//! json                                             likewise, as scripts read it
+//! alerts                                           prints the standing alerts in full
+//! fail STEP SUBJECT [times=2|always] [class=transient] [message="…"] [retry_after=2h] [again=yes] [service=down]
+//! lose-answer SUBJECT effect=yes|no                the next submit's answer is lost
+//! crash STEP SUBJECT before|after                  the process dies before or after the step's effect
+//! mend                                             takes back every `fail`; `uncrash` every `crash`
+//! lifetime 7d|asked                                what the issuer gives
+//! ca-ends 2030-06-01                               nothing is issued beyond
+//! pending 3                                        looks until the next certificates are issued
+//! offer www names=*.example lifetime=90d           others obtain one; the follower www is offered it
+//! withdraw www
+//! force www                                        `renewd renew`
+//! rollback www on web                              `renewd rollback`, to the revision before
+//! release web
+//! unusable www DETAIL                              the stored revision was found to be unusable
+//! drift web DETAIL
+//! ```
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use renewd::model::{
+    CertificateId, CertificatePolicy, Drift, ErrorClass, Failures, Fingerprint, IssuerId,
+    IssuerKind, IssuerPolicy, KeyAlgorithm, KeyReuse, KeySource, Name, OrderMode, PcaPolicy, Probe,
+    RemoteAccess, RemoteAuth, RenewRule, Seconds, SecretRef, Subject, TargetId, TargetKind,
+    TargetPolicy, Timestamp,
+};
+use renewd::plan::explain;
+
+use super::faults::{Crash, Fault};
+use super::world::World;
+
+/// Plays a script; answers its lines with the golden part below each.
+pub(crate) fn play(script: &str) -> (String, World) {
+    let mut world = World::new();
+    let mut transcript = String::new();
+    for line in script.lines() {
+        if line.starts_with('>') {
+            continue;
+        }
+        transcript.push_str(line);
+        transcript.push('\n');
+        let command = line.split('#').next().unwrap().trim();
+        if !command.is_empty() {
+            obey(&mut world, command);
+        }
+        for line in std::mem::take(&mut world.log.lines) {
+            for line in line.lines() {
+                let _ = writeln!(transcript, "> {line}");
+            }
+        }
+        world.log.line(String::new());
+        world.log.lines.clear();
+    }
+    (transcript, world)
+}
+
+/// Carries out one command.
+pub(crate) fn obey(world: &mut World, command: &str) {
+    let words = words(command);
+    let mut rest = words.iter().map(String::as_str);
+    let verb = rest.next().unwrap();
+    let rest: Vec<&str> = rest.collect();
+    match (verb, rest.as_slice()) {
+        ("now", [at]) => world.now = Timestamp::parse(at).unwrap(),
+        ("advance", [length]) => world.now = world.now + seconds(length),
+        ("run", []) => run(world, Seconds(0)),
+        ("run", ["for", length]) => run(world, seconds(length)),
+        ("plan", []) => {
+            let plan = world.plan();
+            let text = explain::text(&world.policy, &world.snapshot, &plan, world.now);
+            world.log.line(text);
+        }
+        ("status", []) => {
+            let plan = world.plan();
+            let report = explain::report(&world.policy, &world.snapshot, &plan);
+            world.log.line(explain::status(&report));
+        }
+        ("json", []) => {
+            let plan = world.plan();
+            let report = explain::report(&world.policy, &world.snapshot, &plan);
+            world
+                .log
+                .line(serde_json::to_string_pretty(&report).unwrap());
+        }
+        ("alerts", []) => world.show_alerts(),
+        ("issuer", [id, values @ ..]) => issuer(world, id.trim_end_matches(':'), &pairs(values)),
+        ("target", [id, values @ ..]) => target(world, id.trim_end_matches(':'), &pairs(values)),
+        ("policy", [id, values @ ..]) => policy(world, id.trim_end_matches(':'), &pairs(values)),
+        ("forget", [id]) => drop(world.policy.certificates.remove(*id).unwrap()),
+        ("forget-target", [id]) => {
+            world.policy.targets.remove(*id).unwrap();
+            for certificate in world.policy.certificates.values_mut() {
+                certificate.targets.remove(*id);
+            }
+        }
+        ("fail", [step, subject, values @ ..]) => fail(world, step, subject, &pairs(values)),
+        ("lose-answer", [subject, effect]) => {
+            let mut fault = Fault::new("submit", subject);
+            fault.class = ErrorClass::Transient;
+            fault.message = "the answer was lost".to_owned();
+            fault.lost = Some(*effect == "effect=yes");
+            world.faults.failures.push(fault);
+        }
+        ("crash", [step, subject, when @ ("before" | "after")]) => {
+            world.faults.crashes.push(Crash {
+                step: (*step).to_owned(),
+                subject: (*subject).to_owned(),
+                after_effect: *when == "after",
+            });
+        }
+        ("mend", []) => world.faults.failures.clear(),
+        ("uncrash", []) => world.faults.crashes.clear(),
+        ("lifetime", ["asked"]) => world.account.lifetime = None,
+        ("lifetime", [length]) => world.account.lifetime = Some(seconds(length)),
+        ("ca-ends", [at]) => world.account.ends = Some(Timestamp::parse(at).unwrap()),
+        ("pending", [looks]) => world.account.pending = looks.parse().unwrap(),
+        ("offer", [id, values @ ..]) => {
+            let values = pairs(values);
+            let id = CertificateId::new(id).unwrap();
+            world.offer(&id, values["names"], seconds(values["lifetime"]));
+        }
+        ("withdraw", [id]) => drop(world.account.offers.remove(*id).unwrap()),
+        ("force", [id]) => force(world, id),
+        ("rollback", [id, "on", target]) => rollback(world, id, target),
+        ("release", [target]) => world
+            .snapshot
+            .targets
+            .get_mut(*target)
+            .unwrap()
+            .held
+            .clear(),
+        ("unusable", [id, detail @ ..]) => {
+            let state = world.snapshot.certificates.get_mut(*id).unwrap();
+            state.unusable = Some(detail.join(" "));
+        }
+        ("drift", [id, detail @ ..]) => {
+            let state = world.snapshot.targets.get_mut(*id).unwrap();
+            state.drift = Some(Drift {
+                detail: detail.join(" "),
+            });
+        }
+        _ => panic!("no such command: {command}"),
+    }
+}
+
+fn run(world: &mut World, length: Seconds) {
+    let plan = world.run(world.now + length);
+    world.summary(&plan);
+}
+
+/// As `renewd renew` does: what blocks is cleared, on its targets too.
+fn force(world: &mut World, id: &str) {
+    let state = world.snapshot.certificates.get_mut(id).unwrap();
+    state.forced = true;
+    state.offer = None;
+    state.shortened = false;
+    state.failures = Failures::default();
+    state.survey_failures = Failures::default();
+    for target in world.policy.certificates[id].targets.clone() {
+        let state = world.snapshot.targets.entry(target).or_default();
+        state.undo_failed = None;
+        state.failures = Failures::default();
+    }
+}
+
+/// As `renewd rollback` does.
+fn rollback(world: &mut World, id: &str, target: &str) {
+    let certificate = CertificateId::new(id).unwrap();
+    let before = world.snapshot.certificates[id].earlier[0].id.clone();
+    let state = world.snapshot.targets.get_mut(target).unwrap();
+    let mut wanted = state.live.clone();
+    wanted.insert(certificate, before);
+    state.wanted = Some(wanted);
+    state.undo_failed = None;
+    state.failures = Failures::default();
+}
+
+fn fail(world: &mut World, step: &str, subject: &str, values: &BTreeMap<&str, &str>) {
+    let mut fault = Fault::new(step, subject);
+    for (key, value) in values {
+        match *key {
+            "times" if *value == "always" => fault.times = u32::MAX,
+            "times" => fault.times = value.parse().unwrap(),
+            "class" => fault.class = class(value),
+            "message" => fault.message = (*value).to_owned(),
+            "retry_after" => fault.retry_after = Some(seconds(value)),
+            "again" => fault.again = *value == "yes",
+            "service" => fault.down = *value == "down",
+            other => panic!("no such value: {other}"),
+        }
+    }
+    world.faults.failures.push(fault);
+}
+
+fn class(text: &str) -> ErrorClass {
+    match text {
+        "transient" => ErrorClass::Transient,
+        "rate-limited" => ErrorClass::RateLimited,
+        "rejected" => ErrorClass::Rejected,
+        "authentication" => ErrorClass::Authentication,
+        "configuration" => ErrorClass::Configuration,
+        "bug" => ErrorClass::Bug,
+        other => panic!("no such class: {other}"),
+    }
+}
+
+fn issuer(world: &mut World, id: &str, values: &BTreeMap<&str, &str>) {
+    let secret = || SecretRef::Env("SECRET".to_owned());
+    let value = |key: &str, or: &str| seconds(values.get(key).unwrap_or(&or));
+    let id = IssuerId::new(id).unwrap();
+    let issuer = IssuerPolicy {
+        id: id.clone(),
+        kind: IssuerKind::Pca(PcaPolicy {
+            ca: "lab".to_owned(),
+        }),
+        access: RemoteAccess {
+            endpoint: "http://localhost".to_owned(),
+            roots: None,
+            auth: RemoteAuth::AccessKey {
+                access_key: secret(),
+                secret_key: secret(),
+                security_token: None,
+            },
+            connect_timeout: Seconds(5),
+            timeout: value("timeout", "30s"),
+        },
+        settle: value("settle", "2m"),
+        digest: digest(&format!("{id} {values:?}")),
+    };
+    world.policy.issuers.insert(id, issuer);
+}
+
+fn target(world: &mut World, id: &str, values: &BTreeMap<&str, &str>) {
+    let id = TargetId::new(id).unwrap();
+    let target = TargetPolicy {
+        id: id.clone(),
+        kind: TargetKind::Nginx,
+        exports: Vec::new(),
+        test: None,
+        reload: None,
+        command_timeout: Seconds(30),
+        probe: Probe::None,
+        digest: digest(&format!("{id} {values:?}")),
+    };
+    world.policy.targets.insert(id, target);
+}
+
+fn policy(world: &mut World, id: &str, values: &BTreeMap<&str, &str>) {
+    let value = |key: &str, or: &'static str| values.get(key).copied().unwrap_or(or);
+    let issuer_id = IssuerId::new(value("issuer", "lab")).unwrap();
+    if !world.policy.issuers.contains_key(&issuer_id) {
+        issuer(world, issuer_id.as_str(), &BTreeMap::new());
+    }
+    let targets: Vec<&str> = value("targets", "")
+        .split(',')
+        .filter(|t| !t.is_empty())
+        .collect();
+    for id in &targets {
+        if !world.policy.targets.contains_key(*id) {
+            target(world, id, &BTreeMap::new());
+        }
+    }
+    let own = format!("{id}.example");
+    let names = values.get("names").copied().unwrap_or(&own);
+    let certificate = CertificatePolicy {
+        id: CertificateId::new(id).unwrap(),
+        issuer: issuer_id,
+        names: names
+            .split(',')
+            .map(|name| Name::parse(name).unwrap())
+            .collect(),
+        common_name: names.split(',').next().unwrap().to_owned(),
+        subject: Subject::default(),
+        key_source: match value("key", "local") {
+            "ccm" => KeySource::Ccm,
+            _ => KeySource::Local,
+        },
+        order: match value("order", "auto") {
+            "never" => OrderMode::Never,
+            _ => OrderMode::Auto,
+        },
+        key_algorithm: *KeyAlgorithm::ALL
+            .iter()
+            .find(|kind| kind.as_str() == value("algorithm", "ec-p256"))
+            .unwrap(),
+        key_reuse: KeyReuse::Rekey,
+        validity: seconds(value("validity", "90d")),
+        renew: rule(value("renew_at", "1/3")),
+        targets: targets
+            .iter()
+            .map(|id| TargetId::new(id).unwrap())
+            .collect(),
+        // Where it is used is no matter of an order.
+        digest: digest(&format!(
+            "{:?}",
+            values
+                .iter()
+                .filter(|(k, _)| **k != "targets")
+                .collect::<Vec<_>>()
+        )),
+    };
+    world
+        .policy
+        .certificates
+        .insert(certificate.id.clone(), certificate);
+}
+
+fn rule(text: &str) -> RenewRule {
+    match text.split_once('/') {
+        Some((part, whole)) => RenewRule::Share {
+            part: part.parse().unwrap(),
+            whole: whole.parse().unwrap(),
+        },
+        None => RenewRule::DaysBefore(text.trim_end_matches('d').parse().unwrap()),
+    }
+}
+
+fn digest(text: &str) -> Fingerprint {
+    let mut bytes = [0_u8; 32];
+    let mut sum: u64 = 14_695_981_039_346_656_037;
+    for (at, byte) in text.bytes().chain(*b"end of the text").enumerate() {
+        sum = (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        bytes[at % 32] ^= sum.to_be_bytes()[0];
+    }
+    Fingerprint(bytes)
+}
+
+/// `61d`, `2h`, `90m`, `30s`.
+fn seconds(text: &str) -> Seconds {
+    let (number, unit) = text.split_at(text.len() - 1);
+    let number: i64 = number.parse().unwrap();
+    match unit {
+        "d" => Seconds::days(number),
+        "h" => Seconds::hours(number),
+        "m" => Seconds::minutes(number),
+        "s" => Seconds(number),
+        _ => panic!("no such length: {text}"),
+    }
+}
+
+fn pairs<'a>(words: &[&'a str]) -> BTreeMap<&'a str, &'a str> {
+    words
+        .iter()
+        .map(|word| {
+            word.split_once('=')
+                .unwrap_or_else(|| panic!("no value: {word}"))
+        })
+        .collect()
+}
+
+/// Words, where `"…"` keeps its blanks.
+fn words(line: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut quoted = false;
+    for c in line.chars() {
+        match c {
+            '"' => quoted = !quoted,
+            c if c.is_whitespace() && !quoted => words.push(String::new()),
+            c => words.last_mut().unwrap().push(c),
+        }
+    }
+    words.retain(|word| !word.is_empty());
+    words
+}
