@@ -406,6 +406,7 @@ async fn a_service_that_does_not_run_is_waited_for_and_then_proven() {
     again.phase = RolloutPhase::AwaitingService {
         detail: String::new(),
         look_at: now(),
+        look: renewd::model::Look::Waiting,
     };
     let rollout = served.stand.drive(again).await;
     served.stand.live_now(&rollout);
