@@ -14,6 +14,7 @@ use tracing_subscriber::EnvFilter;
 use crate::ccm_server::admin::Admin;
 use crate::ccm_server::db::DbError;
 use crate::ccm_server::faults::Faults;
+use crate::ccm_server::http::Limits;
 use crate::ccm_server::server::{Server, ServerError, ServerOptions};
 use crate::ccm_server::vault::{MasterKey, VaultError};
 use crate::sys::clock::SystemClock;
@@ -161,6 +162,7 @@ async fn run(arguments: Arguments) -> Result<(), Failed> {
                 faults: faults.unwrap_or_default(),
                 master_key: key,
                 init: !no_init,
+                limits: Limits::default(),
             };
             serve(options).await
         }

@@ -1,7 +1,6 @@
 //! The way of one request: found, read, faulted if that is wanted, authenticated, checked, carried out, answered.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
@@ -16,9 +15,11 @@ use crate::ccm_server::codes::code;
 use crate::ccm_server::failure::Failure;
 use crate::ccm_server::faults::Fault;
 use crate::ccm_server::field;
+use crate::ccm_server::http::Limits;
 use crate::ccm_server::operation::{Call, Operation, Payload, Service};
 use crate::ccm_server::route::{self, Found};
-use crate::ccm_server::server::{Seen, Shared};
+use crate::ccm_server::seen::Seen;
+use crate::ccm_server::server::Shared;
 use crate::ccm_server::signature::{self, Signed};
 use crate::ccm_server::text;
 
@@ -26,6 +27,7 @@ use crate::ccm_server::text;
 pub(super) async fn handle(
     request: hyper::Request<Incoming>,
     shared: Arc<Shared>,
+    limits: Limits,
     stop: CancellationToken,
 ) -> Option<Response<Full<Bytes>>> {
     let request_id = text::random_hex::<16>();
@@ -54,7 +56,7 @@ pub(super) async fn handle(
             "this failure was asked for",
         ))),
         Some(Fault::LostResponse) | None => match found {
-            Some(found) => Some(carry_out(request, found, Arc::clone(&shared)).await),
+            Some(found) => Some(carry_out(request, found, Arc::clone(&shared), limits).await),
             None => Some(Err(Failure::because(
                 code("APIGW.0101"),
                 format!("there is no {method} {path}"),
@@ -88,11 +90,12 @@ async fn carry_out(
     request: hyper::Request<Incoming>,
     found: Found,
     shared: Arc<Shared>,
+    limits: Limits,
 ) -> Result<Answer, Failure> {
     let service = found.operation.service;
     let task = tokio::spawn(async move {
-        let work = run(request, found, &shared);
-        match tokio::time::timeout(DEADLINE, work).await {
+        let work = run(request, found, &shared, limits);
+        match tokio::time::timeout(limits.request, work).await {
             Ok(result) => result,
             Err(_) => Err(Failure::because(
                 service.unknown_error(),
@@ -110,11 +113,12 @@ async fn run(
     request: hyper::Request<Incoming>,
     found: Found,
     shared: &Shared,
+    limits: Limits,
 ) -> Result<Answer, Failure> {
     let operation = found.operation;
     let now = shared.clock.now();
     let (parts, incoming) = request.into_parts();
-    let body = read(incoming, operation.service).await?;
+    let body = read(incoming, operation.service, limits).await?;
     let headers: Vec<(String, String)> = parts
         .headers
         .iter()
@@ -151,9 +155,9 @@ async fn run(
     (operation.run)(&call).await
 }
 
-async fn read(incoming: Incoming, service: Service) -> Result<Bytes, Failure> {
-    let body = Limited::new(incoming, BODY_BYTES).collect();
-    match tokio::time::timeout(BODY_TIMEOUT, body).await {
+async fn read(incoming: Incoming, service: Service, limits: Limits) -> Result<Bytes, Failure> {
+    let body = Limited::new(incoming, limits.body_bytes).collect();
+    match tokio::time::timeout(limits.body, body).await {
         Ok(Ok(whole)) => Ok(whole.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Failure::new(code("APIGW.0201"))),
         Ok(Err(error)) => Err(Failure::because(
@@ -259,11 +263,3 @@ fn respond(answer: Answer, request_id: &str) -> Response<Full<Bytes>> {
     }
     response
 }
-
-/// Far above the largest legal body that is served (an import of 16 KiB with its escapes), and little enough for
-/// hundreds of connections. A CA import with its chain of 2 MiB (CCM API 4.2.1.11) will need its own limit.
-const BODY_BYTES: usize = 1024 * 1024;
-/// From the end of the headers to the end of the body.
-const BODY_TIMEOUT: Duration = Duration::from_secs(30);
-/// For everything a request does.
-const DEADLINE: Duration = Duration::from_secs(60);

@@ -16,9 +16,46 @@ use tokio_util::sync::CancellationToken;
 use crate::ccm_server::dispatch;
 use crate::ccm_server::server::Shared;
 
+/// What one client may take of time and memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// From the first byte, or the end of the previous answer, to the end of the headers.
+    pub header: Duration,
+    /// From the end of the headers to the end of the body.
+    pub body: Duration,
+    /// For everything a request does.
+    pub request: Duration,
+    /// A connection is ended after so long, between two requests if possible.
+    pub connection: Duration,
+    /// Bytes of a body.
+    pub body_bytes: usize,
+    /// Connections at a time; each costs some 100 KiB beside its body at worst.
+    pub connections: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            header: Duration::from_secs(30),
+            body: Duration::from_secs(30),
+            request: Duration::from_secs(60),
+            connection: Duration::from_secs(600),
+            // Far above the largest legal body that is served (an import of 16 KiB with its escapes). A CA import with
+            // its chain of 2 MiB (CCM API 4.2.1.11) will need its own limit.
+            body_bytes: 1024 * 1024,
+            connections: 512,
+        }
+    }
+}
+
 /// Accepts until `stop`; then lets requests that are being carried out end, for a while.
-pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>, stop: CancellationToken) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+pub(super) async fn serve(
+    listener: TcpListener,
+    shared: Arc<Shared>,
+    limits: Limits,
+    stop: CancellationToken,
+) {
+    let places = Arc::new(Semaphore::new(limits.connections));
     let mut connections = JoinSet::new();
     loop {
         // A full house leaves newcomers in the kernel's queue.
@@ -34,7 +71,7 @@ pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>, stop: Canc
             Ok((stream, _)) => {
                 let (shared, stop) = (Arc::clone(&shared), stop.clone());
                 connections.spawn(async move {
-                    connection(stream, shared, stop).await;
+                    connection(stream, shared, limits, stop).await;
                     drop(place);
                 });
             }
@@ -53,22 +90,31 @@ pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>, stop: Canc
     }
 }
 
-async fn connection(stream: TcpStream, shared: Arc<Shared>, stop: CancellationToken) {
+async fn connection(
+    stream: TcpStream,
+    shared: Arc<Shared>,
+    limits: Limits,
+    stop: CancellationToken,
+) {
     // Answers are written in one piece; waiting for more would only delay them.
     let _ = stream.set_nodelay(true);
     let service = service_fn(|request: hyper::Request<Incoming>| {
         let (shared, stop) = (Arc::clone(&shared), stop.clone());
-        async move { dispatch::handle(request, shared, stop).await.ok_or(Dropped) }
+        async move {
+            dispatch::handle(request, shared, limits, stop)
+                .await
+                .ok_or(Dropped)
+        }
     });
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
+        .header_read_timeout(limits.header)
         .max_headers(HEADERS)
         .max_buf_size(HEADER_BYTES);
     let connection = builder.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
-    let life = tokio::time::sleep(LIFE);
+    let life = tokio::time::sleep(limits.connection);
     let end = tokio::select! {
         end = connection.as_mut() => Some(end),
         () = stop.cancelled() => None,
@@ -98,16 +144,10 @@ impl From<Infallible> for Dropped {
     }
 }
 
-/// Connections at a time; each costs about 100 KiB at worst.
-const CONNECTIONS: usize = 512;
-/// From the first byte, or the end of the previous answer, to the end of the headers.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Header lines; the SDK sends nine.
 const HEADERS: usize = 64;
 /// Request line and headers.
 const HEADER_BYTES: usize = 64 * 1024;
-/// A connection is ended after so long, between two requests if possible.
-const LIFE: Duration = Duration::from_secs(600);
 /// What a request being carried out gets when the server stops.
 const GRACE: Duration = Duration::from_secs(10);
 /// After a failed accept.

@@ -69,7 +69,7 @@ async fn new_token(call: &Call<'_>) -> Result<Answer, Failure> {
     let password = Secret::from(user.text("password").to_owned());
     let fits = call
         .shared
-        .heavy(move || users::password_fits(password.expose(), &stored))
+        .password(move || users::password_fits(password.expose(), &stored))
         .await;
     let (Some(row), true) = (row, fits) else {
         return Err(refused("The username or password is wrong."));

@@ -29,6 +29,7 @@ mod operation;
 mod pca;
 mod route;
 mod scm;
+mod seen;
 mod server;
 mod signature;
 mod text;
@@ -38,5 +39,7 @@ mod x509;
 
 pub use admin::{Admin, Authorities, ScmImport, UserKeys};
 pub use faults::{Fault, Faults, FaultsError, Trigger};
-pub use server::{Running, Seen, Server, ServerError, ServerOptions};
+pub use http::Limits;
+pub use seen::Seen;
+pub use server::{Running, Server, ServerError, ServerOptions};
 pub use vault::MasterKey;

@@ -1,9 +1,8 @@
 //! A running server: start, address, stop, and the parts that its operations share.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -12,8 +11,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::ccm_server::admin::Admin;
 use crate::ccm_server::db::{Db, DbError};
-use crate::ccm_server::faults::{Fault, FaultPlan, Faults};
-use crate::ccm_server::http;
+use crate::ccm_server::faults::{FaultPlan, Faults};
+use crate::ccm_server::http::{self, Limits};
+use crate::ccm_server::seen::{RequestLog, Seen};
 use crate::ccm_server::vault::{MasterKey, Vault, VaultError};
 use crate::ccm_server::x509::Signers;
 use crate::sys::clock::{Clock, SystemClock};
@@ -35,6 +35,8 @@ pub struct ServerOptions {
     pub master_key: Option<MasterKey>,
     /// Whether an empty state gets a root and an issuing CA.
     pub init: bool,
+    /// What a client may take of time and memory.
+    pub limits: Limits,
 }
 
 impl ServerOptions {
@@ -49,6 +51,7 @@ impl ServerOptions {
             faults: Faults::none(),
             master_key: None,
             init: true,
+            limits: Limits::default(),
         }
     }
 }
@@ -144,7 +147,7 @@ impl Server {
         let listener = TcpListener::bind(options.listen).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
         let stop = CancellationToken::new();
-        let serving = http::serve(listener, Arc::clone(&shared), stop.clone());
+        let serving = http::serve(listener, Arc::clone(&shared), options.limits, stop.clone());
         let task = tokio::spawn(serving);
         tracing::info!(%address, state = %options.state.display(), "serving");
         Ok(Running {
@@ -229,7 +232,9 @@ pub(super) struct Shared {
     /// CA keys, opened.
     pub(super) signers: Signers,
     /// Work that fills a processor, such as making an RSA key: as many at a time as there are processors.
-    pub(super) heavy: Semaphore,
+    heavy: Semaphore,
+    /// The same for passwords, one at a time: who has none yet must not be able to hold up who has.
+    passwords: Semaphore,
 }
 
 impl Shared {
@@ -263,6 +268,7 @@ impl Shared {
             log: RequestLog::default(),
             signers: Signers::default(),
             heavy: Semaphore::new(processors),
+            passwords: Semaphore::new(1),
         })
     }
 
@@ -271,7 +277,22 @@ impl Shared {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> T {
-        let _place = self.heavy.acquire().await;
+        Self::aside(&self.heavy, work).await
+    }
+
+    /// The same for checking a password.
+    pub(super) async fn password<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> T {
+        Self::aside(&self.passwords, work).await
+    }
+
+    async fn aside<T: Send + 'static>(
+        places: &Semaphore,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> T {
+        let _place = places.acquire().await;
         match tokio::task::spawn_blocking(work).await {
             Ok(result) => result,
             Err(error) => match error.try_into_panic() {
@@ -342,51 +363,3 @@ fn lock(state: &Path) -> Result<Lock, ServerError> {
         Err(busy) => Err(ServerError::Busy(busy)),
     }
 }
-
-/// One request, as tests look at it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Seen {
-    /// The chapter of the operation, such as `4.2.2.3`; empty for an unknown path.
-    pub operation: String,
-    /// The status of the answer; 0 when the connection was dropped.
-    pub status: u16,
-    /// The id in `X-Request-Id`.
-    pub request_id: String,
-    /// The fault that hit it.
-    pub fault: Option<Fault>,
-}
-
-/// The requests seen: counted all, remembered some.
-#[derive(Default)]
-pub(super) struct RequestLog(Mutex<LogState>);
-
-#[derive(Default)]
-struct LogState {
-    last: VecDeque<Seen>,
-    counts: BTreeMap<String, usize>,
-}
-
-impl RequestLog {
-    /// Remembers one.
-    pub(super) fn add(&self, seen: Seen) {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *state.counts.entry(seen.operation.clone()).or_insert(0) += 1;
-        if state.last.len() == REMEMBERED {
-            state.last.pop_front();
-        }
-        state.last.push_back(seen);
-    }
-
-    fn last(&self) -> Vec<Seen> {
-        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        state.last.iter().cloned().collect()
-    }
-
-    fn count(&self, operation: &str) -> usize {
-        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        state.counts.get(operation).copied().unwrap_or(0)
-    }
-}
-
-/// Requests that are remembered one by one.
-const REMEMBERED: usize = 1000;

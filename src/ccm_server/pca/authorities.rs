@@ -8,9 +8,8 @@ use crate::ccm_server::codes::code;
 use crate::ccm_server::failure::Failure;
 use crate::ccm_server::field::Input;
 use crate::ccm_server::operation::Call;
-use crate::ccm_server::pca::authority::{
-    self, Authority, Blueprint, COLUMNS, Certification, Own, put_certificate,
-};
+use crate::ccm_server::pca::authority::{Authority, COLUMNS};
+use crate::ccm_server::pca::making::{self, Blueprint, Certification, Own, put_certificate};
 use crate::ccm_server::pca::{fields, listing};
 use crate::ccm_server::x509::{self, Hash, KeyKind, KeyUsage, LineEnd, Period, Subject, Unit};
 use crate::model::Timestamp;
@@ -101,7 +100,7 @@ pub(super) async fn create(call: &Call<'_>) -> Result<Answer, Failure> {
         usages: usages(body),
         crl: crl(body)?,
     };
-    let id = authority::create(call.shared, call.account(), blueprint, call.now).await?;
+    let id = making::create(call.shared, call.account(), blueprint, call.now).await?;
     Ok(Answer::ok(json!({"ca_id": id})))
 }
 
@@ -134,7 +133,7 @@ pub(super) async fn activate(call: &Call<'_>) -> Result<Answer, Failure> {
         signer: None,
         usages: &usages,
     };
-    let signed = authority::certify(call.shared, call.account(), own, &wanted, call.now).await?;
+    let signed = making::certify(call.shared, call.account(), own, &wanted, call.now).await?;
     let (id, now) = (pending.id.clone(), call.now);
     let write = call.shared.db.write(|connection| {
         Box::pin(async move { put_certificate(connection, &id, signed, now).await })

@@ -11,10 +11,9 @@ use crate::ccm_server::failure::Failure;
 use crate::ccm_server::field::Input;
 use crate::ccm_server::operation::Call;
 use crate::ccm_server::pca::authorities::{period, subject, usages};
-use crate::ccm_server::pca::authority::{
-    Authority, SUBORDINATE_YEARS, issuer_subject, still_active,
-};
+use crate::ccm_server::pca::authority::{Authority, issuer_subject, still_active};
 use crate::ccm_server::pca::fields;
+use crate::ccm_server::pca::making::SUBORDINATE_YEARS;
 use crate::ccm_server::text;
 use crate::ccm_server::x509::{
     self, BasicConstraints, ExtendedUsage, Hash, KeyKind, KeyUsage, LineEnd, Period, Request,

@@ -6,11 +6,12 @@ mod certificates;
 mod fields;
 mod issuing;
 mod listing;
+mod making;
 
 use crate::ccm_server::operation::{Access, Operation, Payload, Service, Verb};
 
 pub(super) use authorities::no_crl;
-pub(super) use authority::{Blueprint, Certification, create};
+pub(super) use making::{Blueprint, Certification, create};
 
 /// The operations of 4.2.
 pub(super) static OPERATIONS: &[Operation] = &[
