@@ -2,6 +2,7 @@
 
 mod disk;
 mod files;
+#[cfg(feature = "failpoints")]
 mod killed;
 mod nginx;
 mod probe;

@@ -106,10 +106,6 @@ impl Nginx {
         format!("127.0.0.1:{}", self.port)
     }
 
-    pub(crate) fn port(&self) -> u16 {
-        self.port
-    }
-
     /// The configuration test as argv.
     pub(crate) fn test(&self) -> Vec<String> {
         self.argv(&["-t"])
