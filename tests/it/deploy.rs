@@ -4,6 +4,7 @@ mod disk;
 mod files;
 #[cfg(feature = "failpoints")]
 mod killed;
+mod material;
 mod nginx;
 mod probe;
 mod stand;

@@ -119,3 +119,64 @@ fn kind(leaf: &[u8]) -> KeyKind {
 
 /// In one line.
 const MOST_NAMES: usize = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(presented: &[&[u8]]) -> Seen {
+        Seen {
+            address: "127.0.0.1:443".into(),
+            presented: presented.iter().map(|der| der.to_vec()).collect(),
+            protocol: "TLSv1.3".into(),
+            elapsed: std::time::Duration::ZERO,
+        }
+    }
+
+    fn expected(at_least: usize) -> Expected {
+        Expected {
+            leaf: Some(b"leaf".to_vec()),
+            behind: Some(Behind {
+                chain: vec![b"issuing".to_vec(), b"root".to_vec()],
+                at_least,
+                roots: None,
+            }),
+        }
+    }
+
+    #[test]
+    fn the_chain_is_whole_and_in_order_with_or_without_its_root() {
+        let judge = |presented: &[&[u8]]| expected(1).judge(&seen(presented));
+        assert_eq!(judge(&[b"leaf", b"issuing"]), Ok(()));
+        assert_eq!(judge(&[b"leaf", b"issuing", b"root"]), Ok(()));
+        for (presented, says) in [
+            (&[][..], "no certificate"),
+            (&[b"other".as_slice(), b"issuing"], ", not "),
+            (&[b"leaf"], "the full chain"),
+            (&[b"leaf", b"root", b"issuing"], "another chain"),
+            (&[b"leaf", b"issuing", b"root", b"more"], "another chain"),
+            (&[b"leaf", b"other"], "another chain"),
+        ] {
+            let problem = judge(presented).unwrap_err();
+            assert!(problem.contains(says), "{says}: {problem}");
+        }
+    }
+
+    #[test]
+    fn without_a_chain_in_any_export_the_leaf_will_do() {
+        assert_eq!(expected(0).judge(&seen(&[b"leaf"])), Ok(()));
+        assert!(expected(0).judge(&seen(&[b"leaf", b"other"])).is_err());
+    }
+
+    #[test]
+    fn on_the_way_back_only_the_leaf_counts_if_it_is_known() {
+        let mut back = Expected {
+            behind: None,
+            ..expected(1)
+        };
+        assert_eq!(back.judge(&seen(&[b"leaf", b"whatever"])), Ok(()));
+        assert!(back.judge(&seen(&[b"other"])).is_err());
+        back.leaf = None;
+        assert_eq!(back.judge(&seen(&[b"other"])), Ok(()));
+    }
+}
