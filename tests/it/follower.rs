@@ -158,6 +158,20 @@ async fn a_reissued_scm_certificate_is_looked_at_again() {
 }
 
 #[tokio::test]
+async fn a_time_without_a_zone_hides_no_newer_certificate() {
+    let mut account = Account::new();
+    account.add_public("scs1", &["www.example.com"], 1000, "ISSUED");
+    account.add_public("scs2", &["www.example.com"], 500, "ISSUED");
+    // Told by a clock far west of UTC, half a day behind.
+    let local = (NOW - Seconds(500 + 12 * 3600)).to_string();
+    let local = local.replace('T', " ").replace('Z', ".0");
+    account.public[1].listed["not_before"] = json!(local);
+    let scene = scene(public(), account).await;
+    let offered = scene.offered(&["www.example.com"]).await;
+    assert_eq!(offered.as_deref(), Some("scs2"));
+}
+
+#[tokio::test]
 async fn an_account_larger_than_scm_lists_still_offers_its_newest() {
     let mut account = Account::new();
     account.last_offset = 100;
