@@ -148,6 +148,17 @@ impl Pca {
         self.client.call(call).await
     }
 
+    /// 4.2.1.10: the CA's own certificate and its chain.
+    ///
+    /// # Errors
+    /// Those of every call.
+    pub async fn export_authority(&self, id: &str) -> Answer<ExportedPem> {
+        let path = format!("{AUTHORITIES}/{}/export", segment(id)?);
+        self.client
+            .call(Call::read("PCA export CA certificate", path))
+            .await
+    }
+
     /// 4.2.2.9. Without a reason the body is still `{}`: none at all is an error.
     ///
     /// # Errors

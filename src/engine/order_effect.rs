@@ -196,6 +196,7 @@ impl Engine {
             certificate,
             chain,
             private_key,
+            authority,
         } = pem;
         let rejected = |why: String| Failure::local(ErrorClass::Rejected, why);
         let key = match (order.request.source, private_key) {
@@ -216,6 +217,18 @@ impl Engine {
                 error_chain(&e)
             ))
         })?;
+        if let Some(authority) = authority {
+            let authorities = pki::pem::certificates(&authority).map_err(|e| {
+                let why = error_chain(&e);
+                Failure::local(
+                    ErrorClass::Transient,
+                    format!("the CA's certificate: {why}"),
+                )
+            })?;
+            let authority = authorities.first().map_or(&[][..], Vec::as_slice);
+            pki::check::issued_by(&material, authority)
+                .map_err(|e| rejected(format!("certificate {reference}: {}", error_chain(&e))))?;
+        }
         let id = self
             .deployer
             .materials()

@@ -1,8 +1,6 @@
 //! Which CA signs: found by its id or its exact common name, once.
 
-use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::ccm::{Authority, AuthorityQuery, AuthorityStatus, Collector, Pca};
 use crate::issuer::IssuerError;
@@ -14,6 +12,7 @@ pub(super) struct Signer {
     /// An id or an exact common name.
     wanted: String,
     found: Mutex<Option<Arc<Authority>>>,
+    certificate: Mutex<Option<Arc<str>>>,
 }
 
 impl Signer {
@@ -21,7 +20,27 @@ impl Signer {
         Self {
             wanted,
             found: Mutex::new(None),
+            certificate: Mutex::new(None),
         }
+    }
+
+    /// The CA's own certificate as PEM, asked for only once: what it issued is held against it.
+    pub(super) async fn certificate(&self, pca: &Pca) -> Result<Arc<str>, IssuerError> {
+        if let Some(known) = lock(&self.certificate).clone() {
+            return Ok(known);
+        }
+        let authority = self.find(pca).await?;
+        let exported = pca
+            .export_authority(&authority.ca_id)
+            .await
+            .map_err(reading)?;
+        let text: Arc<str> = exported.certificate.unwrap_or_default().into();
+        if text.trim().is_empty() {
+            let message = format!("the export of {} holds no certificate", show(&authority));
+            return Err(own(ErrorClass::Transient, message));
+        }
+        *lock(&self.certificate) = Some(Arc::clone(&text));
+        Ok(text)
     }
 
     /// The CA, asked for only once.
@@ -35,7 +54,7 @@ impl Signer {
             self.by_name(pca).await?
         };
         let found = Arc::new(found);
-        *self.found.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&found));
+        *lock(&self.found) = Some(Arc::clone(&found));
         Ok(found)
     }
 
@@ -62,12 +81,12 @@ impl Signer {
 
     /// After a refusal that may be due to a CA that is no longer what it was.
     pub(super) fn forget(&self) {
-        *self.found.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *lock(&self.found) = None;
+        *lock(&self.certificate) = None;
     }
 
     fn known(&self) -> Option<Arc<Authority>> {
-        let found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
-        found.clone()
+        lock(&self.found).clone()
     }
 
     async fn by_id(&self, pca: &Pca) -> Result<Authority, IssuerError> {
@@ -116,6 +135,10 @@ impl Signer {
             }
         }
     }
+}
+
+fn lock<T>(slot: &Mutex<T>) -> MutexGuard<'_, T> {
+    slot.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A CA in one phrase, such as `CA corp-issuing (6f7e…, ACTIVED)`.

@@ -36,6 +36,7 @@ pub(super) fn issued(
         certificate,
         chain: exported.certificate_chain.unwrap_or_default(),
         private_key: exported.private_key.filter(|_| with_key),
+        authority: None,
     })
 }
 

@@ -100,6 +100,8 @@ pub struct IssuedPem {
     pub chain: String,
     /// PKCS #8, PKCS #1 or SEC 1, where it was asked for.
     pub private_key: Option<Secret>,
+    /// The certificate of the CA that was to sign it, where the policy names one.
+    pub authority: Option<String>,
 }
 
 /// Whether a failed call may have changed something.

@@ -209,7 +209,12 @@ impl PcaIssuer {
             }
         }
         match self.pca.export_certificate(reference).await {
-            Ok(exported) => exported::issued(exported, with_key, reference).map(Fetched::Issued),
+            Ok(exported) => {
+                let mut issued = exported::issued(exported, with_key, reference)?;
+                let authority = self.signer.certificate(&self.pca).await?;
+                issued.authority = Some(authority.as_ref().to_owned());
+                Ok(Fetched::Issued(issued))
+            }
             // Shown as issued and not to be exported in this status: it is not ready.
             Err(error) if error.code.as_deref() == Some(WRONG_STATUS) => Ok(Fetched::NotYet {
                 poll_after: POLL_AFTER,
