@@ -5,5 +5,7 @@
 )]
 
 mod authentication;
+mod authorities;
 mod certificates;
 mod http;
+mod openssl;

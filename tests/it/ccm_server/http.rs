@@ -5,7 +5,31 @@ use std::fmt::Write as _;
 use aws_lc_rs::{digest, hmac};
 use serde_json::Value;
 
+use renewd::model::Timestamp;
+
 use crate::support::ccm::Ccm;
+
+/// A server and a user of it.
+pub(crate) trait Peer {
+    /// The base URL.
+    fn endpoint(&self) -> String;
+    /// AK and SK.
+    fn keys(&self) -> (String, String);
+    /// The server's time.
+    fn time(&self) -> Timestamp;
+}
+
+impl Peer for Ccm {
+    fn endpoint(&self) -> String {
+        self.running.endpoint()
+    }
+    fn keys(&self) -> (String, String) {
+        (self.access_key().to_owned(), self.secret_key().to_owned())
+    }
+    fn time(&self) -> Timestamp {
+        self.now()
+    }
+}
 
 /// What came back.
 #[derive(Debug)]
@@ -83,13 +107,14 @@ impl Send {
     /// Signs with this key at this time.
     pub(crate) fn signed(
         mut self,
-        ccm: &Ccm,
+        peer: &impl Peer,
         access_key: &str,
         secret_key: &str,
         date: &str,
     ) -> Self {
-        let host = ccm.running.address().to_string();
-        self = self.header("host", &host).header("x-sdk-date", date);
+        let endpoint = peer.endpoint();
+        let host = endpoint.trim_start_matches("http://");
+        self = self.header("host", host).header("x-sdk-date", date);
         let mut headers: Vec<(String, String)> = self.headers.clone();
         headers.sort();
         let names: Vec<&str> = headers.iter().map(|(name, _)| name.as_str()).collect();
@@ -117,18 +142,18 @@ impl Send {
         self.header("authorization", &authorization)
     }
     /// Signs as the user that every test server has.
-    pub(crate) fn by_user(self, ccm: &Ccm) -> Self {
-        let (access_key, secret_key) = (ccm.access_key().to_owned(), ccm.secret_key().to_owned());
-        self.signed(ccm, &access_key, &secret_key, &date(ccm))
+    pub(crate) fn by_user(self, peer: &impl Peer) -> Self {
+        let (access_key, secret_key) = peer.keys();
+        self.signed(peer, &access_key, &secret_key, &date(peer))
     }
     /// Sends it; `Err` when there is no answer.
-    pub(crate) async fn attempt(self, ccm: &Ccm) -> Result<Reply, reqwest::Error> {
+    pub(crate) async fn attempt(self, peer: &impl Peer) -> Result<Reply, reqwest::Error> {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let client = reqwest::Client::builder()
             .no_proxy()
             .timeout(std::time::Duration::from_secs(20))
             .build()?;
-        let url = format!("{}{}", ccm.endpoint(), self.target);
+        let url = format!("{}{}", peer.endpoint(), self.target);
         let mut request = client.request(self.method.parse().unwrap(), url);
         for (name, value) in &self.headers {
             request = request.header(name, value);
@@ -147,38 +172,38 @@ impl Send {
         })
     }
     /// Sends it.
-    pub(crate) async fn send(self, ccm: &Ccm) -> Reply {
-        self.attempt(ccm).await.unwrap()
+    pub(crate) async fn send(self, peer: &impl Peer) -> Reply {
+        self.attempt(peer).await.unwrap()
     }
 }
 
 /// Signed as the server's user.
-pub(crate) async fn get(ccm: &Ccm, target: &str) -> Reply {
-    Send::new("GET", target).by_user(ccm).send(ccm).await
+pub(crate) async fn get(peer: &impl Peer, target: &str) -> Reply {
+    Send::new("GET", target).by_user(peer).send(peer).await
 }
 /// Signed as the server's user.
-pub(crate) async fn post(ccm: &Ccm, target: &str, body: &Value) -> Reply {
+pub(crate) async fn post(peer: &impl Peer, target: &str, body: &Value) -> Reply {
     Send::new("POST", target)
         .json(body)
-        .by_user(ccm)
-        .send(ccm)
+        .by_user(peer)
+        .send(peer)
         .await
 }
 /// Signed as the server's user, without a body.
-pub(crate) async fn post_nothing(ccm: &Ccm, target: &str) -> Reply {
-    Send::new("POST", target).by_user(ccm).send(ccm).await
+pub(crate) async fn post_nothing(peer: &impl Peer, target: &str) -> Reply {
+    Send::new("POST", target).by_user(peer).send(peer).await
 }
 /// Signed as the server's user.
-pub(crate) async fn delete(ccm: &Ccm, target: &str) -> Reply {
-    Send::new("DELETE", target).by_user(ccm).send(ccm).await
+pub(crate) async fn delete(peer: &impl Peer, target: &str) -> Reply {
+    Send::new("DELETE", target).by_user(peer).send(peer).await
 }
 
 /// The server's time as `X-Sdk-Date` has it.
-pub(crate) fn date(ccm: &Ccm) -> String {
-    sdk_date(ccm.now())
+pub(crate) fn date(peer: &impl Peer) -> String {
+    sdk_date(peer.time())
 }
 /// A time as `X-Sdk-Date` has it.
-pub(crate) fn sdk_date(at: renewd::model::Timestamp) -> String {
+pub(crate) fn sdk_date(at: Timestamp) -> String {
     at.to_string().replace(['-', ':'], "")
 }
 
