@@ -221,3 +221,24 @@ pub(super) static CODES: &[Code] = &[
     c("APIGW.0303", 401, "Incorrect IAM authentication information: the request is out of the time window."),
     c("APIGW.0308", 429, "The throttling threshold has been reached."),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_the_reference_s() {
+        let file = include_str!("../../tests/fixtures/ccm/errors.json");
+        let file: serde_json::Value = serde_json::from_str(file).unwrap();
+        let reference = file.as_array().unwrap();
+        assert_eq!(reference.len(), 165);
+        for entry in reference {
+            let name = entry["code"].as_str().unwrap();
+            let found = CODES.iter().find(|code| code.name == name).unwrap();
+            assert_eq!(u64::from(found.status), entry["http_status"], "{name}");
+            assert_eq!(found.message, entry["message"], "{name}");
+        }
+        let others = CODES.iter().filter(|code| !code.name.starts_with("APIGW."));
+        assert_eq!(others.count(), 165, "no code is made up");
+    }
+}

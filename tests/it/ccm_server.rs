@@ -7,5 +7,7 @@
 mod authentication;
 mod authorities;
 mod certificates;
+mod conformance;
 mod http;
 mod openssl;
+mod scm;
