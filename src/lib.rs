@@ -12,7 +12,7 @@
 //!          ▼
 //!   Order:    issuer (network) ─▶ pki (checks) ─▶ store (revision)
 //!   Rollout:  pki (bundles) ─▶ deploy (stage, commit, test, reload, verify, or undo)
-//!   Alert:    store (outbox) ─▶ notify
+//!   Alert:    store (outbox) ─▶ standard error or the log
 //! ```
 //!
 //! Start reading at [`model`] (the nouns), then [`plan`] (the decisions), then `engine` (the loop).
@@ -32,7 +32,6 @@ pub mod deploy;
 pub mod engine;
 pub mod issuer;
 pub mod model;
-pub mod notify;
 pub mod pki;
 pub mod plan;
 pub mod store;

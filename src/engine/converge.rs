@@ -9,7 +9,8 @@ use tokio::task::JoinSet;
 use crate::engine::progress::Progress;
 use crate::engine::{Engine, EngineError};
 use crate::model::{
-    CertificateId, OrderClosing, OrderEvent, Seconds, Snapshot, StepFailure, TargetId, Timestamp,
+    CertificateId, ErrorClass, OrderClosing, OrderEvent, Seconds, Snapshot, StepFailure, TargetId,
+    Timestamp,
 };
 use crate::plan::{Action, Plan, Verdict, plan};
 use crate::store::{CertificateChange, Touched};
@@ -200,6 +201,9 @@ impl Engine {
                     .await?;
             }
             Err(error) => {
+                if error.class == ErrorClass::Authentication {
+                    self.issuers.forget(&policy.issuer);
+                }
                 (self.progress)(Progress::Failed {
                     subject: certificate.to_string(),
                     text: format!("asking the account failed ({}): {error}", error.class),

@@ -1,7 +1,7 @@
 //! Connections to issuers, made when first needed and kept.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::issuer::{Effect, Issuer, IssuerError, connect};
 use crate::model::{ErrorClass, IssuerId, IssuerPolicy, SecretRef};
@@ -41,15 +41,24 @@ impl Issuers {
         self.policies.get(id)
     }
 
+    /// Forgets a connection whose credentials were refused: the next one reads the secrets anew, which may have been
+    /// rotated.
+    pub fn forget(&self, id: &IssuerId) {
+        self.connections().remove(id);
+    }
+
+    fn connections(&self) -> MutexGuard<'_, BTreeMap<IssuerId, Arc<dyn Issuer>>> {
+        self.connected
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Connected; a failure is not kept, so that a mended secret is read at the next attempt.
     ///
     /// # Errors
     /// `Configuration` when the policy does not know it or its settings cannot be used.
     pub fn get(&self, id: &IssuerId) -> Result<Arc<dyn Issuer>, IssuerError> {
-        let mut connected = self
-            .connected
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut connected = self.connections();
         if let Some(issuer) = connected.get(id) {
             return Ok(Arc::clone(issuer));
         }

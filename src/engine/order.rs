@@ -6,8 +6,8 @@ use crate::engine::order_effect::{Failure, Outcome};
 use crate::engine::progress::Progress;
 use crate::engine::{Engine, EngineError};
 use crate::model::{
-    CertificateId, CertificateState, Fingerprint, IssuerId, Order, OrderClosing, OrderEvent,
-    OrderPhase, OrderStep, Reason, RevisionId, Seconds, Snapshot, Timestamp,
+    CertificateId, CertificateState, ErrorClass, Fingerprint, IssuerId, Order, OrderClosing,
+    OrderEvent, OrderPhase, OrderStep, Reason, RevisionId, Seconds, Snapshot, Timestamp,
 };
 use crate::plan::order_machine::{self, Timing};
 use crate::plan::{OnError, Trouble, backoff, open, outcome};
@@ -165,6 +165,9 @@ impl Engine {
         started_at: Timestamp,
     ) -> Result<(), EngineError> {
         let now = self.clock.now();
+        if failure.class == ErrorClass::Authentication {
+            self.issuers.forget(&order.issuer);
+        }
         let text = format!("{step} failed ({}): {}", failure.class, failure.message);
         let trouble = Trouble {
             class: failure.class,

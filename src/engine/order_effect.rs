@@ -288,8 +288,15 @@ impl Engine {
         };
         let issuer = self.issuers.get(&order.issuer)?;
         let found = issuer.lookup(&order.request, *spki, *submitted_at).await?;
+        let known = self
+            .store
+            .revisions(&order.certificate)
+            .await
+            .map_err(|error| Failure::local(ErrorClass::Transient, error_chain(&error)))?;
+        // With a key that is used again, or made at CCM, the newest match may be what an earlier order brought.
+        let is_known = |reference: &str| known.iter().any(|(_, r)| r.reference == reference);
         Ok(match found {
-            Lookup::Found { reference } => {
+            Lookup::Found { reference } if !is_known(&reference) => {
                 let message = format!("the application had its effect: {reference}");
                 let event = OrderEvent::Accepted {
                     reference,
@@ -297,7 +304,7 @@ impl Engine {
                 };
                 Outcome::new(event, message)
             }
-            Lookup::Absent => {
+            Lookup::Found { .. } | Lookup::Absent => {
                 let event = order_machine::absent(order, self.timing(order), now);
                 Outcome::new(event, "not in the issuer's listing".to_owned())
             }

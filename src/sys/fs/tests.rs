@@ -1,3 +1,5 @@
+//! What guarded files must do.
+
 #![expect(clippy::disallowed_methods, reason = "tests arrange files directly")]
 
 use std::fs;

@@ -1,3 +1,5 @@
+//! What child processes must do.
+
 use super::*;
 
 fn shell(script: &str, timeout: Duration) -> Invocation {
