@@ -87,6 +87,9 @@ pub(crate) async fn rollback(
         let mut wanted = state.live.clone();
         wanted.insert(name.clone(), goal.id.clone());
         state.wanted = Some(wanted);
+        // Whatever is newer stays away, were it never rolled out.
+        let newer = stored.iter().take_while(|revision| revision.id != goal.id);
+        state.held.extend(newer.map(|revision| revision.id.clone()));
         unblock(&mut state);
         change(engine, target, &state).await?;
     }
