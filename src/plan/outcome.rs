@@ -159,16 +159,25 @@ fn in_place(after: &mut TargetState, rollout: &Rollout) {
     });
     if reached {
         after.wanted = None;
-        // Asked for by a person: what it replaced stays away until it is released, or a newer one is there.
-        let replaced = rollout.previous.iter().filter(|(id, revision)| {
-            rollout
-                .revisions
-                .get(*id)
-                .is_some_and(|new| new != *revision)
-        });
-        after
-            .held
-            .extend(replaced.map(|(_, revision)| revision.clone()));
+        hold_off(after, rollout);
+    }
+}
+
+/// A person asked for the set: what it replaced stays away until it is released or a newer one is there, and so does
+/// what could not be rolled out before.
+fn hold_off(after: &mut TargetState, rollout: &Rollout) {
+    let TargetState { held, failed, .. } = after;
+    for (id, revision) in &rollout.revisions {
+        let Some(replaced) = rollout.previous.get(id).filter(|old| *old != revision) else {
+            continue;
+        };
+        held.insert(replaced.clone());
+        let failed = failed.as_ref().and_then(|failed| failed.revisions.get(id));
+        held.extend(failed.filter(|failed| *failed != revision).cloned());
+    }
+    // Asked for again, it is welcome.
+    for revision in rollout.revisions.values() {
+        held.remove(revision);
     }
 }
 

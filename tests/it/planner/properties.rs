@@ -176,11 +176,6 @@ fn possible(world: &World, line: &str) -> bool {
         "release" => world.snapshot.targets.contains_key(subject),
         "rollback" => {
             let target = words.nth(1).unwrap();
-            let earlier = world
-                .snapshot
-                .certificates
-                .get(subject)
-                .map(|state| &state.earlier);
             // `renewd rollback` refuses both an open rollout and an expired goal.
             world.snapshot.targets.contains_key(target)
                 && world
@@ -189,12 +184,28 @@ fn possible(world: &World, line: &str) -> bool {
                     .values()
                     .all(|rollout| rollout.target.as_str() != target)
                 && world.snapshot.targets[target].live.contains_key(subject)
-                && earlier
-                    .and_then(|earlier| earlier.first())
-                    .is_some_and(|earlier| earlier.not_after > world.now)
+                && before_live(world, subject, target)
+                    .is_some_and(|not_after| not_after > world.now)
         }
         _ => true,
     }
+}
+
+/// End of validity of the revision before the live one.
+fn before_live(world: &World, subject: &str, target: &str) -> Option<Timestamp> {
+    let state = &world.snapshot.certificates[subject];
+    let live = world.snapshot.targets[target].live.get(subject)?;
+    let newest = state.newest.as_ref()?;
+    let at = if newest.id == *live {
+        0
+    } else {
+        state
+            .earlier
+            .iter()
+            .position(|earlier| earlier.id == *live)?
+            + 1
+    };
+    state.earlier.get(at).map(|earlier| earlier.not_after)
 }
 
 fn command() -> impl Strategy<Value = String> {

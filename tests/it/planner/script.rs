@@ -24,7 +24,7 @@
 //! offer www names=*.example lifetime=90d           others obtain one; the follower www is offered it
 //! withdraw www
 //! force www                                        `renewd renew`
-//! rollback www on web                              `renewd rollback`, to the revision before
+//! rollback www on web                              `renewd rollback`, to the revision before the live one
 //! release web
 //! unusable www DETAIL                              the stored revision was found to be unusable
 //! drift web DETAIL
@@ -181,10 +181,18 @@ fn force(world: &mut World, id: &str) {
 /// As `renewd rollback` does.
 fn rollback(world: &mut World, id: &str, target: &str) {
     let certificate = CertificateId::new(id).unwrap();
-    let before = world.snapshot.certificates[id].earlier[0].id.clone();
+    let known = &world.snapshot.certificates[id];
+    let newest = known.newest.as_ref().map(|newest| newest.id.clone());
+    let earlier = known.earlier.iter().map(|earlier| earlier.id.clone());
+    let stored: Vec<_> = newest.into_iter().chain(earlier).collect();
     let state = world.snapshot.targets.get_mut(target).unwrap();
+    let live = stored
+        .iter()
+        .position(|id| Some(id) == state.live.get(&certificate));
+    let goal = live.unwrap() + 1;
     let mut wanted = state.live.clone();
-    wanted.insert(certificate, before);
+    wanted.insert(certificate, stored[goal].clone());
+    state.held.extend(stored[..goal].iter().cloned());
     state.wanted = Some(wanted);
     state.undo_failed = None;
     state.failures = Failures::default();
