@@ -170,8 +170,9 @@ fn place(site: &Site<'_>, index: usize, entry: &Entry) -> Result<(), StepError> 
         return Ok(());
     }
     let content = stage::loose_content(site, index, entry)?;
-    fs::write_atomic(&entry.path, content.expose(), &entry.attributes())?;
-    Ok(fs::discard(&entry.path, &tag)?)
+    fs::prepare(&entry.path, &tag, content.expose(), &entry.attributes())?;
+    fs::adopt(&entry.path, &tag)?;
+    Ok(())
 }
 
 fn put_back(site: &Site<'_>, place: &SavedPlace, entry: Option<&Entry>) -> Result<(), StepError> {
@@ -222,15 +223,13 @@ fn put_back(site: &Site<'_>, place: &SavedPlace, entry: Option<&Entry>) -> Resul
                 );
                 return Err(StepError::configuration(text));
             }
-            fs::write_atomic(
-                path,
-                bytes.expose(),
-                &Attributes {
-                    mode: *mode,
-                    uid: Some(*uid),
-                    gid: Some(*gid),
-                },
-            )?;
+            let attributes = Attributes {
+                mode: *mode,
+                uid: Some(*uid),
+                gid: Some(*gid),
+            };
+            fs::prepare(path, &site.old_tag(), bytes.expose(), &attributes)?;
+            fs::adopt(path, &site.old_tag())?;
         }
     }
     Ok(())

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use crate::deploy::error::chain;
 use crate::deploy::layout::Layout;
-use crate::deploy::manifest::Saved;
+use crate::deploy::manifest::{Manifest, Saved};
 use crate::deploy::site::Site;
-use crate::deploy::{Materials, StepError, commit, drift, prove, prune, service, stage};
+use crate::deploy::{Materials, StepDone, StepError, commit, drift, prove, prune, service, stage};
 use crate::model::{
     CertificateId, Drift, ErrorClass, Probe, RevisionId, Rollout, RolloutEvent, RolloutPhase,
     RolloutStep, SecretRef, TargetPolicy, TargetState, Timestamp,
@@ -56,7 +56,7 @@ impl Deployer {
         rollout: &Rollout,
         target: &TargetPolicy,
         now: Timestamp,
-    ) -> Result<RolloutEvent, StepError> {
+    ) -> Result<StepDone, StepError> {
         let job = Job {
             deployer: self.clone(),
             rollout: rollout.clone(),
@@ -74,7 +74,7 @@ impl Deployer {
             RolloutStep::VerifyBack => job.verify_back().await,
             RolloutStep::Close => {
                 self.close(rollout).await;
-                Ok(RolloutEvent::Closed)
+                Ok(RolloutEvent::Closed.into())
             }
         };
         done.map_err(|error| StepError {
@@ -99,8 +99,9 @@ impl Deployer {
     pub fn has_previous(&self, rollout: &Rollout, now: Timestamp) -> bool {
         let site = self.site(rollout);
         let saved = Saved::read(&site.generation()).ok().flatten();
-        let there = rollout.previous_generation.is_some()
-            || saved.is_some_and(|saved| saved.has_original());
+        let former = rollout.previous_generation;
+        let former = former.and_then(|number| Manifest::read(&site.layout.generation(number)));
+        let there = former.is_some() || saved.is_some_and(|saved| saved.has_original());
         there && !prove::former_expired(&site, now)
     }
 
@@ -143,13 +144,13 @@ struct Job {
 }
 
 impl Job {
-    async fn stage(&self) -> Result<RolloutEvent, StepError> {
+    async fn stage(&self) -> Result<StepDone, StepError> {
         self.on_disk(|site, job| stage::run(site, &job.target, job.now).map(drop))
             .await?;
-        Ok(RolloutEvent::Staged)
+        Ok(RolloutEvent::Staged.into())
     }
 
-    async fn commit(&self) -> Result<RolloutEvent, StepError> {
+    async fn commit(&self) -> Result<StepDone, StepError> {
         self.on_disk(|site, job| {
             if site.manifest().is_none() {
                 stage::run(site, &job.target, job.now)?;
@@ -157,17 +158,20 @@ impl Job {
             commit::run(site)
         })
         .await?;
-        Ok(RolloutEvent::Committed)
+        Ok(RolloutEvent::Committed.into())
     }
 
     /// A service must not be tested, let alone reloaded, with a half-done set: it is completed first.
-    async fn test(&self) -> Result<RolloutEvent, StepError> {
+    async fn test(&self) -> Result<StepDone, StepError> {
         self.on_disk(|site, _| commit::run(site)).await?;
-        service::test(&*self.deployer.runner, &self.target).await?;
-        Ok(RolloutEvent::Tested)
+        let output = service::test(&*self.deployer.runner, &self.target).await?;
+        Ok(StepDone {
+            event: RolloutEvent::Tested,
+            output,
+        })
     }
 
-    async fn reload(&self) -> Result<RolloutEvent, StepError> {
+    async fn reload(&self) -> Result<StepDone, StepError> {
         self.on_disk(|site, _| commit::run(site)).await?;
         if let (Some(_), Probe::Tls { connect, .. }) = (&self.target.reload, &self.target.probe) {
             // Nobody to tell, and nothing to undo: with the files as they are now it will start with the new set.
@@ -178,11 +182,14 @@ impl Job {
                     ..error
                 })?;
         }
-        service::reload(&*self.deployer.runner, &self.target).await?;
-        Ok(RolloutEvent::Reloaded)
+        let output = service::reload(&*self.deployer.runner, &self.target).await?;
+        Ok(StepDone {
+            event: RolloutEvent::Reloaded,
+            output,
+        })
     }
 
-    async fn verify(&self) -> Result<RolloutEvent, StepError> {
+    async fn verify(&self) -> Result<StepDone, StepError> {
         let Probe::Tls {
             connect,
             deadline,
@@ -192,7 +199,8 @@ impl Job {
         else {
             return Ok(RolloutEvent::Verified {
                 reports: Vec::new(),
-            });
+            }
+            .into());
         };
         let questions = self
             .on_disk(move |site, job| {
@@ -207,7 +215,7 @@ impl Job {
             })
             .await?;
         match prove::ask(&connect, deadline, questions).await {
-            Ok(reports) => Ok(RolloutEvent::Verified { reports }),
+            Ok(reports) => Ok(RolloutEvent::Verified { reports }.into()),
             Err(unproven) => Err(StepError {
                 // A service that did not need telling cannot have been ended by it: it was not running before.
                 service_runs: self.target.reload.is_some() || !unproven.nobody,
@@ -216,40 +224,49 @@ impl Job {
         }
     }
 
-    async fn restore(&self) -> Result<RolloutEvent, StepError> {
+    async fn restore(&self) -> Result<StepDone, StepError> {
         self.on_disk(|site, _| commit::restore(site)).await?;
-        Ok(RolloutEvent::Restored)
+        Ok(RolloutEvent::Restored.into())
     }
 
     /// The service was told of the new set only if the failure came after its test. Before that, a reload could do
     /// harm (with a configuration that is broken for another reason some servers end), so it must pass its test first.
-    async fn reload_back(&self) -> Result<RolloutEvent, StepError> {
+    async fn reload_back(&self) -> Result<StepDone, StepError> {
         self.on_disk(|site, _| commit::restore(site)).await?;
         let runner = &*self.deployer.runner;
+        let done = |output| StepDone {
+            event: RolloutEvent::ReloadedBack,
+            output,
+        };
         if !self.deployer.has_previous(&self.rollout, self.now) {
-            return Ok(RolloutEvent::ReloadedBack);
+            return Ok(done(String::new()));
         }
-        if self.told() {
-            let reloaded = service::reload(runner, &self.target).await;
-            match (reloaded, &self.target.probe) {
-                (Ok(()), _) => {}
-                // What is served decides, not what a command says.
-                (Err(error), Probe::Tls { .. }) => {
-                    tracing::warn!(rollout = %self.rollout.id, %error, "reload on the way back failed");
-                }
-                (Err(error), Probe::None) => return Err(error),
-            }
-        } else if service::test(runner, &self.target).await.is_ok() {
-            // Somebody else may have reloaded it meanwhile, with the new set.
-            let reloaded = service::reload(runner, &self.target).await;
-            if let Err(error) = reloaded {
-                tracing::warn!(rollout = %self.rollout.id, %error, "reload on the way back failed");
-            }
+        let told = self.told();
+        if !told && let Err(error) = service::test(runner, &self.target).await {
+            tracing::warn!(rollout = %self.rollout.id, %error, "no reload on the way back");
+            return Ok(done(error.output));
         }
-        Ok(RolloutEvent::ReloadedBack)
+        match (
+            service::reload(runner, &self.target).await,
+            &self.target.probe,
+        ) {
+            (Ok(output), _) => Ok(done(output)),
+            // What is served decides, not what a command says; and who was not told needs no reload.
+            (Err(error), Probe::Tls { .. }) => Ok(self.reload_back_failed(error)),
+            (Err(error), Probe::None) if !told => Ok(self.reload_back_failed(error)),
+            (Err(error), Probe::None) => Err(error),
+        }
     }
 
-    async fn verify_back(&self) -> Result<RolloutEvent, StepError> {
+    fn reload_back_failed(&self, error: StepError) -> StepDone {
+        tracing::warn!(rollout = %self.rollout.id, %error, "the reload on the way back failed");
+        StepDone {
+            event: RolloutEvent::ReloadedBack,
+            output: error.output,
+        }
+    }
+
+    async fn verify_back(&self) -> Result<StepDone, StepError> {
         let Probe::Tls {
             connect,
             deadline,
@@ -257,17 +274,17 @@ impl Job {
             ..
         } = self.target.probe.clone()
         else {
-            return Ok(RolloutEvent::VerifiedBack);
+            return Ok(RolloutEvent::VerifiedBack.into());
         };
         let questions = self
             .on_disk(move |site, _| Ok(prove::backward(site, &wildcard_label)))
             .await?;
         match prove::ask(&connect, deadline, questions).await {
-            Ok(_) => Ok(RolloutEvent::VerifiedBack),
+            Ok(_) => Ok(RolloutEvent::VerifiedBack.into()),
             // It was not told of the new set and does not run: there is nobody to whom anything changed.
             Err(unproven) if unproven.nobody && !self.told() => {
                 tracing::warn!(rollout = %self.rollout.id, error = %unproven.error, "the service does not run");
-                Ok(RolloutEvent::VerifiedBack)
+                Ok(RolloutEvent::VerifiedBack.into())
             }
             Err(unproven) => Err(unproven.error),
         }

@@ -1,10 +1,28 @@
-//! Why a step did not succeed.
+//! How a step ends.
 
 use std::error::Error;
 use std::fmt::Write as _;
 
-use crate::model::ErrorClass;
+use crate::model::{ErrorClass, RolloutEvent};
 use crate::sys::fs::FsError;
+
+/// A step that was carried out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StepDone {
+    /// For the machine.
+    pub event: RolloutEvent,
+    /// Captured output of the command, for the journal; empty where there was none.
+    pub output: String,
+}
+
+impl From<RolloutEvent> for StepDone {
+    fn from(event: RolloutEvent) -> Self {
+        Self {
+            event,
+            output: String::new(),
+        }
+    }
+}
 
 /// A step that failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

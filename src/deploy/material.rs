@@ -107,6 +107,7 @@ impl Materials {
         }
         let dir = self.revision_path(certificate, &revision);
         fs::create_dir_all(&dir, PRIVATE_DIRECTORY)?;
+        fs::sweep(&dir)?;
         let key = material.key.to_pem();
         let (chain, leaf) = (material.chain_pem(), material.leaf_pem());
         for (name, bytes) in [

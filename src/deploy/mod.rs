@@ -30,7 +30,7 @@ mod stage;
 pub mod probe;
 
 pub use deployer::{Deployer, SecretResolver};
-pub use error::StepError;
+pub use error::{StepDone, StepError};
 pub use material::{MaterialError, Materials};
 
 /// Every boundary inside a step, for tests that kill the process at each. `name=2*off->return` in `FAILPOINTS` lets two

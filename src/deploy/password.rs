@@ -63,6 +63,7 @@ fn kept(
     let made = password::generate(&mut entropy::fill);
     if let Some(directory) = path.parent() {
         fs::create_dir_all(directory, 0o700)?;
+        fs::sweep(directory)?;
     }
     fs::write_atomic(&path, made.expose(), &Attributes::PRIVATE)?;
     Ok(made)

@@ -4,7 +4,7 @@
 use crate::deploy::error::chain as causes;
 use crate::deploy::{MaterialError, Materials, StepError};
 use crate::model::{CertificateFacts, CertificateId, ErrorClass, RevisionId, Seconds, Timestamp};
-use crate::pki::chain::{Link, is_self_issued, link};
+use crate::pki::chain::{Link, is_self_issued, link, verify};
 use crate::pki::{Material, PkiError, facts};
 
 /// A revision that is fit to be served at `now`: readable, key and leaf a pair, valid, named, its chain linked by
@@ -36,6 +36,23 @@ pub(super) fn revision(
         })?;
     check(&material, now).map_err(rejected)?;
     Ok(material)
+}
+
+/// Whether clients that trust these roots will follow the path that the service will present.
+pub(super) fn path(
+    certificate: &CertificateId,
+    leaf: &[u8],
+    chain: &[Vec<u8>],
+    roots: &[Vec<u8>],
+    now: Timestamp,
+) -> Result<(), StepError> {
+    verify(leaf, chain, roots, now).map_err(|error| {
+        let text = format!(
+            "certificate {certificate}: clients with the roots of the probe will refuse it: {}",
+            causes(&error)
+        );
+        StepError::new(ErrorClass::Rejected, text)
+    })
 }
 
 fn check(material: &Material, now: Timestamp) -> Result<(), String> {

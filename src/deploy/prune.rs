@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::deploy::StepError;
+use crate::deploy::error::chain;
 use crate::deploy::layout::{Layout, generation_number, new_tag, old_tag};
 use crate::deploy::manifest::Manifest;
 use crate::deploy::site::Site;
@@ -24,7 +25,8 @@ pub(super) fn close(site: &Site<'_>) -> Result<(), StepError> {
         fs::remove_tree(&site.layout.generation(*number))?;
     }
     fs::remove_tree(&site.layout.staging(site.rollout.generation))?;
-    Ok(())
+    let swept = site.materials.sweep();
+    swept.map_err(|error| StepError::configuration(chain(&error)))
 }
 
 /// What waits beside loose files for a generation.

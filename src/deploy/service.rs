@@ -4,13 +4,16 @@ use crate::deploy::StepError;
 use crate::model::{ErrorClass, TargetPolicy};
 use crate::sys::process::{End, Invocation, Outcome, Runner};
 
-/// Runs the configuration test, if there is one.
-pub(super) async fn test(runner: &dyn Runner, target: &TargetPolicy) -> Result<(), StepError> {
+/// Runs the configuration test, if there is one, and returns its output.
+pub(super) async fn test(runner: &dyn Runner, target: &TargetPolicy) -> Result<String, StepError> {
     run(runner, target, "configuration test", target.test.as_deref()).await
 }
 
-/// Tells the service, if it needs telling.
-pub(super) async fn reload(runner: &dyn Runner, target: &TargetPolicy) -> Result<(), StepError> {
+/// Tells the service, if it needs telling, and returns the command's output.
+pub(super) async fn reload(
+    runner: &dyn Runner,
+    target: &TargetPolicy,
+) -> Result<String, StepError> {
     run(runner, target, "reload", target.reload.as_deref()).await
 }
 
@@ -19,9 +22,9 @@ async fn run(
     target: &TargetPolicy,
     what: &str,
     argv: Option<&[String]>,
-) -> Result<(), StepError> {
+) -> Result<String, StepError> {
     let Some(argv) = argv else {
-        return Ok(());
+        return Ok(String::new());
     };
     let invocation = Invocation {
         argv: argv.to_vec(),
@@ -31,9 +34,7 @@ async fn run(
     };
     let outcome = runner.run(&invocation).await;
     if outcome.success() {
-        let millis = outcome.elapsed.as_millis();
-        tracing::debug!(target = %target.id, what, millis, output = outcome.output, "command succeeded");
-        return Ok(());
+        return Ok(outcome.output);
     }
     Err(failure(target, what, argv, outcome))
 }

@@ -9,8 +9,10 @@ use crate::deploy::error::chain as causes;
 use crate::deploy::layout::{Layout, Place, Records};
 use crate::deploy::manifest::{Entry, MOST_BYTES, Manifest, VERSION, sha256, write};
 use crate::deploy::site::Site;
-use crate::deploy::{StepError, password, preflight};
-use crate::model::{CertificateId, ErrorClass, ExportSpec, Fingerprint, TargetPolicy, Timestamp};
+use crate::deploy::{StepError, password, preflight, prove};
+use crate::model::{
+    CertificateId, ErrorClass, ExportSpec, Fingerprint, Probe, TargetPolicy, Timestamp,
+};
 use crate::pki::bundle::{self, BundleFile};
 use crate::pki::{Material, Secret};
 use crate::sys::crash;
@@ -23,9 +25,19 @@ pub(super) fn run(
     now: Timestamp,
 ) -> Result<Manifest, StepError> {
     let attempt = || {
+        let roots = match &target.probe {
+            Probe::Tls {
+                roots: Some(path), ..
+            } => Some(prove::roots(path)?),
+            Probe::Tls { roots: None, .. } | Probe::None => None,
+        };
         let mut materials = BTreeMap::new();
         for (certificate, revision) in &site.rollout.revisions {
             let material = preflight::revision(site.materials, certificate, revision, now)?;
+            if let Some(roots) = &roots {
+                let chain = prove::presentable(target, &material.chain);
+                preflight::path(certificate, &material.leaf, chain, roots, now)?;
+            }
             materials.insert(certificate, material);
         }
         let manifest = match site.manifest() {

@@ -64,7 +64,7 @@ impl Engine {
         let result = match self.policy.targets.get(&rollout.target) {
             _ if step == RolloutStep::Close => {
                 self.deployer.close(rollout).await;
-                Ok(RolloutEvent::Closed)
+                Ok(RolloutEvent::Closed.into())
             }
             Some(target) => self.deployer.step(step, rollout, target, now).await,
             None => Err(StepError::configuration(format!(
@@ -74,8 +74,8 @@ impl Engine {
         };
         crash::point(&format!("rollout.{step}.effect"));
         match result {
-            Ok(event) => {
-                self.rollout_outcome(rollout, Some(step), event, String::new())
+            Ok(done) => {
+                self.rollout_outcome(rollout, Some(step), done.event, done.output)
                     .await?;
             }
             Err(error) => self.rollout_failure(rollout, step, error, snapshot).await?,

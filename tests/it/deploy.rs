@@ -7,4 +7,5 @@ mod killed;
 mod material;
 mod nginx;
 mod probe;
+mod served;
 mod stand;

@@ -14,8 +14,9 @@ use crate::deploy::prove::Question;
 use crate::model::{CertificateFacts, ErrorClass, ProbeReport, Seconds, Timestamp};
 use crate::pki::facts;
 
-/// Asks until every question has its answer or the deadline passes: reloads are gradual, and old workers may answer for
-/// a while.
+/// Asks until every question has its answer or the deadline passes. Reloads are gradual: for a while old and new workers
+/// answer in turn (nginx lets both accept for 100 ms), so an answer counts once it is still the same some time later. At
+/// the deadline the last answer decides.
 pub(in crate::deploy) async fn ask(
     connect: &str,
     deadline: Seconds,
@@ -24,29 +25,59 @@ pub(in crate::deploy) async fn ask(
     let end = Instant::now() + deadline.to_std();
     let connect: Arc<str> = Arc::from(connect);
     let mut reports = BTreeMap::new();
-    let mut open: Vec<(usize, Arc<Question>)> =
-        questions.into_iter().map(Arc::new).enumerate().collect();
-    let mut pause = SHORTEST_PAUSE;
     // The last one of each, since the last round may end early.
     let mut failures = BTreeMap::new();
+    let mut open: BTreeMap<usize, Open> =
+        questions.into_iter().map(Open::new).enumerate().collect();
+    let mut pause = SHORTEST_PAUSE;
     loop {
+        let begun = Instant::now();
         for (index, answer) in round(&connect, &open, end).await {
+            let Some(asked) = open.get_mut(&index) else {
+                continue;
+            };
             match answer {
-                Ok(report) => drop(reports.insert(index, report)),
-                Err(failure) => drop(failures.insert(index, failure)),
+                Ok(report) => {
+                    reports.insert(index, report);
+                    failures.remove(&index);
+                    let good_since = *asked.good_since.get_or_insert_with(Instant::now);
+                    if begun >= good_since + SETTLED {
+                        open.remove(&index);
+                    }
+                }
+                Err(failure) => {
+                    reports.remove(&index);
+                    failures.insert(index, failure);
+                    asked.good_since = None;
+                }
             }
         }
-        open.retain(|(index, _)| !reports.contains_key(index));
-        failures.retain(|index, _| !reports.contains_key(index));
-        if open.is_empty() {
+        let good = open.values().all(|asked| asked.good_since.is_some());
+        let left = end.saturating_duration_since(Instant::now());
+        if open.is_empty() || (left.is_zero() && good) {
             return Ok(reports.into_values().collect());
         }
-        let left = end.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Err(failed(deadline, failures.into_values().collect()));
         }
-        sleep(pause.min(left)).await;
+        sleep(left.min(if good { SETTLED } else { pause })).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// A question that is not closed.
+struct Open {
+    question: Arc<Question>,
+    /// Since when every answer was as it should be.
+    good_since: Option<Instant>,
+}
+
+impl Open {
+    fn new(question: Question) -> Self {
+        Self {
+            question: Arc::new(question),
+            good_since: None,
+        }
     }
 }
 
@@ -99,7 +130,7 @@ type Answer = Result<ProbeReport, Failure>;
 /// Every open question once, few at a time. Past the end the first failure decides, and the rest is left.
 async fn round(
     connect: &Arc<str>,
-    open: &[(usize, Arc<Question>)],
+    open: &BTreeMap<usize, Open>,
     end: Instant,
 ) -> Vec<(usize, Answer)> {
     let mut waiting = open.iter();
@@ -107,9 +138,10 @@ async fn round(
     let mut answers = Vec::new();
     loop {
         while running.len() < AT_ONCE
-            && let Some((index, question)) = waiting.next()
+            && let Some((index, asked)) = waiting.next()
         {
-            let (index, question, connect) = (*index, Arc::clone(question), Arc::clone(connect));
+            let (index, question, connect) =
+                (*index, Arc::clone(&asked.question), Arc::clone(connect));
             let left = end.saturating_duration_since(Instant::now());
             let within = left.clamp(SHORTEST_HANDSHAKE, LONGEST_HANDSHAKE);
             running.spawn(async move { (index, one(&connect, &question, within).await) });
@@ -230,6 +262,8 @@ fn failed(deadline: Seconds, failures: Vec<Failure>) -> Unproven {
 const AT_ONCE: usize = 16;
 /// To find somebody listening.
 const TRIES: u32 = 3;
+/// How long answers must have been good; well beyond the time in which old workers still accept.
+const SETTLED: Duration = Duration::from_millis(500);
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// Even at the deadline: an answer from this host needs milliseconds.

@@ -84,17 +84,9 @@ pub(in crate::deploy) fn forward(
     now: Timestamp,
 ) -> Result<Vec<Question>, StepError> {
     let mut questions = Questions::default();
-    let with_chain = target
-        .exports
-        .iter()
-        .any(|export| holds_chain(&export.kind));
     for (certificate, revision) in &site.rollout.revisions {
         let (leaf, chain) = public(site, certificate, revision)?;
-        let at_least = if with_chain {
-            without_root(&chain).len()
-        } else {
-            0
-        };
+        let at_least = presentable(target, &chain).len();
         let names = names_of(&leaf);
         let expected = Expected {
             leaf: Some(leaf),
@@ -111,6 +103,20 @@ pub(in crate::deploy) fn forward(
         }
     }
     Ok(questions.into_list())
+}
+
+/// The part of a chain that a service of this target has to present: all but the root, or nothing where no export
+/// holds the chain.
+pub(in crate::deploy) fn presentable<'a>(
+    target: &TargetPolicy,
+    chain: &'a [Vec<u8>],
+) -> &'a [Vec<u8>] {
+    let mut exports = target.exports.iter();
+    if exports.any(|export| holds_chain(&export.kind)) {
+        without_root(chain)
+    } else {
+        &[]
+    }
 }
 
 /// What must be served after a restore: the former leaf of each certificate, where it is known.

@@ -172,10 +172,8 @@ pub fn adopt(path: &Path, tag: &str) -> Result<bool, FsError> {
     Ok(true)
 }
 
-/// What lies beside a file under this tag, if anything.
-///
-/// # Errors
-/// [`FsError`] when it cannot be read.
+/// Where something lies beside a file under this tag, if it does; `None` for a path without a file name.
+#[must_use]
 pub fn beside(path: &Path, tag: &str) -> Option<PathBuf> {
     let name = path.file_name()?;
     Some(path.with_file_name(temporary(name, tag)))

@@ -222,19 +222,19 @@ async fn a_first_set_where_nothing_was_has_nothing_to_return_to() {
 async fn an_expired_set_is_nothing_to_return_to() {
     let dir = tempfile::tempdir().unwrap();
     let mut stand = Stand::new(dir.path(), vec![pem("pem", "fullchain.pem", "key.pem")]);
-    let past = Validity(now() - Seconds::days(9), now() - Seconds::days(1));
+    let past = Validity(now() - Seconds::days(9), now() - Seconds::hours(1));
     let old = stand.issue_as("www", &["www.test"], KeyAlgorithm::EcP256, past);
     let new = stand.issue("www", &["www.test"]);
+    let then = now() - Seconds::hours(2);
+    let rollout = stand.open(std::slice::from_ref(&old));
+    for step in [RolloutStep::Stage, RolloutStep::Commit] {
+        stand.step_at(&rollout, step, then).await.unwrap();
+    }
     stand.live = [old].into();
-    stand.generation = Some(1);
-    stand.next = 2;
+    stand.generation = Some(rollout.generation);
     let rollout = stand.open(std::slice::from_ref(&new));
     assert!(!stand.deployer.has_previous(&rollout, now()));
-    assert!(
-        stand
-            .deployer
-            .has_previous(&rollout, now() - Seconds::days(2))
-    );
+    assert!(stand.deployer.has_previous(&rollout, then));
 }
 
 #[tokio::test]

@@ -2,164 +2,15 @@
 #![expect(clippy::disallowed_methods, reason = "tests arrange files directly")]
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use renewd::model::{
-    CertificateId, ErrorClass, KeyAlgorithm, Probe, ProbeReport, RevisionId, Rollout, RolloutPhase,
-    RolloutStep, Seconds,
+    ErrorClass, KeyAlgorithm, Probe, ProbeReport, RolloutPhase, RolloutStep, Seconds,
 };
 
+use crate::deploy::served::{Served, Variant};
 use crate::deploy::stand::{Stand, class, now, pem, serial_in, validity};
-use crate::support::nginx::{Load, Nginx, Site, free_port};
-
-type Revision = (CertificateId, RevisionId);
-
-/// Where nginx finds its certificates.
-#[derive(Clone, Copy)]
-enum Variant {
-    /// Below the link.
-    Live,
-    /// In files of its own.
-    Loose,
-}
-
-/// A stand with an nginx that serves `www` (the default) and `shop`.
-struct Served {
-    stand: Stand,
-    nginx: Nginx,
-    etc: PathBuf,
-    variant: Variant,
-}
-
-impl Served {
-    /// Nothing runs and nothing is deployed yet.
-    fn new(dir: &Path, variant: Variant) -> Self {
-        let etc = dir.join("etc");
-        let exports = match variant {
-            Variant::Live => vec![pem("pem", "fullchain.pem", "key.pem")],
-            Variant::Loose => {
-                let at = |name: &str| etc.join(name).display().to_string();
-                vec![pem(
-                    "pem",
-                    &at("{certificate}/fullchain.pem"),
-                    &at("{certificate}/key.pem"),
-                )]
-            }
-        };
-        let mut stand = Stand::new(dir, exports);
-        let sites = ["www", "shop"].map(|name| {
-            let at = |file: &str| match variant {
-                Variant::Live => stand.live_path(&format!("{name}/{file}")),
-                Variant::Loose => etc.join(name).join(file),
-            };
-            let served = match name {
-                "www" => vec!["www.test", "127.0.0.1"],
-                _ => vec!["shop.test", "*.shop.test"],
-            };
-            Site::new(&served, &at("fullchain.pem"), &at("key.pem"))
-        });
-        let nginx = Nginx::prepare(&dir.join("nginx"), &sites);
-        stand.target.test = Some(nginx.test());
-        stand.target.reload = Some(nginx.reload());
-        stand.target.probe = Probe::Tls {
-            connect: nginx.address(),
-            deadline: Seconds(10),
-            roots: None,
-            wildcard_label: "renewd-probe".into(),
-        };
-        Self {
-            stand,
-            nginx,
-            etc,
-            variant,
-        }
-    }
-
-    fn issue(&self) -> [Revision; 2] {
-        [
-            self.stand.issue("www", &["www.test", "127.0.0.1"]),
-            self.stand.issue(
-                "shop",
-                &[
-                    "shop.test",
-                    "*.shop.test",
-                    "spiffe://test/shop",
-                    "ops@shop.test",
-                ],
-            ),
-        ]
-    }
-
-    /// With a first set that is live and proven.
-    async fn running(dir: &Path, variant: Variant) -> (Self, [Revision; 2]) {
-        let mut served = Self::new(dir, variant);
-        let set = served.issue();
-        let rollout = served.stand.open(&set);
-        for step in [RolloutStep::Stage, RolloutStep::Commit] {
-            served.stand.step(&rollout, step).await.unwrap();
-        }
-        served.nginx.start();
-        let rollout = served.stand.drive(rollout).await;
-        served.stand.live_now(&rollout);
-        served.stand.log.clear();
-        (served, set)
-    }
-
-    async fn roll(&mut self, set: &[Revision]) -> Rollout {
-        let rollout = self.stand.open(set);
-        self.stand.drive(rollout).await
-    }
-
-    fn file(&self, certificate: &str) -> PathBuf {
-        match self.variant {
-            Variant::Live => self
-                .stand
-                .live_path(&format!("{certificate}/fullchain.pem")),
-            Variant::Loose => self.etc.join(certificate).join("fullchain.pem"),
-        }
-    }
-
-    /// Serial that is served under a name.
-    async fn served(&self, name: &str) -> String {
-        use renewd::deploy::probe::{KeyKind, handshake};
-        let seen = handshake(
-            &self.nginx.address(),
-            Some(name),
-            KeyKind::Any,
-            std::time::Duration::from_secs(10),
-        )
-        .await
-        .unwrap();
-        renewd::pki::facts(&seen.presented[0]).unwrap().serial
-    }
-
-    /// That this set is on disk and is what clients get.
-    async fn assert_serves(&self, set: &[Revision; 2]) {
-        for (revision, name) in set.iter().zip(["www.test", "shop.test"]) {
-            let serial = self.stand.serial(revision);
-            assert_eq!(
-                serial_in(&self.file(revision.0.as_str())),
-                serial,
-                "on disk"
-            );
-            assert_eq!(self.served(name).await, serial, "served for {name}");
-        }
-    }
-
-    fn load(&self) -> Load {
-        Load::start(
-            &self.nginx.address(),
-            "www.test",
-            std::slice::from_ref(&self.stand.ca.root.der),
-        )
-    }
-
-    fn deadline(&mut self, seconds: i64) {
-        if let Probe::Tls { deadline, .. } = &mut self.stand.target.probe {
-            *deadline = Seconds(seconds);
-        }
-    }
-}
+use crate::support::nginx::{Nginx, Site, free_port};
 
 /// Returns how many requests were made meanwhile.
 async fn a_renewal_fails_no_request(variant: Variant) -> u64 {
@@ -630,13 +481,19 @@ async fn a_service_pointed_at_the_leaf_alone_or_at_other_roots_is_not_proven() {
         "{}",
         error.message
     );
-    fs::write(&roots, "nothing").unwrap();
-    let error = stand.step(&rollout, RolloutStep::Verify).await.unwrap_err();
-    assert!(
-        error.message.contains("there is no certificate in it"),
-        "{}",
-        error.message
-    );
+    // Known beforehand, nothing is written at all.
+    let rollout = stand.open(std::slice::from_ref(&new));
+    for (content, says) in [
+        (None, "will refuse it"),
+        (Some("nothing"), "there is no certificate in it"),
+    ] {
+        if let Some(content) = content {
+            fs::write(&roots, content).unwrap();
+        }
+        let error = stand.step(&rollout, RolloutStep::Stage).await.unwrap_err();
+        assert!(error.message.contains(says), "{}", error.message);
+        assert!(!dir.path().join("state/targets/web/generations/2").exists());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

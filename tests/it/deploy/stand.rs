@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use renewd::deploy::{Deployer, StepError};
+use renewd::deploy::{Deployer, StepDone, StepError};
 use renewd::model::{
     CertificateId, ErrorClass, ExportKind, ExportSpec, Failures, FileAttributes, Fingerprint,
     KeyAlgorithm, PemFiles, Probe, RevisionId, Rollout, RolloutClosing, RolloutEvent, RolloutId,
@@ -123,7 +123,18 @@ impl Stand {
         rollout: &Rollout,
         step: RolloutStep,
     ) -> Result<RolloutEvent, StepError> {
-        self.deployer.step(step, rollout, &self.target, now()).await
+        self.step_at(rollout, step, now())
+            .await
+            .map(|done| done.event)
+    }
+
+    pub(crate) async fn step_at(
+        &self,
+        rollout: &Rollout,
+        step: RolloutStep,
+        now: Timestamp,
+    ) -> Result<StepDone, StepError> {
+        self.deployer.step(step, rollout, &self.target, now).await
     }
 
     /// Carries out what the machine wants until the rollout is closed or waits for its service.
@@ -151,12 +162,6 @@ impl Stand {
             {
                 self.live.clone_from(&rollout.revisions);
                 self.generation = Some(rollout.generation);
-            }
-            if matches!(
-                rollout.phase,
-                RolloutPhase::Closed { .. } | RolloutPhase::AwaitingService { .. }
-            ) {
-                return rollout;
             }
         }
     }
