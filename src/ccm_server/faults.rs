@@ -233,6 +233,11 @@ impl FaultPlan {
         None
     }
 
+    /// How many requests of this operation there were.
+    pub(super) fn seen(&self, operation: &str) -> u32 {
+        self.lock().seen.get(operation).copied().unwrap_or(0)
+    }
+
     /// Whether this look at a certificate still comes too early.
     pub(super) fn too_early(&self, certificate: &str) -> bool {
         let wanted = self.faults.polls_until_issued;

@@ -200,6 +200,12 @@ impl Running {
         self.shared.log.count(operation)
     }
 
+    /// How many requests of an operation were received, those included that are not answered yet.
+    #[must_use]
+    pub fn received(&self, operation: &str) -> u32 {
+        self.shared.faults.seen(operation)
+    }
+
     /// Stops accepting, lets requests end, closes the state.
     pub async fn stop(mut self) {
         self.stop.cancel();

@@ -7,7 +7,11 @@
 mod authentication;
 mod authorities;
 mod certificates;
+mod command_line;
 mod conformance;
+mod durability;
 mod http;
 mod openssl;
+mod process;
 mod scm;
+mod unpleasant;

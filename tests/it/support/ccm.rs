@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use renewd::ccm_server::{
-    Authorities, Faults, Running, ScmImport, Server, ServerOptions, UserKeys,
+    Authorities, Faults, Limits, Running, ScmImport, Server, ServerOptions, UserKeys,
 };
 use renewd::model::{Seconds, Timestamp};
 use renewd::pki::Secret;
@@ -37,6 +37,7 @@ pub(crate) struct Wanted {
     faults: Faults,
     state: Option<PathBuf>,
     port: u16,
+    limits: Limits,
 }
 
 impl Wanted {
@@ -70,6 +71,12 @@ impl Wanted {
         self
     }
 
+    /// With other limits of what a client may take.
+    pub(crate) fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
     /// Starts it, with a new user.
     pub(crate) async fn start(self) -> Ccm {
         let directory = self.state.is_none().then(|| tempfile::tempdir().unwrap());
@@ -84,6 +91,7 @@ impl Wanted {
             listen: SocketAddr::from(([127, 0, 0, 1], self.port)),
             clock,
             faults: self.faults,
+            limits: self.limits,
             ..ServerOptions::new(state.clone())
         };
         let running = Server::start(options).await.unwrap();

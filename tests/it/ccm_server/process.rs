@@ -1,0 +1,152 @@
+//! The binary itself, as a child process that can be killed.
+
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Read as _, Seek as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use nix::sys::signal::Signal;
+use renewd::model::Timestamp;
+use renewd::sys::clock::{Clock as _, SystemClock};
+use serde_json::Value;
+
+use super::http::Peer;
+
+/// A running `renewd-ccm serve`; killed when dropped.
+pub(crate) struct Process {
+    child: Child,
+    endpoint: String,
+    keys: (String, String),
+    log: File,
+}
+
+impl Peer for Process {
+    fn endpoint(&self) -> String {
+        self.endpoint.clone()
+    }
+    fn keys(&self) -> (String, String) {
+        self.keys.clone()
+    }
+    fn time(&self) -> Timestamp {
+        SystemClock.now()
+    }
+}
+
+/// A user of a server that somebody else holds.
+pub(crate) struct Other {
+    endpoint: String,
+    keys: (String, String),
+}
+
+impl Peer for Other {
+    fn endpoint(&self) -> String {
+        self.endpoint.clone()
+    }
+    fn keys(&self) -> (String, String) {
+        self.keys.clone()
+    }
+    fn time(&self) -> Timestamp {
+        SystemClock.now()
+    }
+}
+
+/// `renewd-ccm --state DIR …`, not yet run, with none of this process's credentials.
+pub(crate) fn command(state: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_renewd-ccm"));
+    command.arg("--state").arg(state).args(arguments);
+    command
+        .env_remove("CREDENTIALS_DIRECTORY")
+        .env_remove("RENEWD_CCM_MASTER_KEY")
+        .env_remove("RENEWD_CCM_LOG");
+    command
+}
+
+/// Runs it to its end.
+pub(crate) fn run(state: &Path, arguments: &[&str]) -> Output {
+    command(state, arguments).output().unwrap()
+}
+
+/// Runs it to its end and reads the JSON it prints.
+#[track_caller]
+pub(crate) fn json(state: &Path, arguments: &[&str]) -> Value {
+    let output = run(state, arguments);
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// Adds a user; AK and SK.
+pub(crate) fn new_user(state: &Path, name: &str) -> (String, String) {
+    let user = json(state, &["user", "add", name, "--json"]);
+    let text = |field: &str| user[field].as_str().unwrap().to_owned();
+    (text("access_key"), text("secret_key"))
+}
+
+impl Process {
+    /// Starts it on a free port and waits for its first line.
+    pub(crate) fn start(state: &Path, keys: (String, String)) -> Self {
+        // A file, not a pipe: nobody reads it while the server runs.
+        let log = tempfile::tempfile().unwrap();
+        let mut child = command(state, &["serve", "--listen", "127.0.0.1:0"])
+            .stdout(Stdio::piped())
+            .stderr(log.try_clone().unwrap())
+            .spawn()
+            .unwrap();
+        let mut first = String::new();
+        let stdout = child.stdout.take().unwrap();
+        BufReader::new(stdout).read_line(&mut first).unwrap();
+        let Some(endpoint) = first.trim_end().strip_prefix("listening on ") else {
+            panic!("the first line is {first:?}; {}", content(&log));
+        };
+        Self {
+            endpoint: endpoint.to_owned(),
+            child,
+            keys,
+            log,
+        }
+    }
+    /// Sends a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let id = i32::try_from(self.child.id()).unwrap();
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(id), signal).unwrap();
+    }
+    /// The same server, as another user.
+    pub(crate) fn as_another(&self, keys: (String, String)) -> Other {
+        Other {
+            endpoint: self.endpoint.clone(),
+            keys,
+        }
+    }
+    /// SIGTERM; what it wrote to standard error.
+    pub(crate) fn terminate(mut self) -> String {
+        self.signal(Signal::SIGTERM);
+        let status = self.child.wait().unwrap();
+        let errors = content(&self.log);
+        assert!(status.success(), "{errors}");
+        errors
+    }
+}
+
+fn content(mut file: &File) -> String {
+    let mut text = String::new();
+    file.rewind().unwrap();
+    file.read_to_string(&mut text).unwrap();
+    text
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A state directory that does not exist yet, in a temporary one.
+pub(crate) fn fresh() -> (tempfile::TempDir, PathBuf) {
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path().join("ccm");
+    (directory, state)
+}

@@ -1,0 +1,263 @@
+//! Bad clients against the server, and the server's faults against good clients.
+
+use std::time::Duration;
+
+use renewd::ccm_server::{Fault, Faults, Limits};
+use renewd::model::Seconds;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use super::http::{Send, get, post, post_nothing};
+use super::openssl::{EC, csr, self_signed};
+use crate::support::ccm::{Ccm, Wanted};
+
+const LIST: &str = "/v1/private-certificates";
+const BY_CSR: &str = "/v1/private-certificates/csr";
+
+fn request(ccm: &Ccm) -> Value {
+    let csr = csr(EC, &["-subj", "/CN=a.example"]);
+    json!({"issuer_id": ccm.issuing(), "csr": csr, "validity": {"type": "DAY", "value": 1}})
+}
+
+/// Sends bytes and reads until the server closes the connection.
+async fn raw(ccm: &Ccm, bytes: &[u8]) -> String {
+    let mut stream = TcpStream::connect(ccm.running.address()).await.unwrap();
+    stream.write_all(bytes).await.unwrap();
+    let mut answer = Vec::new();
+    let read = stream.read_to_end(&mut answer);
+    // A connection that is never closed fails here, by the clock of the test alone.
+    let end = tokio::time::timeout(Duration::from_secs(30), read)
+        .await
+        .unwrap();
+    if let Err(error) = end {
+        // Closed with our bytes unread: the answer may be lost on the way.
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+        return format!("reset {}", String::from_utf8_lossy(&answer));
+    }
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+fn impatient() -> Limits {
+    Limits {
+        header: Duration::from_millis(200),
+        body: Duration::from_millis(200),
+        ..Limits::default()
+    }
+}
+
+#[tokio::test]
+async fn slow_clients_are_let_go() {
+    let ccm = Wanted::new().limits(impatient()).start().await;
+    raw(&ccm, b"").await;
+    raw(
+        &ccm,
+        b"GET /v1/private-certificates HTTP/1.1\r\nHost: x\r\nX-",
+    )
+    .await;
+    let body = raw(
+        &ccm,
+        b"POST /v3/auth/tokens HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{",
+    )
+    .await;
+    assert!(body.starts_with("HTTP/1.1 400"), "{body}");
+    get(&ccm, LIST).await.expect(200);
+}
+
+#[tokio::test]
+async fn what_is_too_large_or_no_http_is_refused() {
+    let ccm = Wanted::new().limits(impatient()).start().await;
+    let mut large = Send::new("POST", BY_CSR);
+    large.body = vec![b' '; 1024 * 1024 + 1];
+    large.send(&ccm).await.refused(413, "APIGW.0201");
+    let header = format!(
+        "GET / HTTP/1.1\r\nHost: x\r\nX-Long: {}\r\n\r\n",
+        "x".repeat(200_000)
+    );
+    let answer = raw(&ccm, header.as_bytes()).await;
+    assert!(
+        answer.starts_with("HTTP/1.1 431") || answer.starts_with("reset"),
+        "{answer}"
+    );
+    let many: String = (0..100).map(|n| format!("X-{n}: x\r\n")).collect();
+    let answer = raw(
+        &ccm,
+        format!("GET / HTTP/1.1\r\nHost: x\r\n{many}\r\n").as_bytes(),
+    )
+    .await;
+    assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
+    let answer = raw(&ccm, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc").await;
+    assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+    get(&ccm, LIST).await.expect(200);
+}
+
+#[tokio::test]
+async fn more_connections_than_places_wait_and_are_served() {
+    let limits = Limits {
+        connections: 2,
+        ..impatient()
+    };
+    let ccm = Wanted::new().limits(limits).start().await;
+    let mut idle = Vec::new();
+    for _ in 0..4 {
+        idle.push(TcpStream::connect(ccm.running.address()).await.unwrap());
+    }
+    get(&ccm, LIST).await.expect(200);
+}
+
+#[tokio::test]
+async fn deeply_nested_bodies_do_no_harm() {
+    let ccm = Ccm::start().await;
+    for (open, close) in [("[", "]"), ("{\"auth\":", "}")] {
+        let mut send = Send::new("POST", "/v3/auth/tokens");
+        send.body = format!("{}1{}", open.repeat(50_000), close.repeat(50_000)).into_bytes();
+        send.send(&ccm).await.expect(400);
+    }
+}
+
+#[tokio::test]
+async fn a_lost_response_has_had_its_effect_and_a_lost_request_has_not() {
+    let faults =
+        Faults::none()
+            .at("4.2.2.3", 1, Fault::LostResponse)
+            .at("4.2.2.3", 2, Fault::LostRequest);
+    let ccm = Wanted::new().faults(faults).start().await;
+    let body = request(&ccm);
+    let send = || {
+        Send::new("POST", BY_CSR)
+            .json(&body)
+            .by_user(&ccm)
+            .attempt(&ccm)
+    };
+    assert!(send().await.is_err());
+    assert_eq!(ccm.issued("a.example").await, 1);
+    assert!(send().await.is_err());
+    assert_eq!(ccm.issued("a.example").await, 1);
+    send().await.unwrap().expect(200);
+    assert_eq!(ccm.issued("a.example").await, 2);
+    assert_eq!(ccm.running.requests_of("4.2.2.3"), 3);
+    let seen = ccm.running.requests();
+    let faults: Vec<_> = seen.iter().map(|seen| (seen.status, seen.fault)).collect();
+    assert_eq!(
+        faults,
+        [
+            (0, Some(Fault::LostResponse)),
+            (0, Some(Fault::LostRequest)),
+            (200, None)
+        ]
+    );
+}
+
+#[tokio::test]
+async fn busy_broken_and_silent_servers_are_played() {
+    let faults = Faults {
+        retry_after: 7,
+        ..Faults::none()
+            .at("4.2.2.1", 1, Fault::RateLimited)
+            .at("4.2.2.1", 2, Fault::ServerError)
+            .at("4.1.5.1", 1, Fault::ServerError)
+    };
+    let ccm = Wanted::new().faults(faults).start().await;
+    let limited = get(&ccm, LIST).await;
+    limited.refused(429, "APIGW.0308");
+    assert_eq!(limited.header("retry-after"), Some("7"));
+    get(&ccm, LIST).await.refused(500, "PCA.00000001");
+    get(&ccm, LIST).await.expect(200);
+    get(&ccm, "/v3/scm/certificates")
+        .await
+        .refused(500, "SCM.0504");
+}
+
+#[tokio::test]
+async fn a_silent_server_lets_its_clients_go_when_it_stops() {
+    let faults = Faults::none().at("4.2.2.1", 1, Fault::Stalled);
+    let ccm = Wanted::new().faults(faults).start().await;
+    let send = Send::new("GET", LIST).by_user(&ccm);
+    let address = ccm.running.address();
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let headers: String = send
+        .headers
+        .iter()
+        .map(|(name, value)| format!("{name}: {value}\r\n"))
+        .collect();
+    stream
+        .write_all(format!("GET {LIST} HTTP/1.1\r\n{headers}\r\n").as_bytes())
+        .await
+        .unwrap();
+    let mut answer = Vec::new();
+    let (read, ()) = tokio::join!(stream.read_to_end(&mut answer), async {
+        // The request is with the server before it stops: it was counted when it came in.
+        while ccm.running.received("4.2.2.1") == 0 {
+            tokio::task::yield_now().await;
+        }
+        ccm.stop().await;
+    });
+    assert_eq!((read.unwrap(), answer.len()), (0, 0));
+}
+
+#[tokio::test]
+async fn issuing_takes_several_looks_when_it_is_to() {
+    let faults = Faults {
+        polls_until_issued: 2,
+        ..Faults::none()
+    };
+    let ccm = Wanted::new().faults(faults).start().await;
+    let id = post(&ccm, BY_CSR, &request(&ccm))
+        .await
+        .expect(200)
+        .text("certificate_id");
+    let export = format!("{LIST}/{id}/export");
+    let body = json!({"type": "OTHER", "is_compressed": false});
+    post(&ccm, &export, &body)
+        .await
+        .refused(403, "PCA.00030201");
+    post(&ccm, &export, &body)
+        .await
+        .refused(403, "PCA.00030201");
+    post(&ccm, &export, &body).await.expect(200);
+    post(&ccm, &export, &body).await.expect(200);
+}
+
+#[tokio::test]
+async fn answers_are_short_paged_extended_and_in_crlf_when_they_are_to() {
+    let faults = Faults {
+        page_limit: Some(3),
+        extra_fields: true,
+        crlf: true,
+        token_lifetime: Some(Seconds(60)),
+        ..Faults::none()
+    };
+    let ccm = Wanted::new().at("2027-01-01").faults(faults).start().await;
+    let body = request(&ccm);
+    for _ in 0..4 {
+        post(&ccm, BY_CSR, &body).await.expect(200);
+    }
+    let page = get(&ccm, &format!("{LIST}?limit=10"))
+        .await
+        .expect(200)
+        .body;
+    assert_eq!(page["total"], 4);
+    assert_eq!(page["certificates"].as_array().unwrap().len(), 3);
+    assert!(
+        page["certificates"][0]["distinguished_name"]
+            .get("x_unheard_of")
+            .is_some()
+    );
+    let rest = get(&ccm, &format!("{LIST}?limit=10&offset=3"))
+        .await
+        .expect(200)
+        .body;
+    assert_eq!(rest["certificates"].as_array().unwrap().len(), 1);
+    let (certificate, key) = self_signed("b.example", "DNS:b.example", "3000");
+    let id = ccm.import_scm("b", "ISSUED", &certificate, "", &key).await;
+    let exported = post_nothing(&ccm, &format!("/v3/scm/certificates/{id}/export"))
+        .await
+        .expect(200);
+    assert!(exported.text("private_key").contains("\r\n"));
+    assert!(
+        !exported
+            .text("certificate")
+            .replace("\r\n", "")
+            .contains('\n')
+    );
+}
