@@ -3,6 +3,7 @@
 //! `cargo bench --bench bench -- plan` runs one of them by name; without a name all run.
 
 mod bundles;
+mod once;
 mod plan;
 
 fn main() {
@@ -21,4 +22,8 @@ fn main() {
     assert!(known, "no such benchmark: {names:?}");
 }
 
-const BENCHMARKS: [(&str, fn()); 2] = [("plan", plan::run), ("bundles", bundles::run)];
+const BENCHMARKS: [(&str, fn()); 3] = [
+    ("plan", plan::run),
+    ("bundles", bundles::run),
+    ("once", once::run),
+];

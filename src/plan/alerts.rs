@@ -91,7 +91,8 @@ pub(crate) fn certificate(
             who,
         );
     }
-    if !window.fits {
+    // A follower renews nothing: for it the rule only says when others should have.
+    if !window.fits && subject.policy.order == OrderMode::Auto {
         draft.alert(
             Severity::Notice,
             "renewal-rule",

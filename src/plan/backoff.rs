@@ -49,6 +49,13 @@ pub fn waiting(
     })
 }
 
+/// Whether a moment that something waits for is still to come. One that is days ahead was written before the clock was
+/// set back: waiting for it could take for ever, so it counts as past.
+#[must_use]
+pub fn is_ahead(moment: Timestamp, now: Timestamp) -> bool {
+    moment > now && moment <= now + LONGEST_ASKED
+}
+
 /// How many failures in a row count under this policy.
 #[must_use]
 pub fn count(failures: &Failures, policy: Fingerprint) -> u32 {
@@ -115,7 +122,8 @@ const fn pace(class: ErrorClass) -> (Seconds, Seconds) {
 /// The delay grows by up to a quarter: enough to part a fleet, too little to matter to one host.
 const JITTER_SHARE: i128 = 4;
 
-/// A remote side that asks for more than a day is believed for a day: a wrong header must not end renewals.
+/// A remote side that asks for more than a day is believed for a day: a wrong header must not end renewals. No wait that
+/// is written down is longer.
 const LONGEST_ASKED: Seconds = Seconds::hours(24);
 
 #[cfg(test)]
@@ -201,6 +209,9 @@ mod tests {
             waiting(&failures, "www", POLICY, NOW - Seconds::days(400)),
             None
         );
+        assert!(is_ahead(NOW + Seconds(1), NOW));
+        assert!(!is_ahead(NOW, NOW));
+        assert!(!is_ahead(NOW + Seconds::days(400), NOW));
     }
 
     #[test]

@@ -314,6 +314,6 @@ const SURVEY_INTERVAL: Seconds = Seconds::hours(1);
 /// the lifetime: no revision is due sooner.
 const FRUITLESS_PAUSE: Seconds = Seconds::hours(1);
 
-/// A rollout waits this long for orders of its other certificates: they usually take seconds, and one reload is better
-/// than many.
-const BATCH_PATIENCE: Seconds = Seconds::minutes(2);
+/// A rollout waits this long for orders of its other certificates: an order takes seconds, a thousand of them minutes, and
+/// one reload is better than many.
+const BATCH_PATIENCE: Seconds = Seconds::minutes(10);

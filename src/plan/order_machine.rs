@@ -70,11 +70,11 @@ pub fn next(
             Source::Follow => OrderStep::Locate,
         }),
         OrderPhase::KeyStored { .. } => Next::Step(OrderStep::Submit),
-        OrderPhase::Unclear { look_at, .. } if now < *look_at => {
+        OrderPhase::Unclear { look_at, .. } if backoff::is_ahead(*look_at, now) => {
             Next::Wait(Waiting::Settling { until: *look_at })
         }
         OrderPhase::Unclear { .. } => Next::Step(OrderStep::Resolve),
-        OrderPhase::Submitted { poll_after, .. } if now < *poll_after => {
+        OrderPhase::Submitted { poll_after, .. } if backoff::is_ahead(*poll_after, now) => {
             Next::Wait(Waiting::Issuance { until: *poll_after })
         }
         OrderPhase::Submitted { .. } => Next::Step(OrderStep::Fetch),

@@ -38,7 +38,7 @@ pub fn next(
             detail,
             look_at,
             look: Look::Waiting,
-        } if now < *look_at => Next::Wait(Waiting::Service {
+        } if backoff::is_ahead(*look_at, now) => Next::Wait(Waiting::Service {
             until: *look_at,
             detail: detail.clone(),
         }),
