@@ -244,7 +244,22 @@ fn describe(event: &RolloutEvent, after: &Rollout, policy: Option<&TargetPolicy>
             format!("{} failed: {}{then}", cause.step, cause.message)
         }
         RolloutEvent::Restored => "files and link are as before".to_owned(),
-        RolloutEvent::ReloadedBack => "service reloaded with the old set".to_owned(),
+        RolloutEvent::ReloadedBack => match &after.phase {
+            RolloutPhase::Undoing { cause, .. }
+                if matches!(cause.step, RolloutStep::Commit | RolloutStep::Test) =>
+            {
+                "service was not told of the new set and keeps the old one".to_owned()
+            }
+            RolloutPhase::Undoing { .. }
+            | RolloutPhase::Opened
+            | RolloutPhase::Staged
+            | RolloutPhase::Committed
+            | RolloutPhase::Tested
+            | RolloutPhase::Reloaded
+            | RolloutPhase::Verified { .. }
+            | RolloutPhase::AwaitingService { .. }
+            | RolloutPhase::Closed { .. } => "service reloaded with the old set".to_owned(),
+        },
         RolloutEvent::VerifiedBack => "the old set is served".to_owned(),
         RolloutEvent::Superseded { message } => format!("rollout superseded: {message}"),
         RolloutEvent::Closed => closed(&after.phase),
