@@ -205,7 +205,8 @@ fn permissions(path: &Path, metadata: &Metadata, id: FileId, problems: &mut Prob
 /// Parses one file; what cannot be parsed is reported, and the rest of the file is used all the same.
 fn parse(id: FileId, sources: &mut Sources, problems: &mut Problems) -> Table {
     let parsed = tree::parse(id, sources.get(id));
-    let secrets = mask::of_tree(&parsed.root);
+    let mut secrets = mask::of_tree(&parsed.root);
+    secrets.extend(mask::suspicious(sources.get(id).text(), &parsed.bad));
     sources.get_mut(id).seal(secrets);
     if !parsed.bad.is_empty() {
         problems.incomplete(id, parsed.bad);

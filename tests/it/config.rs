@@ -7,13 +7,15 @@
     reason = "tests arrange files and processes directly"
 )]
 
+mod strain;
+mod values;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use proptest::prelude::*;
-use renewd::config::{self, Code, Diagnostics, Loaded, Severity};
+use renewd::config::{self, Code, Diagnostics, Loaded};
 
 fn fixtures(kind: &str) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/config");

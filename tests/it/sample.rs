@@ -22,7 +22,7 @@ fn read(path: &str) -> String {
 }
 
 /// Takes the `#` away from keys and headers; what has a space behind it is prose.
-fn uncommented(text: &str) -> String {
+pub(crate) fn uncommented(text: &str) -> String {
     let lines = text.lines().map(|line| match line.strip_prefix('#') {
         Some(rest) if !rest.is_empty() && !rest.starts_with(' ') => rest,
         _ => line,

@@ -1,0 +1,378 @@
+//! What a policy comes out as: defaults, other forms of the same thing, layers, digests.
+
+use std::path::PathBuf;
+
+use renewd::config::Loaded;
+use renewd::model::{
+    CertificatePolicy, ExportKind, ExportLayout, IssuerKind, IssuerPolicy, KeyAlgorithm, KeyReuse,
+    KeySource, OrderMode, PasswordSource, PfxProfile, Policy, Probe, RemoteAuth, RenewRule,
+    Seconds, SecretRef, TargetKind, TargetPolicy,
+};
+
+use super::{Etc, fixtures};
+
+fn accept(etc: &Etc) -> Loaded {
+    etc.load()
+        .unwrap_or_else(|problems| panic!("{}", etc.shown(&problems)))
+}
+
+fn load(text: &str) -> Policy {
+    let etc = Etc::new();
+    etc.write("renewd.toml", text);
+    accept(&etc).policy
+}
+
+fn good(name: &str) -> Policy {
+    load(&std::fs::read_to_string(fixtures("good").join(name)).unwrap())
+}
+
+fn certificate<'a>(policy: &'a Policy, id: &str) -> &'a CertificatePolicy {
+    policy.certificates.get(id).unwrap()
+}
+
+fn target<'a>(policy: &'a Policy, id: &str) -> &'a TargetPolicy {
+    policy.targets.get(id).unwrap()
+}
+
+fn issuer<'a>(policy: &'a Policy, id: &str) -> &'a IssuerPolicy {
+    policy.issuers.get(id).unwrap()
+}
+
+fn words(argv: &[&str]) -> Option<Vec<String>> {
+    Some(argv.iter().map(|word| (*word).to_owned()).collect())
+}
+
+#[test]
+fn ten_lines_are_a_whole_policy() {
+    let policy = good("minimal.toml");
+    assert_eq!(policy.state_dir, PathBuf::from("/var/lib/renewd"));
+    assert_eq!(policy.check_schedule, "0 17 */6 * * *");
+
+    let www = certificate(&policy, "www");
+    assert_eq!(www.issuer.as_str(), "corp");
+    assert_eq!(www.common_name, "www.example.com");
+    assert_eq!(www.names.to_string(), "example.com, www.example.com");
+    assert_eq!(www.key_source, KeySource::Local);
+    assert_eq!(www.order, OrderMode::Auto);
+    assert_eq!(www.key_algorithm, KeyAlgorithm::EcP256);
+    assert_eq!(www.key_reuse, KeyReuse::Rekey);
+    assert_eq!(www.validity, Seconds::days(90));
+    assert_eq!(www.renew, RenewRule::Share { part: 1, whole: 3 });
+    assert!(www.targets.contains("web"));
+
+    let web = target(&policy, "web");
+    assert_eq!(web.kind, TargetKind::Nginx);
+    assert_eq!(web.test, words(&["/usr/sbin/nginx", "-t"]));
+    assert_eq!(web.reload, words(&["/usr/sbin/nginx", "-s", "reload"]));
+    assert_eq!(web.command_timeout, Seconds(60));
+    assert_eq!(web.exports.len(), 1);
+    assert_eq!(
+        web.exports[0].kind,
+        ExportKind::Layout {
+            layout: ExportLayout::Nginx,
+            directory: PathBuf::new(),
+            password: PasswordSource::Generated,
+        }
+    );
+    assert_eq!(web.exports[0].attributes.key_mode, 0o600);
+    assert_eq!(
+        web.probe,
+        Probe::Tls {
+            connect: "127.0.0.1:443".to_owned(),
+            deadline: Seconds(30),
+            roots: None,
+            wildcard_label: "renewd-probe".to_owned(),
+        }
+    );
+
+    let corp = issuer(&policy, "corp");
+    assert!(matches!(&corp.kind, IssuerKind::Pca(pca) if pca.ca == "corp-issuing"));
+    assert_eq!(corp.access.connect_timeout, Seconds(10));
+    assert_eq!(corp.access.timeout, Seconds(60));
+    assert_eq!(corp.settle, Seconds(120));
+}
+
+#[test]
+fn other_forms_of_toml_say_the_same() {
+    let policy = good("forms.toml");
+    let corp = issuer(&policy, "corp");
+    assert_eq!(corp.access.endpoint, "http://127.0.0.1:8080");
+    let public = issuer(&policy, "public");
+    assert_eq!(public.access.endpoint, "https://scm.example.com:443");
+    assert!(matches!(
+        &public.access.auth,
+        RemoteAuth::AccessKey {
+            security_token: Some(SecretRef::Credential(name)),
+            ..
+        } if name == "token"
+    ));
+
+    let www = certificate(&policy, "www");
+    assert_eq!(www.common_name, "*.example.com");
+    assert_eq!(www.names.len(), 5);
+
+    let wild = certificate(&policy, "wild");
+    assert_eq!(wild.order, OrderMode::Never);
+    assert_eq!(wild.key_source, KeySource::Ccm);
+    // Longer than the default validity, which says nothing about a certificate of somebody else.
+    assert_eq!(wild.renew, RenewRule::DaysBefore(400));
+
+    let app = target(&policy, "app");
+    assert_eq!(app.probe, Probe::None);
+    assert_eq!((&app.test, &app.reload), (&None, &None));
+    let [store, store2] = &app.exports[..] else {
+        panic!("{:?}", app.exports);
+    };
+    assert_eq!(store.name, "store");
+    assert_eq!(store.attributes.owner.as_deref(), Some("33"));
+    assert_eq!(store.attributes.mode, 0o640);
+    assert_eq!(store.attributes.key_mode, 0o400);
+    assert_eq!(
+        store2.kind,
+        ExportKind::Pfx {
+            path: PathBuf::from("/srv/{certificate}/x.pfx"),
+            profile: PfxProfile::Modern,
+            alias: "ä".to_owned(),
+            password: PasswordSource::Given(SecretRef::File(PathBuf::from("/pw"))),
+        }
+    );
+}
+
+#[test]
+fn the_common_name_is_the_first_host_name_as_written() {
+    let of = |names: &str| {
+        let text = format!("{ISSUER}[certificate.x]\nissuer = \"corp\"\nnames = {names}\n");
+        certificate(&load(&text), "x").common_name.clone()
+    };
+    assert_eq!(of(r#"["z.example", "a.example"]"#), "z.example");
+    assert_eq!(of(r#"["10.0.0.1", "urn:x:y", "z.example"]"#), "z.example");
+    assert_eq!(of(r#"["10.0.0.2", "10.0.0.1"]"#), "10.0.0.2");
+}
+
+#[test]
+fn prefix_and_configuration_go_into_both_commands_of_nginx() {
+    let policy = load(
+        "[target.nginx.web]\nprefix = \"/srv/nginx\"\nconfig = \"/srv/nginx/nginx.conf\"\n\
+         reload = [\"/usr/bin/systemctl\", \"reload\", \"nginx\"]\n",
+    );
+    let web = target(&policy, "web");
+    let test = [
+        "/usr/sbin/nginx",
+        "-t",
+        "-p",
+        "/srv/nginx",
+        "-c",
+        "/srv/nginx/nginx.conf",
+    ];
+    assert_eq!(web.test, words(&test));
+    assert_eq!(
+        web.reload,
+        words(&["/usr/bin/systemctl", "reload", "nginx"])
+    );
+}
+
+#[test]
+fn exports_inherit_owner_and_mode_and_may_have_their_own() {
+    let policy = load(
+        "[target.files.x]\nowner = \"root\"\nmode = \"0640\"\n\
+         [target.files.x.export.pem.a]\nkey = \"a.key\"\n\
+         [target.files.x.export.pem.b]\nkey = \"b.key\"\nowner = \"www\"\nkey_mode = 0o440\n",
+    );
+    let exports = &target(&policy, "x").exports;
+    let shown: Vec<(&str, Option<&str>, u32, u32)> = exports
+        .iter()
+        .map(|export| {
+            let attributes = &export.attributes;
+            let owner = attributes.owner.as_deref();
+            (
+                export.name.as_str(),
+                owner,
+                attributes.mode,
+                attributes.key_mode,
+            )
+        })
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            ("a", Some("root"), 0o640, 0o600),
+            ("b", Some("www"), 0o640, 0o440)
+        ]
+    );
+}
+
+#[test]
+fn a_later_file_wins_key_by_key_and_lists_are_replaced() {
+    let etc = Etc::new();
+    let minimal = std::fs::read(fixtures("good").join("minimal.toml")).unwrap();
+    etc.write("renewd.toml", minimal);
+    etc.write(
+        "policy.d/10-more.toml",
+        "[certificate.www]\nnames = [\"other.example\"]\nvalidity = \"30d\"\n[issuer.pca.corp]\nca = \"new\"\n",
+    );
+    etc.write(
+        "policy.d/20-more.toml",
+        "certificate.www.validity = \"60d\"\ncertificate.www.subject.country = \"DE\"\n",
+    );
+    let policy = accept(&etc).policy;
+    let www = certificate(&policy, "www");
+    assert_eq!(www.names.to_string(), "other.example");
+    assert_eq!(www.validity, Seconds::days(60));
+    assert_eq!(www.subject.country.as_deref(), Some("DE"));
+    assert!(www.targets.contains("web"), "what nobody changed stays");
+    let corp = issuer(&policy, "corp");
+    assert!(matches!(&corp.kind, IssuerKind::Pca(pca) if pca.ca == "new"));
+    assert_eq!(corp.access.endpoint, "https://ccm.example.com");
+}
+
+#[test]
+fn a_digest_changes_with_what_it_covers_and_with_nothing_else() {
+    let base = format!(
+        "{ISSUER}[certificate.x]\nissuer = \"corp\"\nnames = [\"a.example\"]\ntargets = [\"t\"]\n\
+         [target.nginx.t]\n[target.nginx.t.export.pem.e]\nkey = \"k.pem\"\n"
+    );
+    let before = load(&base);
+    let cases = [
+        // Written or not, the default is the default.
+        (
+            "[certificate.x]",
+            "[certificate.x]\nrekey = true\nvalidity = \"2160h\"",
+            "",
+        ),
+        (
+            "[target.nginx.t]",
+            "[target.nginx.t]\nprobe = \"tls\"\nkey_mode = \"0600\"",
+            "",
+        ),
+        ("[certificate.x]", "[certificate.x]\nrenew_at = \"1/2\"", ""),
+        ("targets = [\"t\"]", "targets = []", ""),
+        // Issuer, and with it what it signs.
+        ("corp-issuing", "other", "issuer certificate"),
+        ("file:/ak", "env:AK", "issuer certificate"),
+        ("ca =", "settle = \"3m\"\nca =", "issuer certificate"),
+        ("ca =", "timeout = \"61s\"\nca =", "issuer certificate"),
+        ("https://ccm", "https://ccm2", "issuer certificate"),
+        // Certificate.
+        ("[\"a.example\"]", "[\"b.example\"]", "certificate"),
+        (
+            "[\"a.example\"]",
+            "[\"a.example\", \"b.example\"]",
+            "certificate",
+        ),
+        (
+            "[certificate.x]",
+            "[certificate.x]\ncommon_name = \"y\"",
+            "certificate",
+        ),
+        (
+            "[certificate.x]",
+            "[certificate.x]\nkey = \"ccm\"",
+            "certificate",
+        ),
+        (
+            "[certificate.x]",
+            "[certificate.x]\norder = \"never\"",
+            "certificate",
+        ),
+        (
+            "[certificate.x]",
+            "[certificate.x]\nkey_algorithm = \"rsa-2048\"",
+            "certificate",
+        ),
+        (
+            "[certificate.x]",
+            "[certificate.x]\nrekey = false",
+            "certificate",
+        ),
+        (
+            "[certificate.x]",
+            "[certificate.x]\nvalidity = \"91d\"",
+            "certificate",
+        ),
+        (
+            "[certificate.x]",
+            "[certificate.x]\nsubject = { state = \"x\" }",
+            "certificate",
+        ),
+        (
+            "[certificate.x]",
+            "[certificate.x]\nsubject = { locality = \"x\" }",
+            "certificate",
+        ),
+        // Target.
+        ("k.pem", "l.pem", "target"),
+        ("key = \"k.pem\"", "combined = \"k.pem\"", "target"),
+        ("export.pem.e", "export.pem.f", "target"),
+        (
+            "[target.nginx.t]",
+            "[target.nginx.t]\ntest = [\"/bin/true\"]",
+            "target",
+        ),
+        (
+            "[target.nginx.t]",
+            "[target.nginx.t]\nreload = [\"/bin/true\"]",
+            "target",
+        ),
+        (
+            "[target.nginx.t]",
+            "[target.nginx.t]\nprobe = \"none\"",
+            "target",
+        ),
+        (
+            "[target.nginx.t]",
+            "[target.nginx.t]\nconnect = \"[::1]:443\"",
+            "target",
+        ),
+        (
+            "[target.nginx.t]",
+            "[target.nginx.t]\ndeadline = \"31s\"",
+            "target",
+        ),
+        (
+            "[target.nginx.t]",
+            "[target.nginx.t]\ncommand_timeout = \"61s\"",
+            "target",
+        ),
+        (
+            "[target.nginx.t]",
+            "[target.nginx.t]\nroots = \"/r.pem\"",
+            "target",
+        ),
+        (
+            "[target.nginx.t]",
+            "[target.nginx.t]\nwildcard_label = \"w\"",
+            "target",
+        ),
+        ("[target.nginx.t]", "[target.nginx.t]\ngroup = 5", "target"),
+        (
+            "[target.nginx.t]",
+            "[target.nginx.t]\nmode = \"0640\"",
+            "target",
+        ),
+    ];
+    for (from, to, changed) in cases {
+        let text = base.replacen(from, to, 1);
+        assert_ne!(text, base, "{from}");
+        let after = load(&text);
+        let mut found = Vec::new();
+        if issuer(&before, "corp").digest != issuer(&after, "corp").digest {
+            found.push("issuer");
+        }
+        if certificate(&before, "x").digest != certificate(&after, "x").digest {
+            found.push("certificate");
+        }
+        if target(&before, "t").digest != target(&after, "t").digest {
+            found.push("target");
+        }
+        assert_eq!(found.join(" "), changed, "{to}");
+    }
+}
+
+#[test]
+fn the_schedule_has_six_fields_whatever_was_written() {
+    let policy = load("check_schedule = \"30 4 * * MON\"\n");
+    assert_eq!(policy.check_schedule, "0 30 4 * * MON");
+}
+
+const ISSUER: &str = "[issuer.pca.corp]\nendpoint = \"https://ccm.example.com\"\nca = \"corp-issuing\"\n\
+    access_key = \"file:/ak\"\nsecret_key = \"file:/sk\"\n";
