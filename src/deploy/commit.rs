@@ -54,7 +54,7 @@ pub(super) fn restore(site: &Site<'_>) -> Result<(), StepError> {
     if let Some(number) = site.rollout.previous_generation {
         let former = site.layout.generation(number);
         if let Some(manifest) = Manifest::read(&former) {
-            record_seen(&former, &manifest)?;
+            record_seen(&former, &manifest);
         }
     }
     Ok(())
@@ -92,7 +92,8 @@ fn put_in_place(site: &Site<'_>, manifest: &Manifest) -> Result<(), StepError> {
         fs::switch_link(&live, &target)?;
     }
     crash::point("rollout.commit.linked");
-    record_seen(&site.generation(), manifest)
+    record_seen(&site.generation(), manifest);
+    Ok(())
 }
 
 /// What is at the places of the loose files, and where the link points, before the first change.

@@ -152,7 +152,8 @@ impl Job {
 
     async fn commit(&self) -> Result<StepDone, StepError> {
         self.on_disk(|site, job| {
-            if site.manifest().is_none() {
+            // Somebody removed it; but once something was saved it must not be written anew, or what was saved is lost.
+            if site.manifest().is_none() && Saved::read(&site.generation())?.is_none() {
                 stage::run(site, &job.target, job.now)?;
             }
             commit::run(site)

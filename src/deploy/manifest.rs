@@ -186,8 +186,14 @@ pub(super) fn read_seen(generation: &Path) -> Vec<Option<Stat>> {
     seen.ok().flatten().unwrap_or_default()
 }
 
-/// Looks at every file and remembers what it sees.
-pub(super) fn record_seen(generation: &Path, manifest: &Manifest) -> Result<(), StepError> {
+/// Looks at every file and remembers what it sees. Never a failure: without it the content is read.
+pub(super) fn record_seen(generation: &Path, manifest: &Manifest) {
+    if let Err(error) = try_record_seen(generation, manifest) {
+        tracing::warn!(%error, "the look of the committed files could not be written down");
+    }
+}
+
+fn try_record_seen(generation: &Path, manifest: &Manifest) -> Result<(), StepError> {
     let mut seen = Vec::with_capacity(manifest.files.len());
     for entry in &manifest.files {
         // An absolute path replaces what it is joined to.
