@@ -178,6 +178,7 @@ impl Admin {
     /// # Errors
     /// [`ServerError`].
     pub async fn init_ca(&self) -> Result<Authorities, ServerError> {
+        let _alone = self.0.alone().await?;
         match self.known_cas().await? {
             Some(known) => Ok(known),
             None => self.new_cas().await,
@@ -186,6 +187,7 @@ impl Admin {
 
     /// Makes a root and an issuing CA only when the state has no CA at all.
     pub(super) async fn init_ca_if_empty(&self) -> Result<(), ServerError> {
+        let _alone = self.0.alone().await?;
         let row = sqlx::query("SELECT count(*) FROM authority")
             .fetch_one(self.0.db.read())
             .await?;

@@ -274,3 +274,85 @@ fn choice(of: &[&str], value: &Value) -> Result<Value, String> {
         .map(|word| (*word).into())
         .ok_or_else(|| format!("must be one of {}", of.join(", ")))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::ccm_server::codes::code;
+    use crate::ccm_server::operation::Service;
+
+    const OWN: &Code = code("PCA.00020109");
+    const OTHERWISE: &Code = code("PCA.00020001");
+    const FIELDS: &[Field] = &[
+        Field::text("name", 2, 4).required(),
+        Field::integer("count", 1, 9).or(OWN),
+        Field::boolean("sure"),
+        Field::choice("kind", &["ROOT", "LEAF"]),
+        Field::object(
+            "inner",
+            &[Field::text("unit", 1, 9).alias("units").required()],
+        )
+        .or(OWN),
+        Field::objects("list", &[Field::integer("n", 0, 1)], 2),
+        Field::choices("words", &["a", "b"], 3),
+        Field::numbers("page", &[10, 20]),
+    ];
+
+    fn read(given: &Value) -> Result<Input, &'static str> {
+        let given = given.as_object().unwrap();
+        check(FIELDS, given, OTHERWISE).map_err(|failure| failure.code(Service::Pca).name)
+    }
+
+    #[test]
+    fn what_is_sound_is_normalised_and_the_unknown_dropped() {
+        let input = read(&json!({
+            "name": "日本", "count": "7", "sure": "True", "kind": "leaf", "inner": {"units": "u", "more": 1},
+            "list": [{"n": 1}, {}], "words": ["B"], "page": "20", "unheard": {"of": 1},
+        }))
+        .unwrap();
+        assert_eq!(input.text("name"), "日本");
+        assert_eq!(input.integer("count"), Some(7));
+        assert!(input.boolean("sure"));
+        assert_eq!(input.text("kind"), "LEAF");
+        assert_eq!(input.object("inner").text("unit"), "u");
+        assert_eq!(input.objects("list")[0].integer("n"), Some(1));
+        assert_eq!(input.texts("words"), Some(vec!["b"]));
+        assert_eq!(input.integer("page"), Some(20));
+        assert!(!input.has("unheard"));
+    }
+
+    #[test]
+    fn null_is_as_good_as_absent() {
+        let input = read(&json!({"name": "ab", "count": null, "inner": null})).unwrap();
+        assert!(!input.has("count") && !input.has("inner"));
+        assert_eq!(read(&json!({"name": null})).unwrap_err(), OTHERWISE.name);
+    }
+
+    #[test]
+    fn a_violation_has_the_code_of_its_field_and_else_of_what_it_is_in() {
+        let cases = [
+            (json!({}), OTHERWISE),
+            (json!({"name": "a"}), OTHERWISE),
+            (json!({"name": "abcde"}), OTHERWISE),
+            (json!({"name": 12}), OTHERWISE),
+            (json!({"name": "ab", "count": 10}), OWN),
+            (json!({"name": "ab", "count": 1.5}), OWN),
+            (json!({"name": "ab", "count": []}), OWN),
+            (json!({"name": "ab", "sure": 1}), OTHERWISE),
+            (json!({"name": "ab", "kind": "TWIG"}), OTHERWISE),
+            (json!({"name": "ab", "inner": "x"}), OWN),
+            (json!({"name": "ab", "inner": {}}), OWN),
+            (json!({"name": "ab", "list": [{}, {}, {}]}), OTHERWISE),
+            (json!({"name": "ab", "list": [{"n": 2}]}), OTHERWISE),
+            (json!({"name": "ab", "list": [1]}), OTHERWISE),
+            (json!({"name": "ab", "words": ["c"]}), OTHERWISE),
+            (json!({"name": "ab", "words": "a"}), OTHERWISE),
+            (json!({"name": "ab", "page": 15}), OTHERWISE),
+        ];
+        for (given, code) in cases {
+            assert_eq!(read(&given).unwrap_err(), code.name, "{given}");
+        }
+    }
+}

@@ -38,8 +38,10 @@ mod vault;
 mod x509;
 
 pub use admin::{Admin, Authorities, ScmImport, UserKeys};
+pub use db::DbError;
 pub use faults::{Fault, Faults, FaultsError, Trigger};
 pub use http::Limits;
 pub use seen::Seen;
 pub use server::{Running, Server, ServerError, ServerOptions};
-pub use vault::MasterKey;
+pub use vault::{MasterKey, VaultError};
+pub use x509::X509Error;

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -70,8 +71,8 @@ pub enum ServerError {
         /// Its mode.
         mode: u32,
     },
-    /// Another server has it.
-    #[error("another renewd-ccm serves this state; stop it first")]
+    /// Another server has it, or somebody makes its first keys.
+    #[error("another renewd-ccm is at work on this state; stop it first")]
     Busy(#[source] LockError),
     /// The address is not this machine's alone.
     #[error(
@@ -225,6 +226,8 @@ impl Drop for Running {
 
 /// What the operations share.
 pub(super) struct Shared {
+    /// The state directory.
+    state: PathBuf,
     /// The state.
     pub(super) db: Db,
     /// Opens sealed keys.
@@ -252,6 +255,8 @@ impl Shared {
         faults: Faults,
     ) -> Result<Self, ServerError> {
         directory(state)?;
+        // Two first starts at once must end with one key.
+        let _alone = alone(state).await?;
         let key = match master_key {
             Some(key) => key,
             None => MasterKey::in_state(state)?,
@@ -267,6 +272,7 @@ impl Shared {
         check_key(&db, &vault, &key, state).await?;
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Self {
+            state: state.to_owned(),
             db,
             vault,
             clock,
@@ -276,6 +282,11 @@ impl Shared {
             heavy: Semaphore::new(processors),
             passwords: Semaphore::new(1),
         })
+    }
+
+    /// Held while something is made that must be there once: the master key, the first CAs.
+    pub(super) async fn alone(&self) -> Result<Lock, ServerError> {
+        alone(&self.state).await
     }
 
     /// Runs work that fills a processor on a thread of its own.
@@ -361,6 +372,14 @@ fn directory(state: &Path) -> Result<(), ServerError> {
     }
 }
 
+async fn alone(state: &Path) -> Result<Lock, ServerError> {
+    match Lock::acquire(&state.join("init.lock"), "renewd-ccm", INIT_WAIT).await {
+        Ok(lock) => Ok(lock),
+        Err(LockError::Fs(error)) => Err(error.into()),
+        Err(busy) => Err(ServerError::Busy(busy)),
+    }
+}
+
 /// One server per state: two would each believe in their own counters of faults and opened keys.
 fn lock(state: &Path) -> Result<Lock, ServerError> {
     match Lock::try_acquire(&state.join("serve.lock"), "renewd-ccm serve") {
@@ -369,3 +388,6 @@ fn lock(state: &Path) -> Result<Lock, ServerError> {
         Err(busy) => Err(ServerError::Busy(busy)),
     }
 }
+
+/// Far above what making two CAs takes.
+const INIT_WAIT: Duration = Duration::from_secs(30);

@@ -265,3 +265,25 @@ pub(super) const REGIONS: [&str; 7] = [
 ];
 /// About a tenth of a second on the machines of 2026.
 const ROUNDS: NonZeroU32 = NonZeroU32::new(200_000).expect("not zero");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_fits_its_own_hash_only() {
+        let hash = hash_password(b"right");
+        assert!(!hash.contains("right"));
+        assert!(password_fits(b"right", &hash));
+        assert!(!password_fits(b"wrong", &hash));
+        assert_ne!(hash, hash_password(b"right"), "salted");
+        for damaged in [
+            "",
+            "pbkdf2-sha256:0:00:00",
+            "pbkdf2-sha256:1:zz:00",
+            "md5:1:00:00",
+        ] {
+            assert!(!password_fits(b"right", damaged), "{damaged}");
+        }
+    }
+}

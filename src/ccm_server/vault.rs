@@ -193,3 +193,43 @@ const FILE_LIMIT: u64 = 4096;
 const FILE: &str = "master.key";
 /// The first byte of a sealed value, so that another algorithm can follow.
 const VERSION: u8 = 1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn vault(digit: &str) -> Vault {
+        let key = MasterKey::from_text(&digit.repeat(64), "a test".to_owned());
+        Vault::new(&key.unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_sealed_value_opens_in_its_place_with_its_key_and_nowhere_else() {
+        let sealed = vault("1").seal("a/1", b"secret").unwrap();
+        assert_eq!(vault("1").open("a/1", &sealed).unwrap().expose(), b"secret");
+        assert!(
+            vault("1").open("a/2", &sealed).is_err(),
+            "moved to another row"
+        );
+        assert!(
+            vault("2").open("a/1", &sealed).is_err(),
+            "under another key"
+        );
+        assert!(!sealed.windows(6).any(|part| part == b"secret"));
+        let again = vault("1").seal("a/1", b"secret").unwrap();
+        assert_ne!(sealed, again, "a nonce is never used twice");
+    }
+
+    #[test]
+    fn a_damaged_value_does_not_open_and_does_not_panic() {
+        let sealed = vault("1").seal("a", b"secret").unwrap();
+        for length in 0..sealed.len() {
+            assert!(vault("1").open("a", &sealed[..length]).is_err());
+        }
+        for at in 0..sealed.len() {
+            let mut damaged = sealed.clone();
+            damaged[at] ^= 1;
+            assert!(vault("1").open("a", &damaged).is_err());
+        }
+    }
+}

@@ -30,3 +30,42 @@ pub enum X509Error {
     #[error("{0}")]
     Malformed(String),
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const CSR: &str = include_str!("../../../tests/fixtures/certs/example.csr.pem");
+
+    proptest! {
+        #[test]
+        fn anything_may_come_in_as_a_request_or_certificate(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let request = encode("CERTIFICATE REQUEST", &bytes, LineEnd::Lf);
+            prop_assert!(Request::parse(&request).is_err());
+            prop_assert!(facts(&bytes).is_err());
+            let _ = signed_by(&bytes, &bytes);
+            let _ = Request::parse(&String::from_utf8_lossy(&bytes));
+            let _ = certificates(&String::from_utf8_lossy(&bytes));
+            let _ = private_key_pem(&bytes, LineEnd::Lf);
+        }
+
+        #[test]
+        fn a_request_with_one_changed_signed_byte_is_never_accepted(at in any::<prop::sample::Index>(), flip in 1_u8..) {
+            let mut der = pem::one(CSR, &["CERTIFICATE REQUEST"]).expect("a fixture");
+            // What is signed: the first value inside, with its header of four bytes.
+            let signed = 4..8 + (usize::from(der[6]) << 8 | usize::from(der[7]));
+            let at = signed.start + at.index(signed.len());
+            der[at] ^= flip;
+            prop_assert!(Request::parse(&encode("CERTIFICATE REQUEST", &der, LineEnd::Lf)).is_err());
+        }
+    }
+
+    #[test]
+    fn the_unchanged_request_is_accepted() {
+        let request = Request::parse(CSR).expect("a fixture");
+        assert_eq!(request.subject.common_name, "www.example.com");
+        assert_eq!(request.names.len(), 2);
+    }
+}

@@ -271,3 +271,24 @@ fn a_wrong_missing_or_malformed_master_key_is_told_from_each_other() {
             .success()
     );
 }
+
+#[test]
+fn first_starts_at_once_end_with_one_master_key_and_one_pair_of_cas() {
+    let (_directory, state) = fresh();
+    let children: Vec<_> = (0..4)
+        .map(|_| {
+            let mut command = command(&state, &["ca", "init", "--json"]);
+            let piped = std::process::Stdio::piped;
+            command.stdout(piped()).stderr(piped()).spawn().unwrap()
+        })
+        .collect();
+    let mut answers = Vec::new();
+    for child in children {
+        let output = child.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{said}");
+        answers.push(output.stdout);
+    }
+    answers.dedup();
+    assert_eq!(answers.len(), 1);
+}
