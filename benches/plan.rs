@@ -170,6 +170,8 @@ fn place_policy(id: TargetId) -> TargetPolicy {
         exports: Vec::new(),
         test: None,
         reload: None,
+        restart: None,
+        pid_file: None,
         command_timeout: Seconds(30),
         probe: Probe::None,
         digest: DIGEST,

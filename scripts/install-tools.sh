@@ -15,7 +15,9 @@ tools() {
   cat <<'LIST'
 cc gcc build
 make make build
-nginx nginx demo
+nginx nginx-light demo
+apache2 apache2 test
+haproxy haproxy test
 openssl openssl demo
 curl curl demo
 keytool default-jre-headless demo

@@ -56,6 +56,11 @@ impl<'a> Fields<'a> {
         self.table.partial
     }
 
+    /// Whether a table of this kind may have the key.
+    pub(super) fn knows(&self, key: &str) -> bool {
+        self.schema.key(key).is_some()
+    }
+
     pub(super) fn entry(&self, key: &str) -> Option<&'a Entry> {
         debug_assert!(
             self.schema.key(key).is_some(),

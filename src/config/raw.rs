@@ -254,6 +254,7 @@ pub(super) static TARGET: Table = Table {
     header: "target",
     groups: &[&[
         optional("nginx", Holds::Tables(&NGINX)),
+        optional("apache", Holds::Tables(&APACHE)),
         optional("command", Holds::Tables(&COMMAND)),
         optional("files", Holds::Tables(&FILES)),
     ]],
@@ -272,6 +273,31 @@ pub(super) static NGINX: Table = Table {
                 Holds::List,
                 "[\"/usr/sbin/nginx\", \"-s\", \"reload\"]",
             ),
+            optional("pid_file", Holds::Path),
+            default("probe", Holds::Word(PROBES), "\"tls\""),
+            default("connect", Holds::Text, "\"127.0.0.1:443\""),
+        ],
+        SERVICE,
+        PLACES,
+    ],
+};
+
+/// A running Apache httpd.
+pub(super) static APACHE: Table = Table {
+    header: "target.apache.NAME",
+    groups: &[
+        &[
+            default(
+                "test",
+                Holds::List,
+                "[\"/usr/sbin/apachectl\", \"configtest\"]",
+            ),
+            default(
+                "reload",
+                Holds::List,
+                "[\"/usr/bin/systemctl\", \"reload\", \"apache2\"]",
+            ),
+            default("pid_file", Holds::Path, "\"/run/apache2/apache2.pid\""),
             default("probe", Holds::Word(PROBES), "\"tls\""),
             default("connect", Holds::Text, "\"127.0.0.1:443\""),
         ],
@@ -287,6 +313,9 @@ pub(super) static COMMAND: Table = Table {
         &[
             optional("test", Holds::List),
             optional("reload", Holds::List),
+            optional("signal", Holds::Word(SIGNALS)),
+            optional("restart", Holds::List),
+            optional("pid_file", Holds::Path),
             required("probe", Holds::Word(PROBES)),
             optional("connect", Holds::Text),
         ],
@@ -300,6 +329,8 @@ pub(super) static FILES: Table = Table {
     header: "target.files.NAME",
     groups: &[PLACES],
 };
+
+const SIGNALS: &[&str] = &["HUP", "USR1", "USR2"];
 
 const PROBES: &[&str] = &["tls", "none"];
 
@@ -394,6 +425,7 @@ const ATTRIBUTES: &[Key] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::TargetKind;
     use std::collections::BTreeSet;
 
     fn visit(table: &'static Table, found: &mut BTreeSet<&'static str>) {
@@ -413,6 +445,41 @@ mod tests {
         let mut found = BTreeSet::new();
         visit(&ROOT, &mut found);
         assert_eq!(found, secret_names().into_iter().collect());
+    }
+
+    #[test]
+    fn the_defaults_of_servers_are_those_of_their_recipes() {
+        fn default_of(table: &'static Table, name: &str) -> Option<toml::Value> {
+            let Need::Default(text) = table.key(name)?.need else {
+                return None;
+            };
+            format!("x = {text}")
+                .parse::<toml::Table>()
+                .unwrap()
+                .remove("x")
+        }
+        let mut seen = 0;
+        for kind in TargetKind::ALL {
+            let recipe = kind.recipe();
+            let Holds::Tables(table) = TARGET.key(recipe.word).unwrap().holds else {
+                panic!("{} is no kind of target", recipe.word);
+            };
+            let text = |value: &str| toml::Value::from(value);
+            let argv = |words: &[&str]| toml::Value::from(words.to_vec());
+            for (key, wanted) in [
+                ("test", recipe.test.map(argv)),
+                ("reload", recipe.reload.map(argv)),
+                ("pid_file", recipe.pid_file.map(text)),
+                ("connect", recipe.listener.map(text)),
+                ("group", recipe.group.map(text)),
+                ("probe", recipe.probed.then(|| text("tls"))),
+                ("key_mode", Some(text(&format!("{:04o}", recipe.key_mode)))),
+            ] {
+                assert_eq!(default_of(table, key), wanted, "{} {key}", recipe.word);
+                seen += 1;
+            }
+        }
+        assert!(seen > 20);
     }
 
     #[test]

@@ -8,7 +8,9 @@ use crate::deploy::error::chain;
 use crate::deploy::layout::Layout;
 use crate::deploy::manifest::{Manifest, Saved};
 use crate::deploy::site::Site;
-use crate::deploy::{Materials, StepDone, StepError, commit, drift, prove, prune, service, stage};
+use crate::deploy::{
+    Materials, StepDone, StepError, commit, drift, places, prove, prune, service, stage,
+};
 use crate::model::{
     CertificateId, Drift, ErrorClass, Probe, RevisionId, Rollout, RolloutEvent, RolloutPhase,
     RolloutStep, SecretRef, TargetPolicy, TargetState, Timestamp,
@@ -174,14 +176,12 @@ impl Job {
 
     async fn reload(&self) -> Result<StepDone, StepError> {
         self.on_disk(|site, _| commit::run(site)).await?;
-        if let (Some(_), Probe::Tls { connect, .. }) = (&self.target.reload, &self.target.probe) {
-            // Nobody to tell, and nothing to undo: with the files as they are now it will start with the new set.
-            prove::somebody_listens(connect)
-                .await
-                .map_err(|error| StepError {
-                    service_runs: false,
-                    ..error
-                })?;
+        if self.needs_telling() {
+            // With the files as they are now it will start with the new set.
+            self.somebody_to_tell().await?;
+        }
+        if self.target.kind.recipe().fragile {
+            self.fit_to_reload().await?;
         }
         let output = service::reload(&*self.deployer.runner, &self.target).await?;
         Ok(StepDone {
@@ -219,7 +219,7 @@ impl Job {
             Ok(reports) => Ok(RolloutEvent::Verified { reports }.into()),
             Err(unproven) => Err(StepError {
                 // A service that did not need telling cannot have been ended by it: it was not running before.
-                service_runs: self.target.reload.is_some() || !unproven.nobody,
+                service_runs: self.needs_telling() || !unproven.nobody,
                 ..unproven.error
             }),
         }
@@ -243,9 +243,28 @@ impl Job {
             return Ok(done(String::new()));
         }
         let told = self.told();
-        if !told && let Err(error) = service::test(runner, &self.target).await {
-            tracing::warn!(rollout = %self.rollout.id, %error, "no reload on the way back");
-            return Ok(done(error.output));
+        let fragile = self.target.kind.recipe().fragile;
+        // What was ended by a restart is started by the next one; else nobody is started who does not run.
+        if self.target.restart.is_none()
+            && self.needs_telling()
+            && let Err(error) = self.somebody_to_tell().await
+            && !error.service_runs
+        {
+            return Ok(self.reload_back_failed(error));
+        }
+        let fit = if fragile {
+            self.fit_to_reload().await
+        } else if told {
+            Ok(())
+        } else {
+            service::test(runner, &self.target).await.map(drop)
+        };
+        match (fit, &self.target.probe) {
+            (Ok(()), _) => {}
+            (Err(error), Probe::None) if told => return Err(error),
+            (Err(error), Probe::None | Probe::Tls { .. }) => {
+                return Ok(self.reload_back_failed(error));
+            }
         }
         match (
             service::reload(runner, &self.target).await,
@@ -260,7 +279,7 @@ impl Job {
     }
 
     fn reload_back_failed(&self, error: StepError) -> StepDone {
-        tracing::warn!(rollout = %self.rollout.id, %error, "the reload on the way back failed");
+        tracing::warn!(rollout = %self.rollout.id, %error, "no reload on the way back");
         StepDone {
             event: RolloutEvent::ReloadedBack,
             output: error.output,
@@ -289,6 +308,37 @@ impl Job {
             }
             Err(unproven) => Err(unproven.error),
         }
+    }
+
+    const fn needs_telling(&self) -> bool {
+        self.target.reload.is_some() || self.target.restart.is_some()
+    }
+
+    /// Nobody is started who does not run: there is nobody to tell, and nothing to undo.
+    async fn somebody_to_tell(&self) -> Result<(), StepError> {
+        match &self.target.probe {
+            Probe::Tls { connect, .. } => {
+                prove::somebody_listens(connect)
+                    .await
+                    .map_err(|error| StepError {
+                        service_runs: false,
+                        ..error
+                    })
+            }
+            Probe::None => service::runs(&self.target),
+        }
+    }
+
+    /// For a server that a bad reload ends: that what it will read goes together, and that it accepts its configuration.
+    async fn fit_to_reload(&self) -> Result<(), StepError> {
+        self.on_disk(|site, job| {
+            let certificates = site.rollout.revisions.keys();
+            places::check_pairs(&site.layout, &job.target, certificates)
+        })
+        .await?;
+        service::test(&*self.deployer.runner, &self.target)
+            .await
+            .map(drop)
     }
 
     /// Whether the service was told of the new set before the rollout failed.

@@ -20,6 +20,7 @@ mod layout;
 mod manifest;
 mod material;
 mod password;
+mod places;
 mod preflight;
 mod prove;
 mod prune;

@@ -1,7 +1,8 @@
-//! The service's own commands: its configuration test and its reload.
+//! The service's own commands: its configuration test, its reload, and its restart where the policy allows one.
 
 use crate::deploy::StepError;
-use crate::model::{ErrorClass, TargetPolicy};
+use crate::model::{ErrorClass, Reload, TargetPolicy};
+use crate::sys::pid;
 use crate::sys::process::{End, Invocation, Outcome, Runner};
 
 /// Runs the configuration test, if there is one, and returns its output.
@@ -9,12 +10,55 @@ pub(super) async fn test(runner: &dyn Runner, target: &TargetPolicy) -> Result<S
     run(runner, target, "configuration test", target.test.as_deref()).await
 }
 
-/// Tells the service, if it needs telling, and returns the command's output.
+/// Tells the service, if it needs telling, and returns what was said.
 pub(super) async fn reload(
     runner: &dyn Runner,
     target: &TargetPolicy,
 ) -> Result<String, StepError> {
-    run(runner, target, "reload", target.reload.as_deref()).await
+    let told = match &target.reload {
+        None if target.restart.is_some() => {
+            return run(runner, target, "restart", target.restart.as_deref()).await;
+        }
+        None => return Ok(String::new()),
+        Some(Reload::Command(argv)) => run(runner, target, "reload", Some(argv)).await,
+        Some(Reload::Signal(signal)) => match &target.pid_file {
+            Some(pid_file) => pid::tell(pid_file, *signal)
+                .map(|()| String::new())
+                .map_err(StepError::configuration),
+            None => Err(StepError::configuration("there is no `pid_file`")),
+        },
+    };
+    match (told, &target.restart) {
+        (Ok(output), _) => Ok(output),
+        (Err(error), None) => Err(error),
+        (Err(error), Some(argv)) => {
+            tracing::warn!(target = %target.id, %error, "the reload failed; the policy allows a restart");
+            let output = run(runner, target, "restart", Some(argv)).await?;
+            Ok(format!("{error}\n{output}"))
+        }
+    }
+}
+
+/// Whether there is a service to tell at all, where no probe can say so.
+pub(super) fn runs(target: &TargetPolicy) -> Result<(), StepError> {
+    let Some(pid_file) = &target.pid_file else {
+        return Ok(());
+    };
+    match pid::running(pid_file) {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(why)) => Err(StepError {
+            service_runs: false,
+            ..StepError::new(
+                ErrorClass::Transient,
+                format!(
+                    "the service does not run: {why}; the new files are in place for its start"
+                ),
+            )
+        }),
+        Err(problem) => Err(StepError::configuration(format!(
+            "cannot tell whether the service runs: {problem}"
+        ))),
+    }
 }
 
 async fn run(

@@ -205,18 +205,20 @@ fn touched(rollout: &Rollout) -> Touched {
 }
 
 fn describe(event: &RolloutEvent, after: &Rollout, policy: Option<&TargetPolicy>) -> String {
-    let command = |argv: Option<&Vec<String>>, done: &str| match argv {
-        Some(argv) => format!("{done} ({})", argv.join(" ")),
+    let command = |command: Option<String>, done: &str| match command {
+        Some(command) => format!("{done} ({command})"),
         None => format!("{done}: the policy has no command for it"),
     };
     match event {
         RolloutEvent::Staged => format!("bundles written to generation {}", after.generation),
         RolloutEvent::Committed => format!("generation {} committed", after.generation),
         RolloutEvent::Tested => {
-            command(policy.and_then(|p| p.test.as_ref()), "configuration tested")
+            let test = policy.and_then(|p| p.test.as_ref());
+            command(test.map(|argv| argv.join(" ")), "configuration tested")
         }
         RolloutEvent::Reloaded => {
-            command(policy.and_then(|p| p.reload.as_ref()), "service reloaded")
+            let reload = policy.and_then(|p| p.reload.as_ref());
+            command(reload.map(ToString::to_string), "service reloaded")
         }
         RolloutEvent::Verified { reports } if reports.is_empty() => {
             "unproven: the policy says `probe = \"none\"`".to_owned()

@@ -11,6 +11,7 @@ mod name;
 mod order;
 mod policy;
 mod reason;
+mod recipe;
 mod rollout;
 mod snapshot;
 mod time;
@@ -29,9 +30,11 @@ pub use order::{
 };
 pub use policy::{
     CertificatePolicy, IssuerKind, IssuerPolicy, KeyReuse, KeySource, OrderMode, PcaPolicy, Policy,
-    Probe, RemoteAccess, RemoteAuth, RenewRule, ScmPolicy, SecretRef, TargetKind, TargetPolicy,
+    Probe, Reload, RemoteAccess, RemoteAuth, RenewRule, ScmPolicy, SecretRef, Signal, TargetKind,
+    TargetPolicy,
 };
 pub use reason::{Blocked, ErrorClass, Reason, Waiting};
+pub use recipe::{Recipe, RecipeExport};
 pub use rollout::{
     Cause, Look, ProbeReport, Rollout, RolloutClosing, RolloutEvent, RolloutPhase, RolloutStep,
     UndoPhase,

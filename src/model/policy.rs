@@ -226,9 +226,13 @@ pub struct TargetPolicy {
     pub exports: Vec<ExportSpec>,
     /// Configuration test as argv; `None` where the service has none.
     pub test: Option<Vec<String>>,
-    /// Reload as argv; `None` where nothing needs telling.
-    pub reload: Option<Vec<String>>,
-    /// For each of the two commands.
+    /// How the service is told; `None` where nothing needs telling.
+    pub reload: Option<Reload>,
+    /// As argv, for when the reload fails; `None` where the administrator does not allow it.
+    pub restart: Option<Vec<String>>,
+    /// Holds the number of the service's main process. Says whether it runs where no probe does, and takes the signal.
+    pub pid_file: Option<PathBuf>,
+    /// For each of the commands, and for each exchange with the service.
     pub command_timeout: Seconds,
     /// How it is proven.
     pub probe: Probe,
@@ -242,10 +246,56 @@ pub struct TargetPolicy {
 pub enum TargetKind {
     /// A running nginx.
     Nginx,
+    /// A running Apache httpd.
+    Apache,
     /// Any service with commands of its own.
     Command,
     /// Files only.
     Files,
+}
+
+/// How a service is told of new files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reload {
+    /// By a command, as argv.
+    Command(Vec<String>),
+    /// By a signal to the process in the target's `pid_file`.
+    Signal(Signal),
+}
+
+impl fmt::Display for Reload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Command(argv) => f.write_str(&argv.join(" ")),
+            Self::Signal(signal) => write!(f, "SIG{}", signal.as_str()),
+        }
+    }
+}
+
+/// The signals by which services are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signal {
+    /// `SIGHUP`.
+    Hup,
+    /// `SIGUSR1`.
+    Usr1,
+    /// `SIGUSR2`.
+    Usr2,
+}
+
+impl Signal {
+    /// Every one.
+    pub const ALL: [Self; 3] = [Self::Hup, Self::Usr1, Self::Usr2];
+
+    /// As the policy writes it, such as `HUP`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Hup => "HUP",
+            Self::Usr1 => "USR1",
+            Self::Usr2 => "USR2",
+        }
+    }
 }
 
 /// How a target proves that a revision is served.

@@ -94,6 +94,8 @@ pub(crate) fn target(name: &str) -> TargetPolicy {
         exports: Vec::new(),
         test: None,
         reload: None,
+        restart: None,
+        pid_file: None,
         command_timeout: Seconds(30),
         probe: Probe::None,
         digest: Fingerprint([1; 32]),

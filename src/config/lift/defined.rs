@@ -202,6 +202,7 @@ const ISSUERS: &[Kind] = &[("pca", &raw::PCA), ("scm", &raw::SCM)];
 
 const TARGETS: &[Kind] = &[
     ("nginx", &raw::NGINX),
+    ("apache", &raw::APACHE),
     ("command", &raw::COMMAND),
     ("files", &raw::FILES),
 ];

@@ -10,6 +10,7 @@ mod export;
 mod issuer;
 mod names;
 mod target;
+mod told;
 mod value;
 mod way;
 

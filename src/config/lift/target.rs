@@ -1,23 +1,20 @@
 //! Targets.
 
+use std::path::PathBuf;
+
 use crate::config::code::Code;
 use crate::config::diagnostic::Diagnostic;
 use crate::config::digest::Canon;
 use crate::config::fields::Fields;
 use crate::config::lift::Lift;
 use crate::config::lift::clash::Claim;
-use crate::config::lift::value::{Reported, Values};
+use crate::config::lift::told::Told;
+use crate::config::lift::value::Values;
 use crate::config::scalar::{self, PathRule};
 use crate::model::{
-    ExportKind, ExportLayout, ExportSpec, FileAttributes, Name, PasswordSource, Probe, Seconds,
-    TargetId, TargetKind, TargetPolicy,
+    ExportKind, ExportSpec, FileAttributes, Name, PasswordSource, PemFiles, Probe, RecipeExport,
+    Seconds, TargetId, TargetKind, TargetPolicy,
 };
-
-/// The two commands of a service.
-struct Commands {
-    test: Option<Vec<String>>,
-    reload: Option<Vec<String>>,
-}
 
 impl Lift<'_> {
     /// One target of any kind, and the paths that it writes, as far as they are known.
@@ -27,57 +24,57 @@ impl Lift<'_> {
         kind: &str,
         fields: &Fields<'_>,
     ) -> (Option<TargetPolicy>, Vec<Claim>) {
-        let kind = match kind {
-            "nginx" => TargetKind::Nginx,
-            "command" => TargetKind::Command,
-            _ => TargetKind::Files,
+        let kind = TargetKind::ALL
+            .into_iter()
+            .find(|known| known.word() == kind)
+            .unwrap_or(TargetKind::Files);
+        let recipe = kind.recipe();
+        let base = FileAttributes {
+            group: recipe.group.map(str::to_owned),
+            key_mode: recipe.key_mode,
+            ..FileAttributes::default()
         };
-        let attributes = self.attributes(fields, &FileAttributes::default());
+        let attributes = self.attributes(fields, &base);
         let (exports, claims) = self.exports(fields, &attributes);
         let exports = self.or_default(&id, kind, fields, exports, attributes);
-        let (commands, command_timeout, probe) = match kind {
-            TargetKind::Nginx => (
-                self.nginx(fields),
-                self.command_timeout(fields),
-                self.probe(fields, "tls", Some(NGINX_LISTENER)),
-            ),
-            TargetKind::Command => (
-                self.own_commands(fields),
-                self.command_timeout(fields),
-                self.probe(fields, "", None),
-            ),
+        let (told, command_timeout, probe) = match kind {
             TargetKind::Files => (
-                Ok(Commands {
-                    test: None,
-                    reload: None,
-                }),
+                Ok(Told::default()),
                 Some(COMMAND_TIMEOUT),
                 Some(Probe::None),
             ),
+            TargetKind::Nginx | TargetKind::Apache | TargetKind::Command => {
+                let word = if recipe.probed { "tls" } else { "" };
+                (
+                    self.told(kind, fields),
+                    self.command_timeout(fields),
+                    self.probe(fields, word, recipe.listener),
+                )
+            }
         };
-        let (Ok(commands), Some(command_timeout), Some(probe), Some(exports)) =
-            (commands, command_timeout, probe, exports)
+        self.report_idle_pid_file(fields, probe.as_ref());
+        let (Ok(told), Some(command_timeout), Some(probe), Some(exports)) =
+            (told, command_timeout, probe, exports)
         else {
             return (None, claims);
         };
         let mut canon = Canon::new("target");
-        canon.put("kind", word(kind));
+        canon.put("kind", kind.word());
         canon.put("exports", exports.len());
         for export in &exports {
             canon.export(export);
         }
-        for (name, argv) in [("test", &commands.test), ("reload", &commands.reload)] {
-            canon.maybe(name, argv.as_ref().map(Vec::len));
-            canon.list(name, argv.as_deref().unwrap_or_default());
-        }
+        told.put_into(&mut canon);
         canon.put("command_timeout", command_timeout.0);
         canon.probe(&probe);
         let target = TargetPolicy {
             id,
             kind,
             exports,
-            test: commands.test,
-            reload: commands.reload,
+            test: told.test,
+            reload: told.reload,
+            restart: told.restart,
+            pid_file: told.pid_file,
             command_timeout,
             probe,
             digest: canon.finish(),
@@ -85,7 +82,7 @@ impl Lift<'_> {
         (Some(target), claims)
     }
 
-    /// nginx reads the nginx layout where nothing else is written; other targets have to say what they want.
+    /// What the recipe says where nothing else is written; kinds without one have to say what they want.
     fn or_default(
         &mut self,
         id: &TargetId,
@@ -98,71 +95,32 @@ impl Lift<'_> {
         if !exports.is_empty() || fields.is_partial() {
             return Some(exports);
         }
-        match kind {
-            TargetKind::Nginx => Some(vec![ExportSpec {
-                name: "nginx".to_owned(),
-                kind: ExportKind::Layout {
-                    layout: ExportLayout::Nginx,
-                    directory: std::path::PathBuf::new(),
-                    password: PasswordSource::Generated,
-                },
-                attributes,
-            }]),
-            TargetKind::Command | TargetKind::Files => {
-                let message = format!("target `{id}` writes nothing");
-                let label = "has no export";
-                let problem = Diagnostic::error(Code::NoExport, fields.header, message, label);
-                let word = word(kind);
-                self.problems.push(problem.help(format!(
-                    "add for example [target.{word}.{id}.export.pem.files] with `fullchain` and `key`; there are pem, pfx, jks and layout"
-                )));
-                None
-            }
-        }
-    }
-
-    /// The commands of nginx, with prefix and configuration file as its options.
-    fn nginx(&mut self, fields: &Fields<'_>) -> Result<Commands, Reported> {
-        let prefix = self.path(fields, "prefix", PathRule::Absolute);
-        let config = self.path(fields, "config", PathRule::Absolute);
-        let mut options = Vec::new();
-        for (option, path) in [("-p", prefix), ("-c", config)] {
-            if let Some((path, _)) = path {
-                options.push(option.to_owned());
-                options.push(path.display().to_string());
-            }
-        }
-        let with = |base: &[&str]| {
-            let words = base.iter().map(|word| (*word).to_owned());
-            Some(words.chain(options.iter().cloned()).collect())
+        let word = kind.word();
+        let Some(export) = kind.recipe().export else {
+            let message = format!("target `{id}` writes nothing");
+            let label = "has no export";
+            let problem = Diagnostic::error(Code::NoExport, fields.header, message, label);
+            self.problems.push(problem.help(format!(
+                "add for example [target.{word}.{id}.export.pem.files] with `fullchain` and `key`; there are pem, pfx, jks and layout"
+            )));
+            return None;
         };
-        let commands = self.own_commands(fields)?;
-        if commands.test.is_some() && commands.reload.is_some() {
-            for key in ["prefix", "config"] {
-                if let Some(entry) = fields.entry(key) {
-                    let message = format!("`{key}` has no effect");
-                    let label = "both commands are written out";
-                    let problem = Diagnostic::warning(Code::NoEffect, entry.key, message, label);
-                    self.problems
-                        .push(problem.help(format!("leave `{key}` out, or `test` and `reload`")));
-                }
-            }
-        }
-        Ok(Commands {
-            test: commands.test.or_else(|| with(&["/usr/sbin/nginx", "-t"])),
-            reload: commands
-                .reload
-                .or_else(|| with(&["/usr/sbin/nginx", "-s", "reload"])),
-        })
-    }
-
-    fn own_commands(&mut self, fields: &Fields<'_>) -> Result<Commands, Reported> {
-        let test = self.command(fields, "test");
-        let reload = self.command(fields, "reload");
-        Ok(Commands {
-            test: test?,
-            reload: reload?,
-        })
+        let form = match export {
+            RecipeExport::Layout(layout) => ExportKind::Layout {
+                layout,
+                directory: PathBuf::new(),
+                password: PasswordSource::Generated,
+            },
+            RecipeExport::Combined(file) => ExportKind::Pem(PemFiles {
+                combined: Some(PathBuf::from(file)),
+                ..PemFiles::default()
+            }),
+        };
+        Some(vec![ExportSpec {
+            name: word.to_owned(),
+            kind: form,
+            attributes,
+        }])
     }
 
     fn command_timeout(&mut self, fields: &Fields<'_>) -> Option<Seconds> {
@@ -256,16 +214,6 @@ impl Lift<'_> {
     }
 }
 
-const fn word(kind: TargetKind) -> &'static str {
-    match kind {
-        TargetKind::Nginx => "nginx",
-        TargetKind::Command => "command",
-        TargetKind::Files => "files",
-    }
-}
-
-/// Where nginx listens if nobody says otherwise; this host's own listener is what decides.
-const NGINX_LISTENER: &str = "127.0.0.1:443";
 /// A configuration test with many thousand files takes some seconds.
 const COMMAND_TIMEOUT: Seconds = Seconds(60);
 /// Old workers of a loaded nginx may serve for some seconds after a reload.

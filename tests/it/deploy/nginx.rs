@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use renewd::model::{
-    ErrorClass, KeyAlgorithm, Probe, ProbeReport, RolloutPhase, RolloutStep, Seconds,
+    ErrorClass, KeyAlgorithm, Probe, ProbeReport, Reload, RolloutPhase, RolloutStep, Seconds,
 };
 
 use crate::deploy::served::{Served, Variant};
@@ -182,7 +182,10 @@ async fn a_reload_that_hangs_is_killed_with_its_children_and_undone() {
         pids.display()
     );
     fs::write(&script, text).unwrap();
-    served.stand.target.reload = Some(vec!["/bin/sh".into(), script.display().to_string()]);
+    served.stand.target.reload = Some(Reload::Command(vec![
+        "/bin/sh".into(),
+        script.display().to_string(),
+    ]));
     served.stand.target.command_timeout = Seconds(1);
     let new = served.issue();
     let rollout = served.roll(&new).await;
@@ -210,7 +213,7 @@ async fn a_reload_that_hangs_is_killed_with_its_children_and_undone() {
 async fn a_reload_without_effect_is_found_out_and_undone() {
     let dir = tempfile::tempdir().unwrap();
     let (mut served, old) = Served::running(dir.path(), Variant::Loose).await;
-    served.stand.target.reload = Some(vec!["/bin/true".into()]);
+    served.stand.target.reload = Some(Reload::Command(vec!["/bin/true".into()]));
     served.deadline(1);
     let new = served.issue();
     let rollout = served.roll(&new).await;
@@ -316,7 +319,7 @@ async fn originals_of_a_first_set_are_served_again_after_a_failure() {
         before.push(material.facts().unwrap().serial);
     }
     served.nginx.start();
-    served.stand.target.reload = Some(vec!["/bin/false".into()]);
+    served.stand.target.reload = Some(Reload::Command(vec!["/bin/false".into()]));
     let new = served.issue();
     let rollout = served.roll(&new).await;
     assert_eq!(
@@ -330,7 +333,7 @@ async fn originals_of_a_first_set_are_served_again_after_a_failure() {
         assert_eq!(serial_in(&served.file(name)), *serial);
     }
     // And the first set replaces them once the reload is mended.
-    served.stand.target.reload = Some(served.nginx.reload());
+    served.stand.target.reload = Some(Reload::Command(served.nginx.reload()));
     let rollout = served.roll(&new).await;
     served.stand.live_now(&rollout);
     served.assert_serves(&new).await;
@@ -349,7 +352,10 @@ async fn an_undo_that_does_not_bring_back_the_old_set_says_so() {
         once.display()
     );
     fs::write(&script, text).unwrap();
-    served.stand.target.reload = Some(vec!["/bin/sh".into(), script.display().to_string()]);
+    served.stand.target.reload = Some(Reload::Command(vec![
+        "/bin/sh".into(),
+        script.display().to_string(),
+    ]));
     served.deadline(1);
     let new = served.issue();
     let rollout = served.roll(&new).await;
@@ -388,7 +394,7 @@ async fn a_server_with_rsa_and_ecdsa_is_proven_for_both() {
     };
     let mut nginx = Nginx::prepare(&dir.path().join("nginx"), &[site]);
     stand.target.test = Some(nginx.test());
-    stand.target.reload = Some(nginx.reload());
+    stand.target.reload = Some(Reload::Command(nginx.reload()));
     stand.target.probe = Probe::Tls {
         connect: nginx.address(),
         deadline: Seconds(10),

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use renewd::model::{CertificateId, Probe, RevisionId, Rollout, RolloutStep, Seconds};
+use renewd::model::{CertificateId, Probe, Reload, RevisionId, Rollout, RolloutStep, Seconds};
 
 use crate::deploy::stand::{Stand, pem, serial_in};
 use crate::support::nginx::{Load, Nginx, Site};
@@ -55,7 +55,7 @@ impl Served {
         });
         let nginx = Nginx::prepare(&dir.join("nginx"), &sites);
         stand.target.test = Some(nginx.test());
-        stand.target.reload = Some(nginx.reload());
+        stand.target.reload = Some(Reload::Command(nginx.reload()));
         stand.target.probe = Probe::Tls {
             connect: nginx.address(),
             deadline: Seconds(10),

@@ -47,6 +47,8 @@ impl Stand {
             exports,
             test: None,
             reload: None,
+            restart: None,
+            pid_file: None,
             command_timeout: Seconds(10),
             probe: Probe::None,
             digest: Fingerprint([7; 32]),

@@ -261,6 +261,8 @@ fn target(world: &mut World, id: &str, values: &BTreeMap<&str, &str>) {
         exports: Vec::new(),
         test: None,
         reload: None,
+        restart: None,
+        pid_file: None,
         command_timeout: Seconds(30),
         probe: Probe::None,
         digest: digest(&format!("{id} {values:?}")),
