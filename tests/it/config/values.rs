@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use renewd::config::Loaded;
 use renewd::model::{
     CertificatePolicy, ExportKind, ExportLayout, IssuerKind, IssuerPolicy, KeyAlgorithm, KeyReuse,
-    KeySource, OrderMode, PasswordSource, PfxProfile, Policy, Probe, RemoteAuth, RenewRule,
+    KeySource, OrderMode, PasswordSource, PfxProfile, Policy, Probe, Reload, RemoteAuth, RenewRule,
     Seconds, SecretRef, TargetKind, TargetPolicy,
 };
 
@@ -63,7 +63,10 @@ fn ten_lines_are_a_whole_policy() {
     let web = target(&policy, "web");
     assert_eq!(web.kind, TargetKind::Nginx);
     assert_eq!(web.test, words(&["/usr/sbin/nginx", "-t"]));
-    assert_eq!(web.reload, words(&["/usr/sbin/nginx", "-s", "reload"]));
+    assert_eq!(
+        web.reload,
+        words(&["/usr/sbin/nginx", "-s", "reload"]).map(Reload::Command)
+    );
     assert_eq!(web.command_timeout, Seconds(60));
     assert_eq!(web.exports.len(), 1);
     assert_eq!(
@@ -167,7 +170,7 @@ fn prefix_and_configuration_go_into_both_commands_of_nginx() {
     assert_eq!(web.test, words(&test));
     assert_eq!(
         web.reload,
-        words(&["/usr/bin/systemctl", "reload", "nginx"])
+        words(&["/usr/bin/systemctl", "reload", "nginx"]).map(Reload::Command)
     );
 }
 
