@@ -1,9 +1,5 @@
 //! Killed with SIGKILL at every journalled boundary, restarted, converged: one certificate per order, the old or the new
 //! one served, nothing lost. `make soak` (`RENEWD_SOAK=1`) visits each boundary of each scenario several times over.
-#![expect(
-    clippy::disallowed_methods,
-    reason = "tests arrange files and processes directly"
-)]
 
 use std::collections::BTreeSet;
 

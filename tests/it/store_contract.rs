@@ -297,7 +297,10 @@ async fn an_alert_is_raised_once_until_it_is_over() {
     };
     assert!(store.raise_alert(&alert).await.unwrap());
     assert!(!store.raise_alert(&alert).await.unwrap());
-    assert_eq!(store.undelivered_alerts().await.unwrap(), [alert.clone()]);
+    assert_eq!(
+        store.undelivered_alerts().await.unwrap(),
+        std::slice::from_ref(&alert)
+    );
     store.alert_delivered(&alert.key, T0).await.unwrap();
     assert!(store.undelivered_alerts().await.unwrap().is_empty());
     let standing = BTreeSet::from([alert.key.clone()]);
@@ -309,7 +312,7 @@ async fn an_alert_is_raised_once_until_it_is_over() {
             .is_empty()
     );
     let over = store.resolve_alerts(&BTreeSet::new(), T0).await.unwrap();
-    assert_eq!(over, [alert.clone()]);
+    assert_eq!(over, std::slice::from_ref(&alert));
     assert!(store.open_alerts().await.unwrap().is_empty());
     assert!(store.raise_alert(&alert).await.unwrap());
     assert_eq!(store.undelivered_alerts().await.unwrap().len(), 1);

@@ -1,4 +1,8 @@
 //! The renewd binary as a user runs it: its own directory, a policy, real processes.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests arrange files and processes directly"
+)]
 
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
