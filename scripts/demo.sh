@@ -117,7 +117,9 @@ for _ in $(seq 200); do
   sleep 0.05
 done
 [ -n "$endpoint" ] || fail "renewd-ccm did not say where it listens"
-ok "$endpoint, with a root CA and \"$(json common_name <"$dir/ca.json")\""
+ca=$(json issuing_common_name <"$dir/ca.json")
+[ -n "$ca" ] || fail "renewd-ccm made no CA: $(cat "$dir/ca.json")"
+ok "$endpoint, with a root CA and \"$ca\""
 
 step "2. A web server: nginx as it often is, with a self-signed certificate that nobody renews"
 port=$(free_port)
@@ -146,8 +148,8 @@ placeholder=$(serial)
 [ -n "$placeholder" ] || fail "nginx does not answer on port $port"
 ok "127.0.0.1:$port serves $(served | openssl x509 -noout -subject -nameopt RFC2253), self-signed, serial $placeholder"
 
-sed -e "s#/run/renewd-demo#$dir#g" -e "s#http://127.0.0.1:8443#$endpoint#" -e "s#127.0.0.1:9443#127.0.0.1:$port#" \
-  -e "s#/usr/sbin/nginx#$(command -v nginx)#g" config/demo.toml >"$dir/demo.toml"
+sed -e "s#/run/renewd-demo#$dir#g" -e "s#http://127.0.0.1:8920#$endpoint#" -e "s#127.0.0.1:9443#127.0.0.1:$port#" \
+  -e "s#renewd-ccm Issuing CA#$ca#" -e "s#/usr/sbin/nginx#$(command -v nginx)#g" config/demo.toml >"$dir/demo.toml"
 
 step "3. renewd once: an order, a certificate, three kinds of bundles, a reload, a proof"
 renewd validate || fail "the policy is refused"

@@ -43,6 +43,30 @@ fn an_unknown_key_in_a_unit_would_be_noticed() {
 }
 
 #[test]
+fn the_unit_of_the_server_agrees_with_its_manual() {
+    let unit = fs::read_to_string(repository().join("systemd/renewd-ccm.service")).expect("unit");
+    let manual = fs::read_to_string(repository().join("docs/man/renewd-ccm.8.md")).expect("page");
+    let after = |mark: &str| {
+        let rest = unit.split(mark).nth(1).unwrap_or_default();
+        rest.split([':', '\n'])
+            .next()
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let credential = after("LoadCredentialEncrypted=");
+    assert!(
+        !credential.is_empty() && manual.contains(&format!("`{credential}`")),
+        "{credential}"
+    );
+    let port = unit.split("--listen 127.0.0.1:").nth(1).unwrap_or_default();
+    let port = port.lines().next().unwrap_or_default();
+    assert!(
+        !port.is_empty() && manual.contains(&format!("127.0.0.1:{port}")),
+        "{port}"
+    );
+}
+
+#[test]
 fn services_run_in_a_box() {
     let directory = TempDir::new().expect("a temporary directory");
     for unit in rendered_units(directory.path()) {
