@@ -50,6 +50,24 @@ async fn users_added_beside_a_running_server_are_known_at_once() {
     assert!(!log.contains(&secret_key));
 }
 
+#[tokio::test]
+async fn faults_can_be_asked_for_on_the_command_line() {
+    let (_directory, state) = fresh();
+    let keys = new_user(&state, "user");
+    let server = Process::start_with(
+        &state,
+        keys,
+        &["--faults", "at=4.2.1.1:1:server-error,pages=1"],
+    );
+    let list = "/v1/private-certificate-authorities";
+    get(&server, list).await.refused(500, "PCA.00000001");
+    let page = get(&server, list).await.expect(200).body;
+    assert_eq!(page["certificate_authorities"].as_array().unwrap().len(), 1);
+    server.terminate();
+    let refused = run(&state, &["serve", "--faults", "earthquake"]);
+    assert_eq!(refused.status.code(), Some(64));
+}
+
 #[test]
 fn addresses_of_other_machines_are_refused_without_the_flag() {
     let (_directory, state) = fresh();

@@ -88,9 +88,14 @@ pub(crate) fn new_user(state: &Path, name: &str) -> (String, String) {
 impl Process {
     /// Starts it on a free port and waits for its first line.
     pub(crate) fn start(state: &Path, keys: (String, String)) -> Self {
+        Self::start_with(state, keys, &[])
+    }
+    /// The same with further options of `serve`.
+    pub(crate) fn start_with(state: &Path, keys: (String, String), options: &[&str]) -> Self {
         // A file, not a pipe: nobody reads it while the server runs.
         let log = tempfile::tempfile().unwrap();
         let mut child = command(state, &["serve", "--listen", "127.0.0.1:0"])
+            .args(options)
             .stdout(Stdio::piped())
             .stderr(log.try_clone().unwrap())
             .spawn()

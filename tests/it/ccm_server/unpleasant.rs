@@ -261,3 +261,38 @@ async fn answers_are_short_paged_extended_and_in_crlf_when_they_are_to() {
             .contains('\n')
     );
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_clients_at_once_are_all_served() {
+    let ccm = std::sync::Arc::new(Ccm::start().await);
+    let body = request(&ccm);
+    let clients: Vec<_> = (0..48)
+        .map(|_| {
+            let (ccm, body) = (std::sync::Arc::clone(&ccm), body.clone());
+            tokio::spawn(async move {
+                let id = post(&*ccm, BY_CSR, &body)
+                    .await
+                    .expect(200)
+                    .text("certificate_id");
+                let export = json!({"type": "OTHER", "is_compressed": false});
+                let path = format!("{LIST}/{id}/export");
+                let exported = post(&*ccm, &path, &export)
+                    .await
+                    .expect(200)
+                    .text("certificate");
+                get(&*ccm, &format!("{LIST}?limit=1000")).await.expect(200);
+                exported
+            })
+        })
+        .collect();
+    let mut certificates = std::collections::BTreeSet::new();
+    for client in clients {
+        certificates.insert(client.await.unwrap());
+    }
+    assert_eq!(
+        certificates.len(),
+        48,
+        "each has a serial number of its own"
+    );
+    assert_eq!(ccm.issued("a.example").await, 48);
+}
