@@ -128,8 +128,10 @@ async fn a_restart_changes_nothing_a_client_can_see() {
     };
     let before = look(&ccm).await;
     let clock = ccm.clock.clone().unwrap();
+    let port = ccm.running.address().port();
     ccm.stop().await;
-    let ccm = Wanted::new().clock(clock).state(&state).start().await;
+    let again = Wanted::new().clock(clock).state(&state).port(port);
+    let ccm = again.start().await;
     assert_eq!(look(&ccm).await, before);
 }
 

@@ -1,9 +1,5 @@
 //! renewd-ccm in this process: a free port, a temporary state, a user, two CAs, and, where wanted, a clock that stands
 //! still and faults.
-#![expect(
-    dead_code,
-    reason = "tests of several modules use what they need of it"
-)]
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -26,7 +22,6 @@ pub(crate) struct Ccm {
     pub(crate) cas: Authorities,
     /// The clock, where it was asked to stand still.
     pub(crate) clock: Option<Arc<ManualClock>>,
-    state: PathBuf,
     _directory: Option<tempfile::TempDir>,
 }
 
@@ -92,7 +87,7 @@ impl Wanted {
             clock,
             faults: self.faults,
             limits: self.limits,
-            ..ServerOptions::new(state.clone())
+            ..ServerOptions::new(state)
         };
         let running = Server::start(options).await.unwrap();
         let admin = running.admin();
@@ -105,7 +100,6 @@ impl Wanted {
             user,
             cas,
             clock: self.clock,
-            state,
             _directory: directory,
         }
     }
@@ -136,10 +130,6 @@ impl Ccm {
     /// The id of the CA that issues.
     pub(crate) fn issuing(&self) -> &str {
         &self.cas.issuing
-    }
-    /// The state directory.
-    pub(crate) fn state(&self) -> &Path {
-        &self.state
     }
     /// Now, by the server's clock.
     pub(crate) fn now(&self) -> Timestamp {
