@@ -10,7 +10,7 @@ set -eu
 set_of_tools=${1:-test}
 PATH="$PATH:$HOME/.cargo/bin:/usr/sbin:/sbin"
 
-# One line per tool: the program, the package it comes from, the smallest set that needs it.
+# One line per tool: the program (or a file), the package it comes from, the smallest set that needs it.
 tools() {
   cat <<'LIST'
 cc gcc build
@@ -18,6 +18,8 @@ make make build
 nginx nginx-light demo
 apache2 apache2 test
 haproxy haproxy test
+/usr/share/tomcat10/bin/catalina.sh tomcat10 test
+/usr/share/tomcat10-admin/manager/WEB-INF/web.xml tomcat10-admin test
 openssl openssl demo
 curl curl demo
 keytool default-jre-headless demo
@@ -37,7 +39,7 @@ wanted() {
 
 missing() {
   tools | while read -r program package needed_by; do
-    if wanted "$needed_by" && ! command -v "$program" >/dev/null 2>&1; then
+    if wanted "$needed_by" && ! [ -e "$program" ] && ! command -v "$program" >/dev/null 2>&1; then
       echo "$package"
     fi
   done

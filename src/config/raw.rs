@@ -255,6 +255,8 @@ pub(super) static TARGET: Table = Table {
     groups: &[&[
         optional("nginx", Holds::Tables(&NGINX)),
         optional("apache", Holds::Tables(&APACHE)),
+        optional("haproxy", Holds::Tables(&HAPROXY)),
+        optional("tomcat", Holds::Tables(&TOMCAT)),
         optional("command", Holds::Tables(&COMMAND)),
         optional("files", Holds::Tables(&FILES)),
     ]],
@@ -303,6 +305,59 @@ pub(super) static APACHE: Table = Table {
         ],
         SERVICE,
         PLACES,
+    ],
+};
+
+/// A running HAProxy.
+pub(super) static HAPROXY: Table = Table {
+    header: "target.haproxy.NAME",
+    groups: &[
+        &[
+            optional("config", Holds::Path),
+            default(
+                "test",
+                Holds::List,
+                "[\"/usr/sbin/haproxy\", \"-c\", \"-f\", \"/etc/haproxy/haproxy.cfg\"]",
+            ),
+            default("runtime", Holds::Flag, "true"),
+            default("admin_socket", Holds::Path, "\"/run/haproxy/admin.sock\""),
+            optional("master_socket", Holds::Path),
+            default(
+                "reload",
+                Holds::List,
+                "[\"/usr/bin/systemctl\", \"reload\", \"haproxy\"]",
+            ),
+            optional("pid_file", Holds::Path),
+            default("probe", Holds::Word(PROBES), "\"tls\""),
+            default("connect", Holds::Text, "\"127.0.0.1:443\""),
+        ],
+        SERVICE,
+        PLACES,
+    ],
+};
+
+/// A running Tomcat.
+pub(super) static TOMCAT: Table = Table {
+    header: "target.tomcat.NAME",
+    groups: &[
+        &[
+            optional("test", Holds::List),
+            default("manager", Holds::Text, "\"http://127.0.0.1:8080\""),
+            default("manager_path", Holds::Text, "\"/manager/text\""),
+            optional("user", Holds::Text),
+            optional("password", Holds::Secret),
+            optional("reload", Holds::List),
+            optional("restart", Holds::List),
+            optional("pid_file", Holds::Path),
+            default("probe", Holds::Word(PROBES), "\"tls\""),
+            default("connect", Holds::Text, "\"127.0.0.1:8443\""),
+            optional("owner", Holds::Account),
+            default("group", Holds::Account, "\"tomcat\""),
+            default("mode", Holds::Mode, "\"0644\""),
+            default("key_mode", Holds::Mode, "\"0640\""),
+            optional("export", Holds::Table(&EXPORT)),
+        ],
+        SERVICE,
     ],
 };
 
@@ -472,6 +527,9 @@ mod tests {
                 ("pid_file", recipe.pid_file.map(text)),
                 ("connect", recipe.listener.map(text)),
                 ("group", recipe.group.map(text)),
+                ("admin_socket", recipe.admin_socket.map(text)),
+                ("manager", recipe.manager.map(|(url, _)| text(url))),
+                ("manager_path", recipe.manager.map(|(_, path)| text(path))),
                 ("probe", recipe.probed.then(|| text("tls"))),
                 ("key_mode", Some(text(&format!("{:04o}", recipe.key_mode)))),
             ] {

@@ -183,7 +183,7 @@ impl Job {
         if self.target.kind.recipe().fragile {
             self.fit_to_reload().await?;
         }
-        let output = service::reload(&*self.deployer.runner, &self.target).await?;
+        let output = self.tell().await?;
         Ok(StepDone {
             event: RolloutEvent::Reloaded,
             output,
@@ -266,10 +266,7 @@ impl Job {
                 return Ok(self.reload_back_failed(error));
             }
         }
-        match (
-            service::reload(runner, &self.target).await,
-            &self.target.probe,
-        ) {
+        match (self.tell().await, &self.target.probe) {
             (Ok(output), _) => Ok(done(output)),
             // What is served decides, not what a command says; and who was not told needs no reload.
             (Err(error), Probe::Tls { .. }) => Ok(self.reload_back_failed(error)),
@@ -327,6 +324,18 @@ impl Job {
             }
             Probe::None => service::runs(&self.target),
         }
+    }
+
+    async fn tell(&self) -> Result<String, StepError> {
+        let certificates = self.rollout.revisions.keys();
+        let layout = Layout::new(&self.deployer.state_dir, &self.target.id);
+        let combined = places::combined(&layout, &self.target, certificates);
+        let host = service::Host {
+            runner: &*self.deployer.runner,
+            resolve: &self.deployer.resolve,
+            combined: &combined,
+        };
+        service::reload(&host, &self.target).await
     }
 
     /// For a server that a bad reload ends: that what it will read goes together, and that it accepts its configuration.

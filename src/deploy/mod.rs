@@ -16,6 +16,7 @@ mod commit;
 mod deployer;
 mod drift;
 mod error;
+mod haproxy;
 mod layout;
 mod manifest;
 mod material;
@@ -27,6 +28,7 @@ mod prune;
 mod service;
 mod site;
 mod stage;
+mod tomcat;
 
 pub mod probe;
 

@@ -40,6 +40,24 @@ pub(super) fn check_pairs<'a>(
     Ok(())
 }
 
+/// The files with key and certificate in one, in the order of certificates.
+pub(super) fn combined<'a>(
+    layout: &Layout,
+    target: &TargetPolicy,
+    certificates: impl Iterator<Item = &'a CertificateId>,
+) -> Vec<PathBuf> {
+    let exports = &target.exports;
+    certificates
+        .flat_map(|certificate| {
+            let files = exports.iter().filter_map(|export| match &export.kind {
+                ExportKind::Pem(files) => files.combined.as_deref(),
+                ExportKind::Pfx { .. } | ExportKind::Jks { .. } | ExportKind::Layout { .. } => None,
+            });
+            files.map(|path| place(layout, certificate, path))
+        })
+        .collect()
+}
+
 impl Pair {
     fn check(&self) -> Result<(), String> {
         let read = |path: &Path| {

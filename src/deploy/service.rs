@@ -1,7 +1,11 @@
 //! The service's own commands: its configuration test, its reload, and its restart where the policy allows one.
 
-use crate::deploy::StepError;
-use crate::model::{ErrorClass, Reload, TargetPolicy};
+use std::path::PathBuf;
+
+use crate::deploy::tomcat::Manager;
+use crate::deploy::{SecretResolver, StepError, haproxy, tomcat};
+use crate::model::{ErrorClass, Probe, Reload, SecretRef, TargetPolicy};
+use crate::pki::Secret;
 use crate::sys::pid;
 use crate::sys::process::{End, Invocation, Outcome, Runner};
 
@@ -10,33 +14,93 @@ pub(super) async fn test(runner: &dyn Runner, target: &TargetPolicy) -> Result<S
     run(runner, target, "configuration test", target.test.as_deref()).await
 }
 
+/// What is needed to tell a service.
+pub(super) struct Host<'a> {
+    pub(super) runner: &'a dyn Runner,
+    pub(super) resolve: &'a SecretResolver,
+    /// Files with key and certificate in one, as the service is pointed at them.
+    pub(super) combined: &'a [PathBuf],
+}
+
 /// Tells the service, if it needs telling, and returns what was said.
-pub(super) async fn reload(
-    runner: &dyn Runner,
-    target: &TargetPolicy,
-) -> Result<String, StepError> {
+pub(super) async fn reload(host: &Host<'_>, target: &TargetPolicy) -> Result<String, StepError> {
+    let restart = target.restart.as_deref();
     let told = match &target.reload {
-        None if target.restart.is_some() => {
-            return run(runner, target, "restart", target.restart.as_deref()).await;
-        }
+        None if restart.is_some() => return run(host.runner, target, "restart", restart).await,
         None => return Ok(String::new()),
-        Some(Reload::Command(argv)) => run(runner, target, "reload", Some(argv)).await,
-        Some(Reload::Signal(signal)) => match &target.pid_file {
+        Some(reload) => tell(host, target, reload).await,
+    };
+    match (told, restart) {
+        (Ok(output), _) => Ok(output),
+        (Err(error), None) => Err(error),
+        (Err(error), Some(argv)) => {
+            tracing::warn!(target = %target.id, %error, "the reload failed; the policy allows a restart");
+            let output = run(host.runner, target, "restart", Some(argv)).await?;
+            Ok(format!("{error}\n{output}"))
+        }
+    }
+}
+
+async fn tell(
+    host: &Host<'_>,
+    target: &TargetPolicy,
+    reload: &Reload,
+) -> Result<String, StepError> {
+    let within = target.command_timeout.to_std();
+    match reload {
+        Reload::Command(argv) => run(host.runner, target, "reload", Some(argv)).await,
+        Reload::Signal(signal) => match &target.pid_file {
             Some(pid_file) => pid::tell(pid_file, *signal)
                 .map(|()| String::new())
                 .map_err(StepError::configuration),
             None => Err(StepError::configuration("there is no `pid_file`")),
         },
-    };
-    match (told, &target.restart) {
-        (Ok(output), _) => Ok(output),
-        (Err(error), None) => Err(error),
-        (Err(error), Some(argv)) => {
-            tracing::warn!(target = %target.id, %error, "the reload failed; the policy allows a restart");
-            let output = run(runner, target, "restart", Some(argv)).await?;
-            Ok(format!("{error}\n{output}"))
+        Reload::Haproxy {
+            admin_socket,
+            otherwise,
+        } => match haproxy::update(admin_socket, host.combined, within).await {
+            Ok(said) => Ok(said),
+            Err(problem) => {
+                let said = Box::pin(tell(host, target, otherwise)).await?;
+                Ok(format!("reloaded, since {problem}\n{said}"))
+            }
+        },
+        Reload::HaproxyMaster(socket) => haproxy::reload(socket, within)
+            .await
+            .map_err(StepError::configuration),
+        Reload::Tomcat {
+            manager,
+            path,
+            user,
+            password,
+        } => {
+            let password = secret(host.resolve, password).await?;
+            let manager = Manager {
+                address: manager,
+                path,
+                user,
+                password: &password,
+            };
+            tomcat::reload(&manager, within)
+                .await
+                .map_err(|error| StepError {
+                    // The probe's listener was found a moment ago: it is the manager alone that is not there.
+                    service_runs: error.service_runs || matches!(target.probe, Probe::Tls { .. }),
+                    ..error
+                })
         }
     }
+}
+
+/// Read late; a file, so not here on an asynchronous thread.
+async fn secret(resolve: &SecretResolver, reference: &SecretRef) -> Result<Secret, StepError> {
+    let (resolve, owned) = (SecretResolver::clone(resolve), reference.clone());
+    let read = tokio::task::spawn_blocking(move || resolve(&owned)).await;
+    read.map_err(|error| error.to_string())
+        .and_then(|secret| secret)
+        .map_err(|problem| {
+            StepError::configuration(format!("failed to read {reference}: {problem}"))
+        })
 }
 
 /// Whether there is a service to tell at all, where no probe can say so.

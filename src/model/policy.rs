@@ -248,6 +248,10 @@ pub enum TargetKind {
     Nginx,
     /// A running Apache httpd.
     Apache,
+    /// A running HAProxy.
+    Haproxy,
+    /// A running Tomcat.
+    Tomcat,
     /// Any service with commands of its own.
     Command,
     /// Files only.
@@ -261,6 +265,26 @@ pub enum Reload {
     Command(Vec<String>),
     /// By a signal to the process in the target's `pid_file`.
     Signal(Signal),
+    /// By HAProxy's runtime API, which changes what is in memory without a reload; where that does not work, by a reload.
+    Haproxy {
+        /// With level admin.
+        admin_socket: PathBuf,
+        /// The other way; never this one again.
+        otherwise: Box<Self>,
+    },
+    /// By the command `reload` on the socket of HAProxy's master process.
+    HaproxyMaster(PathBuf),
+    /// By `sslReload` of Tomcat's manager.
+    Tomcat {
+        /// `host:port` of a plain HTTP connector on this host.
+        manager: String,
+        /// Of the text interface, such as `/manager/text`.
+        path: String,
+        /// With the role `manager-script`.
+        user: String,
+        /// Its password.
+        password: SecretRef,
+    },
 }
 
 impl fmt::Display for Reload {
@@ -268,6 +292,16 @@ impl fmt::Display for Reload {
         match self {
             Self::Command(argv) => f.write_str(&argv.join(" ")),
             Self::Signal(signal) => write!(f, "SIG{}", signal.as_str()),
+            Self::Haproxy {
+                admin_socket,
+                otherwise,
+            } => write!(
+                f,
+                "runtime API at {}, else {otherwise}",
+                admin_socket.display()
+            ),
+            Self::HaproxyMaster(socket) => write!(f, "reload at {}", socket.display()),
+            Self::Tomcat { manager, path, .. } => write!(f, "http://{manager}{path}/sslReload"),
         }
     }
 }

@@ -21,6 +21,10 @@ pub struct Recipe {
     pub listener: Option<&'static str>,
     /// What it reads where nobody says otherwise.
     pub export: Option<RecipeExport>,
+    /// Socket of HAProxy's runtime API.
+    pub admin_socket: Option<&'static str>,
+    /// Base URL and path of the text interface of Tomcat's manager.
+    pub manager: Option<(&'static str, &'static str)>,
     /// The group it reads as; `None` for one that reads as root, or of which nothing is known.
     pub group: Option<&'static str>,
     /// Mode of files with a private key.
@@ -41,7 +45,14 @@ pub enum RecipeExport {
 
 impl TargetKind {
     /// Every kind.
-    pub const ALL: [Self; 4] = [Self::Nginx, Self::Apache, Self::Command, Self::Files];
+    pub const ALL: [Self; 6] = [
+        Self::Nginx,
+        Self::Apache,
+        Self::Haproxy,
+        Self::Tomcat,
+        Self::Command,
+        Self::Files,
+    ];
 
     /// The kind's defaults.
     #[must_use]
@@ -49,6 +60,8 @@ impl TargetKind {
         match self {
             Self::Nginx => &NGINX,
             Self::Apache => &APACHE,
+            Self::Haproxy => &HAPROXY,
+            Self::Tomcat => &TOMCAT,
             Self::Command => &COMMAND,
             Self::Files => &FILES,
         }
@@ -84,6 +97,30 @@ static APACHE: Recipe = Recipe {
     ..NOTHING
 };
 
+static HAPROXY: Recipe = Recipe {
+    word: "haproxy",
+    test: Some(&["/usr/sbin/haproxy", "-c", "-f", "/etc/haproxy/haproxy.cfg"]),
+    reload: Some(&["/usr/bin/systemctl", "reload", "haproxy"]),
+    admin_socket: Some("/run/haproxy/admin.sock"),
+    probed: true,
+    listener: Some("127.0.0.1:443"),
+    export: Some(RecipeExport::Combined("haproxy.pem")),
+    ..NOTHING
+};
+
+/// Reads its keys as its own user. No test: `sslReload` does not read the configuration again, and `configtest.sh` accepts
+/// keystores that are broken.
+static TOMCAT: Recipe = Recipe {
+    word: "tomcat",
+    probed: true,
+    listener: Some("127.0.0.1:8443"),
+    export: Some(RecipeExport::Layout(ExportLayout::Tomcat)),
+    manager: Some(("http://127.0.0.1:8080", "/manager/text")),
+    group: Some("tomcat"),
+    key_mode: 0o640,
+    ..NOTHING
+};
+
 static COMMAND: Recipe = Recipe {
     word: "command",
     ..NOTHING
@@ -102,6 +139,8 @@ const NOTHING: Recipe = Recipe {
     probed: false,
     listener: None,
     export: None,
+    admin_socket: None,
+    manager: None,
     group: None,
     key_mode: 0o600,
     fragile: false,

@@ -8,4 +8,4 @@ mod material;
 mod nginx;
 mod probe;
 mod served;
-mod stand;
+pub(crate) mod stand;

@@ -23,6 +23,7 @@ mod man;
 mod planner;
 mod sample;
 mod secrets;
+mod servers;
 mod store_contract;
 mod support;
 mod units;

@@ -203,6 +203,8 @@ const ISSUERS: &[Kind] = &[("pca", &raw::PCA), ("scm", &raw::SCM)];
 const TARGETS: &[Kind] = &[
     ("nginx", &raw::NGINX),
     ("apache", &raw::APACHE),
+    ("haproxy", &raw::HAPROXY),
+    ("tomcat", &raw::TOMCAT),
     ("command", &raw::COMMAND),
     ("files", &raw::FILES),
 ];

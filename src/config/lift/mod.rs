@@ -9,6 +9,7 @@ mod defined;
 mod export;
 mod issuer;
 mod names;
+mod sockets;
 mod target;
 mod told;
 mod value;

@@ -43,7 +43,11 @@ impl Lift<'_> {
                 Some(COMMAND_TIMEOUT),
                 Some(Probe::None),
             ),
-            TargetKind::Nginx | TargetKind::Apache | TargetKind::Command => {
+            TargetKind::Nginx
+            | TargetKind::Apache
+            | TargetKind::Haproxy
+            | TargetKind::Tomcat
+            | TargetKind::Command => {
                 let word = if recipe.probed { "tls" } else { "" };
                 (
                     self.told(kind, fields),

@@ -31,6 +31,13 @@ impl Told {
             None => argv(canon, "reload", None),
             Some(Reload::Command(words)) => argv(canon, "reload", Some(words)),
             Some(Reload::Signal(signal)) => canon.put("signal", signal.as_str()),
+            Some(
+                other @ (Reload::Haproxy { .. } | Reload::HaproxyMaster(_) | Reload::Tomcat { .. }),
+            ) => canon.put("told", other),
+        }
+        if let Some(Reload::Tomcat { user, password, .. }) = &self.reload {
+            canon.put("user", user);
+            canon.put("password", password);
         }
         argv(canon, "restart", self.restart.as_deref());
         canon.maybe(
@@ -46,13 +53,25 @@ impl Lift<'_> {
         let recipe = kind.recipe();
         let options = match kind {
             TargetKind::Nginx => self.nginx_options(fields),
-            TargetKind::Apache | TargetKind::Command | TargetKind::Files => Vec::new(),
+            TargetKind::Apache
+            | TargetKind::Haproxy
+            | TargetKind::Tomcat
+            | TargetKind::Command
+            | TargetKind::Files => Vec::new(),
         };
         let mut told = self.own(fields)?;
         if kind == TargetKind::Nginx && told.test.is_some() && told.reload.is_some() {
             self.report_idle_options(fields);
         }
+        match kind {
+            TargetKind::Haproxy => self.haproxy(fields, &mut told)?,
+            TargetKind::Tomcat => self.tomcat(fields, &mut told)?,
+            TargetKind::Nginx | TargetKind::Apache | TargetKind::Command | TargetKind::Files => {}
+        }
         fill(&mut told, recipe, &options);
+        if kind == TargetKind::Haproxy {
+            self.runtime_api(fields, &mut told)?;
+        }
         Ok(told)
     }
 

@@ -185,6 +185,7 @@ impl Values for Lift<'_> {
         let (text, place) = fields.text(key)?;
         let example = match key {
             "iam_endpoint" => "https://iam.ap-southeast-3.myhuaweicloud.com",
+            "manager" => "http://127.0.0.1:8080",
             _ => "https://ccm.ap-southeast-3.myhuaweicloud.com",
         };
         match scalar::endpoint(text, example) {

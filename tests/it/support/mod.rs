@@ -7,4 +7,5 @@ pub(crate) mod certs;
 pub(crate) mod nginx;
 pub(crate) mod peer;
 pub(crate) mod reader;
+pub(crate) mod server;
 pub(crate) mod world;

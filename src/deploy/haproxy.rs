@@ -1,0 +1,160 @@
+//! HAProxy by its sockets: certificates by the runtime API, and the reload by the master's socket.
+//!
+//! The runtime API changes what is in memory only, so it goes together with the files: they are committed before.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::time::timeout;
+
+use crate::deploy::error::chain as causes;
+use crate::deploy::manifest::MOST_BYTES;
+use crate::pki::Secret;
+use crate::sys::fs;
+
+/// Hands the content of each file to HAProxy under the name by which its configuration knows it, all of them before the
+/// first is put into use. Returns what it said.
+///
+/// # Errors
+/// Why this way is not open, or what was refused; what was begun is given up, and a reload is needed.
+pub(super) async fn update(
+    socket: &Path,
+    files: &[PathBuf],
+    within: Duration,
+) -> Result<String, String> {
+    if files.is_empty() {
+        return Err("no export of the target has key and certificate in one file".to_owned());
+    }
+    let known = ask(socket, b"show ssl cert\n", within).await?;
+    let mut open = Vec::new();
+    for path in files {
+        let name = usable(path)?;
+        if !known.lines().any(|line| line == name) {
+            return Err(format!("HAProxy does not use {name} yet"));
+        }
+        open.push((name, payload(path, name).await?));
+    }
+    let mut begun = Vec::new();
+    let mut said = String::new();
+    let mut outcome = Ok(());
+    for (name, payload) in &open {
+        begun.push(*name);
+        outcome = expect(socket, payload.expose(), "Transaction ", within)
+            .await
+            .map(drop);
+        if outcome.is_err() {
+            break;
+        }
+    }
+    if outcome.is_ok() {
+        for name in begun.clone() {
+            let command = format!("commit ssl cert {name}\n");
+            match expect(socket, command.as_bytes(), "Success!", within).await {
+                Ok(answer) => said.push_str(answer.trim_start()),
+                Err(problem) => {
+                    outcome = Err(problem);
+                    break;
+                }
+            }
+            begun.retain(|other| *other != name);
+        }
+    }
+    let Err(problem) = outcome else {
+        return Ok(said);
+    };
+    for name in begun {
+        // A transaction that was refused from the start cannot be given up; nothing depends on the answer.
+        let _ = ask(
+            socket,
+            format!("abort ssl cert {name}\n").as_bytes(),
+            within,
+        )
+        .await;
+    }
+    Err(problem)
+}
+
+/// Tells the master process to reload. Older ones (before 2.7) close the connection without a word, and what came of it is
+/// for the probe to see.
+///
+/// # Errors
+/// The socket cannot be used, or the master says that it failed.
+pub(super) async fn reload(socket: &Path, within: Duration) -> Result<String, String> {
+    let answer = ask(socket, b"reload\n", within).await?;
+    if answer.contains("Success=0") {
+        return Err(format!("HAProxy did not take it: {}", answer.trim()));
+    }
+    Ok(answer)
+}
+
+async fn expect(
+    socket: &Path,
+    command: &[u8],
+    wanted: &str,
+    within: Duration,
+) -> Result<String, String> {
+    let answer = ask(socket, command, within).await?;
+    if answer.contains(wanted) {
+        return Ok(answer);
+    }
+    let lines: Vec<&str> = answer.split_whitespace().collect();
+    Err(format!("HAProxy refused it: {}", shorten(&lines.join(" "))))
+}
+
+/// One command, one answer: HAProxy closes the connection behind it.
+async fn ask(socket: &Path, command: &[u8], within: Duration) -> Result<String, String> {
+    let failed = |problem: String| format!("failed to speak to {}: {problem}", socket.display());
+    let exchange = async {
+        let mut stream = UnixStream::connect(socket).await?;
+        stream.write_all(command).await?;
+        let mut answer = Vec::new();
+        stream.take(MOST_BYTES).read_to_end(&mut answer).await?;
+        Ok::<_, std::io::Error>(String::from_utf8_lossy(&answer).into_owned())
+    };
+    timeout(within, exchange)
+        .await
+        .map_err(|_| failed(format!("no answer within {} s", within.as_secs())))?
+        .map_err(|error| failed(error.to_string()))
+}
+
+/// The commands are separated by spaces, and there is more than one character with a meaning.
+fn usable(path: &Path) -> Result<&str, String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-@+:".contains(c);
+    match path.to_str() {
+        Some(name) if name.chars().all(plain) => Ok(name),
+        _ => Err(format!("{} is no name for a command", path.display())),
+    }
+}
+
+/// The command with the file behind it; an empty line ends it.
+async fn payload(path: &Path, name: &str) -> Result<Secret, String> {
+    let (path, name) = (path.to_owned(), name.to_owned());
+    let read = move || {
+        let bytes = Secret::new(fs::read(&path, MOST_BYTES).map_err(|error| causes(&error))?);
+        let begin = format!("set ssl cert {name} <<\n");
+        // Sized once, so that no copy of the key is left behind by growing.
+        let mut command = Vec::with_capacity(begin.len() + bytes.expose().len() + 2);
+        command.extend_from_slice(begin.as_bytes());
+        for line in bytes.expose().split(|byte| *byte == b'\n') {
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            if !line.is_empty() {
+                command.extend_from_slice(line);
+                command.push(b'\n');
+            }
+        }
+        command.push(b'\n');
+        Ok(Secret::new(command))
+    };
+    tokio::task::spawn_blocking(read)
+        .await
+        .map_err(|error| causes(&error))?
+}
+
+fn shorten(text: &str) -> String {
+    text.chars().take(LONGEST_ANSWER).collect()
+}
+
+/// Of an answer in a message.
+const LONGEST_ANSWER: usize = 300;

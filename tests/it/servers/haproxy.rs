@@ -1,0 +1,210 @@
+//! A real HAProxy: by its runtime API, and by reloads.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests arrange files and processes directly"
+)]
+
+use std::fs;
+use std::path::Path;
+
+use renewd::model::{
+    ExportKind, ExportSpec, FileAttributes, PemFiles, Reload, RolloutStep, TargetKind,
+};
+
+use super::{Served, argv, no_request_failed};
+use crate::support::nginx::free_port;
+use crate::support::server::Server;
+
+/// Installed by scripts/install-tools.sh; a missing one fails the test.
+const HAPROXY: &str = "/usr/sbin/haproxy";
+
+fn prepare(dir: &Path) -> Served {
+    let port = free_port();
+    let export = ExportSpec {
+        name: "haproxy".into(),
+        kind: ExportKind::Pem(PemFiles {
+            combined: Some("haproxy.pem".into()),
+            ..PemFiles::default()
+        }),
+        attributes: FileAttributes::default(),
+    };
+    let mut stand = Served::stand(dir, vec![export], port);
+    let base = dir.join("haproxy");
+    fs::create_dir_all(&base).unwrap();
+    let conf = base.join("haproxy.cfg");
+    let (at, pem) = (base.display(), stand.live_path("www/haproxy.pem"));
+    let text = format!(
+        "global
+  stats socket {at}/admin.sock mode 600 level admin
+defaults
+  mode http
+  timeout connect 5s
+  timeout client 5s
+  timeout server 5s
+frontend f
+  bind 127.0.0.1:{port} ssl crt {}
+  http-request return status 200 content-type text/plain string \"ok\\n\"
+",
+        pem.display()
+    );
+    fs::write(&conf, text).unwrap();
+    let conf = conf.display().to_string();
+    stand.target.kind = TargetKind::Haproxy;
+    stand.target.test = Some(argv(&[HAPROXY, "-c", "-f", &conf]));
+    stand.target.reload = Some(Reload::Haproxy {
+        admin_socket: base.join("admin.sock"),
+        otherwise: Box::new(Reload::HaproxyMaster(base.join("master.sock"))),
+    });
+    let master = base.join("master.sock").display().to_string();
+    let server = Server::new(
+        &[HAPROXY, "-W", "-f", &conf, "-S", &master],
+        &[],
+        &base.join("output"),
+    );
+    Served {
+        stand,
+        server,
+        port,
+    }
+}
+
+/// Makes every way but the runtime API fail.
+fn runtime_alone(served: &mut Served, dir: &Path) {
+    served.stand.target.reload = Some(Reload::Haproxy {
+        admin_socket: dir.join("haproxy/admin.sock"),
+        otherwise: Box::new(Reload::Command(argv(&["/bin/false"]))),
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_renewal_by_the_runtime_api_needs_no_reload_and_fails_no_request() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut served = prepare(dir.path());
+    let port = served.port;
+    served.begin(&[port]).await;
+    runtime_alone(&mut served, dir.path());
+    let load = served.load();
+    let new = served.issue();
+    let rollout = served.roll(&new).await;
+    served.ended(&rollout, "live");
+    served.assert_serves(port, &new).await;
+    no_request_failed(load);
+    let output = fs::read_to_string(dir.path().join("haproxy/output")).unwrap();
+    let forks = output.matches("forked").count();
+    // The first rollout was proven by the runtime API as well.
+    assert_eq!(forks, 1, "{output}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_runtime_api_haproxy_is_reloaded_and_no_request_fails() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut served = prepare(dir.path());
+    let port = served.port;
+    served.begin(&[port]).await;
+    served.stand.target.reload = Some(Reload::Haproxy {
+        admin_socket: dir.path().join("no.sock"),
+        otherwise: Box::new(Reload::HaproxyMaster(
+            dir.path().join("haproxy/master.sock"),
+        )),
+    });
+    let load = served.load();
+    let new = served.issue();
+    let rollout = served.roll(&new).await;
+    served.ended(&rollout, "live");
+    served.assert_serves(port, &new).await;
+    no_request_failed(load);
+    let output = fs::read_to_string(dir.path().join("haproxy/output")).unwrap();
+    assert!(output.matches("forked").count() > 1, "{output}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_configuration_of_haproxy_is_undone_and_clients_notice_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut served = prepare(dir.path());
+    let port = served.port;
+    let old = served.begin(&[port]).await;
+    let load = served.load();
+    let conf = dir.path().join("haproxy/haproxy.cfg");
+    let good = fs::read_to_string(&conf).unwrap();
+    fs::write(&conf, format!("{good}  brokn on\n")).unwrap();
+    let new = served.issue();
+    let rollout = served.roll(&new).await;
+    served.ended(&rollout, "rolled-back");
+    let error = served.stand.error(RolloutStep::Test);
+    assert!(error.output.contains("brokn"), "{error:?}");
+    served.assert_serves(port, &old).await;
+    no_request_failed(load);
+}
+
+/// The reload says that it worked and does nothing; the way back goes by the runtime API.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_of_haproxy_without_effect_is_undone() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut served = prepare(dir.path());
+    let port = served.port;
+    let old = served.begin(&[port]).await;
+    let load = served.load();
+    served.stand.target.reload = Some(Reload::Command(argv(&["/bin/true"])));
+    served.deadline(1);
+    let new = served.issue();
+    let rollout = served.roll(&new).await;
+    served.ended(&rollout, "rolled-back");
+    served.assert_serves(port, &old).await;
+    no_request_failed(load);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_undo_goes_back_by_the_runtime_api() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut served = prepare(dir.path());
+    let port = served.port;
+    let old = served.begin(&[port]).await;
+    runtime_alone(&mut served, dir.path());
+    let load = served.load();
+    // It is served, and refused all the same: its chain does not reach these roots.
+    let other = crate::support::certs::sample(
+        renewd::model::KeyAlgorithm::EcP256,
+        &["other.test"],
+        crate::deploy::stand::validity(),
+    );
+    let new = served.issue();
+    let mut rollout = served.stand.open(std::slice::from_ref(&new));
+    for (step, phase) in [
+        (RolloutStep::Stage, renewd::model::RolloutPhase::Staged),
+        (RolloutStep::Commit, renewd::model::RolloutPhase::Committed),
+        (RolloutStep::Test, renewd::model::RolloutPhase::Tested),
+        (RolloutStep::Reload, renewd::model::RolloutPhase::Reloaded),
+    ] {
+        served.stand.step(&rollout, step).await.unwrap();
+        rollout.phase = phase;
+    }
+    served.assert_serves(port, &new).await;
+    let roots = dir.path().join("roots.pem");
+    fs::write(&roots, renewd::pki::pem::certificate(&other.root.der)).unwrap();
+    if let renewd::model::Probe::Tls { roots: of, .. } = &mut served.stand.target.probe {
+        *of = Some(roots);
+    }
+    served.deadline(1);
+    let rollout = served.stand.drive(rollout).await;
+    served.ended(&rollout, "rolled-back");
+    served.assert_serves(port, &old).await;
+    no_request_failed(load);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_haproxy_that_does_not_run_is_not_started_and_its_rollout_waits() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut served = prepare(dir.path());
+    let port = served.port;
+    served.begin(&[port]).await;
+    served.server.stop();
+    let new = served.issue();
+    let rollout = served.roll(&new).await;
+    served.ended(&rollout, "awaiting-service");
+    assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_err());
+    served.server.start(&[port]);
+    for step in [RolloutStep::Test, RolloutStep::Reload, RolloutStep::Verify] {
+        served.stand.step(&rollout, step).await.unwrap();
+    }
+    served.assert_serves(port, &new).await;
+}
