@@ -1,14 +1,17 @@
 //! Where the log goes: to the journal under systemd, to standard error elsewhere.
 //!
-//! `RENEWD_LOG` sets what is written (`info`, `renewd=debug`, …).
+//! `RENEWD_LOG` sets what is written (`info`, `renewd=debug`, …); without it the daemon writes `info`, and a person's
+//! command the warnings of renewd itself, beside its progress.
+
+use std::io::IsTerminal as _;
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// Starts logging; call once.
-pub fn start() {
-    let filter = EnvFilter::try_from_env("RENEWD_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+/// Starts logging, by default what the filter `default` lets through; call once.
+pub fn start(default: &str) {
+    let filter = EnvFilter::try_from_env("RENEWD_LOG").unwrap_or_else(|_| EnvFilter::new(default));
     let registry = tracing_subscriber::registry().with(filter);
     // Set by systemd for services whose output goes to the journal.
     let under_systemd = std::env::var_os("JOURNAL_STREAM").is_some();
@@ -24,8 +27,14 @@ pub fn start() {
             .with(
                 tracing_subscriber::fmt::layer()
                     .with_writer(std::io::stderr)
+                    .with_ansi(colours())
                     .with_target(false),
             )
             .try_init(),
     };
+}
+
+fn colours() -> bool {
+    let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    std::io::stderr().is_terminal() && !unwanted
 }

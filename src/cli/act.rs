@@ -1,15 +1,17 @@
 //! Commands that act: once, run, renew, rollback, release.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::cli::args::Arguments;
 use crate::cli::context::{self, Executor};
 use crate::cli::exit::Exit;
 use crate::cli::{CommandResult, Failure, output};
-use crate::engine::{Engine, Patience, RunOptions, Scope};
+use crate::engine::{Engine, Patience, RunError, RunOptions, Scope};
 use crate::model::{
-    CertificateId, RevisionFacts, RevisionId, Seconds, Snapshot, TargetId, TargetState,
+    CertificateId, Failures, RevisionFacts, RevisionId, RolloutPhase, Seconds, Snapshot, TargetId,
+    TargetState, Timestamp,
 };
+use crate::plan::explain::counted;
 use crate::plan::{Plan, Verdict};
 use crate::store::CertificateChange;
 
@@ -45,45 +47,44 @@ pub(crate) async fn rollback(
     name: &CertificateId,
     to: Option<&RevisionId>,
 ) -> CommandResult {
-    let loaded = context::load(arguments)?;
-    let policy = context::known(&loaded.policy, name)?;
-    let targets = policy.targets.clone();
-    if targets.is_empty() {
-        return Err(Failure::new(
-            Exit::Usage,
-            format!("certificate {name} has no targets to roll back"),
-        ));
-    }
-    let executor = Executor::new(loaded.policy, output::progress_sink(arguments.quiet)).await?;
+    let (executor, targets) = executor_of(arguments, name).await?;
     let engine = &executor.engine;
     let snapshot = snapshot(engine).await?;
-    if let Some(open) = snapshot
-        .rollouts
-        .values()
-        .find(|r| targets.contains(&r.target))
-    {
+    let open = snapshot.rollouts.values();
+    if let Some(open) = open.clone().find(|open| targets.contains(&open.target)) {
         return Err(Failure::new(
             Exit::TryLater,
             format!(
-                "a rollout of target {} is open ({}); `renewd once` ends it",
+                "a rollout of target {} is open ({}); `renewd once` carries it on",
                 open.target,
                 open.phase.code()
             ),
         ));
     }
-    let stored: Vec<RevisionFacts> = engine
-        .store
-        .revisions(name)
-        .await
-        .map_err(|error| context::store_failure(&error))?
-        .into_iter()
-        .map(|(_, facts)| facts)
-        .collect();
+    let stored = on_disk(engine, name).await?;
+    let newest = snapshot
+        .certificates
+        .get(name)
+        .and_then(|state| state.newest.as_ref())
+        .map(|newest| &newest.id);
     let now = engine.clock.now();
+    // Nothing is changed on any target unless it can be on all.
+    let mut changes = BTreeMap::new();
     for target in &targets {
         let mut state = snapshot.targets.get(target).cloned().unwrap_or_default();
         let goal = choose(&stored, state.live.get(name), to, now)
             .map_err(|why| Failure::new(Exit::DataInvalid, format!("{name} on {target}: {why}")))?;
+        if state.live.get(name) == Some(&goal.id) && newest == Some(&goal.id) {
+            output::note(&format!(
+                "{name} on {target}: revision {} is live and the newest; nothing to do",
+                goal.id
+            ));
+            continue;
+        }
+        // Whatever is live at the moment: the newest stays off until it is released.
+        let newer = newest.filter(|newest| **newest != goal.id);
+        state.held.extend(newer.cloned());
+        state.held.remove(&goal.id);
         let mut wanted = state.live.clone();
         wanted.insert(name.clone(), goal.id.clone());
         state.wanted = Some(wanted);
@@ -91,6 +92,9 @@ pub(crate) async fn rollback(
         let newer = stored.iter().take_while(|revision| revision.id != goal.id);
         state.held.extend(newer.map(|revision| revision.id.clone()));
         unblock(&mut state);
+        changes.insert(target, state);
+    }
+    for (target, state) in changes {
         change(engine, target, &state).await?;
     }
     converge(
@@ -102,22 +106,34 @@ pub(crate) async fn rollback(
     .await
 }
 
+/// The revisions of a certificate that can be put somewhere, newest first. The journal remembers more than are kept.
+async fn on_disk(engine: &Engine, name: &CertificateId) -> Result<Vec<RevisionFacts>, Failure> {
+    let stored = engine.store.revisions(name).await;
+    let materials = engine.deployer.materials();
+    Ok(stored
+        .map_err(|error| context::store_failure(&error))?
+        .into_iter()
+        .map(|(_, facts)| facts)
+        .filter(|facts| materials.revision_exists(name, &facts.id))
+        .collect())
+}
+
 fn choose<'a>(
     stored: &'a [RevisionFacts],
     live: Option<&RevisionId>,
     to: Option<&RevisionId>,
-    now: crate::model::Timestamp,
+    now: Timestamp,
 ) -> Result<&'a RevisionFacts, String> {
     let goal = match (to, live) {
         (Some(id), _) => stored
             .iter()
             .find(|r| r.id == *id)
-            .ok_or_else(|| format!("there is no revision {id}; `renewd history` lists them"))?,
+            .ok_or_else(|| format!("revision {id} is not here (any more); {}", kept(stored)))?,
         (None, Some(live)) => stored
             .iter()
             .skip_while(|r| r.id != *live)
             .nth(1)
-            .ok_or("there is no revision before the live one")?,
+            .ok_or_else(|| format!("no revision before the live one is kept; {}", kept(stored)))?,
         (None, None) => return Err("nothing is live there yet".to_owned()),
     };
     if goal.facts.not_after <= now {
@@ -129,12 +145,20 @@ fn choose<'a>(
     Ok(goal)
 }
 
+fn kept(stored: &[RevisionFacts]) -> String {
+    if stored.is_empty() {
+        return "none is kept".to_owned();
+    }
+    let all: Vec<String> = stored
+        .iter()
+        .map(|r| format!("{} (until {})", r.id, r.facts.not_after.date()))
+        .collect();
+    format!("kept are {}", all.join(", "))
+}
+
 /// Ends a hold.
 pub(crate) async fn release(arguments: &Arguments, name: &CertificateId) -> CommandResult {
-    let loaded = context::load(arguments)?;
-    let policy = context::known(&loaded.policy, name)?;
-    let targets = policy.targets.clone();
-    let executor = Executor::new(loaded.policy, output::progress_sink(arguments.quiet)).await?;
+    let (executor, targets) = executor_of(arguments, name).await?;
     let engine = &executor.engine;
     let snapshot = snapshot(engine).await?;
     let stored = engine
@@ -142,14 +166,24 @@ pub(crate) async fn release(arguments: &Arguments, name: &CertificateId) -> Comm
         .revisions(name)
         .await
         .map_err(|error| context::store_failure(&error))?;
+    let mut released = false;
     for target in &targets {
         let Some(mut state) = snapshot.targets.get(target).cloned() else {
             continue;
         };
+        let before = state.clone();
         for (_, revision) in &stored {
             state.held.remove(&revision.id);
         }
-        change(engine, target, &state).await?;
+        forget_wish(&mut state, name);
+        if state != before {
+            released = true;
+            state.failures = Failures::default();
+            change(engine, target, &state).await?;
+        }
+    }
+    if !released {
+        output::note(&format!("{name}: nothing was held"));
     }
     converge(
         &executor,
@@ -160,10 +194,27 @@ pub(crate) async fn release(arguments: &Arguments, name: &CertificateId) -> Comm
     .await
 }
 
+/// For commands about what the targets of one certificate serve.
+async fn executor_of(
+    arguments: &Arguments,
+    name: &CertificateId,
+) -> Result<(Executor, BTreeSet<TargetId>), Failure> {
+    let loaded = context::load(arguments)?;
+    let targets = context::known(&loaded.policy, name)?.targets.clone();
+    if targets.is_empty() {
+        return Err(Failure::new(
+            Exit::Usage,
+            format!("certificate {name} has no targets"),
+        ));
+    }
+    let executor = Executor::new(loaded.policy, output::progress_sink(arguments.quiet)).await?;
+    Ok((executor, targets))
+}
+
 /// The daemon.
 pub(crate) async fn run(arguments: &Arguments) -> CommandResult {
     let loaded = context::load(arguments)?;
-    crate::telemetry::start();
+    crate::telemetry::start("info");
     let file = arguments.config.clone();
     let options = RunOptions {
         load: Box::new(move || {
@@ -172,24 +223,15 @@ pub(crate) async fn run(arguments: &Arguments) -> CommandResult {
                 .map_err(|diagnostics| diagnostics.to_string())
         }),
         engine: Box::new(|policy| {
-            Box::pin(async move {
-                context::engine(policy, crate::engine::log_sink())
-                    .await
-                    .map_err(|failure| failure.message)
-            })
+            Box::pin(async move { context::engine(policy, crate::engine::log_sink()).await })
         }),
-        lock: Box::new(|state_dir| {
-            Box::pin(async move {
-                context::lock(&state_dir)
-                    .await
-                    .map_err(|failure| failure.message)
-            })
-        }),
+        lock: Box::new(|state_dir| Box::pin(async move { context::lock(&state_dir).await })),
     };
-    crate::engine::run(loaded.policy, options)
-        .await
-        .map_err(|message| Failure::new(Exit::Bug, message))?;
-    Ok(Exit::Done)
+    match crate::engine::run(loaded.policy, options).await {
+        Ok(()) => Ok(Exit::Done),
+        Err(RunError::Given(failure)) => Err(failure),
+        Err(RunError::Setup(message)) => Err(Failure::new(Exit::Bug, message)),
+    }
 }
 
 async fn converge(executor: &Executor, scope: &Scope, wait: Seconds, quiet: bool) -> CommandResult {
@@ -198,6 +240,9 @@ async fn converge(executor: &Executor, scope: &Scope, wait: Seconds, quiet: bool
         .observe()
         .await
         .map_err(|error| context::engine_failure(&error))?;
+    if *scope == Scope::All {
+        look_at_services(&mut snapshot, engine.clock.now());
+    }
     let plan = engine
         .converge(&mut snapshot, scope, Patience { total: wait })
         .await
@@ -207,6 +252,15 @@ async fn converge(executor: &Executor, scope: &Scope, wait: Seconds, quiet: bool
         output::note(&counts(&plan));
     }
     Ok(exit)
+}
+
+/// Whoever starts a service and then runs renewd wants it looked at now, not when the daemon would.
+fn look_at_services(snapshot: &mut Snapshot, now: Timestamp) {
+    for rollout in snapshot.rollouts.values_mut() {
+        if let RolloutPhase::AwaitingService { look_at, .. } = &mut rollout.phase {
+            *look_at = now.min(*look_at);
+        }
+    }
 }
 
 fn summary(plan: &Plan, scope: &Scope) -> Exit {
@@ -235,8 +289,8 @@ fn counts(plan: &Plan) -> String {
         }
     }
     format!(
-        "{} certificates: {healthy} healthy, {waiting} waiting, {blocked} blocked; next look at {}",
-        plan.verdicts.len(),
+        "{}: {healthy} healthy, {waiting} waiting, {blocked} blocked; next look at {}",
+        counted(plan.verdicts.len(), "certificate"),
         plan.next_wake
     )
 }
@@ -249,16 +303,34 @@ async fn unblock_targets(engine: &Engine, name: &CertificateId) -> Result<(), Fa
     for target in &policy.targets {
         if let Some(mut state) = snapshot.targets.get(target).cloned() {
             unblock(&mut state);
+            // A rollback that was asked for and is not in place would keep the new revision off.
+            forget_wish(&mut state, name);
             change(engine, target, &state).await?;
         }
+        let hurried = engine.store.hurry_rollout(target).await;
+        hurried.map_err(|error| context::store_failure(&error))?;
     }
     Ok(())
+}
+
+/// Takes a rollback of this certificate back that is not in place yet; those of others stay.
+fn forget_wish(state: &mut TargetState, name: &CertificateId) {
+    let Some(wanted) = &mut state.wanted else {
+        return;
+    };
+    wanted.remove(name);
+    if wanted
+        .iter()
+        .all(|(id, revision)| state.live.get(id) == Some(revision))
+    {
+        state.wanted = None;
+    }
 }
 
 /// A person asked: what failed before is tried again.
 fn unblock(state: &mut TargetState) {
     state.undo_failed = None;
-    state.failures = crate::model::Failures::default();
+    state.failures = Failures::default();
 }
 
 async fn snapshot(engine: &Engine) -> Result<Snapshot, Failure> {

@@ -72,6 +72,8 @@ pub(crate) struct Executor {
 impl Executor {
     /// Takes the lock (waiting ten seconds), opens the journal, makes the engine.
     pub(crate) async fn new(policy: Policy, progress: ProgressSink) -> Result<Self, Failure> {
+        // What the progress does not say and a person should know.
+        crate::telemetry::start("renewd=warn");
         let lock = lock(&policy.state_dir).await?;
         let engine = engine(policy, progress).await?;
         Ok(Self {
@@ -86,7 +88,10 @@ pub(crate) async fn lock(state_dir: &Path) -> Result<Lock, Failure> {
     // Others may pass through to the exports below, and see nothing here.
     fs::create_dir_all(state_dir, 0o711)
         .map_err(|error| Failure::new(Exit::CannotWrite, error_chain(&error)))?;
-    let command: Vec<String> = std::env::args().collect();
+    let words = std::env::args_os();
+    let command: Vec<_> = words
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect();
     let path = state_dir.join("lock");
     match Lock::acquire(&path, &command.join(" "), LOCK_WAIT).await {
         Ok(lock) => Ok(lock),
@@ -108,7 +113,8 @@ pub(crate) async fn engine(policy: Policy, progress: ProgressSink) -> Result<Eng
         policy.state_dir.clone(),
         Arc::new(SystemRunner),
         Arc::clone(&resolve),
-    );
+    )
+    .asking_for(policy.names());
     let issuers = Issuers::new(policy.issuers.clone(), resolve, Arc::clone(&clock));
     let store: Arc<dyn Store> = Arc::new(store);
     Ok(Engine {

@@ -9,6 +9,7 @@ mod exit;
 mod output;
 mod show;
 
+use std::fmt;
 use std::process::ExitCode;
 
 pub use args::command;
@@ -68,6 +69,12 @@ async fn dispatch(arguments: Arguments) -> Exit {
 pub(crate) struct Failure {
     pub(crate) exit: Exit,
     pub(crate) message: String,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
 }
 
 impl Failure {

@@ -6,7 +6,7 @@ use crate::cli::exit::Exit;
 use crate::cli::output::{self, BOLD, RED};
 use crate::cli::{CommandResult, Failure};
 use crate::model::{CertificateId, Policy, Snapshot, Timestamp};
-use crate::plan::explain::{self, Report};
+use crate::plan::explain::{self, Report, counted};
 use crate::plan::{Plan, plan as decide};
 use crate::store::{HistoryEntry, Store, StoredAlert};
 use crate::sys::clock::{Clock, SystemClock};
@@ -15,12 +15,12 @@ use crate::sys::clock::{Clock, SystemClock};
 pub(crate) fn validate(arguments: &Arguments) -> CommandResult {
     let loaded = context::load(arguments)?;
     output::data(&format!(
-        "{} is good: {} certificates, {} issuers, {} targets from {} files\n",
+        "{} is good: {}, {}, {} from {}\n",
         arguments.config.display(),
-        loaded.policy.certificates.len(),
-        loaded.policy.issuers.len(),
-        loaded.policy.targets.len(),
-        loaded.files.len()
+        counted(loaded.policy.certificates.len(), "certificate"),
+        counted(loaded.policy.issuers.len(), "issuer"),
+        counted(loaded.policy.targets.len(), "target"),
+        counted(loaded.files.len(), "file")
     ));
     Ok(Exit::Done)
 }

@@ -13,7 +13,7 @@ use crate::deploy::{
 };
 use crate::model::{
     CertificateId, Drift, ErrorClass, Probe, RevisionId, Rollout, RolloutEvent, RolloutPhase,
-    RolloutStep, SecretRef, TargetPolicy, TargetState, Timestamp,
+    RolloutStep, SecretRef, SubjectAltNames, TargetPolicy, TargetState, Timestamp,
 };
 use crate::pki::Secret;
 use crate::sys::process::Runner;
@@ -28,6 +28,7 @@ pub struct Deployer {
     materials: Materials,
     runner: Arc<dyn Runner>,
     resolve: SecretResolver,
+    names: Arc<BTreeMap<CertificateId, SubjectAltNames>>,
 }
 
 impl Deployer {
@@ -39,7 +40,16 @@ impl Deployer {
             state_dir,
             runner,
             resolve,
+            names: Arc::default(),
         }
+    }
+
+    /// Asks services for these names of a certificate, which are those of the policy. A certificate often has more, such
+    /// as a follower's wildcard or what the issuer added, that this host does not serve.
+    #[must_use]
+    pub fn asking_for(mut self, names: BTreeMap<CertificateId, SubjectAltNames>) -> Self {
+        self.names = Arc::new(names);
+        self
     }
 
     /// Keys and revisions.
@@ -132,6 +142,7 @@ impl Deployer {
             layout: Layout::new(&self.state_dir, &rollout.target),
             materials: &self.materials,
             resolve: &self.resolve,
+            names: &self.names,
         }
     }
 }

@@ -1,11 +1,12 @@
 //! What the steps of one rollout have in common.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::deploy::layout::{Layout, Records, new_tag, old_tag};
 use crate::deploy::manifest::Manifest;
 use crate::deploy::{Materials, SecretResolver, StepError};
-use crate::model::{ErrorClass, Rollout};
+use crate::model::{CertificateId, ErrorClass, Rollout, SubjectAltNames};
 
 /// One rollout and the places it is about.
 pub(super) struct Site<'a> {
@@ -13,6 +14,8 @@ pub(super) struct Site<'a> {
     pub(super) layout: Layout,
     pub(super) materials: &'a Materials,
     pub(super) resolve: &'a SecretResolver,
+    /// What a service is asked for, by the policy; of a certificate that is not here, all its names.
+    pub(super) names: &'a BTreeMap<CertificateId, SubjectAltNames>,
 }
 
 impl Site<'_> {

@@ -99,6 +99,7 @@ impl Engine {
         loop {
             while tasks.len() < CONCURRENT_STEPS
                 && failure.is_none()
+                && !self.stop.load(Ordering::SeqCst)
                 && let Some(action) = waiting.next()
             {
                 let engine = Arc::clone(self);

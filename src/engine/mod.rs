@@ -20,7 +20,7 @@ use std::sync::atomic::AtomicBool;
 pub use converge::{Patience, Scope};
 pub use issuers::{Issuers, Resolve};
 pub use progress::{Progress, ProgressSink, log_sink};
-pub use wake::{Answer, RunOptions, run};
+pub use wake::{Answer, RunError, RunOptions, run};
 
 use crate::deploy::Deployer;
 use crate::model::Policy;

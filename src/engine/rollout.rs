@@ -11,6 +11,7 @@ use crate::model::{
     CertificateId, ProbeReport, Reason, RevisionId, Rollout, RolloutClosing, RolloutEvent,
     RolloutPhase, RolloutStep, Snapshot, TargetId, TargetPolicy, TargetState, Timestamp,
 };
+use crate::plan::explain::counted;
 use crate::plan::rollout_machine::{self, Failed};
 use crate::plan::{OnError, Trouble, open, outcome};
 use crate::store::{RolloutAdvance, StoreError, Touched};
@@ -169,6 +170,13 @@ impl Engine {
                 text: message,
                 output,
             }),
+            RolloutEvent::Closed if was_rolled_back(&advance.rollout.phase) => {
+                (self.progress)(Progress::Failed {
+                    subject,
+                    text: message,
+                    output: String::new(),
+                });
+            }
             RolloutEvent::Verified { reports } => {
                 self.done(&subject, message);
                 for report in reports {
@@ -205,26 +213,24 @@ fn touched(rollout: &Rollout) -> Touched {
 }
 
 fn describe(event: &RolloutEvent, after: &Rollout, policy: Option<&TargetPolicy>) -> String {
-    let command = |command: Option<String>, done: &str| match command {
-        Some(command) => format!("{done} ({command})"),
-        None => format!("{done}: the policy has no command for it"),
-    };
+    let test = policy.and_then(|target| target.test.as_ref());
+    let reload = policy.and_then(|target| target.reload.as_ref());
     match event {
         RolloutEvent::Staged => format!("bundles written to generation {}", after.generation),
+        RolloutEvent::Tested => match test {
+            Some(argv) => format!("configuration tested ({})", argv.join(" ")),
+            None => "no configuration to test: the policy has no `test`".to_owned(),
+        },
+        RolloutEvent::Reloaded => match reload {
+            Some(how) => format!("service reloaded ({how})"),
+            None => "nobody to tell: the policy has no `reload`".to_owned(),
+        },
         RolloutEvent::Committed => format!("generation {} committed", after.generation),
-        RolloutEvent::Tested => {
-            let test = policy.and_then(|p| p.test.as_ref());
-            command(test.map(|argv| argv.join(" ")), "configuration tested")
-        }
-        RolloutEvent::Reloaded => {
-            let reload = policy.and_then(|p| p.reload.as_ref());
-            command(reload.map(ToString::to_string), "service reloaded")
-        }
         RolloutEvent::Verified { reports } if reports.is_empty() => {
             "unproven: the policy says `probe = \"none\"`".to_owned()
         }
         RolloutEvent::Verified { reports } => {
-            format!("handshake proven for {} names", reports.len())
+            format!("handshake proven for {}", counted(reports.len(), "name"))
         }
         RolloutEvent::Failed { cause, .. } => {
             let then = match &after.phase {
@@ -246,26 +252,51 @@ fn describe(event: &RolloutEvent, after: &Rollout, policy: Option<&TargetPolicy>
             format!("{} failed: {}{then}", cause.step, cause.message)
         }
         RolloutEvent::Restored => "files and link are as before".to_owned(),
-        RolloutEvent::ReloadedBack => match &after.phase {
-            RolloutPhase::Undoing { cause, .. }
-                if matches!(cause.step, RolloutStep::Commit | RolloutStep::Test) =>
-            {
-                "service was not told of the new set and keeps the old one".to_owned()
-            }
-            RolloutPhase::Undoing { .. }
-            | RolloutPhase::Opened
-            | RolloutPhase::Staged
-            | RolloutPhase::Committed
-            | RolloutPhase::Tested
-            | RolloutPhase::Reloaded
-            | RolloutPhase::Verified { .. }
-            | RolloutPhase::AwaitingService { .. }
-            | RolloutPhase::Closed { .. } => "service reloaded with the old set".to_owned(),
-        },
+        RolloutEvent::ReloadedBack if reload.is_none() => {
+            "nobody to tell: the policy has no `reload`".to_owned()
+        }
+        RolloutEvent::ReloadedBack if was_told(&after.phase) => {
+            "service reloaded with the old set".to_owned()
+        }
+        RolloutEvent::ReloadedBack => {
+            "service was not told of the new set and keeps the old one".to_owned()
+        }
         RolloutEvent::VerifiedBack => "the old set is served".to_owned(),
         RolloutEvent::Superseded { message } => format!("rollout superseded: {message}"),
         RolloutEvent::Closed => closed(&after.phase),
     }
+}
+
+/// Whether the service was told of the new set before the rollout turned back.
+fn was_told(phase: &RolloutPhase) -> bool {
+    match phase {
+        RolloutPhase::Undoing { cause, .. } => match cause.step {
+            RolloutStep::Stage | RolloutStep::Commit | RolloutStep::Test => false,
+            RolloutStep::Reload
+            | RolloutStep::Verify
+            | RolloutStep::Restore
+            | RolloutStep::ReloadBack
+            | RolloutStep::VerifyBack
+            | RolloutStep::Close => true,
+        },
+        RolloutPhase::Opened
+        | RolloutPhase::Staged
+        | RolloutPhase::Committed
+        | RolloutPhase::Tested
+        | RolloutPhase::Reloaded
+        | RolloutPhase::Verified { .. }
+        | RolloutPhase::AwaitingService { .. }
+        | RolloutPhase::Closed { .. } => true,
+    }
+}
+
+const fn was_rolled_back(phase: &RolloutPhase) -> bool {
+    matches!(
+        phase,
+        RolloutPhase::Closed {
+            closing: RolloutClosing::RolledBack { .. }
+        }
+    )
 }
 
 fn closed(phase: &RolloutPhase) -> String {
@@ -295,13 +326,13 @@ fn closed(phase: &RolloutPhase) -> String {
 
 fn describe_probe(report: &ProbeReport) -> String {
     format!(
-        "{} at {}: serial {}, names {}, valid until {}, {} certificates, {}, {} ms",
+        "{} at {}: serial {}, names {}, valid until {}, {}, {}, {} ms",
         report.name,
         report.address,
         report.serial,
         report.names,
         report.not_after,
-        report.chain,
+        counted(report.chain, "certificate"),
         report.protocol,
         report.milliseconds
     )

@@ -4,6 +4,7 @@
 //! `next_wake`, and the policy's check schedule. A bell that stops, a suspended machine or a clock that is set make a
 //! tick late by one nap of the clock at most.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::str::FromStr;
@@ -16,53 +17,62 @@ use tokio_cron_scheduler::{Job, JobScheduler};
 
 use crate::engine::{Engine, EngineError, Patience, Scope};
 use crate::model::{Policy, Seconds, Snapshot, Timestamp};
+use crate::plan::explain::counted;
 use crate::plan::{Plan, Verdict};
 use crate::sys::fs::Lock;
 use crate::sys::{error_chain, systemd};
 
 /// An async answer of a callback.
-pub type Answer<T> = Pin<Box<dyn Future<Output = Result<T, String>> + Send>>;
+pub type Answer<T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send>>;
 
-/// What the daemon asks of its surroundings.
-pub struct RunOptions {
+/// What the daemon asks of its surroundings; `E` is why they could not.
+pub struct RunOptions<E> {
     /// Reads the policy again, on SIGHUP; an error is a text for the log.
     pub load: Box<dyn Fn() -> Result<Policy, String> + Send + Sync>,
     /// Makes an engine for a policy.
-    pub engine: Box<dyn Fn(Policy) -> Answer<Engine> + Send + Sync>,
+    pub engine: Box<dyn Fn(Policy) -> Answer<Engine, E> + Send + Sync>,
     /// Takes the lock of a state directory.
-    pub lock: Box<dyn Fn(PathBuf) -> Answer<Lock> + Send + Sync>,
+    pub lock: Box<dyn Fn(PathBuf) -> Answer<Lock, E> + Send + Sync>,
+}
+
+/// Why the daemon could not start.
+#[derive(Debug)]
+pub enum RunError<E> {
+    /// What its surroundings said.
+    Given(E),
+    /// Signals, the bell or the schedule could not be set up.
+    Setup(String),
 }
 
 /// Stays until SIGTERM or SIGINT; ends the step under way before it returns. SIGHUP reads the policy again; the old
 /// one stays in force when the new one is bad.
 ///
 /// # Errors
-/// When signals, the bell or the journal cannot be set up, or the journal cannot be written any more.
-pub async fn run(policy: Policy, options: RunOptions) -> Result<(), String> {
-    let mut terminate = listen(SignalKind::terminate())?;
-    let mut interrupt = listen(SignalKind::interrupt())?;
-    let mut hangup = listen(SignalKind::hangup())?;
+/// When signals, the bell or the journal cannot be set up. Later failures are logged, and tried again.
+pub async fn run<E: fmt::Display>(
+    policy: Policy,
+    options: RunOptions<E>,
+) -> Result<(), RunError<E>> {
+    let mut terminate = listen(SignalKind::terminate()).map_err(RunError::Setup)?;
+    let mut interrupt = listen(SignalKind::interrupt()).map_err(RunError::Setup)?;
+    let mut hangup = listen(SignalKind::hangup()).map_err(RunError::Setup)?;
     let (ring, mut bell) = mpsc::channel(1);
-    let _scheduler = start_bell(ring).await?;
+    let _scheduler = start_bell(ring).await.map_err(RunError::Setup)?;
     let mut daemon = Daemon::new(policy, &options).await?;
-    let mut ready = false;
+    // Before the first tick: an issuer that hangs must not make systemd give the start up.
+    systemd::ready();
     loop {
         let now = daemon.engine.clock.now();
         if now >= daemon.due {
             let stop = Arc::clone(&daemon.engine.stop);
             let tick = daemon.tick(&options);
             tokio::pin!(tick);
-            let result = loop {
+            loop {
                 tokio::select! {
-                    result = &mut tick => break result,
+                    () = &mut tick => break,
                     _ = terminate.recv() => stop.store(true, Ordering::SeqCst),
                     _ = interrupt.recv() => stop.store(true, Ordering::SeqCst),
                 }
-            };
-            result?;
-            if !ready {
-                systemd::ready();
-                ready = true;
             }
         }
         if daemon.engine.stop.load(Ordering::SeqCst) {
@@ -96,12 +106,11 @@ struct Daemon {
 }
 
 impl Daemon {
-    async fn new(policy: Policy, options: &RunOptions) -> Result<Self, String> {
-        let schedule = schedule(&policy.check_schedule)?;
-        // The lock is needed for the schema's sake only; each tick takes it again.
-        let lock = (options.lock)(policy.state_dir.clone()).await?;
-        let engine = (options.engine)(policy).await?;
-        drop(lock);
+    async fn new<E>(policy: Policy, options: &RunOptions<E>) -> Result<Self, RunError<E>> {
+        let schedule = schedule(&policy.check_schedule).map_err(RunError::Setup)?;
+        let engine = make_engine(policy, options)
+            .await
+            .map_err(RunError::Given)?;
         let now = engine.clock.now();
         Ok(Self {
             engine: Arc::new(engine),
@@ -114,15 +123,15 @@ impl Daemon {
     }
 
     /// One tick under the lock.
-    async fn tick(&mut self, options: &RunOptions) -> Result<(), String> {
+    async fn tick<E: fmt::Display>(&mut self, options: &RunOptions<E>) {
         let state_dir = self.engine.policy.state_dir.clone();
         let lock = match (options.lock)(state_dir).await {
             Ok(lock) => lock,
             Err(busy) => {
-                // A person's command is at work; it leaves nothing undone that this tick would have to hurry for.
-                tracing::info!("{busy}");
+                // Most likely a person's command is at work; it leaves nothing undone that would have to be hurried for.
+                tracing::warn!("{busy}");
                 self.due = self.engine.clock.now() + BUSY_RETRY;
-                return Ok(());
+                return;
             }
         };
         let result = self.work().await;
@@ -143,7 +152,6 @@ impl Daemon {
                 self.due = self.engine.clock.now() + ERROR_RETRY;
             }
         }
-        Ok(())
     }
 
     async fn work(&mut self) -> Result<Plan, EngineError> {
@@ -166,21 +174,27 @@ impl Daemon {
         Ok(plan)
     }
 
-    async fn reload(&mut self, options: &RunOptions) {
+    async fn reload<E: fmt::Display>(&mut self, options: &RunOptions<E>) {
         let policy = match (options.load)() {
             Ok(policy) => policy,
             Err(problems) => {
-                tracing::error!(
-                    "the new policy cannot be used; the old one stays in force\n{problems}"
-                );
-                systemd::status("the new policy cannot be used; the old one stays in force");
+                tracing::error!("{REFUSED}\n{problems}");
+                systemd::status(REFUSED);
                 return;
             }
         };
         let made = match schedule(&policy.check_schedule) {
-            Ok(schedule) => (options.engine)(policy)
-                .await
-                .map(|engine| (schedule, engine)),
+            // The journal of this state directory is in order; a person's command may hold its lock.
+            Ok(schedule) if policy.state_dir == self.engine.policy.state_dir => {
+                let made = (options.engine)(policy).await;
+                made.map(|engine| (schedule, engine))
+                    .map_err(|error| error.to_string())
+            }
+            Ok(schedule) => {
+                let made = make_engine(policy, options).await;
+                made.map(|engine| (schedule, engine))
+                    .map_err(|error| error.to_string())
+            }
             Err(error) => Err(error),
         };
         match made {
@@ -193,11 +207,18 @@ impl Daemon {
                 self.due = now;
                 tracing::info!("policy reloaded");
             }
-            Err(error) => tracing::error!(
-                "the new policy cannot be used; the old one stays in force: {error}"
-            ),
+            Err(error) => {
+                tracing::error!("{REFUSED}: {error}");
+                systemd::status(REFUSED);
+            }
         }
     }
+}
+
+/// The lock is needed for the schema's sake only; each tick takes it again.
+async fn make_engine<E>(policy: Policy, options: &RunOptions<E>) -> Result<Engine, E> {
+    let _lock = (options.lock)(policy.state_dir.clone()).await?;
+    (options.engine)(policy).await
 }
 
 fn listen(kind: SignalKind) -> Result<Signal, String> {
@@ -257,11 +278,12 @@ fn status(plan: &Plan) -> String {
         format!("; next renewal {id} at {at}")
     });
     format!(
-        "{healthy} of {} certificates healthy{next}",
-        plan.verdicts.len()
+        "{healthy} of {} healthy{next}",
+        counted(plan.verdicts.len(), "certificate")
     )
 }
 
+const REFUSED: &str = "the new policy cannot be used; the old one stays in force";
 /// The bell's cron expression, with seconds, UTC.
 const BELL: &str = "*/15 * * * * *";
 /// After somebody else held the lock.

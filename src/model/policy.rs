@@ -26,6 +26,17 @@ pub struct Policy {
     pub targets: BTreeMap<TargetId, TargetPolicy>,
 }
 
+impl Policy {
+    /// What each certificate is for.
+    #[must_use]
+    pub fn names(&self) -> BTreeMap<CertificateId, SubjectAltNames> {
+        let certificates = self.certificates.iter();
+        certificates
+            .map(|(id, certificate)| (id.clone(), certificate.names.clone()))
+            .collect()
+    }
+}
+
 /// A secret by reference; the value is read late and never kept in the policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SecretRef {

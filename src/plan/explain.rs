@@ -119,10 +119,11 @@ pub fn text(policy: &Policy, snapshot: &Snapshot, plan: &Plan, now: Timestamp) -
     let next = now.until(plan.next_wake);
     text.push_str(&if plan.actions.is_empty() {
         format!("next look in {next}, at {}\n", plan.next_wake)
-    } else if plan.actions.len() == 1 {
-        "1 action to carry out now\n".to_owned()
     } else {
-        format!("{} actions to carry out now\n", plan.actions.len())
+        format!(
+            "{} to carry out now\n",
+            counted(plan.actions.len(), "action")
+        )
     });
     text
 }
@@ -155,6 +156,13 @@ pub fn status(reports: &[Report]) -> String {
         }
     }
     text
+}
+
+/// A number with its noun: `1 action`, `2 actions`.
+#[must_use]
+pub fn counted(number: usize, noun: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {noun}{plural}")
 }
 
 fn place(target: &TargetReport) -> String {

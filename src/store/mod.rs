@@ -93,6 +93,9 @@ pub trait Store: Send + Sync {
         change: CertificateChange,
     ) -> BoxFuture<'a, ()>;
 
+    /// Forgets the failures of a target's open rollout, so that its step is tried at once.
+    fn hurry_rollout<'a>(&'a self, target: &'a TargetId) -> BoxFuture<'a, ()>;
+
     /// Changes what is known of a target.
     fn change_target<'a>(&'a self, id: &'a TargetId, state: &'a TargetState) -> BoxFuture<'a, ()>;
 
@@ -202,7 +205,7 @@ pub enum CertificateChange {
     },
     /// Asking a follower's account failed.
     SurveyFailed(StepFailure),
-    /// A person asked for a new revision; clears what blocks one.
+    /// A person asked for a new revision; clears what blocks one, also failures of the open order.
     Forced,
     /// Whether the stored revision can be used.
     Unusable(Option<String>),

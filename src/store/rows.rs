@@ -64,6 +64,21 @@ pub(super) async fn read_open<T: DeserializeOwned>(
     decode("body", row.get(0))
 }
 
+/// The open order of a certificate, the open rollout of a target; there is one at most.
+pub(super) async fn read_open_of<T: DeserializeOwned>(
+    tx: &mut Transaction<'_, Sqlite>,
+    sql: &'static str,
+    of: &str,
+) -> Result<Option<T>, StoreError> {
+    sqlx::query(sql)
+        .bind(of)
+        .fetch_optional(&mut **tx)
+        .await
+        .map_err(query("read what is open"))?
+        .map(|row| decode("body", row.get(0)))
+        .transpose()
+}
+
 pub(super) async fn write_open<T: Serialize>(
     tx: &mut Transaction<'_, Sqlite>,
     machine: &'static str,

@@ -20,8 +20,8 @@ use crate::model::{
 };
 use crate::store::codec::{decode, encode};
 use crate::store::rows::{
-    Event, ORDER, ROLLOUT, commit, count, insert_revision, open_error, query, read_open, subject,
-    write_certificate, write_open, write_target,
+    Event, ORDER, ROLLOUT, commit, count, insert_revision, open_error, query, read_open,
+    read_open_of, subject, write_certificate, write_open, write_target,
 };
 use crate::store::sqlite_read::Alerts;
 use crate::store::{
@@ -413,6 +413,7 @@ impl Store for SqliteStore {
                 .fetch_optional(&mut *tx)
                 .await
                 .map_err(query(WHAT))?;
+            let forced = matches!(change, CertificateChange::Forced);
             let mut state: CertificateState = match row {
                 Some(row) => decode("certificates.state", row.get(0))?,
                 None => CertificateState::default(),
@@ -437,6 +438,29 @@ impl Store for SqliteStore {
                 }
             }
             write_certificate(&mut tx, id, &state).await?;
+            if forced {
+                const SQL: &str =
+                    "SELECT body FROM orders WHERE certificate = $1 AND closed_at IS NULL";
+                let open: Option<Order> = read_open_of(&mut tx, SQL, id.as_str()).await?;
+                if let Some(mut order) = open {
+                    order.failures = Failures::default();
+                    write_open(&mut tx, ORDER, order.id.as_str(), &order, None).await?;
+                }
+            }
+            commit(tx, WHAT).await
+        })
+    }
+
+    fn hurry_rollout<'a>(&'a self, target: &'a TargetId) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            const WHAT: &str = "hurry a rollout";
+            const SQL: &str = "SELECT body FROM rollouts WHERE target = $1 AND closed_at IS NULL";
+            let mut tx = self.begin(WHAT).await?;
+            let open: Option<Rollout> = read_open_of(&mut tx, SQL, target.as_str()).await?;
+            if let Some(mut rollout) = open {
+                rollout.failures = Failures::default();
+                write_open(&mut tx, ROLLOUT, rollout.id.as_str(), &rollout, None).await?;
+            }
             commit(tx, WHAT).await
         })
     }

@@ -1,1 +1,10 @@
-//! (being written)
+//! Everything together: policy, engine or binary, a CA over HTTP, a real nginx, and months of time.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests arrange files and processes directly"
+)]
+
+mod following;
+mod hostile;
+mod targets;
+mod time;

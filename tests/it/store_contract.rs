@@ -359,3 +359,37 @@ async fn a_damaged_journal_is_an_error_and_stays_as_it_is() {
             .starts_with(b"this is no database")
     );
 }
+
+#[tokio::test]
+async fn a_person_who_asks_need_not_wait_for_what_failed_before() {
+    let (_dir, store) = store().await;
+    let failure = StepFailure {
+        at: T0,
+        class: ErrorClass::Authentication,
+        message: "the signature is wrong".into(),
+        retry_after: None,
+        policy: Fingerprint([7; 32]),
+    };
+    let (order, rollout) = (order("o1", "www"), rollout("r1", "web", "www"));
+    store.open_order(&order).await.unwrap();
+    store.open_rollout(&rollout).await.unwrap();
+    let failed = store.order_failed(&order.id, OrderStep::Submit, &failure);
+    failed.await.unwrap();
+    let failed = store.rollout_failed(&rollout.id, RolloutStep::Stage, &failure, "");
+    failed.await.unwrap();
+    let counts = async || {
+        let snapshot = store.snapshot().await.unwrap();
+        let order = &snapshot.orders[&order.id];
+        let rollout = &snapshot.rollouts[&rollout.id];
+        [order.failures.count, rollout.failures.count]
+    };
+    assert_eq!(counts().await, [1, 1]);
+    let forced = store.change_certificate(&order.certificate, CertificateChange::Forced);
+    forced.await.unwrap();
+    assert_eq!(counts().await, [0, 1]);
+    store.hurry_rollout(&rollout.target).await.unwrap();
+    assert_eq!(counts().await, [0, 0]);
+    // Nothing open is nothing to hurry.
+    let other = TargetId::new("other").unwrap();
+    store.hurry_rollout(&other).await.unwrap();
+}

@@ -87,7 +87,7 @@ pub(in crate::deploy) fn forward(
     for (certificate, revision) in &site.rollout.revisions {
         let (leaf, chain) = public(site, certificate, revision)?;
         let at_least = presentable(target, &chain).len();
-        let names = names_of(&leaf);
+        let names = asked(site, certificate, &leaf);
         let expected = Expected {
             leaf: Some(leaf),
             behind: Some(Behind {
@@ -125,7 +125,7 @@ pub(in crate::deploy) fn backward(site: &Site<'_>, wildcard_label: &str) -> Vec<
     let rollout = site.rollout;
     for (certificate, revision) in &rollout.previous {
         if let Ok((leaf, _)) = public(site, certificate, revision) {
-            let names = names_of(&leaf);
+            let names = asked(site, certificate, &leaf);
             questions.add(
                 names,
                 wildcard_label,
@@ -149,7 +149,8 @@ pub(in crate::deploy) fn backward(site: &Site<'_>, wildcard_label: &str) -> Vec<
                 leaf: original.leaf,
                 behind: None,
             };
-            questions.add(names_of(&leaf), wildcard_label, &expected);
+            let names = asked(site, certificate, &leaf);
+            questions.add(names, wildcard_label, &expected);
         }
     }
     questions.into_list()
@@ -207,6 +208,21 @@ fn public(
     }
     let leaf = all.remove(0);
     Ok((leaf, all))
+}
+
+/// The names of the policy that the leaf is good for; all that it has, where the policy has none of them.
+fn asked(site: &Site<'_>, certificate: &CertificateId, leaf: &[u8]) -> Vec<Name> {
+    let own = names_of(leaf);
+    let wanted = site
+        .names
+        .get(certificate)
+        .into_iter()
+        .flat_map(|n| n.iter());
+    let asked: Vec<Name> = wanted
+        .filter(|name| own.iter().any(|have| have.covers(name)))
+        .cloned()
+        .collect();
+    if asked.is_empty() { own } else { asked }
 }
 
 fn names_of(leaf: &[u8]) -> Vec<Name> {

@@ -120,15 +120,29 @@ path = "server.pfx"
         let path = self.agent.path().join("reload");
         let fresh = path.with_extension("new");
         std::fs::create_dir_all(self.agent.path().join("loose")).unwrap();
-        std::fs::write(&fresh, format!("#!/bin/sh\n{body}\n")).unwrap();
+        let count = self.agent.path().join("reloads");
+        let script = format!("#!/bin/sh\necho >>'{}'\n{body}\n", count.display());
+        std::fs::write(&fresh, script).unwrap();
         std::fs::set_permissions(&fresh, std::fs::Permissions::from_mode(0o755)).unwrap();
         std::fs::rename(&fresh, &path).unwrap();
+    }
+
+    /// How often the reload command was run.
+    pub(crate) fn reloads(&self) -> usize {
+        let count = std::fs::read(self.agent.path().join("reloads"));
+        count.map_or(0, |bytes| bytes.len())
     }
 
     /// The loose certificate and key.
     pub(crate) fn loose(&self) -> (PathBuf, PathBuf) {
         let directory = self.agent.path().join("loose");
         (directory.join("server.crt"), directory.join("server.key"))
+    }
+
+    /// Serial of the loose certificate.
+    pub(crate) fn written(&self) -> String {
+        let text = std::fs::read_to_string(self.loose().0).unwrap();
+        facts(&pem::certificates(&text).unwrap()[0]).unwrap().serial
     }
 
     /// Serial of what nginx serves, as OpenSSL sees it.

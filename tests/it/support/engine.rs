@@ -1,0 +1,160 @@
+//! The engine in this process over a clock that the test moves and that renewd-ccm shares: months in milliseconds.
+
+use std::sync::{Arc, Mutex};
+
+use renewd::config::secret_ref;
+use renewd::deploy::Deployer;
+use renewd::engine::{Engine, Issuers, Patience, Progress, Resolve, Scope};
+use renewd::model::{CertificateId, Seconds, Timestamp};
+use renewd::plan::{Plan, Verdict};
+use renewd::store::{CertificateChange, HistoryEntry, SqliteStore, Store};
+use renewd::sys::clock::{Clock, ManualClock};
+use renewd::sys::process::SystemRunner;
+
+use crate::support::ccm::Wanted;
+use crate::support::world::World;
+
+/// A world whose renewd runs in this process.
+pub(crate) struct Rig {
+    pub(crate) world: World,
+    pub(crate) clock: Arc<ManualClock>,
+    told: Arc<Mutex<Vec<Progress>>>,
+}
+
+impl Rig {
+    /// Nothing was issued, and nginx does not run.
+    pub(crate) async fn new(wanted: Wanted) -> Self {
+        let world = World::new(wanted.start().await).await;
+        let clock = world.ccm.clock.clone().expect("a clock that stands still");
+        Self {
+            world,
+            clock,
+            told: Arc::default(),
+        }
+    }
+
+    /// The first certificate is served.
+    pub(crate) async fn live(wanted: Wanted) -> Self {
+        let mut rig = Self::new(wanted).await;
+        rig.tick().await;
+        rig.world.nginx.start();
+        rig.clock.advance(Seconds::minutes(2));
+        let plan = rig.tick().await;
+        assert!(healthy(&plan), "{:?}\n{:?}", plan.verdicts, rig.told());
+        rig.told();
+        rig
+    }
+
+    /// As after a start of the process: policy and journal are read anew.
+    pub(crate) async fn engine(&self) -> Arc<Engine> {
+        let file = self.world.agent.path().join("renewd.toml");
+        let policy = renewd::config::load(&file)
+            .unwrap_or_else(|problems| panic!("{problems}"))
+            .policy;
+        let state = self.world.agent.state();
+        renewd::sys::fs::create_dir_all(&state, 0o711).unwrap();
+        let journal = state.join("state.db");
+        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&journal).await.unwrap());
+        let clock: Arc<dyn Clock> = Arc::<ManualClock>::clone(&self.clock);
+        let resolve: Resolve =
+            Arc::new(|secret| secret_ref::resolve(secret).map_err(|error| error.to_string()));
+        let runner = Arc::new(SystemRunner);
+        let told = Arc::clone(&self.told);
+        Arc::new(Engine {
+            deployer: Deployer::new(state, runner, Arc::clone(&resolve)).asking_for(policy.names()),
+            issuers: Issuers::new(policy.issuers.clone(), resolve, Arc::clone(&clock)),
+            policy,
+            store,
+            clock,
+            progress: Arc::new(move |progress| told.lock().unwrap().push(progress)),
+            stop: Arc::default(),
+        })
+    }
+
+    /// What a start of the process does at this moment, without waiting for anything.
+    pub(crate) async fn tick(&self) -> Plan {
+        tick(&self.engine().await).await
+    }
+
+    /// Ticks at each moment that the plan asks for, until everything is healthy.
+    pub(crate) async fn settle(&self) -> Plan {
+        let engine = self.engine().await;
+        for _ in 0..MOST_TICKS {
+            let plan = tick(&engine).await;
+            if healthy(&plan) {
+                return plan;
+            }
+            self.wake(&plan);
+        }
+        panic!("not healthy after {MOST_TICKS} ticks:\n{:#?}", self.told());
+    }
+
+    /// Goes to the plan's next moment.
+    pub(crate) fn wake(&self, plan: &Plan) {
+        let later = self.clock.now() + Seconds(1);
+        self.clock.set(plan.next_wake.max(later));
+    }
+
+    pub(crate) fn clock_now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// A person asks for a new revision.
+    pub(crate) async fn force(&self, name: &str) {
+        let engine = self.engine().await;
+        let (name, change) = (id(name), CertificateChange::Forced);
+        let changed = engine.store.change_certificate(&name, change);
+        changed.await.unwrap();
+    }
+
+    /// The journal of a certificate.
+    pub(crate) async fn history(&self, name: &str) -> Vec<HistoryEntry> {
+        let engine = self.engine().await;
+        engine.store.history(&id(name)).await.unwrap()
+    }
+
+    /// What was told since the last time, a line each.
+    pub(crate) fn told(&self) -> Vec<String> {
+        let told = std::mem::take(&mut *self.told.lock().unwrap());
+        told.into_iter().map(line).collect()
+    }
+}
+
+async fn tick(engine: &Arc<Engine>) -> Plan {
+    let mut snapshot = engine.observe().await.unwrap();
+    let plan = engine.converge(&mut snapshot, &Scope::All, Patience::NONE);
+    plan.await.unwrap()
+}
+
+fn line(progress: Progress) -> String {
+    match progress {
+        Progress::Done { subject, text } => format!("ok {subject}: {text}"),
+        Progress::Failed { subject, text, .. } => format!("fail {subject}: {text}"),
+        Progress::Waiting { subject, text } => format!("wait {subject}: {text}"),
+        Progress::Alert {
+            severity, title, ..
+        } => format!("alert {severity}: {title}"),
+        Progress::Resolved { title } => format!("resolved: {title}"),
+    }
+}
+
+pub(crate) fn healthy(plan: &Plan) -> bool {
+    let mut verdicts = plan.verdicts.values();
+    verdicts.all(|verdict| matches!(verdict, Verdict::Healthy { .. }))
+}
+
+/// When a healthy certificate is renewed.
+#[track_caller]
+pub(crate) fn due(plan: &Plan, name: &str) -> Timestamp {
+    match &plan.verdicts[&id(name)] {
+        Verdict::Healthy { renew_at } => *renew_at,
+        other => panic!("{name}: {other:?}"),
+    }
+}
+
+pub(crate) fn id(name: &str) -> CertificateId {
+    CertificateId::new(name).unwrap()
+}
+
+/// More than any of the tests needs.
+const MOST_TICKS: usize = 300;
