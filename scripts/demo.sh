@@ -108,6 +108,8 @@ sed 's/^[^ ]* *WARN */   renewd-ccm says: /' "$dir/init.log"
   json secret_key <"$dir/user.json" >"$dir/secrets/secret-key"
   openssl rand -hex 16 >"$dir/secrets/keystore-password")
 rm -f "$dir/user.json"
+# The redirection below happens in the background, perhaps after the first look.
+: >"$dir/ccm.out"
 "$bin/renewd-ccm" --state "$dir/ccm" serve --listen 127.0.0.1:0 >"$dir/ccm.out" 2>"$dir/ccm.log" &
 ccm_pid=$!
 for _ in $(seq 200); do
