@@ -170,11 +170,12 @@ impl Materials {
         pki::pem::certificates(&all).map_err(|source| MaterialError::Content { path, source })
     }
 
-    /// Whether the files of a revision are there; says nothing of their content.
+    /// Whether the files of a revision are there; says nothing of their content. What cannot be looked at (a disk in
+    /// trouble) counts as there: only what is certainly missing is worth another order.
     #[must_use]
     pub fn revision_exists(&self, certificate: &CertificateId, revision: &RevisionId) -> bool {
         let path = self.revision_path(certificate, revision);
-        let there = |name: &str| matches!(fs::stat(&path.join(name)), Ok(Some(_)));
+        let there = |name: &str| !matches!(fs::stat(&path.join(name)), Ok(None));
         [KEY, CHAIN, LEAF].into_iter().all(there)
     }
 

@@ -66,8 +66,8 @@ impl PcaIssuer {
         }
     }
 
-    /// Design 7.3: candidates are of our CA and the exact common name, made by the same way since 15 minutes before
-    /// the submit began; only those are exported.
+    /// Candidates are of our CA and the exact common name, made by the same way; only those are exported. A public key
+    /// tells ours; where CCM makes the key, the time does: since 15 minutes before the submit began.
     async fn lookup(
         &self,
         request: &OrderRequest,
@@ -86,7 +86,8 @@ impl PcaIssuer {
             same_way
                 && one.issuer_id.as_deref().is_none_or(|id| id == ca_id)
                 && one.common_name() == request.common_name
-                && one.create_time.is_none_or(|at| at >= since)
+                // A public key is ours whenever it was certified; the clocks of two machines need not agree.
+                && (spki.is_some() || one.create_time.is_none_or(|at| at >= since))
                 // What was revoked or has expired is of no use: another submit is right then.
                 && !matches!(one.status, PrivateStatus::Revoked | PrivateStatus::Expired)
         });

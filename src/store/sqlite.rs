@@ -14,9 +14,9 @@ use sqlx::sqlite::{
 use sqlx::{Row, Sqlite, Transaction};
 
 use crate::model::{
-    CertificateId, CertificateState, Failures, IssuerId, Order, OrderEvent, OrderId, OrderPhase,
-    OrderStep, RevisionFacts, Rollout, RolloutEvent, RolloutId, RolloutPhase, RolloutStep,
-    Snapshot, Started, StepFailure, TargetId, TargetState, Timestamp,
+    CertificateId, CertificateState, Failures, IssuerId, Order, OrderClosing, OrderEvent, OrderId,
+    OrderPhase, OrderStep, RevisionFacts, Rollout, RolloutEvent, RolloutId, RolloutPhase,
+    RolloutStep, Snapshot, Started, StepFailure, TargetId, TargetState, Timestamp,
 };
 use crate::store::codec::{decode, encode};
 use crate::store::rows::{
@@ -56,8 +56,16 @@ impl SqliteStore {
     /// # Errors
     /// [`StoreError::Open`].
     pub async fn open_read_only(path: &Path) -> Result<Option<Self>, StoreError> {
-        if !path.exists() {
-            return Ok(None);
+        match path.try_exists() {
+            Ok(true) => {}
+            Ok(false) => return Ok(None),
+            // A directory that may not be entered is no empty one.
+            Err(error) => {
+                return Err(StoreError::Open {
+                    path: path.to_owned(),
+                    source: sqlx::Error::Io(error),
+                });
+            }
         }
         let reader = SqliteConnectOptions::new().filename(path).read_only(true);
         match Self::connect(path, reader.clone()).await {
@@ -226,10 +234,20 @@ impl Store for SqliteStore {
             if let Some((certificate, state)) = &advance.certificate {
                 write_certificate(&mut tx, certificate, state).await?;
             }
-            let kind = if matches!(&advance.event, OrderEvent::AnswerLost { .. }) {
-                "failed"
-            } else {
-                "succeeded"
+            let kind = match &advance.event {
+                OrderEvent::AnswerLost { .. }
+                | OrderEvent::Closed {
+                    closing: OrderClosing::Failed { .. } | OrderClosing::Abandoned { .. },
+                } => "failed",
+                OrderEvent::KeyStored { .. }
+                | OrderEvent::Accepted { .. }
+                | OrderEvent::Absent { .. }
+                | OrderEvent::DefinitelyAbsent
+                | OrderEvent::NotYet { .. }
+                | OrderEvent::Issued { .. }
+                | OrderEvent::Closed {
+                    closing: OrderClosing::Fulfilled { .. },
+                } => "succeeded",
             };
             let event = encode("events.event", &advance.event)?;
             Event::new(ORDER, id, advance.at, kind, order.phase.code())
@@ -487,7 +505,22 @@ impl Store for SqliteStore {
 
     fn raise_alert<'a>(&'a self, alert: &'a StoredAlert) -> BoxFuture<'a, bool> {
         Box::pin(async move {
-            // A resolved alert of the same key is raised anew; an open one is left as it is, text included: it was told.
+            const WHAT: &str = "raise an alert";
+            // An open one was told: what it says is kept true, and it is not told again.
+            let open = sqlx::query(
+                "UPDATE alerts SET severity = $2, title = $3, text = $4
+                 WHERE key = $1 AND resolved_at IS NULL",
+            )
+            .bind(&alert.key)
+            .bind(&alert.severity)
+            .bind(&alert.title)
+            .bind(&alert.text)
+            .execute(&self.pool)
+            .await
+            .map_err(query(WHAT))?;
+            if open.rows_affected() > 0 {
+                return Ok(false);
+            }
             let done = sqlx::query(
                 "INSERT INTO alerts (key, severity, title, text, raised_at) VALUES ($1, $2, $3, $4, $5)
                  ON CONFLICT (key) DO UPDATE SET severity = excluded.severity, title = excluded.title,
@@ -501,7 +534,7 @@ impl Store for SqliteStore {
             .bind(alert.raised_at.0)
             .execute(&self.pool)
             .await
-            .map_err(query("raise an alert"))?;
+            .map_err(query(WHAT))?;
             Ok(done.rows_affected() > 0)
         })
     }
