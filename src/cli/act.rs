@@ -213,10 +213,14 @@ async fn executor_of(
 
 /// The daemon.
 pub(crate) async fn run(arguments: &Arguments) -> CommandResult {
+    let first_stamp = crate::config::stamp(&arguments.config);
     let loaded = context::load(arguments)?;
     crate::telemetry::start("info");
     let file = arguments.config.clone();
+    let stamped = arguments.config.clone();
     let options = RunOptions {
+        stamp: Box::new(move || crate::config::stamp(&stamped)),
+        first_stamp,
         load: Box::new(move || {
             crate::config::load(&file)
                 .map(|loaded| loaded.policy)
@@ -247,7 +251,7 @@ async fn converge(executor: &Executor, scope: &Scope, wait: Seconds, quiet: bool
         .converge(&mut snapshot, scope, Patience { total: wait })
         .await
         .map_err(|error| context::engine_failure(&error))?;
-    let exit = summary(&plan, scope);
+    let exit = summary(engine, &snapshot, &plan, scope);
     if !quiet {
         output::note(&counts(&plan));
     }
@@ -263,10 +267,30 @@ fn look_at_services(snapshot: &mut Snapshot, now: Timestamp) {
     }
 }
 
-fn summary(plan: &Plan, scope: &Scope) -> Exit {
+fn summary(engine: &Engine, snapshot: &Snapshot, plan: &Plan, scope: &Scope) -> Exit {
     in_scope(plan, scope)
+        .into_iter()
+        .fold(Exit::Done, |exit, (id, verdict)| {
+            exit.worse(Exit::of(verdict, rollout_failed(engine, snapshot, id)))
+        })
+}
+
+/// Whether what waits for another attempt is a rollout, not an order.
+fn rollout_failed(engine: &Engine, snapshot: &Snapshot, id: &CertificateId) -> bool {
+    let Some(policy) = engine.policy.certificates.get(id) else {
+        return false;
+    };
+    let ordering = snapshot
+        .orders
         .values()
-        .fold(Exit::Done, |exit, verdict| exit.worse(Exit::of(verdict)))
+        .any(|order| order.certificate == *id);
+    let failed = |target: &TargetId| {
+        let state = snapshot.targets.get(target);
+        let open = snapshot.rollouts.values().find(|r| r.target == *target);
+        state.is_some_and(|state| state.failed.is_some())
+            || open.is_some_and(|rollout| rollout.failures.count > 0)
+    };
+    !ordering && policy.targets.iter().any(failed)
 }
 
 fn in_scope<'a>(plan: &'a Plan, scope: &Scope) -> BTreeMap<&'a CertificateId, &'a Verdict> {

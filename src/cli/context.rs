@@ -13,7 +13,7 @@ use crate::model::{CertificateId, Policy};
 use crate::store::{SqliteStore, Store, StoreError};
 use crate::sys::clock::{Clock, SystemClock};
 use crate::sys::error_chain;
-use crate::sys::fs::{self, Lock, LockError};
+use crate::sys::fs::{self, Attributes, FsError, Lock, LockError};
 use crate::sys::process::SystemRunner;
 
 /// Reads the policy; problems go to standard error, all at once.
@@ -102,7 +102,9 @@ pub(crate) async fn lock(state_dir: &Path) -> Result<Lock, Failure> {
 
 /// The engine over an open journal.
 pub(crate) async fn engine(policy: Policy, progress: ProgressSink) -> Result<Engine, Failure> {
-    let store = SqliteStore::open(&journal(&policy.state_dir))
+    let path = journal(&policy.state_dir);
+    private(&path)?;
+    let store = SqliteStore::open(&path)
         .await
         .map_err(|error| store_failure(&error))?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -126,6 +128,16 @@ pub(crate) async fn engine(policy: Policy, progress: ProgressSink) -> Result<Eng
         progress,
         stop: Arc::default(),
     })
+}
+
+/// The journal is nobody else's to read, whatever the umask: it holds the output of commands. SQLite gives the files
+/// beside it the same mode.
+fn private(path: &Path) -> Result<(), Failure> {
+    let failed = |error: FsError| Failure::new(Exit::CannotWrite, error_chain(&error));
+    match fs::stat(path).map_err(failed)? {
+        Some(_) => Ok(()),
+        None => fs::create_new(path, b"", &Attributes::PRIVATE).map_err(failed),
+    }
 }
 
 pub(crate) fn store_failure(error: &StoreError) -> Failure {

@@ -45,23 +45,37 @@ impl Exit {
         }
     }
 
-    /// What a verdict means for somebody who wanted everything done.
+    /// What a verdict means for somebody who wanted everything done. `rollout`: what is tried again is a rollout.
     #[must_use]
-    pub fn of(verdict: &Verdict) -> Self {
+    pub fn of(verdict: &Verdict, rollout: bool) -> Self {
         match verdict {
-            Verdict::Healthy { .. } => Self::Done,
+            Verdict::Healthy { .. } | Verdict::Blocked(Blocked::Held) => Self::Done,
             // Left over when the journal could not go on, or when waiting was cut short.
             Verdict::Act(_) => Self::TryLater,
             Verdict::Wait(Waiting::Backoff { class, .. }) => match class {
+                // On this host: a disk that is full or may not be written.
+                ErrorClass::Transient if rollout => Self::CannotWrite,
                 ErrorClass::Transient | ErrorClass::RateLimited => Self::Unavailable,
                 ErrorClass::Rejected => Self::DataInvalid,
+                // The new set was refused by the service and taken back.
+                ErrorClass::Configuration if rollout => Self::DataInvalid,
                 ErrorClass::Authentication => Self::NoPermission,
                 ErrorClass::Configuration => Self::Configuration,
                 ErrorClass::Bug => Self::Bug,
             },
-            Verdict::Wait(_) => Self::TryLater,
-            Verdict::Blocked(Blocked::Held) => Self::Done,
-            Verdict::Blocked(_) => Self::DataInvalid,
+            Verdict::Wait(
+                Waiting::Issuance { .. }
+                | Waiting::Settling { .. }
+                | Waiting::Service { .. }
+                | Waiting::NoOffer { .. }
+                | Waiting::Rollout
+                | Waiting::Batch,
+            ) => Self::TryLater,
+            Verdict::Blocked(
+                Blocked::IssuerShortens { .. }
+                | Blocked::UndoFailed { .. }
+                | Blocked::RolloutFailed { .. },
+            ) => Self::DataInvalid,
         }
     }
 

@@ -206,6 +206,23 @@ impl Materials {
         Ok(())
     }
 
+    /// Removes the keys of all orders but these: of orders that were refused or given up. Only under the lock.
+    ///
+    /// # Errors
+    /// [`MaterialError::Fs`].
+    pub fn keep_keys(&self, open: &BTreeSet<OrderId>) -> Result<(), MaterialError> {
+        for name in fs::list(&self.state_dir.join("keys"))? {
+            let order = name.to_str().and_then(|name| name.strip_suffix(".key"));
+            let Some(order) = order.and_then(|id| OrderId::new(id).ok()) else {
+                continue;
+            };
+            if !open.contains(&order) {
+                self.remove_key(&order)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Removes what a killed process left of unfinished writes. Only under the lock.
     ///
     /// # Errors

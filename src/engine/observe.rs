@@ -3,6 +3,7 @@
 use crate::engine::{Engine, EngineError};
 use crate::model::Snapshot;
 use crate::store::CertificateChange;
+use crate::sys::error_chain;
 
 impl Engine {
     /// The snapshot of the journal, with drift of every target and the readability of every newest revision.
@@ -13,9 +14,20 @@ impl Engine {
     /// When the journal cannot be read or written.
     pub async fn observe(&self) -> Result<Snapshot, EngineError> {
         let mut snapshot = self.store.snapshot().await?;
+        self.tidy_keys(&snapshot);
         self.observe_revisions(&mut snapshot).await?;
         self.observe_targets(&mut snapshot);
         Ok(snapshot)
+    }
+
+    /// What refused, abandoned and killed orders left of private keys goes.
+    fn tidy_keys(&self, snapshot: &Snapshot) {
+        let open = snapshot.orders.keys().cloned().collect();
+        let materials = self.deployer.materials();
+        let tidied = materials.sweep().and_then(|()| materials.keep_keys(&open));
+        if let Err(error) = tidied {
+            tracing::warn!(error = error_chain(&error), "keys of closed orders stay");
+        }
     }
 
     async fn observe_revisions(&self, snapshot: &mut Snapshot) -> Result<(), EngineError> {

@@ -238,9 +238,9 @@ impl Engine {
     }
 
     async fn tell_who_signs(&self, certificate: &CertificateId, issuer: &IssuerId) {
-        // For people only: a failure shows itself, with its class, in the step that needs the issuer.
+        // For people only, and so not for long: a failure shows itself, with its class, in the step that needs the issuer.
         if let Ok(connected) = self.issuers.get(issuer)
-            && let Ok(text) = connected.describe().await
+            && let Ok(Ok(text)) = tokio::time::timeout(TELLING, connected.describe()).await
         {
             self.done(certificate, format!("issuer found: {text}"));
         }
@@ -260,3 +260,6 @@ fn touched(order: &Order) -> Touched {
     touched.certificates.insert(order.certificate.clone());
     touched
 }
+
+/// Spent at most on saying who will sign.
+const TELLING: std::time::Duration = std::time::Duration::from_secs(3);

@@ -135,16 +135,18 @@ impl Engine {
     }
 
     fn order_key(&self, order: &Order) -> Result<PrivateKey, Failure> {
-        let missing = |why: String| {
-            Failure::local(
-                ErrorClass::Transient,
-                format!("the key of order {} cannot be read: {why}", order.id),
-            )
+        let unreadable = |class, why: &str| {
+            let message = format!("the key of order {} cannot be read: {why}", order.id);
+            Failure::local(class, message)
         };
         match self.deployer.materials().load_key(&order.id) {
             Ok(Some(key)) => Ok(key),
-            Ok(None) => Err(missing("it is missing".to_owned())),
-            Err(error) => Err(missing(error_chain(&error))),
+            // Without its key no certificate of this order can be used: it ends, and another one is opened.
+            Ok(None) => Err(unreadable(ErrorClass::Rejected, "it is missing")),
+            Err(error @ MaterialError::Content { .. }) => {
+                Err(unreadable(ErrorClass::Rejected, &error_chain(&error)))
+            }
+            Err(error) => Err(unreadable(ErrorClass::Transient, &error_chain(&error))),
         }
     }
 

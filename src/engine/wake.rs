@@ -29,6 +29,10 @@ pub type Answer<T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send>>;
 pub struct RunOptions<E> {
     /// Reads the policy again, on SIGHUP; an error is a text for the log.
     pub load: Box<dyn Fn() -> Result<Policy, String> + Send + Sync>,
+    /// Tells one state of the policy's files from another.
+    pub stamp: Box<dyn Fn() -> String + Send + Sync>,
+    /// The stamp from before the first policy was read.
+    pub first_stamp: String,
     /// Makes an engine for a policy.
     pub engine: Box<dyn Fn(Policy) -> Answer<Engine, E> + Send + Sync>,
     /// Takes the lock of a state directory.
@@ -64,6 +68,7 @@ pub async fn run<E: fmt::Display>(
     loop {
         let now = daemon.engine.clock.now();
         if now >= daemon.due {
+            daemon.reload_if_changed(&options).await;
             let stop = Arc::clone(&daemon.engine.stop);
             let tick = daemon.tick(&options);
             tokio::pin!(tick);
@@ -84,11 +89,7 @@ pub async fn run<E: fmt::Display>(
             _ = bell.recv() => {}
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            _ = hangup.recv() => {
-                systemd::reloading();
-                daemon.reload(&options).await;
-                systemd::ready();
-            }
+            _ = hangup.recv() => daemon.reload(&options).await,
         }
     }
     systemd::stopping();
@@ -100,6 +101,8 @@ struct Daemon {
     engine: Arc<Engine>,
     snapshot: Option<Snapshot>,
     seen_version: i64,
+    /// Of the policy's files, as they were read last.
+    stamp: String,
     schedule: croner::Cron,
     next_check: Timestamp,
     due: Timestamp,
@@ -116,6 +119,7 @@ impl Daemon {
             engine: Arc::new(engine),
             snapshot: None,
             seen_version: 0,
+            stamp: options.first_stamp.clone(),
             schedule,
             next_check: now,
             due: now,
@@ -174,7 +178,24 @@ impl Daemon {
         Ok(plan)
     }
 
+    /// A person's command reads the policy as it is now; a daemon that went on by an older one would undo what that
+    /// command did, and order certificates for names that nobody wants any more.
+    async fn reload_if_changed<E: fmt::Display>(&mut self, options: &RunOptions<E>) {
+        if (options.stamp)() != self.stamp {
+            tracing::info!("the policy's files changed");
+            self.reload(options).await;
+        }
+    }
+
     async fn reload<E: fmt::Display>(&mut self, options: &RunOptions<E>) {
+        systemd::reloading();
+        // Before reading: a change in between is noticed at the next tick.
+        self.stamp = (options.stamp)();
+        self.take_over(options).await;
+        systemd::ready();
+    }
+
+    async fn take_over<E: fmt::Display>(&mut self, options: &RunOptions<E>) {
         let policy = match (options.load)() {
             Ok(policy) => policy,
             Err(problems) => {
