@@ -32,7 +32,7 @@ test: ## The whole suite; .ci/run calls exactly this
 
 soak: ## The full crash grid: every boundary, many times (takes long)
 	scripts/install-tools.sh test
-	RENEWD_SOAK=1 scripts/run-tests.sh --locked $(FEATURES) crash
+	RENEWD_SOAK=1 NEXTEST_PROFILE=soak scripts/run-tests.sh --locked $(FEATURES) crash
 
 bench: ## Benchmarks; results with command and machine are kept in docs/performance.md
 	scripts/install-tools.sh build

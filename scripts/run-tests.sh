@@ -12,7 +12,7 @@ log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 
 if cargo nextest --version >/dev/null 2>&1; then
-  junit=${CARGO_TARGET_DIR:-target}/nextest/default/junit.xml
+  junit=${CARGO_TARGET_DIR:-target}/nextest/${NEXTEST_PROFILE:-default}/junit.xml
   rm -f "$junit"
   status=0
   cargo nextest run "$@" 2>&1 | tee "$log" || status=$?
