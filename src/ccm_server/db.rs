@@ -66,7 +66,7 @@ impl Db {
         let pool = |most| {
             SqlitePoolOptions::new()
                 .max_connections(most)
-                .acquire_timeout(BUSY)
+                .acquire_timeout(QUEUE)
                 .idle_timeout(None)
                 .max_lifetime(None)
         };
@@ -121,6 +121,9 @@ fn migrator() -> Migrator {
 
 /// Below the state directory.
 const FILE: &str = "ccm.db";
+/// How long one waits in this process's queue: longer than a request may take, whose own limit then decides. A busy
+/// server is slow, not broken.
+const QUEUE: Duration = Duration::from_secs(300);
 /// How long one waits for another process's transaction.
 const BUSY: Duration = Duration::from_secs(10);
 /// Readers beside the writer; more would only share two cores.

@@ -1,6 +1,8 @@
 //! A client without manners: it sends what it is told to, signed or not, and shows what came back.
 
 use std::fmt::Write as _;
+use std::sync::OnceLock;
+use std::time::Duration;
 
 use aws_lc_rs::{digest, hmac};
 use serde_json::Value;
@@ -148,13 +150,8 @@ impl Send {
     }
     /// Sends it; `Err` when there is no answer.
     pub(crate) async fn attempt(self, peer: &impl Peer) -> Result<Reply, reqwest::Error> {
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let client = reqwest::Client::builder()
-            .no_proxy()
-            .timeout(std::time::Duration::from_secs(20))
-            .build()?;
         let url = format!("{}{}", peer.endpoint(), self.target);
-        let mut request = client.request(self.method.parse().unwrap(), url);
+        let mut request = client().request(self.method.parse().unwrap(), url);
         for (name, value) in &self.headers {
             request = request.header(name, value);
         }
@@ -175,6 +172,19 @@ impl Send {
     pub(crate) async fn send(self, peer: &impl Peer) -> Reply {
         self.attempt(peer).await.unwrap()
     }
+}
+
+/// One for all tests, since making one reads the machine's trusted roots; without kept connections, which would belong
+/// to the runtime of the test that opened them.
+fn client() -> &'static reqwest::Client {
+    static CLIENT: OnceLock<reqwest::Client> = OnceLock::new();
+    CLIENT.get_or_init(|| {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let builder = reqwest::Client::builder()
+            .no_proxy()
+            .pool_max_idle_per_host(0);
+        builder.timeout(Duration::from_secs(60)).build().unwrap()
+    })
 }
 
 /// Signed as the server's user.
