@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::cli::Exit;
-use crate::model::{CertificateId, RevisionId, Seconds, Timestamp};
+use crate::model::{CertificateId, RevisionId, Seconds, TargetId, Timestamp};
 
 /// The command line as a value, for man pages and completions.
 #[must_use]
@@ -106,6 +106,26 @@ pub(crate) enum Command {
         /// As JSON: an array with one object for the certificate, its events in `events`
         #[arg(long)]
         json: bool,
+    },
+    /// Look at targets, where certificates are used
+    Target {
+        #[command(subcommand)]
+        command: TargetCommand,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TargetCommand {
+    /// Show every target with its resolved values and its present state; changes nothing
+    List {
+        /// As JSON: an array with one object per target
+        #[arg(long)]
+        json: bool,
+    },
+    /// Check what is live on a target: certificates, files, the service's own test, a probe; changes nothing
+    Test {
+        /// A target of the policy
+        name: TargetId,
     },
 }
 

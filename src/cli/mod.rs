@@ -8,6 +8,7 @@ mod context;
 mod exit;
 mod output;
 mod show;
+mod target;
 
 use std::fmt;
 use std::process::ExitCode;
@@ -15,7 +16,7 @@ use std::process::ExitCode;
 pub use args::command;
 pub use exit::Exit;
 
-use args::{Arguments, Command};
+use args::{Arguments, Command, TargetCommand};
 
 /// Runs the command line of this process.
 #[must_use]
@@ -53,6 +54,12 @@ async fn dispatch(arguments: Arguments) -> Exit {
         Command::Renew { name, wait } => act::renew(&arguments, name, *wait).await,
         Command::Rollback { name, to } => act::rollback(&arguments, name, to.as_ref()).await,
         Command::Release { name } => act::release(&arguments, name).await,
+        Command::Target {
+            command: TargetCommand::List { json },
+        } => target::list(&arguments, *json).await,
+        Command::Target {
+            command: TargetCommand::Test { name },
+        } => target::test(&arguments, name).await,
         Command::Run => act::run(&arguments).await,
     };
     match result {

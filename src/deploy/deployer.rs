@@ -1,7 +1,7 @@
 //! The steps of a rollout, behind one door.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::deploy::error::chain;
@@ -136,7 +136,15 @@ impl Deployer {
         drift::is_current(&layout, target.digest, revisions)
     }
 
-    fn site<'a>(&'a self, rollout: &'a Rollout) -> Site<'a> {
+    pub(super) fn runner(&self) -> &dyn Runner {
+        &*self.runner
+    }
+
+    pub(super) fn state_dir(&self) -> &Path {
+        &self.state_dir
+    }
+
+    pub(super) fn site<'a>(&'a self, rollout: &'a Rollout) -> Site<'a> {
         Site {
             rollout,
             layout: Layout::new(&self.state_dir, &rollout.target),

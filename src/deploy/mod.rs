@@ -16,6 +16,7 @@ mod commit;
 mod deployer;
 mod drift;
 mod error;
+mod examine;
 mod haproxy;
 mod layout;
 mod manifest;
@@ -34,6 +35,7 @@ pub mod probe;
 
 pub use deployer::{Deployer, SecretResolver};
 pub use error::{StepDone, StepError};
+pub use examine::{Examined, Outcome};
 pub use material::{MaterialError, Materials};
 
 /// Every boundary inside a step, for tests that kill the process at each. `name=2*off->return` in `FAILPOINTS` lets two

@@ -26,4 +26,5 @@ mod secrets;
 mod servers;
 mod store_contract;
 mod support;
+mod targets;
 mod units;

@@ -142,25 +142,36 @@ fn commands(command: &clap::Command) -> String {
     let shared: Vec<&clap::Id> = command.get_arguments().map(clap::Arg::get_id).collect();
     let mut out = String::new();
     for subcommand in command.get_subcommands().filter(|c| !c.is_hide_set()) {
-        let positional: String = subcommand
-            .get_positionals()
-            .map(|argument| format!(" {}", value_name(argument)))
-            .collect();
-        let name = subcommand.get_name();
-        let about = subcommand.get_long_about().or(subcommand.get_about());
-        let about = about.expect("a command says what it does").to_string();
-        out.push_str(&format!(
-            ".SS \"renewd {name}{positional}\"\n{}.\n",
-            markdown::inline(&about)
-        ));
-        let own = subcommand
-            .get_arguments()
-            .filter(|argument| !argument.is_positional() && !shared.contains(&argument.get_id()));
-        for argument in own {
-            out.push_str(&option(argument));
-        }
+        one_command(subcommand, "renewd", &shared, &mut out);
     }
     out
+}
+
+/// A command below others, or in the place of a group those that it has.
+fn one_command(command: &clap::Command, above: &str, shared: &[&clap::Id], out: &mut String) {
+    let name = format!("{above} {}", command.get_name());
+    if command.has_subcommands() {
+        for below in command.get_subcommands().filter(|c| !c.is_hide_set()) {
+            one_command(below, &name, shared, out);
+        }
+        return;
+    }
+    let positional: String = command
+        .get_positionals()
+        .map(|argument| format!(" {}", value_name(argument)))
+        .collect();
+    let about = command.get_long_about().or(command.get_about());
+    let about = about.expect("a command says what it does").to_string();
+    out.push_str(&format!(
+        ".SS \"{name}{positional}\"\n{}.\n",
+        markdown::inline(&about)
+    ));
+    let own = command
+        .get_arguments()
+        .filter(|argument| !argument.is_positional() && !shared.contains(&argument.get_id()));
+    for argument in own {
+        out.push_str(&option(argument));
+    }
 }
 
 fn option(argument: &clap::Arg) -> String {

@@ -1,0 +1,173 @@
+//! Looks at a target as a rollout would, and changes nothing: the live set, its files, the service's own test, the probe.
+
+use crate::deploy::deployer::Deployer;
+use crate::deploy::layout::Layout;
+use crate::deploy::{StepError, drift, places, preflight, prove, service};
+use crate::model::{
+    ErrorClass, Failures, Probe, Rollout, RolloutId, RolloutPhase, Seconds, TargetPolicy,
+    TargetState, Timestamp,
+};
+
+/// One thing that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Examined {
+    /// `preflight`, `files`, `test` or `probe`.
+    pub what: &'static str,
+    /// What came of it.
+    pub outcome: Outcome,
+}
+
+/// What came of a look.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// As it should be, in words.
+    Good(String),
+    /// There was nothing to look at, and why.
+    Skipped(String),
+    /// Not as it should be.
+    Bad(StepError),
+}
+
+impl Outcome {
+    fn of(result: Result<String, StepError>) -> Self {
+        result.map_or_else(Self::Bad, Self::Good)
+    }
+}
+
+impl Deployer {
+    /// Everything that can be looked at without changing anything. `state` is what the journal knows of the target.
+    pub async fn examine(
+        &self,
+        target: &TargetPolicy,
+        state: &TargetState,
+        now: Timestamp,
+    ) -> Vec<Examined> {
+        let (preflight, files) = if state.live.is_empty() {
+            let skipped = || Outcome::Skipped("nothing is live yet".to_owned());
+            (skipped(), skipped())
+        } else {
+            self.on_disk_now(target, state, now).await
+        };
+        let test = match &target.test {
+            None => Outcome::Skipped("the policy has no command for it".to_owned()),
+            Some(argv) => Outcome::of(
+                service::test(self.runner(), target)
+                    .await
+                    .map(|_| argv.join(" ")),
+            ),
+        };
+        let probe = self.probe_now(target, state, now).await;
+        [
+            ("preflight", preflight),
+            ("files", files),
+            ("test", test),
+            ("probe", probe),
+        ]
+        .map(|(what, outcome)| Examined { what, outcome })
+        .into()
+    }
+
+    async fn on_disk_now(
+        &self,
+        target: &TargetPolicy,
+        state: &TargetState,
+        now: Timestamp,
+    ) -> (Outcome, Outcome) {
+        let (deployer, target, state) = (self.clone(), target.clone(), state.clone());
+        let looked = tokio::task::spawn_blocking(move || {
+            let fit = state.live.iter().try_for_each(|(certificate, revision)| {
+                preflight::revision(deployer.materials(), certificate, revision, now).map(drop)
+            });
+            let fit =
+                fit.map(|()| format!("{} certificates are fit to be served", state.live.len()));
+            let layout = Layout::new(deployer.state_dir(), &target.id);
+            let drift = state
+                .generation
+                .and_then(|generation| drift::of(&layout, generation));
+            let files = match drift {
+                Some(drift) => Err(StepError::configuration(drift.detail)),
+                None => places::check_pairs(&layout, &target, state.live.keys())
+                    .map(|()| "as they were committed".to_owned()),
+            };
+            (Outcome::of(fit), Outcome::of(files))
+        })
+        .await;
+        looked.unwrap_or_else(|error| {
+            let bug = || Outcome::Bad(StepError::new(ErrorClass::Bug, error.to_string()));
+            (bug(), bug())
+        })
+    }
+
+    async fn probe_now(
+        &self,
+        target: &TargetPolicy,
+        state: &TargetState,
+        now: Timestamp,
+    ) -> Outcome {
+        let Probe::Tls {
+            connect,
+            roots,
+            wildcard_label,
+            ..
+        } = target.probe.clone()
+        else {
+            return Outcome::Skipped("the policy says `probe = \"none\"`".to_owned());
+        };
+        if state.live.is_empty() {
+            return match prove::somebody_listens(&connect).await {
+                Ok(()) => Outcome::Skipped(format!(
+                    "somebody listens at {connect}, and nothing is live yet"
+                )),
+                Err(error) => Outcome::Bad(error),
+            };
+        }
+        let live = match self.as_if_rolled_out(target, state) {
+            Ok(live) => live,
+            Err(error) => return Outcome::Bad(error),
+        };
+        let (deployer, target) = (self.clone(), target.clone());
+        let questions = tokio::task::spawn_blocking(move || {
+            let roots = roots.as_deref().map(prove::roots).transpose()?;
+            let site = deployer.site(&live);
+            prove::forward(&site, &target, &wildcard_label, roots.as_deref(), now)
+        })
+        .await
+        .unwrap_or_else(|error| Err(StepError::new(ErrorClass::Bug, error.to_string())));
+        let questions = match questions {
+            Ok(questions) => questions,
+            Err(error) => return Outcome::Bad(error),
+        };
+        // What is live was proven before: one round has to do.
+        match prove::ask(&connect, Seconds(0), questions).await {
+            Ok(reports) => Outcome::Good(format!(
+                "{connect} serves what is live for {} names",
+                reports.len()
+            )),
+            Err(unproven) => Outcome::Bad(unproven.error),
+        }
+    }
+
+    /// The live set as the rollout that brought it.
+    fn as_if_rolled_out(
+        &self,
+        target: &TargetPolicy,
+        state: &TargetState,
+    ) -> Result<Rollout, StepError> {
+        let id = RolloutId::new("examined")
+            .map_err(|error| StepError::new(ErrorClass::Bug, error.to_string()))?;
+        Ok(Rollout {
+            id,
+            target: target.id.clone(),
+            reasons: std::collections::BTreeMap::new(),
+            revisions: state.live.clone(),
+            previous: state.live.clone(),
+            generation: state.generation.unwrap_or_default(),
+            previous_generation: None,
+            policy: target.digest,
+            opened_at: Timestamp(0),
+            phase: RolloutPhase::Reloaded,
+            started: None,
+            failures: Failures::default(),
+        })
+    }
+}
