@@ -84,7 +84,10 @@ if [ $undo = yes ]; then
       if [ -d "$kept" ]; then echo "kept, keys and certificates are in it: $kept"; fi
     done
   fi
-  if [ $live = yes ]; then systemctl daemon-reload; fi
+  if [ $live = yes ]; then
+    systemctl daemon-reload
+    systemctl reset-failed 'renewd*' 2>/dev/null || true
+  fi
   exit 0
 fi
 
