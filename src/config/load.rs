@@ -34,14 +34,16 @@ pub fn load(file: &Path) -> Result<Loaded, Diagnostics> {
     let mut problems = Problems::default();
     let mut root = Table::default();
     let mut files = Vec::new();
+    let mut left = LARGEST_POLICY;
     for path in find(file, &mut sources, &mut problems) {
         let id = sources.add(Source::new(path.clone(), String::new()));
-        match read(&path) {
-            Ok((text, metadata)) => {
+        match read(&path, left.min(LARGEST_FILE)) {
+            Ok((text, access)) => {
+                left = left.saturating_sub(text.len() as u64);
                 *sources.get_mut(id) = Source::new(path.clone(), text);
-                if let Some(metadata) = metadata {
-                    permissions(&path, &metadata, id, &mut problems);
-                }
+                let as_root = nix::unistd::geteuid().is_root();
+                let open = access.and_then(|access| permissions(&path, access, as_root, id));
+                open.into_iter().for_each(|problem| problems.push(problem));
                 layer::lay(&mut root, parse(id, &mut sources, &mut problems));
                 files.push(path);
             }
@@ -161,10 +163,11 @@ impl Unread {
                 }
             }
             Self::TooLarge => {
-                let mib = LARGEST_FILE / 1024 / 1024;
-                let message = format!("{shown} is larger than {mib} MiB");
-                Diagnostic::of_file(Code::TooLarge, id, message)
-                    .help("spread it over several files in policy.d")
+                let (file, all) = (LARGEST_FILE / MIB, LARGEST_POLICY / MIB);
+                let message = format!("{shown} is too large");
+                Diagnostic::of_file(Code::TooLarge, id, message).help(format!(
+                    "a file may have {file} MiB, all files together {all} MiB"
+                ))
             }
             Self::NotText { line } => {
                 let message = format!("{shown} is not UTF-8 in line {line}");
@@ -174,13 +177,13 @@ impl Unread {
     }
 }
 
-fn read(path: &Path) -> Result<(String, Option<Metadata>), Unread> {
+fn read(path: &Path, limit: u64) -> Result<(String, Option<Access>), Unread> {
     let mut seen = None;
-    let bytes = fs::read_checked(path, LARGEST_FILE, |metadata| {
-        if metadata.len() > LARGEST_FILE {
+    let bytes = fs::read_checked(path, limit, |metadata| {
+        if metadata.len() > limit {
             return Err(Unread::TooLarge);
         }
-        seen = Some(metadata.clone());
+        seen = Some(Access::from(metadata));
         Ok(())
     })?;
     let text = String::from_utf8(bytes).map_err(|error| {
@@ -192,27 +195,44 @@ fn read(path: &Path) -> Result<(String, Option<Metadata>), Unread> {
 }
 
 /// The policy says which programs run, so who may change it is who may run programs as this user.
-fn permissions(path: &Path, metadata: &Metadata, id: FileId, problems: &mut Problems) {
+fn permissions(path: &Path, access: Access, root: bool, id: FileId) -> Option<Diagnostic> {
     let shown = path.display();
-    let mode = metadata.mode() & 0o7777;
-    let root = nix::unistd::geteuid().is_root();
+    let Access { mode, owner, group } = access;
     if mode & 0o002 != 0 {
         let message = format!("every user of this machine may change {shown} (mode {mode:04o})");
         let problem = Diagnostic::of_file(Code::Permissions, id, message);
-        problems.push(problem.help(format!("run: chmod o-w {shown}")));
-    } else if root && mode & 0o020 != 0 && metadata.gid() != 0 {
-        let message = format!(
-            "group {} may change {shown} (mode {mode:04o}), and with it what root runs",
-            metadata.gid()
-        );
-        let problem = Diagnostic::of_file(Code::Permissions, id, message);
-        problems.push(
-            Diagnostic {
-                severity: Severity::Warning,
-                ..problem
-            }
-            .help(format!("run: chmod g-w {shown}")),
-        );
+        return Some(problem.help(format!("run: chmod o-w {shown}")));
+    }
+    let (who, fix) = if root && owner != 0 {
+        (format!("user {owner}"), "chown root")
+    } else if root && mode & 0o020 != 0 && group != 0 {
+        (format!("group {group}"), "chmod g-w")
+    } else {
+        return None;
+    };
+    let message = format!("{who} may change {shown}, and with it what root runs");
+    let problem = Diagnostic {
+        severity: Severity::Warning,
+        ..Diagnostic::of_file(Code::Permissions, id, message)
+    };
+    Some(problem.help(format!("run: {fix} {shown}")))
+}
+
+/// Who may do what with a file.
+#[derive(Debug, Clone, Copy)]
+struct Access {
+    mode: u32,
+    owner: u32,
+    group: u32,
+}
+
+impl From<&Metadata> for Access {
+    fn from(metadata: &Metadata) -> Self {
+        Self {
+            mode: metadata.mode() & 0o7777,
+            owner: metadata.uid(),
+            group: metadata.gid(),
+        }
     }
 }
 
@@ -262,7 +282,41 @@ fn visible(place: Place) -> Place {
 const DROP_INS: &str = "policy.d";
 
 /// Bytes: more than 100 000 certificates with all their settings.
-const LARGEST_FILE: u64 = 32 * 1024 * 1024;
+const LARGEST_FILE: u64 = 32 * MIB;
 
-/// Drop-ins: one per certificate of a large site, and a bound on memory.
+/// Bytes of all files together: a bound on memory.
+const LARGEST_POLICY: u64 = 128 * MIB;
+
+const MIB: u64 = 1024 * 1024;
+
+/// Drop-ins: one per certificate of a large site.
 const MOST_FILES: usize = 10_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(mode: u32, owner: u32, group: u32, root: bool) -> Option<(Severity, String)> {
+        let access = Access { mode, owner, group };
+        let problem = permissions(Path::new("/p"), access, root, FileId(0))?;
+        Some((problem.severity, problem.helps.join(" ")))
+    }
+
+    #[test]
+    fn who_may_change_what_root_runs_is_told() {
+        let error = |help: &str| Some((Severity::Error, help.to_owned()));
+        let warning = |help: &str| Some((Severity::Warning, help.to_owned()));
+        assert_eq!(said(0o644, 0, 0, true), None);
+        assert_eq!(said(0o664, 0, 0, true), None);
+        assert_eq!(said(0o646, 0, 0, true), error("run: chmod o-w /p"));
+        assert_eq!(said(0o664, 0, 50, true), warning("run: chmod g-w /p"));
+        assert_eq!(said(0o600, 1000, 0, true), warning("run: chown root /p"));
+    }
+
+    #[test]
+    fn an_ordinary_user_is_spared_the_details() {
+        assert_eq!(said(0o664, 1000, 1000, false), None);
+        assert_eq!(said(0o644, 0, 0, false), None);
+        assert!(said(0o666, 1000, 1000, false).is_some());
+    }
+}

@@ -62,6 +62,9 @@ impl Source {
     /// Turns these pieces into asterisks. Bytes and lines stay where they are. From here on the text is good for showing
     /// and no longer for reading.
     pub(super) fn seal(&mut self, mut hidden: Vec<Range<usize>>) {
+        if hidden.is_empty() {
+            return;
+        }
         hidden.sort_by_key(|piece| piece.start);
         let mut hidden = hidden.into_iter().peekable();
         // Where the farthest of the pieces that have begun ends.

@@ -265,7 +265,20 @@ fn a_huge_file_is_refused_unread() {
     etc.write("renewd.toml", "");
     let file = fs::File::options().write(true).open(etc.file()).unwrap();
     file.set_len(33 * 1024 * 1024).unwrap();
-    assert!(refused(&etc, Code::TooLarge).contains("larger than 32 MiB"));
+    assert!(refused(&etc, Code::TooLarge).contains("a file may have 32 MiB"));
+}
+
+#[test]
+fn many_large_files_are_read_up_to_a_limit_of_all_together() {
+    let etc = Etc::new();
+    etc.write("renewd.toml", "");
+    let comment = format!("#{}\n", "x".repeat(30 * 1024 * 1024));
+    for n in 0..5 {
+        etc.write(&format!("policy.d/{n}.toml"), &comment);
+    }
+    let shown = refused(&etc, Code::TooLarge);
+    assert!(shown.contains("policy.d/4.toml is too large"), "{shown}");
+    assert!(shown.contains("1 error in 1 file"), "{shown}");
 }
 
 #[test]
