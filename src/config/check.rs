@@ -246,11 +246,40 @@ fn unknown(
         if name.is_empty() { "" } else { " here" }
     );
     let problem = Diagnostic::error(Code::UnknownKey, entry.key, message, label);
-    let help = help_with_unknown(word, schema, name, problems);
+    let help = match &entry.node.value {
+        Value::Table(inner) if schema.header.ends_with("NAME") => {
+            let near = problems.suggest(word, schema.keys().map(|key| key.name));
+            match near {
+                Some(near) => Some(format!("did you mean `{near}`?")),
+                None => Some(match home(word, &raw::ROOT) {
+                    Some(header) => format!("`{word}` belongs into [{header}]"),
+                    None => quote(word, inner, name),
+                }),
+            }
+        }
+        _ => help_with_unknown(word, schema, name, problems),
+    };
     problems.push(match help {
         Some(help) => problem.help(help),
         None => problem,
     });
+}
+
+/// The header of [certificate.www.example.com], of which the dots have made tables.
+fn quote(word: &str, inner: &Table, name: &str) -> String {
+    let (parent, first) = name.rsplit_once('.').unwrap_or(("", name));
+    let mut whole = format!("{first}.{word}");
+    let mut below = inner;
+    while let (1, Some((word, entry))) = (below.entries.len(), below.entries.first_key_value())
+        && let Value::Table(inner) = &entry.node.value
+        && whole.len() < LONGEST_SHOWN
+    {
+        whole.push('.');
+        whole.push_str(word);
+        below = inner;
+    }
+    let whole = shown(&whole);
+    format!("if the dots belong to the name, write it in quotes: [{parent}.\"{whole}\"]")
 }
 
 fn help_with_unknown(

@@ -45,7 +45,7 @@ pub(super) struct Source {
 
 impl Source {
     pub(super) fn new(path: PathBuf, text: String) -> Self {
-        let ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
+        let ends = text.match_indices('\n');
         let mut lines = vec![0];
         lines.extend(ends.map(|(at, _)| u32::try_from(at + 1).unwrap_or(u32::MAX)));
         Self { path, text, lines }

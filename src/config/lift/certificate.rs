@@ -8,7 +8,6 @@ use crate::config::digest::Canon;
 use crate::config::fields::Fields;
 use crate::config::lift::Lift;
 use crate::config::lift::defined::Defined;
-use crate::config::lift::value::Values;
 use crate::config::source::Place;
 use crate::model::{
     CertificateId, CertificatePolicy, IssuerId, IssuerPolicy, KeyReuse, KeySource, OrderMode,

@@ -8,7 +8,6 @@ use crate::config::diagnostic::Diagnostic;
 use crate::config::fields::Fields;
 use crate::config::lift::Lift;
 use crate::config::lift::clash::Claim;
-use crate::config::lift::value::Values;
 use crate::config::raw;
 use crate::config::scalar::PathRule;
 use crate::config::source::Place;

@@ -5,7 +5,6 @@ use crate::config::diagnostic::Diagnostic;
 use crate::config::digest::Canon;
 use crate::config::fields::Fields;
 use crate::config::lift::Lift;
-use crate::config::lift::value::Values;
 use crate::config::raw;
 use crate::config::scalar::PathRule;
 use crate::model::{

@@ -28,7 +28,6 @@ use crate::model::{CertificateId, IssuerId, Policy, TargetId};
 
 use clash::Claim;
 use defined::Defined;
-use value::Values;
 
 /// What everything below needs.
 struct Lift<'a> {

@@ -5,7 +5,7 @@ use crate::config::diagnostic::Diagnostic;
 use crate::config::fields::Fields;
 use crate::config::lift::Lift;
 use crate::config::lift::told::Told;
-use crate::config::lift::value::{Reported, Values};
+use crate::config::lift::value::Reported;
 use crate::config::scalar::PathRule;
 use crate::model::{Reload, TargetKind};
 

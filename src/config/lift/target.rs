@@ -9,7 +9,6 @@ use crate::config::fields::Fields;
 use crate::config::lift::Lift;
 use crate::config::lift::clash::Claim;
 use crate::config::lift::told::Told;
-use crate::config::lift::value::Values;
 use crate::config::scalar::{self, PathRule};
 use crate::model::{
     ExportKind, ExportSpec, FileAttributes, Name, PasswordSource, PemFiles, Probe, RecipeExport,

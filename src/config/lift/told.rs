@@ -7,7 +7,7 @@ use crate::config::diagnostic::Diagnostic;
 use crate::config::digest::Canon;
 use crate::config::fields::Fields;
 use crate::config::lift::Lift;
-use crate::config::lift::value::{Reported, Values};
+use crate::config::lift::value::Reported;
 use crate::config::scalar::PathRule;
 use crate::model::{Probe, Recipe, Reload, Signal, TargetKind};
 

@@ -11,38 +11,18 @@ use crate::config::source::Place;
 use crate::config::tree::Value;
 use crate::model::{FileAttributes, Seconds, SecretRef};
 
-/// Values of a table, each reported when it cannot be taken.
-pub(super) trait Values {
-    /// A text without control characters, not empty, not too long.
-    fn line(&mut self, fields: &Fields<'_>, key: &str, longest: usize) -> Option<(String, Place)>;
-    /// A path and where it stands.
-    fn path(&mut self, fields: &Fields<'_>, key: &str, rule: PathRule) -> Option<(PathBuf, Place)>;
-    /// A length of time between two others.
-    fn duration(
-        &mut self,
-        fields: &Fields<'_>,
-        key: &str,
-        default: Seconds,
-        limits: (Seconds, Seconds),
-    ) -> Option<Seconds>;
-    /// A reference to a secret; `Ok(None)` where there is none, `Err` where it was refused.
-    fn secret(&mut self, fields: &Fields<'_>, key: &str) -> Result<Option<SecretRef>, Reported>;
-    /// A command as argv; `Ok(None)` where there is none.
-    fn command(&mut self, fields: &Fields<'_>, key: &str) -> Result<Option<Vec<String>>, Reported>;
-    /// An endpoint.
-    fn endpoint(&mut self, fields: &Fields<'_>, key: &str) -> Option<String>;
-    /// The schedule, as six fields.
-    fn schedule(&mut self, fields: &Fields<'_>) -> Option<String>;
-    /// Owner, group and modes, with those of the target for what is not written.
-    fn attributes(&mut self, fields: &Fields<'_>, base: &FileAttributes) -> FileAttributes;
-}
-
 /// A value was refused and the reason reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Reported;
 
-impl Values for Lift<'_> {
-    fn line(&mut self, fields: &Fields<'_>, key: &str, longest: usize) -> Option<(String, Place)> {
+impl Lift<'_> {
+    /// A text without control characters, not empty, not too long.
+    pub(super) fn line(
+        &mut self,
+        fields: &Fields<'_>,
+        key: &str,
+        longest: usize,
+    ) -> Option<(String, Place)> {
         let (text, place) = fields.text(key)?;
         let why = if text.trim().is_empty() {
             "is empty".to_owned()
@@ -59,7 +39,13 @@ impl Values for Lift<'_> {
         None
     }
 
-    fn path(&mut self, fields: &Fields<'_>, key: &str, rule: PathRule) -> Option<(PathBuf, Place)> {
+    /// A path and where it stands.
+    pub(super) fn path(
+        &mut self,
+        fields: &Fields<'_>,
+        key: &str,
+        rule: PathRule,
+    ) -> Option<(PathBuf, Place)> {
         let (text, place) = fields.text(key)?;
         match scalar::path(text, rule) {
             Ok(path) => Some((path, place)),
@@ -71,7 +57,8 @@ impl Values for Lift<'_> {
         }
     }
 
-    fn duration(
+    /// A length of time between two others.
+    pub(super) fn duration(
         &mut self,
         fields: &Fields<'_>,
         key: &str,
@@ -105,7 +92,12 @@ impl Values for Lift<'_> {
         }
     }
 
-    fn secret(&mut self, fields: &Fields<'_>, key: &str) -> Result<Option<SecretRef>, Reported> {
+    /// A reference to a secret; `Ok(None)` where there is none, `Err` where it was refused.
+    pub(super) fn secret(
+        &mut self,
+        fields: &Fields<'_>,
+        key: &str,
+    ) -> Result<Option<SecretRef>, Reported> {
         let Some((text, place)) = fields.text(key) else {
             return if fields.has(key) {
                 Err(Reported)
@@ -123,7 +115,12 @@ impl Values for Lift<'_> {
         }
     }
 
-    fn command(&mut self, fields: &Fields<'_>, key: &str) -> Result<Option<Vec<String>>, Reported> {
+    /// A command as argv; `Ok(None)` where there is none.
+    pub(super) fn command(
+        &mut self,
+        fields: &Fields<'_>,
+        key: &str,
+    ) -> Result<Option<Vec<String>>, Reported> {
         let Some(list) = fields.list(key) else {
             return if fields.has(key) {
                 Err(Reported)
@@ -181,7 +178,8 @@ impl Values for Lift<'_> {
         ))
     }
 
-    fn endpoint(&mut self, fields: &Fields<'_>, key: &str) -> Option<String> {
+    /// An endpoint.
+    pub(super) fn endpoint(&mut self, fields: &Fields<'_>, key: &str) -> Option<String> {
         let (text, place) = fields.text(key)?;
         let example = match key {
             "iam_endpoint" => "https://iam.ap-southeast-3.myhuaweicloud.com",
@@ -198,7 +196,8 @@ impl Values for Lift<'_> {
         }
     }
 
-    fn schedule(&mut self, fields: &Fields<'_>) -> Option<String> {
+    /// The schedule, as six fields.
+    pub(super) fn schedule(&mut self, fields: &Fields<'_>) -> Option<String> {
         let Some((text, place)) = fields.text("check_schedule") else {
             return Some(DEFAULT_SCHEDULE.to_owned());
         };
@@ -212,7 +211,12 @@ impl Values for Lift<'_> {
         }
     }
 
-    fn attributes(&mut self, fields: &Fields<'_>, base: &FileAttributes) -> FileAttributes {
+    /// Owner, group and modes, with those of the target for what is not written.
+    pub(super) fn attributes(
+        &mut self,
+        fields: &Fields<'_>,
+        base: &FileAttributes,
+    ) -> FileAttributes {
         let owner = account(self, fields, "owner").or_else(|| base.owner.clone());
         let group = account(self, fields, "group").or_else(|| base.group.clone());
         FileAttributes {

@@ -4,7 +4,6 @@ use crate::config::code::Code;
 use crate::config::diagnostic::Diagnostic;
 use crate::config::fields::Fields;
 use crate::config::lift::Lift;
-use crate::config::lift::value::Values;
 use crate::config::scalar;
 use crate::config::source::Place;
 use crate::model::{
