@@ -3,7 +3,9 @@
 //! All are file-name safe: they become directory names below the state directory.
 
 use std::borrow::Borrow;
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -43,12 +45,78 @@ fn check(text: &str) -> Result<(), IdError> {
     }
 }
 
+/// A short ASCII text in place, a longer one shared.
+///
+/// The planner compares some ids of every certificate in each plan; a text in place is in the cache by then, while a
+/// text elsewhere is another access to memory, which is most of what a large plan costs.
+#[derive(Clone)]
+enum Text {
+    InPlace { length: u8, bytes: [u8; IN_PLACE] },
+    Shared(Arc<str>),
+}
+
+impl Text {
+    fn new(text: &str) -> Self {
+        let mut bytes = [0; IN_PLACE];
+        match (bytes.get_mut(..text.len()), u8::try_from(text.len())) {
+            (Some(place), Ok(length)) => {
+                place.copy_from_slice(text.as_bytes());
+                Self::InPlace { length, bytes }
+            }
+            _ => Self::Shared(Arc::from(text)),
+        }
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::InPlace { length, bytes } => &bytes[..usize::from(*length)],
+            Self::Shared(text) => text.as_bytes(),
+        }
+    }
+
+    fn as_str(&self) -> &str {
+        match self {
+            Self::InPlace { .. } => {
+                std::str::from_utf8(self.as_bytes()).expect("a text in place was a text before")
+            }
+            Self::Shared(text) => text,
+        }
+    }
+}
+
+// As of `str`, which `Borrow<str>` promises: bytes in order.
+impl PartialEq for Text {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_bytes() == other.as_bytes()
+    }
+}
+
+impl Eq for Text {}
+
+impl PartialOrd for Text {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Text {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.as_bytes().cmp(other.as_bytes())
+    }
+}
+
+impl Hash for Text {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_str().hash(state);
+    }
+}
+
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
-        pub struct $name(Arc<str>);
+        pub struct $name(Text);
 
         impl $name {
             /// Accepts letters, digits, `.`, `_`, `-`; at most 64 characters.
@@ -57,31 +125,31 @@ macro_rules! id {
             /// [`IdError`] says which rule the text breaks.
             pub fn new(text: &str) -> Result<Self, IdError> {
                 check(text)?;
-                Ok(Self(Arc::from(text)))
+                Ok(Self(Text::new(text)))
             }
 
             /// The id as text.
             #[must_use]
             pub fn as_str(&self) -> &str {
-                &self.0
+                self.0.as_str()
             }
         }
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.pad(&self.0)
+                f.pad(self.as_str())
             }
         }
 
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "{}({})", stringify!($name), self.0)
+                write!(f, "{}({})", stringify!($name), self.as_str())
             }
         }
 
         impl Borrow<str> for $name {
             fn borrow(&self) -> &str {
-                &self.0
+                self.as_str()
             }
         }
 
@@ -94,7 +162,7 @@ macro_rules! id {
 
         impl From<$name> for String {
             fn from(id: $name) -> Self {
-                id.0.as_ref().to_owned()
+                id.as_str().to_owned()
             }
         }
 
@@ -116,6 +184,9 @@ id!(/** One issued key, leaf and chain: the first 16 hex digits of the SHA-256 o
 
 const MAX_LENGTH: usize = 64;
 
+/// With its length and the mark of its kind as large as a shared text; most names and every revision's id fit.
+const IN_PLACE: usize = 22;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -127,5 +198,24 @@ mod tests {
         assert_eq!(CertificateId::new(".."), Err(IdError::Character('.')));
         assert_eq!(CertificateId::new("a/b"), Err(IdError::Character('/')));
         assert_eq!(CertificateId::new(&"a".repeat(65)), Err(IdError::TooLong));
+    }
+
+    #[test]
+    fn ids_compare_and_hash_as_their_texts_whatever_their_length() {
+        use std::collections::{BTreeSet, HashSet};
+        let texts: Vec<String> = (1..=64)
+            .flat_map(|length| ["a", "b"].map(|c| c.repeat(length)))
+            .collect();
+        let ids: BTreeSet<CertificateId> = texts
+            .iter()
+            .map(|text| CertificateId::new(text).unwrap())
+            .collect();
+        let sorted: BTreeSet<&String> = texts.iter().collect();
+        assert!(ids.iter().map(CertificateId::as_str).eq(sorted));
+        let hashed: HashSet<CertificateId> = ids.iter().cloned().collect();
+        for text in &texts {
+            assert!(ids.contains(text.as_str()) && hashed.contains(text.as_str()));
+        }
+        assert_eq!(size_of::<CertificateId>(), 24);
     }
 }

@@ -216,9 +216,13 @@ impl RenewRule {
     pub fn due(self, not_before: Timestamp, not_after: Timestamp) -> Timestamp {
         let left = match self {
             Self::Share { part, whole } => {
-                let lifetime = i128::from(not_before.until(not_after).0.max(0));
-                let left = lifetime * i128::from(part) / i128::from(whole.max(1));
-                Seconds(i64::try_from(left).unwrap_or(i64::MAX))
+                let lifetime = not_before.until(not_after).0.max(0);
+                let (part, whole) = (i64::from(part), i64::from(whole.max(1)));
+                Seconds(match lifetime.checked_mul(part) {
+                    Some(parts) => parts / whole,
+                    // Only for impossible dates.
+                    None => (lifetime / whole).saturating_mul(part),
+                })
             }
             Self::DaysBefore(days) => Seconds::days(i64::from(days)),
         };
