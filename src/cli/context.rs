@@ -141,6 +141,13 @@ fn private(path: &Path) -> Result<(), Failure> {
 }
 
 pub(crate) fn store_failure(error: &StoreError) -> Failure {
+    if error.is_damaged() {
+        let text = format!(
+            "{}; put a backup of the state directory in its place, or move it away: then everything is obtained anew",
+            error_chain(error)
+        );
+        return Failure::new(Exit::DataInvalid, text);
+    }
     let exit = if error.is_full_or_read_only() {
         Exit::CannotWrite
     } else {

@@ -64,7 +64,7 @@ pub(crate) fn decide(
         return all(members, &Verdict::Blocked(blocked));
     }
     let reasons = reasons(place, members, &wanted);
-    let mut findings = held(place.state, members);
+    let mut findings = held(place.state, members, &reasons);
     if reasons.is_empty() {
         return findings;
     }
@@ -309,12 +309,18 @@ fn changing(
         .collect()
 }
 
-fn held(state: &TargetState, members: &[Member<'_>]) -> Vec<Finding> {
+/// A hold is all that there is to say where nothing else is to be done: a rollback that is not in place yet says more.
+fn held(
+    state: &TargetState,
+    members: &[Member<'_>],
+    reasons: &BTreeMap<CertificateId, Reason>,
+) -> Vec<Finding> {
     members
         .iter()
         .filter(|member| {
             let newest = member.subject.state.newest.as_ref();
             newest.is_some_and(|newest| state.held.contains(&newest.id))
+                && !reasons.contains_key(&member.subject.policy.id)
         })
         .map(|member| Finding {
             at: member.at,

@@ -11,6 +11,8 @@ mod sqlite_read;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use sqlx::migrate::MigrateError;
+
 pub use sqlite::SqliteStore;
 
 use crate::model::{
@@ -268,7 +270,7 @@ pub enum StoreError {
         path: PathBuf,
         /// Why.
         #[source]
-        source: sqlx::migrate::MigrateError,
+        source: MigrateError,
     },
     /// A query failed.
     #[error("failed to {what} in the journal")]
@@ -322,15 +324,34 @@ impl StoreError {
     /// Whether the cause is a full or read-only disk.
     #[must_use]
     pub fn is_full_or_read_only(&self) -> bool {
-        let (Self::Query { source, .. } | Self::Open { source, .. }) = self else {
-            return false;
+        // SQLITE_READONLY, SQLITE_IOERR, SQLITE_FULL.
+        matches!(self.sqlite_code(), Some(8 | 10 | 13))
+    }
+
+    /// Whether the file is no journal, or no whole one.
+    #[must_use]
+    pub fn is_damaged(&self) -> bool {
+        // SQLITE_CORRUPT, SQLITE_NOTADB.
+        matches!(self.sqlite_code(), Some(11 | 26))
+    }
+
+    /// The primary result code; extended ones have theirs in the lowest byte.
+    fn sqlite_code(&self) -> Option<u32> {
+        let source = match self {
+            Self::Query { source, .. } | Self::Open { source, .. } => source,
+            Self::Migrate { source, .. } => match source {
+                MigrateError::Execute(source) | MigrateError::ExecuteMigration(source, _) => source,
+                _ => return None,
+            },
+            Self::Encode { .. }
+            | Self::Decode { .. }
+            | Self::Version { .. }
+            | Self::AlreadyOpen(_)
+            | Self::Missing(_)
+            | Self::Id(_) => return None,
         };
-        let Some(database) = source.as_database_error() else {
-            return false;
-        };
-        // SQLITE_READONLY 8, SQLITE_IOERR 10, SQLITE_FULL 13, with extended codes in the upper bits.
-        let code = database.code().and_then(|code| code.parse::<u32>().ok());
-        code.is_some_and(|code| matches!(code & 0xff, 8 | 10 | 13))
+        let code = source.as_database_error()?.code()?.parse::<u32>().ok()?;
+        Some(code & 0xff)
     }
 }
 

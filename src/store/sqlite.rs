@@ -68,14 +68,22 @@ impl SqliteStore {
             }
         }
         let reader = SqliteConnectOptions::new().filename(path).read_only(true);
-        match Self::connect(path, reader.clone()).await {
-            Ok(store) => Ok(Some(store)),
+        let store = match Self::connect(path, reader.clone()).await {
+            Ok(store) => store,
             // Without a WAL beside it nobody writes, and a directory that we may not write to would need its index.
-            Err(_) if !wal(path).exists() => {
-                Self::connect(path, reader.immutable(true)).await.map(Some)
-            }
-            Err(error) => Err(error),
-        }
+            Err(_) if !wal(path).exists() => Self::connect(path, reader.immutable(true)).await?,
+            Err(error) => return Err(error),
+        };
+        // The first executor is just making it.
+        Ok(store.has_schema().await?.then_some(store))
+    }
+
+    async fn has_schema(&self) -> Result<bool, StoreError> {
+        let row = sqlx::query("SELECT count(*) FROM sqlite_master WHERE name = 'certificates'")
+            .fetch_one(&self.pool)
+            .await
+            .map_err(query("look at the schema"))?;
+        Ok(row.get::<i64, _>(0) > 0)
     }
 
     async fn connect(path: &Path, options: SqliteConnectOptions) -> Result<Self, StoreError> {

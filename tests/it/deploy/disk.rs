@@ -4,67 +4,13 @@
     reason = "tests arrange files and mounts directly"
 )]
 
-use std::fs::{self, OpenOptions};
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::fs;
+use std::path::Path;
 
 use renewd::model::{ErrorClass, RolloutStep};
 
 use crate::deploy::stand::{Stand, class, is_pair, pem, serial_in};
-
-/// Unmounted when dropped.
-struct Tmpfs(PathBuf);
-
-impl Tmpfs {
-    fn mount(at: &Path, size: &str) -> Self {
-        fs::create_dir_all(at).unwrap();
-        let size = format!("size={size}");
-        run(&[
-            "mount",
-            "-t",
-            "tmpfs",
-            "-o",
-            &size,
-            "tmpfs",
-            &at.display().to_string(),
-        ]);
-        Self(at.to_owned())
-    }
-
-    fn remount(&self, how: &str) {
-        let how = format!("remount,{how}");
-        run(&["mount", "-o", &how, &self.0.display().to_string()]);
-    }
-
-    /// Takes all the space that is left; removing the file gives it back.
-    fn fill(&self) -> PathBuf {
-        let path = self.0.join("ballast");
-        let mut file = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&path)
-            .unwrap();
-        while file.write_all(&[0; 4096]).is_ok() {}
-        path
-    }
-}
-
-impl Drop for Tmpfs {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
-    }
-}
-
-#[track_caller]
-fn run(argv: &[&str]) {
-    let output = Command::new(argv[0]).args(&argv[1..]).output().unwrap();
-    assert!(
-        output.status.success(),
-        "{argv:?} (this test needs root): {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-}
+use crate::support::tmpfs::Tmpfs;
 
 fn names(path: &Path) -> Vec<String> {
     let mut names: Vec<String> = fs::read_dir(path)

@@ -9,4 +9,5 @@ pub(crate) mod nginx;
 pub(crate) mod peer;
 pub(crate) mod reader;
 pub(crate) mod server;
+pub(crate) mod tmpfs;
 pub(crate) mod world;

@@ -1,0 +1,218 @@
+//! Rollback, hold and release by hand, on a real nginx.
+
+use serde_json::Value;
+
+use crate::cli::Plain;
+use crate::support::ccm::Ccm;
+use crate::support::world::World;
+
+/// The revisions that orders brought, oldest first.
+fn revisions(history: &Value) -> Vec<String> {
+    let events = history[0]["events"].as_array().unwrap();
+    let messages = events
+        .iter()
+        .map(|event| event["message"].as_str().unwrap());
+    messages
+        .filter_map(|text| text.strip_prefix("order fulfilled: revision "))
+        .map(str::to_owned)
+        .collect()
+}
+
+fn place(world: &World) -> Value {
+    world.agent.status("www")["targets"][0].clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollback_holds_until_it_is_released_or_something_newer_comes() {
+    let world = World::live(Ccm::start().await).await;
+    let first = world.served();
+    world.agent.run(&["renew", "www"]).expect(0);
+    let second = world.served();
+    let reloads = world.reloads();
+
+    world.agent.run(&["rollback", "www"]).expect(0).silent();
+    assert_eq!(world.served(), first);
+    assert_eq!(world.written(), first);
+    assert_eq!(world.reloads(), reloads + 1);
+    let status = world.agent.status("www");
+    assert_eq!(
+        (&status["verdict"], &status["reason"]),
+        (&"blocked".into(), &"held".into())
+    );
+    assert_eq!(status["serial"], second, "the newest");
+    assert_eq!(place(&world)["state"], "held");
+    assert_eq!(place(&world)["serial"], first, "what is served");
+
+    // It holds: nothing changes, and that is as it should be.
+    world.agent.run(&["once"]).expect(0);
+    assert_eq!(
+        (world.served(), world.reloads()),
+        (first.clone(), reloads + 1)
+    );
+    world
+        .agent
+        .run(&["rollback", "www", "--to", "0000000000000000"])
+        .expect(65)
+        .says("kept are");
+
+    world.agent.run(&["release", "www"]).expect(0).silent();
+    assert_eq!(world.served(), second);
+    assert_eq!(world.agent.status("www")["verdict"], "healthy");
+    world
+        .agent
+        .run(&["release", "www"])
+        .expect(0)
+        .says("www: nothing was held");
+
+    // By name, and ended by a newer one.
+    let history = world
+        .agent
+        .run(&["history", "www", "--json"])
+        .expect(0)
+        .json();
+    let ids = revisions(&history);
+    let to = &ids[ids.len() - 2];
+    world.agent.run(&["rollback", "www", "--to", to]).expect(0);
+    assert_eq!(world.served(), first);
+    world.agent.run(&["renew", "www"]).expect(0).silent();
+    let third = world.served();
+    assert!(third != first && third != second);
+    let status = world.agent.status("www");
+    assert_eq!(
+        (&status["verdict"], &status["serial"]),
+        (&"healthy".into(), &third.into())
+    );
+    let text = world.agent.run(&["history", "www"]).expect(0).stdout;
+    assert!(
+        text.contains("a person asked for an earlier revision"),
+        "{text}"
+    );
+    assert!(!text.contains('\x1b'), "{text}");
+    assert_eq!(world.ccm.issued("www.example.test").await, ids.len() + 1);
+
+    let newest = ids.len();
+    let history = world
+        .agent
+        .run(&["history", "www", "--json"])
+        .expect(0)
+        .json();
+    let newest = &revisions(&history)[newest];
+    let run = world
+        .agent
+        .run(&["rollback", "www", "--to", newest])
+        .expect(0);
+    run.says("is live and the newest; nothing to do");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollback_that_fails_is_undone_and_forgotten_when_somebody_renews() {
+    let world = World::live(Ccm::start().await).await;
+    world.agent.run(&["renew", "www"]).expect(0);
+    let second = world.served();
+    world.write_reload(false);
+    let failed = world.agent.run(&["rollback", "www"]);
+    assert_eq!(failed.code, Some(65), "{}", failed.stderr);
+    assert!(
+        failed.stderr.contains("rolled back, because verify failed"),
+        "{}",
+        failed.stderr
+    );
+    assert_eq!(
+        (world.served(), world.written()),
+        (second.clone(), second.clone())
+    );
+    world.write_reload(true);
+    world.agent.run(&["renew", "www"]).expect(0);
+    let third = world.served();
+    assert_ne!(third, second);
+    assert_eq!(place(&world)["state"], "live");
+    world.agent.run(&["once"]).expect(0);
+    assert_eq!(world.served(), third, "nobody wants the old one any more");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollback_holds_the_newest_off_even_if_it_never_went_in() {
+    let world = World::live(Ccm::start().await).await;
+    let first = world.served();
+    world.agent.run(&["renew", "www"]).expect(0);
+    let second = world.served();
+    world.nginx.break_configuration();
+    let run = world.agent.run(&["renew", "www"]).expect(78);
+    run.says("brokn")
+        .says("was not told of the new set and keeps the old one")
+        .silent();
+    assert_eq!(world.served(), second);
+    assert_eq!(place(&world)["state"], "behind");
+    world.nginx.mend();
+    let history = world
+        .agent
+        .run(&["history", "www", "--json"])
+        .expect(0)
+        .json();
+    let ids = revisions(&history);
+    let first_id = &ids[ids.len() - 3];
+    world
+        .agent
+        .run(&["rollback", "www", "--to", first_id])
+        .expect(0);
+    assert_eq!(world.served(), first);
+    world.agent.run(&["once"]).expect(0);
+    assert_eq!(world.served(), first, "the newest is held off");
+    assert_eq!(place(&world)["state"], "held");
+    world.agent.run(&["release", "www"]).expect(0);
+    assert_eq!(place(&world)["state"], "live");
+    assert!(![first, second].contains(&world.served()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_what_is_kept_can_be_put_back_and_on_all_targets_or_none() {
+    let plain = Plain::new().await;
+    let agent = &plain.agent;
+    agent
+        .run(&["rollback", "www"])
+        .expect(65)
+        .says("nothing is live there yet");
+    agent.run(&["once"]).expect(0);
+    agent
+        .run(&["rollback", "www"])
+        .expect(65)
+        .says("no revision before the live one is kept");
+    for _ in 0..7 {
+        agent.run(&["renew", "www"]).expect(0);
+    }
+    let history = agent.run(&["history", "www", "--json"]).expect(0).json();
+    let ids = revisions(&history);
+    assert_eq!(ids.len(), 8);
+    let live = plain.serial();
+    let run = agent.run(&["rollback", "www", "--to", &ids[0]]).expect(65);
+    run.says("is not here (any more)").says(&ids[6]).silent();
+    assert_eq!(plain.serial(), live);
+
+    // A second target that has nothing yet.
+    let policy = plain
+        .policy()
+        .replace("[\"store\"]", "[\"store\", \"other\"]")
+        + "\n[target.files.other.export.layout.site]\nlayout = \"nginx\"\n";
+    agent.write_policy(&policy);
+    agent
+        .run(&["rollback", "www"])
+        .expect(65)
+        .says("www on other: nothing is live");
+    assert_eq!(plain.serial(), live, "nothing was changed on the first");
+    agent.run(&["once"]).expect(0);
+    assert_eq!(plain.serial(), live);
+    agent.run(&["rollback", "www"]).expect(0);
+    assert_ne!(plain.serial(), live);
+    let states = agent.status("www")["targets"].clone();
+    let states = states.as_array().unwrap();
+    assert!(
+        states.iter().all(|one| one["state"] == "held"),
+        "{states:?}"
+    );
+
+    agent.write_policy(&plain.policy().replace("targets = [\"store\"]", ""));
+    agent
+        .run(&["rollback", "www"])
+        .expect(64)
+        .says("has no targets");
+}
