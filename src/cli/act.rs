@@ -8,7 +8,7 @@ use crate::cli::exit::Exit;
 use crate::cli::{CommandResult, Failure, output};
 use crate::engine::{Engine, Patience, RunError, RunOptions, Scope};
 use crate::model::{
-    Blocked, CertificateId, Failures, RevisionFacts, RevisionId, RolloutPhase, Seconds, Snapshot, TargetId,
+    CertificateId, Failures, RevisionFacts, RevisionId, RolloutPhase, Seconds, Snapshot, TargetId,
     TargetState, Timestamp,
 };
 use crate::plan::explain::counted;

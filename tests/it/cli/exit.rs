@@ -95,7 +95,11 @@ async fn each_trouble_with_an_issuer_has_its_status_and_says_what_to_do() {
         .says("no such CA");
     plain.agent.write_policy(&plain.policy());
     agent.run(&["renew", "www"]).expect(0);
-    assert_eq!(plain.ccm.issued("www.example.test").await, 2, "one more, not one per trouble");
+    assert_eq!(
+        plain.ccm.issued("www.example.test").await,
+        2,
+        "one more, not one per trouble"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -110,9 +114,16 @@ async fn what_an_issuer_takes_back_ends_with_65_and_what_was_there_stays() {
     let history = agent.run(&["history", "www"]).expect(0).stdout;
     let (_, reference) = history.rsplit_once("CSR sent: ").unwrap();
     let reference = reference.lines().next().unwrap();
-    let revoked = connected_to(&plain.ccm, named(plain.ccm.issuing())).revoke(reference).await;
+    let revoked = connected_to(&plain.ccm, named(plain.ccm.issuing()))
+        .revoke(reference)
+        .await;
     revoked.unwrap();
-    agent.run(&["once"]).expect(65).says("REVOKED").says("ALERT (warning) www: no new certificate").silent();
+    agent
+        .run(&["once"])
+        .expect(65)
+        .says("REVOKED")
+        .says("ALERT (warning) www: no new certificate")
+        .silent();
     assert_eq!(plain.serial(), before);
     let status = agent.status("www");
     assert_eq!(status["targets"][0]["state"], "live", "{status}");
