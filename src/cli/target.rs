@@ -56,7 +56,8 @@ pub(crate) async fn test(arguments: &Arguments, name: &TargetId) -> CommandResul
     let resolve = Arc::new(|reference: &crate::model::SecretRef| {
         config::secret_ref::resolve(reference).map_err(|error| error_chain(&error))
     });
-    let deployer = Deployer::new(policy.state_dir.clone(), Arc::new(SystemRunner), resolve);
+    let deployer = Deployer::new(policy.state_dir.clone(), Arc::new(SystemRunner), resolve)
+        .asking_for(policy.names());
     let mut exit = Exit::Done;
     for examined in deployer.examine(target, &state, SystemClock.now()).await {
         let what = examined.what;

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use renewd::ccm::Pca;
 use renewd::sys::fs::Lock;
 
 use crate::cli::Plain;
-use crate::support::account::{connected_to, named};
 use crate::support::agent::{Agent, write_secret};
 use crate::support::nginx::free_port;
 use crate::support::tmpfs::Tmpfs;
@@ -114,10 +114,8 @@ async fn what_an_issuer_takes_back_ends_with_65_and_what_was_there_stays() {
     let history = agent.run(&["history", "www"]).expect(0).stdout;
     let (_, reference) = history.rsplit_once("CSR sent: ").unwrap();
     let reference = reference.lines().next().unwrap();
-    let revoked = connected_to(&plain.ccm, named(plain.ccm.issuing()))
-        .revoke(reference)
-        .await;
-    revoked.unwrap();
+    let pca = Pca::new(plain.ccm.client());
+    pca.revoke_certificate(reference, None).await.unwrap();
     agent
         .run(&["once"])
         .expect(65)

@@ -137,7 +137,7 @@ async fn a_rollback_holds_the_newest_off_even_if_it_never_went_in() {
     world.agent.run(&["renew", "www"]).expect(0);
     let second = world.served();
     world.nginx.break_configuration();
-    let run = world.agent.run(&["renew", "www"]).expect(78);
+    let run = world.agent.run(&["renew", "www"]).expect(65);
     run.says("brokn")
         .says("was not told of the new set and keeps the old one")
         .silent();

@@ -1,11 +1,8 @@
 //! Followers as hosts run them: the binary applies for nothing, and serves the newest that the account has.
 
-use std::sync::Arc;
-use std::time::Duration;
-
-use renewd::ccm::{Access, Auth, Client, Import, Scm};
+use renewd::ccm::{Import, Scm};
 use renewd::model::{KeyAlgorithm, Seconds, Timestamp, Waiting};
-use renewd::pki::{Secret, facts};
+use renewd::pki::facts;
 use renewd::plan::Verdict;
 use renewd::sys::clock::{Clock, SystemClock};
 
@@ -133,18 +130,7 @@ impl Bought {
     }
 
     async fn upload(&self, ccm: &Ccm, name: &str) {
-        let access = Access {
-            endpoint: ccm.endpoint(),
-            roots: None,
-            auth: Auth::AccessKey {
-                access_key: ccm.access_key().to_owned(),
-                secret_key: Secret::from(ccm.secret_key().to_owned()),
-                security_token: None,
-            },
-            connect_timeout: Duration::from_secs(2),
-            timeout: Duration::from_secs(20),
-        };
-        let scm = Scm::new(Client::new(access, Arc::new(SystemClock)).unwrap());
+        let scm = Scm::new(ccm.client());
         let key = self.material.key.to_pem();
         let import = Import {
             name,

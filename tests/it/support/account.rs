@@ -8,7 +8,7 @@ use renewd::model::{
     RemoteAccess, RemoteAuth, ScmPolicy, Seconds, SecretRef, Source, SubjectAltNames, Timestamp,
 };
 use renewd::pki::{PrivateKey, Secret, pem};
-use renewd::sys::clock::ManualClock;
+use renewd::sys::clock::{Clock, ManualClock, SystemClock};
 use serde_json::{Value, json};
 
 use crate::support::ccm::Ccm;
@@ -232,7 +232,10 @@ pub(crate) fn connected_to(ccm: &Ccm, kind: IssuerKind) -> Box<dyn Issuer> {
         };
         Ok(Secret::from(value.to_owned()))
     };
-    let clock = Arc::<ManualClock>::clone(ccm.clock.as_ref().unwrap());
+    let clock: Arc<dyn Clock> = match &ccm.clock {
+        Some(clock) => Arc::<ManualClock>::clone(clock),
+        None => Arc::new(SystemClock),
+    };
     connect(&policy(&ccm.endpoint(), kind), &resolve, clock).unwrap()
 }
 

@@ -4,7 +4,9 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
+use renewd::ccm::{Access, Auth, Client};
 use renewd::ccm_server::{
     Authorities, Faults, Limits, Running, ScmImport, Server, ServerOptions, UserKeys,
 };
@@ -171,6 +173,26 @@ impl Ccm {
             private_key: Secret::from(private_key.to_owned()),
         };
         self.running.admin().import_scm(import).await.unwrap()
+    }
+    /// A client with the user's access key and the server's clock, for what people do in a console.
+    pub(crate) fn client(&self) -> Client {
+        let auth = Auth::AccessKey {
+            access_key: self.access_key().to_owned(),
+            secret_key: Secret::from(self.secret_key().to_owned()),
+            security_token: None,
+        };
+        let access = Access {
+            endpoint: self.endpoint(),
+            roots: None,
+            auth,
+            connect_timeout: Duration::from_secs(2),
+            timeout: Duration::from_secs(20),
+        };
+        let clock: Arc<dyn Clock> = match &self.clock {
+            Some(clock) => Arc::clone(clock) as Arc<dyn Clock>,
+            None => Arc::new(SystemClock),
+        };
+        Client::new(access, clock).unwrap()
     }
     /// Stops it and lets its requests end.
     pub(crate) async fn stop(self) {
