@@ -54,7 +54,7 @@ fn secrets_are_where_they_belong_and_nowhere_else() {
     }
     // What a failing command prints is kept; this one prints its environment.
     fs::write(agent.path().join("broken"), "").unwrap();
-    run(&["renew", "local"], &good, 78);
+    run(&["renew", "local"], &good, 65);
     run(&["renew", "local"], WRONG, 77);
     for arguments in [
         &["status"][..],
