@@ -20,7 +20,7 @@ if cargo nextest --version >/dev/null 2>&1; then
     echo
     echo "slowest tests (seconds):"
     sed -n 's/.*<testcase name="\([^"]*\)".* time="\([0-9.]*\)".*/\2 \1/p' "$junit" |
-      sort -rn | head -n 10 | awk '{ printf "%9.2f  %s\n", $1, $2 }'
+      sort -rn | awk 'NR <= 10 { printf "%9.2f  %s\n", $1, $2 }'
     echo
   fi
   sed 's/\x1b\[[0-9;]*m//g' "$log" | grep -E '^ *Summary ' | tail -n 1 || true

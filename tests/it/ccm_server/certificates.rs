@@ -69,13 +69,14 @@ async fn a_certificate_by_csr_is_issued_shown_and_exported_without_a_key() {
         assert!(exported.get("private_key").is_none());
         let pem = exported["certificate"].as_str().unwrap();
         assert!(pem.starts_with("-----BEGIN CERTIFICATE-----\r\n"), "{pem}");
-        let words = text(pem);
+        // OpenSSL 3.2 and newer write names without spaces.
+        let words = text(pem).replace(" = ", "=");
         for expected in [
             "DNS:www.example.com, DNS:*.example.org, IP Address:192.0.2.7, IP Address:2001:DB8:0:0:0:0:0:7",
             "URI:spiffe://corp/web, email:ops@example.com",
             "CA:FALSE",
             "Digital Signature, Key Agreement",
-            "Subject: C = CN, O = Corp, CN = www.example.com",
+            "Subject: C=CN, O=Corp, CN=www.example.com",
         ] {
             assert!(words.contains(expected), "{expected} is missing in {words}");
         }
