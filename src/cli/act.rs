@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::cli::args::Arguments;
 use crate::cli::context::{self, Executor};
-use crate::cli::exit::Exit;
+use crate::cli::exit::{Attempt, Exit};
 use crate::cli::{CommandResult, Failure, output};
 use crate::engine::{Engine, Patience, RunError, RunOptions, Scope};
 use crate::model::{
@@ -271,26 +271,29 @@ fn summary(engine: &Engine, snapshot: &Snapshot, plan: &Plan, scope: &Scope) -> 
     in_scope(plan, scope)
         .into_iter()
         .fold(Exit::Done, |exit, (id, verdict)| {
-            exit.worse(Exit::of(verdict, rollout_failed(engine, snapshot, id)))
+            exit.worse(Exit::of(verdict, attempt(engine, snapshot, id)))
         })
 }
 
-/// Whether what waits for another attempt is a rollout, not an order.
-fn rollout_failed(engine: &Engine, snapshot: &Snapshot, id: &CertificateId) -> bool {
-    let Some(policy) = engine.policy.certificates.get(id) else {
-        return false;
+/// What is tried again for a certificate that waits for another attempt.
+fn attempt(engine: &Engine, snapshot: &Snapshot, id: &CertificateId) -> Attempt {
+    let policy = engine.policy.certificates.get(id);
+    let mut orders = snapshot.orders.values();
+    let (Some(policy), false) = (policy, orders.any(|order| order.certificate == *id)) else {
+        return Attempt::Order;
     };
-    let ordering = snapshot
-        .orders
-        .values()
-        .any(|order| order.certificate == *id);
-    let failed = |target: &TargetId| {
-        let state = snapshot.targets.get(target);
-        let open = snapshot.rollouts.values().find(|r| r.target == *target);
-        state.is_some_and(|state| state.failed.is_some())
-            || open.is_some_and(|rollout| rollout.failures.count > 0)
-    };
-    !ordering && policy.targets.iter().any(failed)
+    let targets = || policy.targets.iter();
+    let failed = |target: &TargetId| snapshot.targets.get(target)?.failed.as_ref();
+    let open = |target: &TargetId| snapshot.rollouts.values().find(|r| r.target == *target);
+    if targets().any(|target| failed(target).is_some_and(|failed| failed.rolled_back > 0)) {
+        Attempt::UndoneRollout
+    } else if targets().any(|target| {
+        failed(target).is_some() || open(target).is_some_and(|open| open.failures.count > 0)
+    }) {
+        Attempt::Rollout
+    } else {
+        Attempt::Order
+    }
 }
 
 fn in_scope<'a>(plan: &'a Plan, scope: &Scope) -> BTreeMap<&'a CertificateId, &'a Verdict> {

@@ -28,6 +28,17 @@ pub enum Exit {
     Configuration,
 }
 
+/// What it is that is tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attempt {
+    /// An order, or asking a follower's account.
+    Order,
+    /// A rollout that changed nothing so far.
+    Rollout,
+    /// A rollout that was taken back.
+    UndoneRollout,
+}
+
 impl Exit {
     /// The number.
     #[must_use]
@@ -45,23 +56,24 @@ impl Exit {
         }
     }
 
-    /// What a verdict means for somebody who wanted everything done. `rollout`: what is tried again is a rollout.
+    /// What a verdict means for somebody who wanted everything done.
     #[must_use]
-    pub fn of(verdict: &Verdict, rollout: bool) -> Self {
+    pub fn of(verdict: &Verdict, attempt: Attempt) -> Self {
         match verdict {
             Verdict::Healthy { .. } | Verdict::Blocked(Blocked::Held) => Self::Done,
             // Left over when the journal could not go on, or when waiting was cut short.
             Verdict::Act(_) => Self::TryLater,
-            Verdict::Wait(Waiting::Backoff { class, .. }) => match class {
+            Verdict::Wait(Waiting::Backoff { class, .. }) => match (class, attempt) {
+                (ErrorClass::Bug, _) => Self::Bug,
+                (_, Attempt::UndoneRollout) => Self::DataInvalid,
                 // On this host: a disk that is full or may not be written.
-                ErrorClass::Transient if rollout => Self::CannotWrite,
-                ErrorClass::Transient | ErrorClass::RateLimited => Self::Unavailable,
-                ErrorClass::Rejected => Self::DataInvalid,
-                // The new set was refused by the service and taken back.
-                ErrorClass::Configuration if rollout => Self::DataInvalid,
-                ErrorClass::Authentication => Self::NoPermission,
-                ErrorClass::Configuration => Self::Configuration,
-                ErrorClass::Bug => Self::Bug,
+                (ErrorClass::Transient, Attempt::Rollout) => Self::CannotWrite,
+                // The new set was refused before anything was changed.
+                (ErrorClass::Configuration, Attempt::Rollout) => Self::DataInvalid,
+                (ErrorClass::Transient | ErrorClass::RateLimited, _) => Self::Unavailable,
+                (ErrorClass::Rejected, _) => Self::DataInvalid,
+                (ErrorClass::Authentication, _) => Self::NoPermission,
+                (ErrorClass::Configuration, _) => Self::Configuration,
             },
             Verdict::Wait(
                 Waiting::Issuance { .. }

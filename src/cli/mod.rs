@@ -14,7 +14,7 @@ use std::fmt;
 use std::process::ExitCode;
 
 pub use args::command;
-pub use exit::Exit;
+pub use exit::{Attempt, Exit};
 
 use args::{Arguments, Command, TargetCommand};
 

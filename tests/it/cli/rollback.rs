@@ -165,6 +165,25 @@ async fn a_rollback_holds_the_newest_off_even_if_it_never_went_in() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_reload_that_hangs_ends_with_65_and_its_old_certificate() {
+    let world = World::live(Ccm::start().await).await;
+    let old = world.served();
+    let quick = "command_timeout = \"1s\"\ntest = ";
+    world
+        .agent
+        .write_policy(&world.policy().replace("test = ", quick));
+    // It does its work and then never ends.
+    let script = world.agent.path().join("reload");
+    let text = std::fs::read_to_string(&script).unwrap();
+    std::fs::write(&script, format!("{text}exec tail -f /dev/null\n")).unwrap();
+    let run = world.agent.run(&["renew", "www"]).expect(65);
+    run.says("took longer than 1s and was killed")
+        .says("rolled back, because reload failed")
+        .silent();
+    assert_eq!((world.served(), world.written()), (old.clone(), old));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn only_what_is_kept_can_be_put_back_and_on_all_targets_or_none() {
     let plain = Plain::new().await;
     let agent = &plain.agent;
