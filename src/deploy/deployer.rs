@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::deploy::error::chain;
 use crate::deploy::layout::Layout;
 use crate::deploy::manifest::{Manifest, Saved};
 use crate::deploy::site::Site;
@@ -12,10 +11,11 @@ use crate::deploy::{
     Materials, StepDone, StepError, commit, drift, places, prove, prune, service, stage,
 };
 use crate::model::{
-    CertificateId, Drift, ErrorClass, Probe, RevisionId, Rollout, RolloutEvent, RolloutPhase,
-    RolloutStep, SecretRef, SubjectAltNames, TargetPolicy, TargetState, Timestamp,
+    CertificateId, Drift, ErrorClass, Probe, RevisionId, Rollout, RolloutEvent, RolloutStep,
+    SecretRef, SubjectAltNames, TargetPolicy, TargetState, Timestamp,
 };
 use crate::pki::Secret;
+use crate::sys::error_chain;
 use crate::sys::process::Runner;
 
 /// Reads a secret that the policy refers to.
@@ -261,7 +261,7 @@ impl Job {
         if !self.deployer.has_previous(&self.rollout, self.now) {
             return Ok(done(String::new()));
         }
-        let told = self.told();
+        let told = self.rollout.phase.service_was_told();
         let fragile = self.target.kind.recipe().fragile;
         // What was ended by a restart is started by the next one; else nobody is started who does not run.
         if self.target.restart.is_none()
@@ -318,7 +318,7 @@ impl Job {
         match prove::ask(&connect, deadline, questions).await {
             Ok(_) => Ok(RolloutEvent::VerifiedBack.into()),
             // It was not told of the new set and does not run: there is nobody to whom anything changed.
-            Err(unproven) if unproven.nobody && !self.told() => {
+            Err(unproven) if unproven.nobody && !self.rollout.phase.service_was_told() => {
                 tracing::warn!(rollout = %self.rollout.id, error = %unproven.error, "the service does not run");
                 Ok(RolloutEvent::VerifiedBack.into())
             }
@@ -369,29 +369,6 @@ impl Job {
             .map(drop)
     }
 
-    /// Whether the service was told of the new set before the rollout failed.
-    fn told(&self) -> bool {
-        match &self.rollout.phase {
-            RolloutPhase::Undoing { cause, .. } => match cause.step {
-                RolloutStep::Stage | RolloutStep::Commit | RolloutStep::Test => false,
-                RolloutStep::Reload
-                | RolloutStep::Verify
-                | RolloutStep::Restore
-                | RolloutStep::ReloadBack
-                | RolloutStep::VerifyBack
-                | RolloutStep::Close => true,
-            },
-            RolloutPhase::Opened
-            | RolloutPhase::Staged
-            | RolloutPhase::Committed
-            | RolloutPhase::Tested
-            | RolloutPhase::Reloaded
-            | RolloutPhase::Verified { .. }
-            | RolloutPhase::AwaitingService { .. }
-            | RolloutPhase::Closed { .. } => true,
-        }
-    }
-
     async fn on_disk<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Site<'_>, &Self) -> Result<T, StepError> + Send + 'static,
@@ -407,7 +384,7 @@ async fn on_disk<T: Send + 'static>(
 ) -> Result<T, StepError> {
     let done = tokio::task::spawn_blocking(work).await;
     done.unwrap_or_else(|error| {
-        let text = format!("a step broke off: {}", chain(&error));
+        let text = format!("a step broke off: {}", error_chain(&error));
         Err(StepError::new(ErrorClass::Bug, text))
     })
 }

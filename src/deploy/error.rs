@@ -1,9 +1,7 @@
 //! How a step ends.
 
-use std::error::Error;
-use std::fmt::Write as _;
-
 use crate::model::{ErrorClass, RolloutEvent};
+use crate::sys::error_chain;
 use crate::sys::fs::FsError;
 
 /// A step that was carried out.
@@ -70,19 +68,7 @@ impl From<FsError> for StepError {
         let class = error.class();
         Self {
             retry: class == ErrorClass::Transient,
-            ..Self::new(class, chain(&error))
+            ..Self::new(class, error_chain(&error))
         }
     }
-}
-
-/// An error with its causes in one line.
-pub(super) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        // Writing to a String cannot fail.
-        let _ = write!(text, ": {cause}");
-        source = cause.source();
-    }
-    text
 }

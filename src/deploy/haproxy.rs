@@ -9,9 +9,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
-use crate::deploy::error::chain as causes;
 use crate::deploy::manifest::MOST_BYTES;
 use crate::pki::Secret;
+use crate::sys::error_chain as causes;
 use crate::sys::fs;
 
 /// Hands the content of each file to HAProxy under the name by which its configuration knows it, all of them before the

@@ -9,12 +9,12 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::deploy::StepError;
-use crate::deploy::error::chain;
 use crate::deploy::layout::{Layout, Records};
 use crate::model::{
     CertificateId, ErrorClass, Fingerprint, RevisionId, Rollout, RolloutId, TargetId,
 };
 use crate::pki::Secret;
+use crate::sys::error_chain;
 use crate::sys::fs::{self, Attributes, Kind, Stat};
 
 /// What a generation consists of. Written with it, never changed.
@@ -221,7 +221,11 @@ pub(super) fn live(layout: &Layout) -> Option<Manifest> {
 /// Writes a record.
 pub(super) fn write<T: Serialize>(path: &Path, record: &T) -> Result<(), StepError> {
     let text = serde_json::to_vec_pretty(record).map_err(|e| {
-        let text = format!("failed to write down {}: {}", path.display(), chain(&e));
+        let text = format!(
+            "failed to write down {}: {}",
+            path.display(),
+            error_chain(&e)
+        );
         StepError::new(ErrorClass::Bug, text)
     })?;
     Ok(fs::write_atomic(path, &text, &Attributes::PRIVATE)?)
@@ -235,7 +239,7 @@ fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, StepError> {
         StepError::configuration(format!(
             "failed to understand {}: {}",
             path.display(),
-            chain(&e)
+            error_chain(&e)
         ))
     })?;
     Ok(Some(record))

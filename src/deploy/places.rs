@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use crate::deploy::StepError;
-use crate::deploy::error::chain as causes;
 use crate::deploy::layout::Layout;
 use crate::deploy::manifest::MOST_BYTES;
 use crate::model::{CertificateId, ExportKind, ExportLayout, PemFiles, TargetPolicy};
 use crate::pki::{PrivateKey, Secret, facts, pem};
+use crate::sys::error_chain as causes;
 use crate::sys::fs;
 
 /// A certificate and its key as a service reads them; one path where both are in one file.

@@ -1,11 +1,11 @@
 //! What is checked before anything is written: a service must never be handed what it cannot use. Some do not notice
 //! (Apache's own test accepts a key of another certificate, and its reload then ends the server).
 
-use crate::deploy::error::chain as causes;
 use crate::deploy::{MaterialError, Materials, StepError};
 use crate::model::{CertificateFacts, CertificateId, ErrorClass, RevisionId, Seconds, Timestamp};
 use crate::pki::chain::{Link, is_self_issued, link, verify};
 use crate::pki::{Material, PkiError, facts};
+use crate::sys::error_chain as causes;
 
 /// A revision that is fit to be served at `now`: readable, key and leaf a pair, valid, named, its chain linked by
 /// signatures.

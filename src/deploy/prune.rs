@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use crate::deploy::StepError;
-use crate::deploy::error::chain;
 use crate::deploy::layout::{Layout, generation_number, new_tag, old_tag};
 use crate::deploy::manifest::Manifest;
 use crate::deploy::site::Site;
 use crate::sys::crash;
+use crate::sys::error_chain;
 use crate::sys::fs;
 
 /// Removes temporary files of the rollout and generations that nobody needs: the live one, the one before and the
@@ -26,7 +26,7 @@ pub(super) fn close(site: &Site<'_>) -> Result<(), StepError> {
     }
     fs::remove_tree(&site.layout.staging(site.rollout.generation))?;
     let swept = site.materials.sweep();
-    swept.map_err(|error| StepError::configuration(chain(&error)))
+    swept.map_err(|error| StepError::configuration(error_chain(&error)))
 }
 
 /// What waits beside loose files for a generation.

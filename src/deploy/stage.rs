@@ -5,7 +5,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use crate::deploy::error::chain as causes;
 use crate::deploy::layout::{Layout, Place, Records};
 use crate::deploy::manifest::{Entry, MOST_BYTES, Manifest, VERSION, sha256, write};
 use crate::deploy::site::Site;
@@ -16,6 +15,7 @@ use crate::model::{
 use crate::pki::bundle::{self, BundleFile};
 use crate::pki::{Material, Secret};
 use crate::sys::crash;
+use crate::sys::error_chain as causes;
 use crate::sys::fs::{self, Attributes, Kind};
 
 /// Carries the step out. What was staged already stays as it is.

@@ -255,7 +255,7 @@ fn describe(event: &RolloutEvent, after: &Rollout, policy: Option<&TargetPolicy>
         RolloutEvent::ReloadedBack if reload.is_none() => {
             "nobody to tell: the policy has no `reload`".to_owned()
         }
-        RolloutEvent::ReloadedBack if was_told(&after.phase) => {
+        RolloutEvent::ReloadedBack if after.phase.service_was_told() => {
             "service reloaded with the old set".to_owned()
         }
         RolloutEvent::ReloadedBack => {
@@ -264,29 +264,6 @@ fn describe(event: &RolloutEvent, after: &Rollout, policy: Option<&TargetPolicy>
         RolloutEvent::VerifiedBack => "the old set is served".to_owned(),
         RolloutEvent::Superseded { message } => format!("rollout superseded: {message}"),
         RolloutEvent::Closed => closed(&after.phase),
-    }
-}
-
-/// Whether the service was told of the new set before the rollout turned back.
-fn was_told(phase: &RolloutPhase) -> bool {
-    match phase {
-        RolloutPhase::Undoing { cause, .. } => match cause.step {
-            RolloutStep::Stage | RolloutStep::Commit | RolloutStep::Test => false,
-            RolloutStep::Reload
-            | RolloutStep::Verify
-            | RolloutStep::Restore
-            | RolloutStep::ReloadBack
-            | RolloutStep::VerifyBack
-            | RolloutStep::Close => true,
-        },
-        RolloutPhase::Opened
-        | RolloutPhase::Staged
-        | RolloutPhase::Committed
-        | RolloutPhase::Tested
-        | RolloutPhase::Reloaded
-        | RolloutPhase::Verified { .. }
-        | RolloutPhase::AwaitingService { .. }
-        | RolloutPhase::Closed { .. } => true,
     }
 }
 

@@ -10,6 +10,7 @@ use std::pin::Pin;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
@@ -65,6 +66,10 @@ pub async fn run<E: fmt::Display>(
     let mut daemon = Daemon::new(policy, &options).await?;
     // Before the first tick: an issuer that hangs must not make systemd give the start up.
     systemd::ready();
+    tracing::info!(
+        "started with a policy of {}",
+        counted(daemon.engine.policy.certificates.len(), "certificate")
+    );
     loop {
         let now = daemon.engine.clock.now();
         if now >= daemon.due {
@@ -86,7 +91,7 @@ pub async fn run<E: fmt::Display>(
         let clock = Arc::clone(&daemon.engine.clock);
         tokio::select! {
             () = clock.sleep_until(daemon.due) => {}
-            _ = bell.recv() => {}
+            _ = bell.recv() => daemon.reload_if_changed(&options).await,
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             _ = hangup.recv() => daemon.reload(&options).await,
@@ -138,6 +143,11 @@ impl Daemon {
                 return;
             }
         };
+        if (options.stamp)() != self.stamp {
+            // Changed while the lock was waited for, perhaps by whoever had it: read first.
+            self.due = self.engine.clock.now();
+            return;
+        }
         let result = self.work().await;
         drop(lock);
         match result {
@@ -181,10 +191,22 @@ impl Daemon {
     /// A person's command reads the policy as it is now; a daemon that went on by an older one would undo what that
     /// command did, and order certificates for names that nobody wants any more.
     async fn reload_if_changed<E: fmt::Display>(&mut self, options: &RunOptions<E>) {
-        if (options.stamp)() != self.stamp {
-            tracing::info!("the policy's files changed");
-            self.reload(options).await;
+        let mut seen = (options.stamp)();
+        if seen == self.stamp {
+            return;
         }
+        // Somebody may still be writing, and a file that was only emptied so far would pass for a policy without
+        // certificates. So two looks must agree; who writes for ever is not waited for.
+        for _ in 0..MOST_LOOKS {
+            tokio::time::sleep(BETWEEN_LOOKS).await;
+            let again = (options.stamp)();
+            if again == seen {
+                break;
+            }
+            seen = again;
+        }
+        tracing::info!("the policy's files changed");
+        self.reload(options).await;
     }
 
     async fn reload<E: fmt::Display>(&mut self, options: &RunOptions<E>) {
@@ -305,6 +327,10 @@ fn status(plan: &Plan) -> String {
 }
 
 const REFUSED: &str = "the new policy cannot be used; the old one stays in force";
+/// Between two looks at files that changed.
+const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
+/// Of these.
+const MOST_LOOKS: u32 = 30;
 /// The bell's cron expression, with seconds, UTC.
 const BELL: &str = "*/15 * * * * *";
 /// After somebody else held the lock.

@@ -124,6 +124,32 @@ pub enum Look {
     Reloaded,
 }
 
+impl RolloutPhase {
+    /// Whether the service was told of the new set, on the way there or before the rollout turned back.
+    #[must_use]
+    pub const fn service_was_told(&self) -> bool {
+        match self {
+            Self::Undoing { cause, .. } => match cause.step {
+                RolloutStep::Stage | RolloutStep::Commit | RolloutStep::Test => false,
+                RolloutStep::Reload
+                | RolloutStep::Verify
+                | RolloutStep::Restore
+                | RolloutStep::ReloadBack
+                | RolloutStep::VerifyBack
+                | RolloutStep::Close => true,
+            },
+            Self::Opened
+            | Self::Staged
+            | Self::Committed
+            | Self::Tested
+            | Self::Reloaded
+            | Self::Verified { .. }
+            | Self::AwaitingService { .. }
+            | Self::Closed { .. } => true,
+        }
+    }
+}
+
 /// How far an undo has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -21,6 +21,7 @@ mod follower;
 mod issuer;
 mod man;
 mod planner;
+mod policy_change;
 mod sample;
 mod secrets;
 mod servers;

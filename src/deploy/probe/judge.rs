@@ -1,10 +1,10 @@
 //! Whether what was presented is what was deployed. Pure.
 
-use crate::deploy::error::chain as causes;
 use crate::deploy::probe::{KeyKind, Seen};
 use crate::model::{CertificateFacts, KeyAlgorithm, Timestamp};
 use crate::pki;
 use crate::pki::facts;
+use crate::sys::error_chain as causes;
 
 /// What a server should present for one name.
 #[derive(Debug, Clone, PartialEq, Eq)]

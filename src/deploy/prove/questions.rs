@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::deploy::StepError;
-use crate::deploy::error::chain as causes;
 use crate::deploy::manifest::{MOST_BYTES, Saved, Was};
 use crate::deploy::probe::{Behind, Expected, KeyKind};
 use crate::deploy::site::Site;
@@ -13,6 +12,7 @@ use crate::model::{
 };
 use crate::pki::chain::without_root;
 use crate::pki::{Secret, facts, pem};
+use crate::sys::error_chain as causes;
 use crate::sys::fs;
 
 /// One name to ask for.
