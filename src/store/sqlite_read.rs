@@ -106,7 +106,7 @@ impl SqliteStore {
         certificate: &CertificateId,
     ) -> Result<Vec<(IssuerId, RevisionFacts)>, StoreError> {
         let rows = sqlx::query(
-            "SELECT issuer, facts FROM revisions WHERE certificate = $1 ORDER BY issued_at DESC, id DESC",
+            "SELECT issuer, facts FROM revisions WHERE certificate = $1 ORDER BY issued_at DESC, seq DESC",
         )
         .bind(certificate.as_str())
         .fetch_all(&self.pool)

@@ -7,10 +7,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use renewd::model::{
-    CertificateId, CertificateState, ErrorClass, Failures, Fingerprint, IssuerId, KeyAlgorithm,
-    KeyReuse, Order, OrderClosing, OrderEvent, OrderId, OrderPhase, OrderRequest, OrderStep,
-    Reason, Rollout, RolloutEvent, RolloutId, RolloutPhase, RolloutStep, Seconds, Source, Started,
-    StepFailure, Subject, TargetId, TargetState, Timestamp,
+    CertificateFacts, CertificateId, CertificateState, ErrorClass, Failures, Fingerprint, IssuerId,
+    KeyAlgorithm, KeyReuse, Order, OrderClosing, OrderEvent, OrderId, OrderPhase, OrderRequest,
+    OrderStep, Reason, RevisionFacts, RevisionId, Rollout, RolloutEvent, RolloutId, RolloutPhase,
+    RolloutStep, Seconds, Source, Started, StepFailure, Subject, TargetId, TargetState, Timestamp,
 };
 use renewd::store::{
     CertificateChange, OrderAdvance, RolloutAdvance, SqliteStore, Store, StoreError, StoredAlert,
@@ -196,6 +196,51 @@ async fn everything_survives_closing_and_opening() {
         before.rollouts[&rollout.id].started.as_ref().unwrap().step,
         RolloutStep::Stage
     );
+}
+
+#[tokio::test]
+async fn revisions_of_one_second_keep_the_order_in_which_they_came() {
+    let (_dir, store) = store().await;
+    // Neither order of the ids is that of their coming.
+    let came = ["5b", "0a", "ff", "11"];
+    for id in came {
+        let order = order(&format!("order-{id}"), "www");
+        store.open_order(&order).await.unwrap();
+        let closing = OrderClosing::Abandoned {
+            message: "made room for the next".into(),
+        };
+        let mut advance = key_stored(&order);
+        advance.event = OrderEvent::Closed {
+            closing: closing.clone(),
+        };
+        advance.phase = OrderPhase::Closed { closing };
+        advance.revision = Some((order.certificate, order.issuer, revision(id)));
+        store.order_advanced(&advance).await.unwrap();
+    }
+    let www = CertificateId::new("www").unwrap();
+    let stored = store.revisions(&www).await.unwrap();
+    let ids: Vec<&str> = stored.iter().map(|(_, r)| r.id.as_str()).collect();
+    assert_eq!(ids, ["11", "ff", "0a", "5b"], "newest first");
+}
+
+fn revision(id: &str) -> RevisionFacts {
+    RevisionFacts {
+        id: RevisionId::new(id).unwrap(),
+        facts: CertificateFacts {
+            serial: id.into(),
+            fingerprint: Fingerprint([1; 32]),
+            spki: Fingerprint([2; 32]),
+            common_name: None,
+            names: std::iter::empty().collect(),
+            issuer_name: "corp".into(),
+            not_before: T0,
+            not_after: T0 + Seconds::days(90),
+            key_algorithm: Some(KeyAlgorithm::EcP256),
+        },
+        issued_at: T0,
+        reference: id.into(),
+        policy: None,
+    }
 }
 
 #[tokio::test]

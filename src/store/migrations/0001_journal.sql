@@ -11,13 +11,15 @@ CREATE TABLE targets (
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE revisions (
+  -- Tells which came later where `issued_at`, in whole seconds, does not.
+  seq         INTEGER PRIMARY KEY AUTOINCREMENT,
   certificate TEXT NOT NULL,
   id          TEXT NOT NULL,
   issuer      TEXT NOT NULL,
   facts       TEXT NOT NULL,
   issued_at   INTEGER NOT NULL,
-  PRIMARY KEY (certificate, id)
-) STRICT, WITHOUT ROWID;
+  UNIQUE (certificate, id)
+) STRICT;
 
 CREATE TABLE orders (
   id          TEXT PRIMARY KEY,
