@@ -1,15 +1,16 @@
 //! Commands that act: once, run, renew, rollback, release.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::cli::args::Arguments;
-use crate::cli::context::{self, Executor};
+use crate::cli::context::{self, execute};
 use crate::cli::exit::{Attempt, Exit};
 use crate::cli::{CommandResult, Failure, output};
 use crate::engine::{Engine, Patience, RunError, RunOptions, Scope};
 use crate::model::{
-    CertificateId, Failures, RevisionFacts, RevisionId, RolloutPhase, Seconds, Snapshot, TargetId,
-    TargetState, Timestamp,
+    CertificateId, Failures, Policy, RevisionFacts, RevisionId, RolloutPhase, Seconds, Snapshot,
+    TargetId, TargetState, Timestamp,
 };
 use crate::plan::explain::counted;
 use crate::plan::{Plan, Verdict};
@@ -18,8 +19,13 @@ use crate::store::CertificateChange;
 /// Everything that is due now.
 pub(crate) async fn once(arguments: &Arguments, wait: Seconds) -> CommandResult {
     let loaded = context::load(arguments)?;
-    let executor = Executor::new(loaded.policy, output::progress_sink(arguments.quiet)).await?;
-    converge(&executor, &Scope::All, wait, arguments.quiet).await
+    let quiet = arguments.quiet;
+    execute(
+        loaded.policy,
+        output::progress_sink(quiet),
+        async |engine| converge(engine, &Scope::All, wait, quiet).await,
+    )
+    .await
 }
 
 /// A new revision now.
@@ -30,15 +36,22 @@ pub(crate) async fn renew(
 ) -> CommandResult {
     let loaded = context::load(arguments)?;
     context::known(&loaded.policy, name)?;
-    let executor = Executor::new(loaded.policy, output::progress_sink(arguments.quiet)).await?;
-    let engine = &executor.engine;
-    engine
-        .store
-        .change_certificate(name, CertificateChange::Forced)
-        .await
-        .map_err(|error| context::store_failure(&error))?;
-    unblock_targets(engine, name).await?;
-    converge(&executor, &Scope::One(name.clone()), wait, arguments.quiet).await
+    let quiet = arguments.quiet;
+    execute(
+        loaded.policy,
+        output::progress_sink(quiet),
+        async |engine| {
+            let forced = engine
+                .store
+                .change_certificate(name, CertificateChange::Forced);
+            forced
+                .await
+                .map_err(|error| context::store_failure(&error))?;
+            unblock_targets(engine, name).await?;
+            converge(engine, &Scope::One(name.clone()), wait, quiet).await
+        },
+    )
+    .await
 }
 
 /// An earlier revision again.
@@ -47,8 +60,22 @@ pub(crate) async fn rollback(
     name: &CertificateId,
     to: Option<&RevisionId>,
 ) -> CommandResult {
-    let (executor, targets) = executor_of(arguments, name).await?;
-    let engine = &executor.engine;
+    let (policy, targets) = targets_of(arguments, name)?;
+    let quiet = arguments.quiet;
+    execute(policy, output::progress_sink(quiet), async |engine| {
+        put_back(engine, name, &targets, to).await?;
+        converge(engine, &Scope::One(name.clone()), Seconds(0), quiet).await
+    })
+    .await
+}
+
+/// Writes the wish for an earlier revision down for all targets, or for none.
+async fn put_back(
+    engine: &Engine,
+    name: &CertificateId,
+    targets: &BTreeSet<TargetId>,
+    to: Option<&RevisionId>,
+) -> Result<(), Failure> {
     let snapshot = snapshot(engine).await?;
     let open = snapshot.rollouts.values();
     if let Some(open) = open.clone().find(|open| targets.contains(&open.target)) {
@@ -70,7 +97,7 @@ pub(crate) async fn rollback(
     let now = engine.clock.now();
     // Nothing is changed on any target unless it can be on all.
     let mut changes = BTreeMap::new();
-    for target in &targets {
+    for target in targets {
         let mut state = snapshot.targets.get(target).cloned().unwrap_or_default();
         let goal = choose(&stored, state.live.get(name), to, now)
             .map_err(|why| Failure::new(Exit::DataInvalid, format!("{name} on {target}: {why}")))?;
@@ -97,13 +124,7 @@ pub(crate) async fn rollback(
     for (target, state) in changes {
         change(engine, target, &state).await?;
     }
-    converge(
-        &executor,
-        &Scope::One(name.clone()),
-        Seconds(0),
-        arguments.quiet,
-    )
-    .await
+    Ok(())
 }
 
 /// The revisions of a certificate that can be put somewhere, newest first. The journal remembers more than are kept.
@@ -158,8 +179,21 @@ fn kept(stored: &[RevisionFacts]) -> String {
 
 /// Ends a hold.
 pub(crate) async fn release(arguments: &Arguments, name: &CertificateId) -> CommandResult {
-    let (executor, targets) = executor_of(arguments, name).await?;
-    let engine = &executor.engine;
+    let (policy, targets) = targets_of(arguments, name)?;
+    let quiet = arguments.quiet;
+    execute(policy, output::progress_sink(quiet), async |engine| {
+        let_go(engine, name, &targets).await?;
+        converge(engine, &Scope::One(name.clone()), Seconds(0), quiet).await
+    })
+    .await
+}
+
+/// Takes holds and wishes of rollbacks by hand back on all targets.
+async fn let_go(
+    engine: &Engine,
+    name: &CertificateId,
+    targets: &BTreeSet<TargetId>,
+) -> Result<(), Failure> {
     let snapshot = snapshot(engine).await?;
     let stored = engine
         .store
@@ -167,7 +201,7 @@ pub(crate) async fn release(arguments: &Arguments, name: &CertificateId) -> Comm
         .await
         .map_err(|error| context::store_failure(&error))?;
     let mut released = false;
-    for target in &targets {
+    for target in targets {
         let Some(mut state) = snapshot.targets.get(target).cloned() else {
             continue;
         };
@@ -185,30 +219,23 @@ pub(crate) async fn release(arguments: &Arguments, name: &CertificateId) -> Comm
     if !released {
         output::note(&format!("{name}: nothing was held"));
     }
-    converge(
-        &executor,
-        &Scope::One(name.clone()),
-        Seconds(0),
-        arguments.quiet,
-    )
-    .await
+    Ok(())
 }
 
 /// For commands about what the targets of one certificate serve.
-async fn executor_of(
+fn targets_of(
     arguments: &Arguments,
     name: &CertificateId,
-) -> Result<(Executor, BTreeSet<TargetId>), Failure> {
-    let loaded = context::load(arguments)?;
-    let targets = context::known(&loaded.policy, name)?.targets.clone();
+) -> Result<(Policy, BTreeSet<TargetId>), Failure> {
+    let policy = context::load(arguments)?.policy;
+    let targets = context::known(&policy, name)?.targets.clone();
     if targets.is_empty() {
         return Err(Failure::new(
             Exit::Usage,
             format!("certificate {name} has no targets"),
         ));
     }
-    let executor = Executor::new(loaded.policy, output::progress_sink(arguments.quiet)).await?;
-    Ok((executor, targets))
+    Ok((policy, targets))
 }
 
 /// The daemon.
@@ -238,8 +265,12 @@ pub(crate) async fn run(arguments: &Arguments) -> CommandResult {
     }
 }
 
-async fn converge(executor: &Executor, scope: &Scope, wait: Seconds, quiet: bool) -> CommandResult {
-    let engine = &executor.engine;
+async fn converge(
+    engine: &Arc<Engine>,
+    scope: &Scope,
+    wait: Seconds,
+    quiet: bool,
+) -> CommandResult {
     let mut snapshot = engine
         .observe()
         .await

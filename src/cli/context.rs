@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::cli::args::Arguments;
 use crate::cli::exit::Exit;
-use crate::cli::{Failure, output};
+use crate::cli::{CommandResult, Failure, output};
 use crate::config;
 use crate::deploy::Deployer;
 use crate::engine::{Engine, EngineError, Issuers, ProgressSink, Resolve};
@@ -63,24 +63,23 @@ pub(crate) async fn reader(policy: &Policy) -> Result<Option<SqliteStore>, Failu
         .map_err(|error| store_failure(&error))
 }
 
-/// Everything a command that acts needs; the lock is held as long as this lives.
-pub(crate) struct Executor {
-    pub(crate) engine: Arc<Engine>,
-    _lock: Lock,
-}
-
-impl Executor {
-    /// Takes the lock (waiting ten seconds), opens the journal, makes the engine.
-    pub(crate) async fn new(policy: Policy, progress: ProgressSink) -> Result<Self, Failure> {
-        // What the progress does not say and a person should know.
-        crate::telemetry::start("renewd=warn");
-        let lock = lock(&policy.state_dir).await?;
-        let engine = engine(policy, progress).await?;
-        Ok(Self {
-            engine: Arc::new(engine),
-            _lock: lock,
-        })
-    }
+/// Carries out a command that acts: takes the lock (waiting ten seconds), opens the journal, and closes it behind the
+/// command, however that ends. An unclosed journal leaves SQLite's log beside it, which a reader of a read-only
+/// directory may not be able to use.
+pub(crate) async fn execute(
+    policy: Policy,
+    progress: ProgressSink,
+    work: impl AsyncFnOnce(&Arc<Engine>) -> CommandResult,
+) -> CommandResult {
+    // What the progress does not say and a person should know.
+    crate::telemetry::start("renewd=warn");
+    let _lock = lock(&policy.state_dir).await?;
+    let engine = Arc::new(engine(policy, progress).await?);
+    let result = work(&engine).await;
+    let closed = engine.store.close().await;
+    let exit = result?;
+    closed.map_err(|error| store_failure(&error))?;
+    Ok(exit)
 }
 
 /// Prepares the state directory and takes its lock.

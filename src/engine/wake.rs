@@ -98,6 +98,9 @@ pub async fn run<E: fmt::Display>(
         }
     }
     systemd::stopping();
+    if let Err(error) = daemon.engine.store.close().await {
+        tracing::warn!(error = error_chain(&error), "the journal was not closed");
+    }
     tracing::info!("stopped");
     Ok(())
 }
@@ -243,7 +246,10 @@ impl Daemon {
         match made {
             Ok((schedule, engine)) => {
                 let now = engine.clock.now();
-                self.engine = Arc::new(engine);
+                let old = std::mem::replace(&mut self.engine, Arc::new(engine));
+                if let Err(error) = old.store.close().await {
+                    tracing::warn!(error = error_chain(&error), "the journal was not closed");
+                }
                 self.schedule = schedule;
                 self.snapshot = None;
                 self.next_check = now;

@@ -126,6 +126,9 @@ pub trait Store: Send + Sync {
     /// Alerts that no notifier has delivered yet.
     fn undelivered_alerts(&self) -> BoxFuture<'_, Vec<StoredAlert>>;
 
+    /// Puts everything in order for whoever opens the journal next; nothing may be asked of it afterwards.
+    fn close(&self) -> BoxFuture<'_, ()>;
+
     /// A notifier delivered it.
     fn alert_delivered<'a>(&'a self, key: &'a str, at: Timestamp) -> BoxFuture<'a, ()>;
 }

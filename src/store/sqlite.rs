@@ -70,8 +70,11 @@ impl SqliteStore {
         let reader = SqliteConnectOptions::new().filename(path).read_only(true);
         let store = match Self::connect(path, reader.clone()).await {
             Ok(store) => store,
-            // Without a WAL beside it nobody writes, and a directory that we may not write to would need its index.
-            Err(_) if !wal(path).exists() => Self::connect(path, reader.immutable(true)).await?,
+            // Without a log beside it, or with an empty one, nobody writes, and a directory that we may not write to
+            // would need the log's index.
+            Err(_) if wal(path).metadata().map_or(0, |log| log.len()) == 0 => {
+                Self::connect(path, reader.immutable(true)).await?
+            }
             Err(error) => return Err(error),
         };
         // The first executor is just making it.
@@ -103,11 +106,6 @@ impl SqliteStore {
             .await
             .map_err(failed)?;
         Ok(Self { pool })
-    }
-
-    /// Closes the file; without it the last connection's clean-up of the WAL is left to the next opener.
-    pub async fn close(self) {
-        self.pool.close().await;
     }
 
     /// Takes the write lock and keeps it until the answer is dropped: for tests of what readers do meanwhile.
@@ -582,6 +580,14 @@ impl Store for SqliteStore {
 
     fn undelivered_alerts(&self) -> BoxFuture<'_, Vec<StoredAlert>> {
         Box::pin(self.read_alerts(Alerts::Undelivered))
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            // The last connection puts the log into the file and removes it.
+            self.pool.close().await;
+            Ok(())
+        })
     }
 
     fn alert_delivered<'a>(&'a self, key: &'a str, at: Timestamp) -> BoxFuture<'a, ()> {

@@ -187,7 +187,7 @@ async fn everything_survives_closing_and_opening() {
     };
     store.change_target(&rollout.target, &target).await.unwrap();
     let before = store.snapshot().await.unwrap();
-    store.close().await;
+    store.close().await.unwrap();
     let again = SqliteStore::open(&dir.path().join("state.db"))
         .await
         .unwrap();

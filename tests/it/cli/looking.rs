@@ -98,6 +98,8 @@ async fn a_read_only_state_directory_can_be_looked_at_also_after_a_kill() {
     let plain = Plain::new().await;
     let state = Tmpfs::mount(&plain.agent.state(), "4m");
     plain.agent.run(&["once"]).expect(0);
+    let log = plain.agent.state().join("state.db-wal");
+    assert!(!log.exists(), "the journal was not closed");
     state.remount("ro");
     let serial = plain.serial();
     for look in LOOKS {
