@@ -6,6 +6,7 @@
 mod codec;
 mod rows;
 mod sqlite;
+mod sqlite_open;
 mod sqlite_read;
 
 use std::collections::BTreeSet;
