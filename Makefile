@@ -26,11 +26,12 @@ test: ## The whole suite; .ci/run calls exactly this
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets $(FEATURES) -- -D warnings
 	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --no-default-features -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --no-deps $(FEATURES)
 	$(CARGO) test --locked --doc $(FEATURES)
 	scripts/run-tests.sh --locked $(FEATURES)
 
-soak: ## The full crash grid: every boundary, many times (takes long)
+soak: ## The full crash grid: every boundary many times, and each after each (takes an hour)
 	scripts/install-tools.sh test
 	RENEWD_SOAK=1 NEXTEST_PROFILE=soak scripts/run-tests.sh --locked $(FEATURES) crash
 

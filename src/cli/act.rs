@@ -242,7 +242,8 @@ fn targets_of(
 pub(crate) async fn run(arguments: &Arguments) -> CommandResult {
     let first_stamp = crate::config::stamp(&arguments.config);
     let loaded = context::load(arguments)?;
-    crate::telemetry::start("info");
+    // The scheduler says at every start that it has begun; what it has to say of trouble is kept.
+    crate::telemetry::start("info,tokio_cron_scheduler=warn");
     let file = arguments.config.clone();
     let stamped = arguments.config.clone();
     let options = RunOptions {

@@ -1,5 +1,8 @@
 //! Killed with SIGKILL at every journalled boundary, restarted, converged: one certificate per order, the old or the new
-//! one served, nothing lost. `make soak` (`RENEWD_SOAK=1`) visits each boundary of each scenario several times over.
+//! one served, nothing lost. `make soak` (`RENEWD_SOAK=1`) visits each boundary of each scenario several times over, and
+//! each after each.
+
+mod twice;
 
 use std::collections::BTreeSet;
 
@@ -26,12 +29,28 @@ fn boundaries(machine: &str, steps: &[&str]) -> Vec<String> {
     points
 }
 
+/// Whether this is `make soak`.
+fn soaking() -> bool {
+    std::env::var_os("RENEWD_SOAK").is_some()
+}
+
 fn rounds() -> usize {
-    if std::env::var_os("RENEWD_SOAK").is_some() {
-        5
-    } else {
-        1
-    }
+    if soaking() { 5 } else { 1 }
+}
+
+/// All that a renewal that goes well may pass, and the points inside its commit.
+fn boundaries_of_a_renewal() -> Vec<String> {
+    let mut points = vec!["order.open.done".to_owned(), "rollout.open.done".to_owned()];
+    points.extend(boundaries(
+        "order",
+        &["store-key", "submit", "fetch", "close"],
+    ));
+    points.extend(boundaries(
+        "rollout",
+        &["stage", "commit", "test", "reload", "verify", "close"],
+    ));
+    points.extend(CRASH_POINTS.iter().map(|point| (*point).to_owned()));
+    points
 }
 
 /// What is true of a world that has converged.
@@ -105,33 +124,28 @@ async fn survive(world: &World, point: &str) -> bool {
         return false;
     }
     world.agent.run(&["once", "--wait", "60s"]).expect(0);
-    // The wish for a new one is in the journal before the first of these points: it may not be forgotten.
+    assert_one_new(world, &before, point).await;
+    true
+}
+
+/// The wish for a new one is in the journal before the first of the boundaries: it may not be forgotten.
+async fn assert_one_new(world: &World, before: &Converged, at: &str) {
     let after = look(world).await;
-    assert_ne!(after.serial, before.serial, "{point}");
+    assert_ne!(after.serial, before.serial, "{at}");
     assert_eq!(
         after.issued,
         before.issued + 1,
-        "{point}: one certificate per order"
+        "{at}: one certificate per order"
     );
-    assert_eq!(world.served(), after.serial, "{point}");
-    assert_clean(world, point);
-    true
+    assert_eq!(world.served(), after.serial, "{at}");
+    assert_clean(world, at);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kill_at_any_boundary_of_order_and_rollout_converges_to_one_new_certificate() {
     let world = World::live(Ccm::start().await).await;
     let reader = Reader::start(&world.agent.live("web"), "www/server.crt", "www/server.key");
-    let mut points = vec!["order.open.done".to_owned(), "rollout.open.done".to_owned()];
-    points.extend(boundaries(
-        "order",
-        &["store-key", "submit", "fetch", "close"],
-    ));
-    points.extend(boundaries(
-        "rollout",
-        &["stage", "commit", "test", "reload", "verify", "close"],
-    ));
-    points.extend(CRASH_POINTS.iter().map(|point| (*point).to_owned()));
+    let points = boundaries_of_a_renewal();
     let mut passed = BTreeSet::new();
     for _ in 0..rounds() {
         for point in &points {
