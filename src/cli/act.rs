@@ -13,7 +13,7 @@ use crate::model::{
     TargetId, TargetState, Timestamp,
 };
 use crate::plan::explain::counted;
-use crate::plan::{Plan, Verdict};
+use crate::plan::{Plan, Verdict, rollout_machine};
 use crate::store::CertificateChange;
 
 /// Everything that is due now.
@@ -77,16 +77,25 @@ async fn put_back(
     to: Option<&RevisionId>,
 ) -> Result<(), Failure> {
     let snapshot = snapshot(engine).await?;
-    let open = snapshot.rollouts.values();
-    if let Some(open) = open.clone().find(|open| targets.contains(&open.target)) {
-        return Err(Failure::new(
-            Exit::TryLater,
-            format!(
-                "a rollout of target {} is open ({}); `renewd once` carries it on",
-                open.target,
-                open.phase.code()
-            ),
-        ));
+    // One that only waits for its service has its set in place and can be left; any other is on its way.
+    let mut awaiting = BTreeMap::new();
+    for open in snapshot.rollouts.values() {
+        match &open.phase {
+            _ if !targets.contains(&open.target) => {}
+            RolloutPhase::AwaitingService { .. } if rollout_machine::may_be_superseded(open) => {
+                awaiting.insert(&open.target, &open.revisions);
+            }
+            phase => {
+                return Err(Failure::new(
+                    Exit::TryLater,
+                    format!(
+                        "a rollout of target {} is open ({}); `renewd once` carries it on",
+                        open.target,
+                        phase.code()
+                    ),
+                ));
+            }
+        }
     }
     let stored = on_disk(engine, name).await?;
     let newest = snapshot
@@ -99,20 +108,22 @@ async fn put_back(
     let mut changes = BTreeMap::new();
     for target in targets {
         let mut state = snapshot.targets.get(target).cloned().unwrap_or_default();
-        let goal = choose(&stored, state.live.get(name), to, now)
+        let in_place = awaiting.get(target).copied().unwrap_or(&state.live);
+        let there = in_place.get(name);
+        let goal = choose(&stored, there, to, now)
             .map_err(|why| Failure::new(Exit::DataInvalid, format!("{name} on {target}: {why}")))?;
-        if state.live.get(name) == Some(&goal.id) && newest == Some(&goal.id) {
+        if there == Some(&goal.id) && newest == Some(&goal.id) {
             output::note(&format!(
                 "{name} on {target}: revision {} is live and the newest; nothing to do",
                 goal.id
             ));
             continue;
         }
+        let mut wanted = in_place.clone();
         // Whatever is live at the moment: the newest stays off until it is released.
         let newer = newest.filter(|newest| **newest != goal.id);
         state.held.extend(newer.cloned());
         state.held.remove(&goal.id);
-        let mut wanted = state.live.clone();
         wanted.insert(name.clone(), goal.id.clone());
         state.wanted = Some(wanted);
         // Whatever is newer stays away, were it never rolled out.

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::model::{
     CertificateId, CertificatePolicy, CertificateState, OrderMode, Policy, RevisionId, Rollout,
-    Snapshot, TargetId, TargetState, Timestamp, Waiting,
+    RolloutPhase, Snapshot, TargetId, TargetState, Timestamp, Waiting,
 };
 use crate::plan::{Action, Plan, Verdict};
 
@@ -49,7 +49,7 @@ pub struct TargetReport {
     /// In the policy.
     pub name: String,
     /// `live` (the newest is served), `behind` (an older one is), `held` (an older one is, by hand), `absent` (none is),
-    /// `undo-failed` (unknown: a person must look).
+    /// `pending` (written; proven when the service comes up), `undo-failed` (unknown: a person must look).
     pub state: &'static str,
     /// Serial of what is served, where it is remembered.
     pub serial: Option<String>,
@@ -291,6 +291,10 @@ fn on_target(
         name: target.to_string(),
         state: if place.is_some_and(|place| place.undo_failed.is_some()) {
             "undo-failed"
+        } else if rollout
+            .is_some_and(|rollout| matches!(rollout.phase, RolloutPhase::AwaitingService { .. }))
+        {
+            "pending"
         } else if live.is_none() {
             "absent"
         } else if live == newest {

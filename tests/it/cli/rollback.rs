@@ -235,3 +235,27 @@ async fn only_what_is_kept_can_be_put_back_and_on_all_targets_or_none() {
         .expect(64)
         .says("has no targets");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollback_needs_no_service_that_runs() {
+    let mut world = World::live(Ccm::start().await).await;
+    let first = world.served();
+    world.nginx.stop();
+    world
+        .agent
+        .run(&["renew", "www", "--wait", "0s"])
+        .expect(75);
+    let second = world.written();
+    assert_ne!(second, first);
+    let state = place(&world);
+    assert!(state["state"] == "pending", "{state}");
+
+    world.agent.run(&["rollback", "www"]).expect(75);
+    assert_eq!(world.written(), first);
+    world.nginx.start();
+    assert_eq!(world.served(), first);
+    world.agent.run(&["once", "--wait", "90s"]).expect(0);
+    assert_eq!(place(&world)["state"], "held");
+    world.agent.run(&["release", "www"]).expect(0);
+    assert_eq!(world.served(), second);
+}
