@@ -10,7 +10,7 @@ use crate::deploy::manifest::{Entry, MOST_BYTES, Manifest, VERSION, sha256, writ
 use crate::deploy::site::Site;
 use crate::deploy::{StepError, password, preflight, prove};
 use crate::model::{
-    CertificateId, ErrorClass, ExportSpec, Fingerprint, Probe, TargetPolicy, Timestamp,
+    CertificateId, ErrorClass, ExportSpec, Fingerprint, Probe, Reason, TargetPolicy, Timestamp,
 };
 use crate::pki::bundle::{self, BundleFile};
 use crate::pki::{Material, Secret};
@@ -34,6 +34,15 @@ pub(super) fn run(
         let mut materials = BTreeMap::new();
         for (certificate, revision) in &site.rollout.revisions {
             let material = preflight::revision(site.materials, certificate, revision, now)?;
+            // What is there already stays, and what a person asked for goes in.
+            let comes_in = site.rollout.previous.get(certificate) != Some(revision);
+            let asked_for = matches!(
+                site.rollout.reasons.get(certificate),
+                Some(Reason::RollbackAsked)
+            );
+            if comes_in && !asked_for {
+                prove::fits(site, certificate, &material.leaf)?;
+            }
             if let Some(roots) = &roots {
                 let chain = prove::presentable(target, &material.chain);
                 preflight::path(certificate, &material.leaf, chain, roots, now)?;

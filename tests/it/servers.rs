@@ -1,4 +1,5 @@
 //! Rollouts on Debian's real Apache, HAProxy and Tomcat, with clients that count what they get.
+#![expect(clippy::disallowed_methods, reason = "tests arrange files directly")]
 
 mod apache;
 mod haproxy;
@@ -7,9 +8,13 @@ mod tomcat;
 use std::time::Duration;
 
 use renewd::deploy::probe::{KeyKind, handshake};
-use renewd::model::{CertificateId, ExportSpec, Probe, RevisionId, Rollout, RolloutStep, Seconds};
+use renewd::model::{
+    CertificateId, ErrorClass, ExportSpec, KeyAlgorithm, Name, Probe, Reload, RevisionId, Rollout,
+    RolloutStep, Seconds,
+};
+use renewd::pki::Material;
 
-use crate::deploy::stand::Stand;
+use crate::deploy::stand::{Stand, validity};
 use crate::support::nginx::Load;
 use crate::support::server::Server;
 
@@ -78,6 +83,18 @@ impl Served {
         assert_eq!(rollout.phase.code(), phase, "{:?}", self.stand.log);
     }
 
+    /// Waits until it completes a handshake.
+    async fn answers(&self) {
+        let address = format!("127.0.0.1:{}", self.port);
+        let end = std::time::Instant::now() + Duration::from_secs(60);
+        while let Err(error) =
+            handshake(&address, Some(NAME), KeyKind::Any, Duration::from_secs(10)).await
+        {
+            assert!(std::time::Instant::now() < end, "{error}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
     async fn assert_serves(&self, port: u16, revision: &Revision) {
         let seen = handshake(
             &format!("127.0.0.1:{port}"),
@@ -91,11 +108,100 @@ impl Served {
         assert_eq!(serial, self.stand.serial(revision), "served at {port}");
     }
 
+    /// A certificate for other names than the policy's is refused before anything is changed.
+    async fn refuses_other_names(&mut self, old: &Revision) {
+        let names = std::iter::once(Name::parse(NAME).unwrap()).collect();
+        let id = CertificateId::new("www").unwrap();
+        self.stand.deployer = (self.stand.deployer.clone()).asking_for([(id, names)].into());
+        self.stand.log.clear();
+        let other = self.stand.issue("www", &["other.test"]);
+        let rollout = self.roll(&other).await;
+        self.ended(&rollout, "abandoned");
+        assert_eq!(self.stand.steps(), ["stage"]);
+        let error = self.stand.error(RolloutStep::Stage);
+        assert_eq!(error.class, ErrorClass::Rejected, "{}", error.message);
+        let names = "is for other.test, the policy wants www.test";
+        assert!(error.message.contains(names), "{}", error.message);
+        self.assert_serves(self.port, old).await;
+    }
+
+    /// A reload that hangs is killed, and the set before it comes back.
+    async fn survives_a_reload_that_hangs(&mut self, dir: &std::path::Path, old: &Revision) {
+        let once = dir.join("hung-once").display().to_string();
+        // On the way back nobody needs telling: it never was told of the new set.
+        let script = format!("test -e {once} || {{ touch {once}; sleep 600; }}");
+        let reload = Reload::Command(argv(&["/bin/sh", "-c", &script]));
+        let reload = self.stand.target.reload.replace(reload);
+        let patience = std::mem::replace(&mut self.stand.target.command_timeout, Seconds(5));
+        self.stand.log.clear();
+        let new = self.issue();
+        let rollout = self.roll(&new).await;
+        self.stand.target.reload = reload;
+        self.stand.target.command_timeout = patience;
+        self.ended(&rollout, "rolled-back");
+        let error = self.stand.error(RolloutStep::Reload);
+        assert!(error.message.contains("was killed"), "{}", error.message);
+        self.assert_serves(self.port, old).await;
+    }
+
+    /// What is served after the reload is neither the new nor the old one, but somebody else's for the same name:
+    /// `conf` is changed behind our back, and is as before on the way back. `reload` is a shell command.
+    async fn finds_a_foreign_certificate(
+        &mut self,
+        dir: &std::path::Path,
+        conf: &std::path::Path,
+        reload: &str,
+        old: &Revision,
+    ) {
+        let foreign = dir.join("foreign");
+        let material = self
+            .stand
+            .material(&[NAME], KeyAlgorithm::EcP256, validity());
+        write_foreign(&foreign, &material);
+        let good = std::fs::read_to_string(conf).unwrap();
+        let live = self.stand.live_path("www").display().to_string();
+        let bad = good.replace(&live, &foreign.display().to_string());
+        assert_ne!(bad, good);
+        let (good_copy, bad_copy) = (dir.join("good.conf"), dir.join("bad.conf"));
+        std::fs::write(&good_copy, &good).unwrap();
+        std::fs::write(&bad_copy, &bad).unwrap();
+        let script = format!(
+            "if test -e {bad}; then mv {bad} {conf}; else cp {good} {conf}; fi; {reload}",
+            bad = bad_copy.display(),
+            good = good_copy.display(),
+            conf = conf.display(),
+        );
+        let reload = Reload::Command(argv(&["/bin/sh", "-c", &script]));
+        let before = self.stand.target.reload.replace(reload);
+        self.deadline(3);
+        self.stand.log.clear();
+        let new = self.issue();
+        let rollout = self.roll(&new).await;
+        self.stand.target.reload = before;
+        self.ended(&rollout, "rolled-back");
+        let error = self.stand.error(RolloutStep::Verify);
+        let serial = renewd::pki::facts(&material.leaf).unwrap().serial;
+        assert!(error.message.contains(&serial), "{}", error.message);
+        self.assert_serves(self.port, old).await;
+    }
+
     fn deadline(&mut self, seconds: i64) {
         if let Probe::Tls { deadline, .. } = &mut self.stand.target.probe {
             *deadline = Seconds(seconds);
         }
     }
+}
+
+/// In every form that the servers of these tests read.
+fn write_foreign(directory: &std::path::Path, material: &Material) {
+    let pem = |der: &[u8]| renewd::pki::pem::certificate(der);
+    let key = String::from_utf8(material.key.to_pem().expose().to_vec()).unwrap();
+    let (leaf, chain) = (pem(&material.leaf), pem(&material.chain[0]));
+    std::fs::create_dir_all(directory).unwrap();
+    std::fs::write(directory.join("haproxy.pem"), format!("{key}{leaf}{chain}")).unwrap();
+    std::fs::write(directory.join("server.crt"), leaf).unwrap();
+    std::fs::write(directory.join("chain.crt"), chain).unwrap();
+    std::fs::write(directory.join("server.key"), key).unwrap();
 }
 
 /// Stops the clients, who must have got everything they asked for.

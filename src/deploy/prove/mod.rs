@@ -4,4 +4,4 @@ mod ask;
 mod questions;
 
 pub(super) use ask::{ask, somebody_listens};
-pub(super) use questions::{Question, backward, former_expired, forward, presentable, roots};
+pub(super) use questions::{Question, backward, fits, former_expired, forward, presentable, roots};

@@ -8,7 +8,8 @@ use crate::deploy::manifest::{MOST_BYTES, Saved, Was};
 use crate::deploy::probe::{Behind, Expected, KeyKind};
 use crate::deploy::site::Site;
 use crate::model::{
-    CertificateId, ErrorClass, ExportKind, ExportLayout, Name, RevisionId, TargetPolicy, Timestamp,
+    CertificateId, ErrorClass, ExportKind, ExportLayout, Name, RevisionId, SubjectAltNames,
+    TargetPolicy, Timestamp,
 };
 use crate::pki::chain::without_root;
 use crate::pki::{Secret, facts, pem};
@@ -223,6 +224,28 @@ fn asked(site: &Site<'_>, certificate: &CertificateId, leaf: &[u8]) -> Vec<Name>
         .cloned()
         .collect();
     if asked.is_empty() { own } else { asked }
+}
+
+/// That the leaf is good for one of the names that the policy has for the certificate.
+pub(in crate::deploy) fn fits(
+    site: &Site<'_>,
+    certificate: &CertificateId,
+    leaf: &[u8],
+) -> Result<(), StepError> {
+    let Some(wanted) = site.names.get(certificate) else {
+        return Ok(());
+    };
+    let own = names_of(leaf);
+    if wanted.is_empty() || wanted.iter().any(|name| own.iter().any(|o| o.covers(name))) {
+        return Ok(());
+    }
+    let own: SubjectAltNames = own.into_iter().collect();
+    Err(StepError::new(
+        ErrorClass::Rejected,
+        format!(
+            "{certificate}: the certificate is for {own}, the policy wants {wanted}; `renewd renew {certificate}` gets one"
+        ),
+    ))
 }
 
 fn names_of(leaf: &[u8]) -> Vec<Name> {

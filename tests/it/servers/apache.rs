@@ -202,6 +202,8 @@ async fn originals_that_do_not_go_together_are_put_back_and_never_reloaded() {
     fs::write(etc.join("chain.crt"), pem(&own.chain[0])).unwrap();
     fs::write(etc.join("server.key"), own.key.to_pem().expose()).unwrap();
     served.server.start(&[port]);
+    // It listens before it has read its files for good.
+    served.answers().await;
     let load = served.load();
     // Spoilt by somebody: the key of another certificate. Apache's own test does not mind.
     fs::write(etc.join("server.key"), other.key.to_pem().expose()).unwrap();
@@ -264,5 +266,23 @@ async fn an_apache_that_does_not_run_is_not_started_and_its_rollout_waits() {
         served.stand.step(&rollout, step).await.unwrap();
     }
     served.assert_serves(port, &new).await;
+    assert!(served.server.runs());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn apache_is_kept_from_other_names_from_hanging_reloads_and_from_foreign_certificates() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut served = prepare(dir.path(), None);
+    let port = served.port;
+    let old = served.begin(&[port]).await;
+    let load = served.load();
+    served.refuses_other_names(&old).await;
+    served.survives_a_reload_that_hangs(dir.path(), &old).await;
+    let conf = dir.path().join("apache/httpd.conf");
+    let graceful = format!("{APACHE} -f {} -k graceful", conf.display());
+    served
+        .finds_a_foreign_certificate(dir.path(), &conf, &graceful, &old)
+        .await;
+    no_request_failed(load);
     assert!(served.server.runs());
 }

@@ -208,3 +208,20 @@ async fn a_haproxy_that_does_not_run_is_not_started_and_its_rollout_waits() {
     }
     served.assert_serves(port, &new).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn haproxy_is_kept_from_other_names_from_hanging_reloads_and_from_foreign_certificates() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut served = prepare(dir.path());
+    let port = served.port;
+    let old = served.begin(&[port]).await;
+    let load = served.load();
+    served.refuses_other_names(&old).await;
+    served.survives_a_reload_that_hangs(dir.path(), &old).await;
+    let conf = dir.path().join("haproxy/haproxy.cfg");
+    let reload = format!("kill -USR2 {}", served.server.pid());
+    served
+        .finds_a_foreign_certificate(dir.path(), &conf, &reload, &old)
+        .await;
+    no_request_failed(load);
+}

@@ -200,6 +200,12 @@ async fn tomcat_is_told_by_its_manager_and_believed_only_when_it_says_ok() {
     }
     no_request_failed(load);
 
+    let load = served.load();
+    served.refuses_other_names(&new).await;
+    served.survives_a_reload_that_hangs(dir.path(), &new).await;
+    no_request_failed(load);
+    served.stand.log.clear();
+
     // What the manager does not accept is undone, and nothing is restarted unless the policy allows it.
     let load = served.load();
     let restarted = dir.path().join("restarted");
