@@ -36,9 +36,11 @@ pub(crate) fn run() {
         &materials,
         |material| pfx::write(material, "www", PfxProfile::Modern, secret).is_ok(),
     );
-    line("PFX legacy (3DES, 2048 rounds)", &materials, |material| {
-        pfx::write(material, "www", PfxProfile::Legacy, secret).is_ok()
-    });
+    line(
+        "PFX java8, windows2016 (3DES, 2048 rounds)",
+        &materials,
+        |material| pfx::write(material, "www", PfxProfile::Windows2016, secret).is_ok(),
+    );
     line("JKS", &materials, |material| {
         jks::write(material, "www", secret).is_ok()
     });

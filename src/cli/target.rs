@@ -194,6 +194,7 @@ fn export_object(live: &Path, export: &ExportSpec) -> Value {
         }
         ExportKind::Pfx { path, .. } => ("pfx", vec![path.clone()]),
         ExportKind::Jks { path, .. } => ("jks", vec![path.clone()]),
+        ExportKind::Trust { path, .. } => ("trust", vec![path.clone()]),
         ExportKind::Layout {
             layout, directory, ..
         } => {

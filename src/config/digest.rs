@@ -8,8 +8,8 @@
 use aws_lc_rs::digest::{Context, SHA256};
 
 use crate::model::{
-    ExportKind, ExportLayout, ExportSpec, Fingerprint, IssuerKind, PasswordSource, PfxProfile,
-    Probe, RemoteAccess, RemoteAuth, SecretRef, Subject, SubjectAltNames,
+    ExportKind, ExportLayout, ExportSpec, Fingerprint, IssuerKind, PasswordSource, Probe,
+    RemoteAccess, RemoteAuth, SecretRef, Subject, SubjectAltNames, TrustFormat,
 };
 
 /// A digest being made.
@@ -168,13 +168,9 @@ impl Canon {
                 alias,
                 password,
             } => {
-                let profile = match profile {
-                    PfxProfile::Modern => "modern",
-                    PfxProfile::Legacy => "legacy",
-                };
                 self.put("kind", "pfx");
                 self.put("path", path.display());
-                self.put("profile", profile);
+                self.put("profile", profile.word());
                 self.put("alias", alias);
                 self.password(password);
             }
@@ -186,6 +182,19 @@ impl Canon {
                 self.put("kind", "jks");
                 self.put("path", path.display());
                 self.put("alias", alias);
+                self.password(password);
+            }
+            ExportKind::Trust {
+                path,
+                format,
+                password,
+            } => {
+                self.put("kind", "trust");
+                self.put("path", path.display());
+                self.put("format", format.word());
+                if let TrustFormat::Pkcs12(profile) = format {
+                    self.put("profile", profile.word());
+                }
                 self.password(password);
             }
             ExportKind::Layout {

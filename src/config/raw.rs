@@ -412,6 +412,7 @@ pub(super) static EXPORT: Table = Table {
         optional("pfx", Holds::Tables(&PFX)),
         optional("jks", Holds::Tables(&JKS)),
         optional("layout", Holds::Tables(&LAYOUT)),
+        optional("trust", Holds::Tables(&TRUST)),
     ]],
 };
 
@@ -436,7 +437,7 @@ pub(super) static PFX: Table = Table {
     groups: &[
         &[
             required("path", Holds::Path),
-            default("profile", Holds::Word(&["modern", "legacy"]), "\"modern\""),
+            default("profile", Holds::Word(PROFILES), "\"modern\""),
         ],
         STORE,
         ATTRIBUTES,
@@ -461,6 +462,22 @@ pub(super) static LAYOUT: Table = Table {
         ATTRIBUTES,
     ],
 };
+
+/// The CA certificates of the chain. No key is in them, so they have no `key_mode`.
+pub(super) static TRUST: Table = Table {
+    header: "target.KIND.NAME.export.trust.NAME",
+    groups: &[&[
+        required("path", Holds::Path),
+        default("format", Holds::Word(&["pem", "jks", "pkcs12"]), "\"pem\""),
+        default("profile", Holds::Word(PROFILES), "\"modern\""),
+        optional("password", Holds::Secret),
+        optional("owner", Holds::Account),
+        optional("group", Holds::Account),
+        optional("mode", Holds::Mode),
+    ]],
+};
+
+const PROFILES: &[&str] = &["modern", "java8", "windows2016"];
 
 const LAYOUTS: &[&str] = &["nginx", "apache", "tomcat", "iis", "other"];
 

@@ -2,7 +2,9 @@
 
 use crate::deploy::layout::Layout;
 use crate::deploy::{SecretResolver, StepError};
-use crate::model::{CertificateId, ExportKind, ExportLayout, ExportSpec, PasswordSource};
+use crate::model::{
+    CertificateId, ExportKind, ExportLayout, ExportSpec, PasswordSource, TrustFormat,
+};
 use crate::pki::{Secret, password};
 use crate::sys::entropy;
 use crate::sys::fs::{self, Attributes};
@@ -31,6 +33,12 @@ fn source(kind: &ExportKind) -> Option<&PasswordSource> {
     match kind {
         ExportKind::Pem(_) => None,
         ExportKind::Pfx { password, .. } | ExportKind::Jks { password, .. } => Some(password),
+        ExportKind::Trust {
+            format, password, ..
+        } => match format {
+            TrustFormat::Pem => None,
+            TrustFormat::Jks | TrustFormat::Pkcs12(_) => Some(password),
+        },
         ExportKind::Layout {
             layout, password, ..
         } => match layout {

@@ -51,7 +51,10 @@ pub(super) fn combined<'a>(
         .flat_map(|certificate| {
             let files = exports.iter().filter_map(|export| match &export.kind {
                 ExportKind::Pem(files) => files.combined.as_deref(),
-                ExportKind::Pfx { .. } | ExportKind::Jks { .. } | ExportKind::Layout { .. } => None,
+                ExportKind::Pfx { .. }
+                | ExportKind::Jks { .. }
+                | ExportKind::Trust { .. }
+                | ExportKind::Layout { .. } => None,
             });
             files.map(|path| place(layout, certificate, path))
         })
@@ -121,7 +124,7 @@ fn pairs(layout: &Layout, kind: &ExportKind, certificate: &CertificateId) -> Vec
                 key: at(&directory.join(key)),
             }]
         }
-        ExportKind::Pfx { .. } | ExportKind::Jks { .. } => Vec::new(),
+        ExportKind::Pfx { .. } | ExportKind::Jks { .. } | ExportKind::Trust { .. } => Vec::new(),
     }
 }
 

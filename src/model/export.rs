@@ -44,6 +44,15 @@ pub enum ExportKind {
         /// Protects store and key alike.
         password: PasswordSource,
     },
+    /// The CA certificates of the chain, for programs that verify; no private key is in it.
+    Trust {
+        /// Where.
+        path: PathBuf,
+        /// In which form.
+        format: TrustFormat,
+        /// Protects the keystore forms against change; those of PKCS #12 are encrypted by it as well.
+        password: PasswordSource,
+    },
     /// The files of CCM's own export (CCM API 4.2.2.8), in a directory.
     Layout {
         /// Which of the five.
@@ -70,13 +79,51 @@ pub struct PemFiles {
     pub combined: Option<PathBuf>,
 }
 
-/// How a PFX is encrypted.
+/// By whom a PFX is read, which decides how it is encrypted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PfxProfile {
-    /// AES-256-CBC with PBKDF2-HMAC-SHA256 and an HMAC-SHA256 integrity check.
+    /// AES-256-CBC with PBKDF2-HMAC-SHA256 and an HMAC-SHA256 integrity check: OpenSSL 1.1 and newer, Java 8 from
+    /// update 301 and every later one, Windows Server 2019 and newer.
     Modern,
-    /// 3DES and HMAC-SHA1, for Java 8 before update 301 and Windows Server 2016 and older.
-    Legacy,
+    /// 3DES and HMAC-SHA1: Java 8 before update 301 knows this and RC2-40, of which 3DES is the stronger.
+    Java8,
+    /// 3DES and HMAC-SHA1: Windows Server 2016 and older do not open AES-256 or an HMAC-SHA256.
+    Windows2016,
+}
+
+impl PfxProfile {
+    /// The word for it in the policy.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Modern => "modern",
+            Self::Java8 => "java8",
+            Self::Windows2016 => "windows2016",
+        }
+    }
+}
+
+/// The forms of a trust store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TrustFormat {
+    /// One PEM block after the other, the issuing CA first.
+    Pem,
+    /// A Java keystore of the old `JKS` type with `trustedCertEntry`s.
+    Jks,
+    /// A PKCS #12 file whose certificates carry Java's attribute for trusted ones.
+    Pkcs12(PfxProfile),
+}
+
+impl TrustFormat {
+    /// The word for it in the policy.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Pem => "pem",
+            Self::Jks => "jks",
+            Self::Pkcs12(_) => "pkcs12",
+        }
+    }
 }
 
 /// The five types of CCM's export (CCM API 4.2.2.8).

@@ -22,6 +22,7 @@ pub use certificate::{
 };
 pub use export::{
     ExportKind, ExportLayout, ExportSpec, FileAttributes, PasswordSource, PemFiles, PfxProfile,
+    TrustFormat,
 };
 pub use ids::{CertificateId, IdError, IssuerId, OrderId, RevisionId, RolloutId, TargetId};
 pub use name::{Name, NameError, SubjectAltNames};

@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 use aws_lc_rs::digest;
 use aws_lc_rs::hmac;
 
-use crate::model::{CertificateId, ExportKind, ExportLayout, Fingerprint, PemFiles, PfxProfile};
-use crate::pki::{Material, PkiError, Secret, chain, jks, pem, pfx};
+use crate::model::{
+    CertificateId, ExportKind, ExportLayout, Fingerprint, PemFiles, PfxProfile, TrustFormat,
+};
+use crate::pki::{Material, PkiError, Secret, chain, jks, pem, pfx, trust};
 
 /// One file to write.
 pub struct BundleFile {
@@ -23,7 +25,7 @@ pub struct BundleFile {
 /// The files of one export in the order in which they are safe to write: key, chain, certificate last, so that a reader
 /// never finds a new certificate whose key is not there yet.
 ///
-/// No form holds the root, keystores included: a client that lacks it does not trust it when it is sent (RFC 8446
+/// No form holds the root but a trust store, keystores included: a client that lacks it does not trust it when it is sent (RFC 8446
 /// §4.4.2), and importing a PFX on Windows would quietly make it a trusted one. Only a separate chain file that would
 /// be empty gets it: services refuse an empty one.
 ///
@@ -64,6 +66,15 @@ pub fn render(
             let bytes = jks::write(material, alias, password)?;
             Ok(vec![sealed(expand(path, certificate), bytes)])
         }
+        ExportKind::Trust {
+            path,
+            format,
+            password: _,
+        } => Ok(vec![BundleFile {
+            path: expand(path, certificate),
+            bytes: trust::write(material, *format, password)?,
+            holds_key: false,
+        }]),
         ExportKind::Layout {
             layout,
             directory,
@@ -145,10 +156,8 @@ pub fn input_digest(
             alias,
             password: _,
         } => {
-            input.add(match profile {
-                PfxProfile::Modern => b"pfx modern",
-                PfxProfile::Legacy => b"pfx legacy",
-            });
+            input.add(b"pfx");
+            input.add(profile.word().as_bytes());
             input.add_path(Some(path));
             input.add(alias.as_bytes());
             protected(&mut input);
@@ -162,6 +171,23 @@ pub fn input_digest(
             input.add_path(Some(path));
             input.add(alias.as_bytes());
             protected(&mut input);
+        }
+        ExportKind::Trust {
+            path,
+            format,
+            password: _,
+        } => {
+            input.add(b"trust");
+            input.add(format.word().as_bytes());
+            input.add_path(Some(path));
+            match format {
+                TrustFormat::Pem => {}
+                TrustFormat::Jks => protected(&mut input),
+                TrustFormat::Pkcs12(profile) => {
+                    input.add(profile.word().as_bytes());
+                    protected(&mut input);
+                }
+            }
         }
         ExportKind::Layout {
             layout,

@@ -46,6 +46,14 @@ pub fn is_self_issued(der: &[u8]) -> bool {
         .is_ok_and(|certificate| certificate.subject().as_raw() == certificate.issuer().as_raw())
 }
 
+/// Whether it says that it is the certificate of a CA (RFC 5280 §4.2.1.9).
+#[must_use]
+pub fn is_ca(der: &[u8]) -> bool {
+    parse(der).is_ok_and(
+        |certificate| matches!(certificate.basic_constraints(), Ok(Some(found)) if found.value.ca),
+    )
+}
+
 /// The chain as a server sends it: without the root, which a client either has or does not trust (RFC 8446 §4.4.2).
 #[must_use]
 pub fn without_root(chain: &[Vec<u8>]) -> &[Vec<u8>] {
@@ -219,6 +227,13 @@ mod tests {
             .unwrap();
         let pool = vec![two.clone(), one, other.der.clone()];
         assert_eq!(sort(leaf.der(), pool), [two, other.der]);
+    }
+
+    #[test]
+    fn a_leaf_is_no_ca() {
+        let Sample { material, .. } = sample();
+        assert!(!is_ca(&material.leaf));
+        assert!(material.chain.iter().all(|der| is_ca(der)));
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub enum PkiError {
     /// A keystore password that readers of the format refuse, or none at all.
     #[error("failed to write the {format} keystore: the password {problem}")]
     Password {
-        /// `PFX` or `JKS`.
+        /// `PFX`, `JKS` or `trust`.
         format: &'static str,
         /// What is wrong with it; never the password.
         problem: &'static str,
@@ -42,7 +42,7 @@ pub enum PkiError {
     /// A keystore cannot be written.
     #[error("failed to write the {format} keystore: {problem}")]
     Keystore {
-        /// `PFX` or `JKS`.
+        /// `PFX`, `JKS` or `trust`.
         format: &'static str,
         /// Why.
         problem: String,
@@ -50,7 +50,7 @@ pub enum PkiError {
     /// A keystore was opened with another password than it was written with, or was damaged since.
     #[error("failed to open the {format} keystore: wrong password, or the file is damaged")]
     Integrity {
-        /// `PFX` or `JKS`.
+        /// `PFX`, `JKS` or `trust`.
         format: &'static str,
     },
     /// No path from a leaf to a trusted root.

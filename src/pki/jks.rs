@@ -7,6 +7,7 @@
 //! ```text
 //!   store   FEEDFEED, version 2, count, entries, SHA-1(password || "Mighty Aphrodite" || all before)
 //!   entry   tag 1, alias, created (ms), length + EncryptedPrivateKeyInfo, count of certificates, certificates
+//!   trusted tag 2, alias, created (ms), certificate
 //!   text    two bytes of length, modified UTF-8         certificate   "X.509" as text, length, DER
 //!   key     salt (20) || PKCS #8 XOR stream || SHA-1(password || PKCS #8)
 //!   stream  SHA-1(password || salt), then SHA-1(password || block before), and so on; password in UTF-16BE
@@ -51,10 +52,7 @@ pub fn write(
         .chain(chain::without_root(&material.chain))
         .collect();
 
-    let mut out = Vec::new();
-    out.extend_from_slice(&MAGIC.to_be_bytes());
-    out.extend_from_slice(&VERSION.to_be_bytes());
-    out.extend_from_slice(&1u32.to_be_bytes());
+    let mut out = start(1)?;
     out.extend_from_slice(&PRIVATE_KEY.to_be_bytes());
     // Java looks an alias up in lower case, and would not find another.
     put_text(&mut out, &alias.to_lowercase())?;
@@ -65,9 +63,43 @@ pub fn write(
         put_text(&mut out, X509)?;
         put_bytes(&mut out, der)?;
     }
-    let digest = store_digest(&password, &out);
+    Ok(finish(out, &password))
+}
+
+/// Certificates under their aliases as trusted ones, without any key; the password only tells a change. The same input
+/// gives the same bytes: the time of an entry is the begin of its validity.
+///
+/// # Errors
+/// A password that keytool refuses, an alias that is empty or too long, what is no certificate.
+pub fn write_trusted(
+    certificates: &[(String, &[u8])],
+    password: Option<&Secret>,
+) -> Result<Secret, PkiError> {
+    let password = utf16(password::for_jks(password)?);
+    let mut out = start(certificates.len())?;
+    for (alias, der) in certificates {
+        let created = facts(der)?.not_before.0.saturating_mul(1000);
+        out.extend_from_slice(&TRUSTED_CERTIFICATE.to_be_bytes());
+        put_text(&mut out, &alias.to_lowercase())?;
+        out.extend_from_slice(&created.to_be_bytes());
+        put_text(&mut out, X509)?;
+        put_bytes(&mut out, der)?;
+    }
+    Ok(finish(out, &password))
+}
+
+fn start(entries: usize) -> Result<Vec<u8>, PkiError> {
+    let mut out = Vec::new();
+    out.extend_from_slice(&MAGIC.to_be_bytes());
+    out.extend_from_slice(&VERSION.to_be_bytes());
+    put_length(&mut out, entries)?;
+    Ok(out)
+}
+
+fn finish(mut out: Vec<u8>, password: &[u8]) -> Secret {
+    let digest = store_digest(password, &out);
     out.extend_from_slice(digest.as_ref());
-    Ok(Secret::new(out))
+    Secret::new(out)
 }
 
 /// The private keys of a keystore; certificates without key are passed over. Reads what keytool writes too. Memory

@@ -15,6 +15,7 @@ mod facts;
 mod key;
 mod material;
 mod secret;
+mod trust;
 
 pub mod bundle;
 pub mod chain;

@@ -18,7 +18,6 @@ pub fn write(
     password: Option<&Secret>,
 ) -> Result<Secret, PkiError> {
     let password = password::for_pfx(password)?;
-    let failed = |error: p12_keystore::error::Error| refused(error.to_string());
     if alias.is_empty() {
         return Err(refused("the alias is empty".to_owned()));
     }
@@ -41,16 +40,39 @@ pub fn write(
         alias,
         KeyStoreEntry::PrivateKeyChain(PrivateKeyChain::new(id, key, certificates)),
     );
+    seal(&store, profile, password)
+}
+
+/// Certificates under their aliases, each marked with Java's attribute for trusted ones
+/// (2.16.840.1.113894.746875.1.1), without which Java lists nothing. The bytes differ at each call: salts are random.
+///
+/// # Errors
+/// A password that readers of the format refuse, or what is no certificate.
+pub fn write_trusted(
+    certificates: &[(String, &[u8])],
+    profile: PfxProfile,
+    password: Option<&Secret>,
+) -> Result<Secret, PkiError> {
+    let password = password::for_pfx(password)?;
+    let mut store = KeyStore::new();
+    for (alias, der) in certificates {
+        let certificate = Certificate::from_der(der).map_err(failed)?;
+        store.add_entry(alias, KeyStoreEntry::Certificate(certificate));
+    }
+    seal(&store, profile, password)
+}
+
+fn seal(store: &KeyStore, profile: PfxProfile, password: &str) -> Result<Secret, PkiError> {
     let (encryption, mac, iterations) = match profile {
         PfxProfile::Modern => (
             EncryptionAlgorithm::PbeWithHmacSha256AndAes256,
             MacAlgorithm::HmacSha256,
             MODERN_ITERATIONS,
         ),
-        PfxProfile::Legacy => (
+        PfxProfile::Java8 | PfxProfile::Windows2016 => (
             EncryptionAlgorithm::PbeWithShaAnd3KeyTripleDesCbc,
             MacAlgorithm::HmacSha1,
-            LEGACY_ITERATIONS,
+            OLD_ITERATIONS,
         ),
     };
     let bytes = store
@@ -64,6 +86,10 @@ pub fn write(
     Ok(Secret::new(bytes))
 }
 
+fn failed(error: p12_keystore::error::Error) -> PkiError {
+    refused(error.to_string())
+}
+
 fn refused(problem: String) -> PkiError {
     PkiError::Keystore {
         format: "PFX",
@@ -75,4 +101,4 @@ fn refused(problem: String) -> PkiError {
 /// password lies beside it, and a generated one has 140 bits.
 const MODERN_ITERATIONS: u32 = 10_000;
 /// What OpenSSL writes, so that old readers have seen it.
-const LEGACY_ITERATIONS: u32 = 2048;
+const OLD_ITERATIONS: u32 = 2048;

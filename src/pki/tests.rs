@@ -128,7 +128,7 @@ proptest! {
         alias in "[a-z0-9äß密]{1,12}",
         password in "[ -~]{6,40}",
         order in Just([0usize, 1, 2]).prop_shuffle(),
-        legacy in any::<bool>(),
+        old in any::<bool>(),
         line_ends in prop_oneof![Just("\n"), Just("\r\n"), Just("")],
     ) {
         let Sample { material, .. } = certs::sample(algorithm, NAMES, year());
@@ -144,7 +144,7 @@ proptest! {
 
         let expected = vec![material.leaf.clone(), material.chain[0].clone()];
         let secret = Secret::from(password.clone());
-        let profile = if legacy { PfxProfile::Legacy } else { PfxProfile::Modern };
+        let profile = if old { PfxProfile::Windows2016 } else { PfxProfile::Modern };
         let file = pfx::write(&read, &alias, profile, Some(&secret)).unwrap();
         let (name, pkcs8, certificates) = open_pfx(file.expose(), &password).unwrap();
         prop_assert_eq!(&name, &alias);

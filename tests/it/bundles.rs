@@ -10,7 +10,7 @@ use std::process::{Command, Output};
 
 use renewd::model::{
     CertificateId, ExportKind, ExportLayout, KeyAlgorithm, PasswordSource, PemFiles, PfxProfile,
-    Seconds, Timestamp,
+    Seconds, Timestamp, TrustFormat,
 };
 use renewd::pki::{Material, PrivateKey, Secret, bundle, facts, password, pem};
 
@@ -152,6 +152,14 @@ fn pfx(profile: PfxProfile, alias: &str) -> ExportKind {
     }
 }
 
+fn trust(path: &str, format: TrustFormat) -> ExportKind {
+    ExportKind::Trust {
+        path: PathBuf::from(path),
+        format,
+        password: PasswordSource::Generated,
+    }
+}
+
 fn jks(alias: &str) -> ExportKind {
     ExportKind::Jks {
         path: PathBuf::from("store.jks"),
@@ -256,10 +264,15 @@ fn openssl_and_keytool_read_a_modern_pfx_for_every_kind_of_key() {
 }
 
 #[test]
-fn a_legacy_pfx_uses_the_old_algorithms_and_no_others() {
-    for algorithm in [KeyAlgorithm::Rsa2048, KeyAlgorithm::EcP256] {
+fn a_pfx_for_old_readers_uses_the_old_algorithms_and_no_others() {
+    for (profile, algorithm) in [
+        (PfxProfile::Java8, KeyAlgorithm::Rsa2048),
+        (PfxProfile::Java8, KeyAlgorithm::EcP256),
+        (PfxProfile::Windows2016, KeyAlgorithm::Rsa2048),
+        (PfxProfile::Windows2016, KeyAlgorithm::EcP256),
+    ] {
         let (desk, sample) = (Desk::new(), sample(algorithm));
-        desk.export(&sample.material, &pfx(PfxProfile::Legacy, "www"));
+        desk.export(&sample.material, &pfx(profile, "www"));
         assert_pfx(&desk, &sample, "store.pfx");
         let info = desk.openssl("pkcs12 -in store.pfx -info -noout -passin env:TEST_PASSWORD");
         assert!(info.contains("MAC: sha1, Iteration 2048"), "{info}");
@@ -383,6 +396,82 @@ fn keytool_finds_an_alias_that_was_given_in_capitals() {
         "Tomcat",
     ]);
     assert!(list.contains("PrivateKeyEntry"), "{list}");
+}
+
+/// Both certificates of the chain as trusted ones under names that follow from them, and nothing else, as keytool sees
+/// a trust store.
+fn assert_trusted(desk: &Desk, sample: &Sample, store: &str) {
+    let secret = ["-storepass:env", "TEST_PASSWORD"];
+    let keytool = |arguments: &[&str]| {
+        let all: Vec<&str> = arguments.iter().copied().chain(secret).collect();
+        desk.keytool(&all)
+    };
+    let list = keytool(&["-list", "-keystore", store]);
+    assert!(list.contains("contains 2 entries"), "{list}");
+    assert_eq!(list.matches("trustedCertEntry").count(), 2, "{list}");
+    assert!(!list.contains("PrivateKeyEntry"), "{list}");
+    for der in &sample.material.chain {
+        let print = facts(der).unwrap().fingerprint.to_string();
+        let alias = format!("ca-{}", &print[..16]);
+        let arguments = ["-exportcert", "-rfc", "-keystore", store, "-alias", &alias];
+        let text = keytool(&arguments);
+        let found = pem::certificates(&text).unwrap();
+        assert_eq!(found, std::slice::from_ref(der), "{text}");
+    }
+}
+
+#[test]
+fn openssl_verifies_against_a_trust_bundle() {
+    let (desk, sample) = (Desk::new(), sample(KeyAlgorithm::EcP256));
+    let at = [PathBuf::from("www/ca.pem")];
+    let kind = trust("{certificate}/ca.pem", TrustFormat::Pem);
+    assert_eq!(desk.export(&sample.material, &kind), at);
+    assert_eq!(desk.certificates("www/ca.pem"), sample.material.chain);
+    desk.put("leaf.pem", sample.material.leaf_pem());
+    let verify = format!(
+        "verify -attime {} -purpose sslserver -x509_strict -CAfile www/ca.pem leaf.pem",
+        NOW.0
+    );
+    assert_eq!(desk.openssl(&verify), "leaf.pem: OK\n");
+}
+
+#[test]
+fn keytool_reads_a_jks_trust_store_which_is_the_same_each_time() {
+    let (desk, sample) = (Desk::new(), sample(KeyAlgorithm::EcP256));
+    desk.export(&sample.material, &trust("ca.jks", TrustFormat::Jks));
+    let first = desk.read("ca.jks");
+    desk.export(&sample.material, &trust("ca.jks", TrustFormat::Jks));
+    assert_eq!(desk.read("ca.jks"), first);
+    assert_trusted(&desk, &sample, "ca.jks");
+    // Our own reader passes them over: there is no key.
+    let secret = Secret::from(desk.password.clone());
+    let keys = renewd::pki::jks::read(&first, &secret).unwrap();
+    assert!(keys.is_empty());
+}
+
+#[test]
+fn openssl_and_keytool_read_a_pkcs12_trust_store_of_every_profile() {
+    for (profile, algorithms) in [
+        (PfxProfile::Modern, "PBES2, PBKDF2, AES-256-CBC"),
+        (PfxProfile::Java8, "pbeWithSHA1And3-KeyTripleDES-CBC"),
+        (PfxProfile::Windows2016, "pbeWithSHA1And3-KeyTripleDES-CBC"),
+    ] {
+        let (desk, sample) = (Desk::new(), sample(KeyAlgorithm::EcP256));
+        let kind = trust("ca.p12", TrustFormat::Pkcs12(profile));
+        desk.export(&sample.material, &kind);
+        assert_trusted(&desk, &sample, "ca.p12");
+        let said =
+            desk.openssl("pkcs12 -in ca.p12 -info -nodes -passin env:TEST_PASSWORD -out all.pem");
+        assert!(said.contains(algorithms), "{said}");
+        let text = String::from_utf8(desk.read("all.pem")).unwrap();
+        assert!(!text.contains("PRIVATE KEY"), "{text}");
+        assert!(text.contains("2.16.840.1.113894.746875.1.1"), "{text}");
+        let mut found = pem::certificates(&text).unwrap();
+        let mut chain = sample.material.chain.clone();
+        found.sort();
+        chain.sort();
+        assert_eq!(found, chain);
+    }
 }
 
 #[test]

@@ -13,6 +13,7 @@ use crate::config::scalar::PathRule;
 use crate::config::source::Place;
 use crate::model::{
     ExportKind, ExportLayout, ExportSpec, FileAttributes, PasswordSource, PemFiles, PfxProfile,
+    TrustFormat,
 };
 
 impl Lift<'_> {
@@ -47,6 +48,7 @@ impl Lift<'_> {
                     "pem" => self.pem(name, &fields, &mut claims),
                     "pfx" => self.pfx(&fields, &mut claims),
                     "jks" => self.jks(&fields, &mut claims),
+                    "trust" => self.trust(&fields, &mut claims),
                     _ => self.layout(&fields, &mut claims),
                 };
                 match kind {
@@ -101,12 +103,7 @@ impl Lift<'_> {
 
     fn pfx(&mut self, fields: &Fields<'_>, claims: &mut Vec<Claim>) -> Option<ExportKind> {
         let path = self.file(fields, "path", claims);
-        let profile = match fields.text("profile") {
-            Some(("modern", _)) => Some(PfxProfile::Modern),
-            Some(("legacy", _)) => Some(PfxProfile::Legacy),
-            None if !fields.has("profile") => Some(PfxProfile::Modern),
-            _ => None,
-        };
+        let profile = profile(fields);
         let alias = self.alias(fields);
         let password = self.store_password(fields);
         Some(ExportKind::Pfx {
@@ -124,6 +121,40 @@ impl Lift<'_> {
         Some(ExportKind::Jks {
             path: path?,
             alias: alias?,
+            password: password?,
+        })
+    }
+
+    fn trust(&mut self, fields: &Fields<'_>, claims: &mut Vec<Claim>) -> Option<ExportKind> {
+        let path = self.file(fields, "path", claims);
+        let profile = profile(fields);
+        let format = match fields.text("format") {
+            Some(("jks", _)) => Some(TrustFormat::Jks),
+            Some(("pkcs12", _)) => profile.map(TrustFormat::Pkcs12),
+            Some(("pem", _)) => Some(TrustFormat::Pem),
+            None if !fields.has("format") => Some(TrustFormat::Pem),
+            _ => None,
+        };
+        let password = self.store_password(fields);
+        if let Some(format) = format {
+            let unused = match format {
+                TrustFormat::Pem => &["profile", "password"][..],
+                TrustFormat::Jks => &["profile"],
+                TrustFormat::Pkcs12(_) => &[],
+            };
+            for key in unused {
+                let Some(entry) = fields.entry(key) else {
+                    continue;
+                };
+                let message = format!("`{key}` has no effect");
+                let label = format!("the format is `{}`", format.word());
+                let problem = Diagnostic::warning(Code::NoEffect, entry.key, message, label);
+                self.problems.push(problem);
+            }
+        }
+        Some(ExportKind::Trust {
+            path: path?,
+            format: format?,
             password: password?,
         })
     }
@@ -219,11 +250,23 @@ impl Lift<'_> {
     }
 }
 
+/// By whom a PFX is read; `None` for a word that was complained about already.
+fn profile(fields: &Fields<'_>) -> Option<PfxProfile> {
+    match fields.text("profile") {
+        Some(("modern", _)) => Some(PfxProfile::Modern),
+        Some(("java8", _)) => Some(PfxProfile::Java8),
+        Some(("windows2016", _)) => Some(PfxProfile::Windows2016),
+        None if !fields.has("profile") => Some(PfxProfile::Modern),
+        _ => None,
+    }
+}
+
 const FORMS: &[(&str, &raw::Table)] = &[
     ("pem", &raw::PEM),
     ("pfx", &raw::PFX),
     ("jks", &raw::JKS),
     ("layout", &raw::LAYOUT),
+    ("trust", &raw::TRUST),
 ];
 
 /// Java servers take the first entry where none is named; the word says what it is for.

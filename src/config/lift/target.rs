@@ -104,7 +104,7 @@ impl Lift<'_> {
             let label = "has no export";
             let problem = Diagnostic::error(Code::NoExport, fields.header, message, label);
             self.problems.push(problem.help(format!(
-                "add for example [target.{word}.{id}.export.pem.files] with `fullchain` and `key`; there are pem, pfx, jks and layout"
+                "add for example [target.{word}.{id}.export.pem.files] with `fullchain` and `key`; there are pem, pfx, jks, layout and trust"
             )));
             return None;
         };

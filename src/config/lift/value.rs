@@ -219,12 +219,15 @@ impl Lift<'_> {
     ) -> FileAttributes {
         let owner = account(self, fields, "owner").or_else(|| base.owner.clone());
         let group = account(self, fields, "group").or_else(|| base.group.clone());
+        let key_mode = fields
+            .knows("key_mode")
+            .then(|| mode(self, fields, "key_mode", scalar::KEY_FORBIDDEN))
+            .flatten();
         FileAttributes {
             owner,
             group,
             mode: mode(self, fields, "mode", 0).unwrap_or(base.mode),
-            key_mode: mode(self, fields, "key_mode", scalar::KEY_FORBIDDEN)
-                .unwrap_or(base.key_mode),
+            key_mode: key_mode.unwrap_or(base.key_mode),
         }
     }
 }

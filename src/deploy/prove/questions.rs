@@ -11,7 +11,7 @@ use crate::model::{
     CertificateId, ErrorClass, ExportKind, ExportLayout, Name, RevisionId, SubjectAltNames,
     TargetPolicy, Timestamp,
 };
-use crate::pki::chain::without_root;
+use crate::pki::chain::{is_ca, without_root};
 use crate::pki::{Secret, facts, pem};
 use crate::sys::error_chain as causes;
 use crate::sys::fs;
@@ -285,6 +285,10 @@ fn original(site: &Site<'_>, certificate: &CertificateId) -> Option<Original> {
         let certificates = text
             .and_then(|text| pem::certificates(text).ok())
             .unwrap_or_default();
+        // A trust store, or a chain file: what is in it is served behind a leaf, never as one.
+        if certificates.first().is_some_and(|der| is_ca(der)) {
+            continue;
+        }
         let original = found.get_or_insert(Original { leaf: None });
         // The file with the leaf comes last among those of an export.
         if let Some(leaf) = certificates.into_iter().next() {
@@ -301,6 +305,8 @@ fn holds_chain(kind: &ExportKind) -> bool {
             files.chain.is_some() || files.fullchain.is_some() || files.combined.is_some()
         }
         ExportKind::Pfx { .. } | ExportKind::Jks { .. } => true,
+        // A server does not present what it trusts.
+        ExportKind::Trust { .. } => false,
         ExportKind::Layout { layout, .. } => match layout {
             ExportLayout::Nginx
             | ExportLayout::Apache

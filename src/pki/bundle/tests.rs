@@ -43,6 +43,14 @@ fn jks() -> ExportKind {
     }
 }
 
+fn trust(format: TrustFormat) -> ExportKind {
+    ExportKind::Trust {
+        path: PathBuf::from("{certificate}.trust"),
+        format,
+        password: PasswordSource::Generated,
+    }
+}
+
 fn all_pem() -> ExportKind {
     ExportKind::Pem(PemFiles {
         certificate: Some(PathBuf::from("cert.pem")),
@@ -167,6 +175,28 @@ fn the_password_file_holds_the_password_and_nothing_else() {
 }
 
 #[test]
+fn a_trust_store_holds_the_whole_chain_and_needs_one() {
+    let mut material = material();
+    let pem = trust(TrustFormat::Pem);
+    let files = render(&material, &pem, &id(), None).unwrap();
+    assert_eq!(shown(&files), [("www.trust".to_owned(), false)]);
+    let text = files[0].bytes.expose_str().unwrap();
+    assert_eq!(pem::certificates(text).unwrap(), material.chain);
+    let once = |material: &Material| {
+        let kind = trust(TrustFormat::Jks);
+        let files = render(material, &kind, &id(), Some(&password())).unwrap();
+        files[0].bytes.expose().to_vec()
+    };
+    // The same bytes for another leaf and key of the same CA: a renewal changes nothing for those who trust it.
+    let mut renewed = certs::sample(KeyAlgorithm::EcP256, NAMES, year()).material;
+    renewed.chain.clone_from(&material.chain);
+    assert_eq!(once(&material), once(&renewed));
+    material.chain.clear();
+    let error = render(&material, &pem, &id(), None).err().unwrap();
+    assert!(error.to_string().contains("no CA certificate"), "{error}");
+}
+
+#[test]
 fn a_keystore_without_a_usable_password_is_refused() {
     let material = material();
     let empty = Secret::from(String::new());
@@ -175,6 +205,8 @@ fn a_keystore_without_a_usable_password_is_refused() {
         jks(),
         layout(ExportLayout::Tomcat),
         layout(ExportLayout::Iis),
+        trust(TrustFormat::Jks),
+        trust(TrustFormat::Pkcs12(PfxProfile::Modern)),
     ] {
         for password in [None, Some(&empty)] {
             let error = render(&material, &kind, &id(), password).err().unwrap();
@@ -200,8 +232,13 @@ fn the_input_digest_changes_with_everything_that_changes_the_content() {
         all_pem(),
         ExportKind::Pem(PemFiles::default()),
         pfx(PfxProfile::Modern, "www"),
-        pfx(PfxProfile::Legacy, "www"),
-        pfx(PfxProfile::Legacy, "other"),
+        pfx(PfxProfile::Java8, "www"),
+        pfx(PfxProfile::Windows2016, "www"),
+        pfx(PfxProfile::Windows2016, "other"),
+        trust(TrustFormat::Pem),
+        trust(TrustFormat::Jks),
+        trust(TrustFormat::Pkcs12(PfxProfile::Modern)),
+        trust(TrustFormat::Pkcs12(PfxProfile::Java8)),
         jks(),
     ];
     kinds.extend(
