@@ -6,7 +6,7 @@ use renewd::config::Loaded;
 use renewd::model::{
     CertificatePolicy, ExportKind, ExportLayout, IssuerKind, IssuerPolicy, KeyAlgorithm, KeyReuse,
     KeySource, OrderMode, PasswordSource, PfxProfile, Policy, Probe, Reload, RemoteAuth, RenewRule,
-    Seconds, SecretRef, TargetKind, TargetPolicy,
+    Seconds, SecretRef, TargetKind, TargetPolicy, TrustFormat,
 };
 
 use super::{Etc, fixtures};
@@ -139,6 +139,38 @@ fn other_forms_of_toml_say_the_same() {
             password: PasswordSource::Given(SecretRef::File(PathBuf::from("/pw"))),
         }
     );
+}
+
+#[test]
+fn a_trust_store_is_pem_unless_told_and_takes_the_profiles_of_a_pfx() {
+    let of = |rest: &str| {
+        let policy = load(&format!(
+            "[target.files.t.export.trust.ca]\npath = \"ca\"\n{rest}"
+        ));
+        let export = &target(&policy, "t").exports[0];
+        assert_eq!((export.attributes.mode, &*export.name), (0o644, "ca"));
+        export.kind.clone()
+    };
+    let expected = |format| ExportKind::Trust {
+        path: PathBuf::from("ca"),
+        format,
+        password: PasswordSource::Generated,
+    };
+    assert_eq!(of(""), expected(TrustFormat::Pem));
+    assert_eq!(of("format = \"jks\"\n"), expected(TrustFormat::Jks));
+    for (word, profile) in [
+        ("modern", PfxProfile::Modern),
+        ("java8", PfxProfile::Java8),
+        ("windows2016", PfxProfile::Windows2016),
+    ] {
+        let text = format!("format = \"pkcs12\"\nprofile = \"{word}\"\n");
+        assert_eq!(of(&text), expected(TrustFormat::Pkcs12(profile)));
+    }
+    let etc = Etc::new();
+    let text = "[target.files.t.export.trust.ca]\npath = \"ca\"\nprofile = \"java8\"\n";
+    etc.write("renewd.toml", text);
+    let warnings = etc.shown(&accept(&etc).warnings);
+    assert!(warnings.contains("`profile` has no effect"), "{warnings}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use renewd::model::{
     ErrorClass, ExportKind, ExportLayout, ExportSpec, FileAttributes, KeyAlgorithm, PasswordSource,
-    PfxProfile, RolloutStep, Seconds, SecretRef,
+    PfxProfile, RolloutStep, Seconds, SecretRef, TrustFormat,
 };
 
 use crate::deploy::stand::{Stand, class, is_pair, now, pem, serial_in};
@@ -245,6 +245,15 @@ async fn an_unchanged_certificate_is_not_written_again_when_another_changes() {
     let exports = vec![
         pem("pem", &at("{certificate}.pem"), &at("{certificate}.key")),
         pfx(&at("{certificate}.pfx")),
+        ExportSpec {
+            name: "trust".into(),
+            kind: ExportKind::Trust {
+                path: at("{certificate}.p12").into(),
+                format: TrustFormat::Pkcs12(PfxProfile::Modern),
+                password: PasswordSource::Generated,
+            },
+            attributes: FileAttributes::default(),
+        },
     ];
     let mut stand = Stand::new(dir.path(), exports);
     let (www, shop) = (
@@ -254,8 +263,11 @@ async fn an_unchanged_certificate_is_not_written_again_when_another_changes() {
     let rollout = stand.open(&[www.clone(), shop]);
     let rollout = stand.drive(rollout).await;
     stand.live_now(&rollout);
-    let inodes =
-        |name: &str| ["pem", "key", "pfx"].map(|end| inode(&etc.join(format!("{name}.{end}"))));
+    let inodes = |name: &str| {
+        ["pem", "key", "pfx", "p12"].map(|end| inode(&etc.join(format!("{name}.{end}"))))
+    };
+    assert_eq!(mode(&etc.join("www.pfx")), 0o600);
+    assert_eq!(mode(&etc.join("www.p12")), 0o644, "there is no key in it");
     let (www_before, shop_before) = (inodes("www"), inodes("shop"));
     let pfx_before = fs::read(etc.join("www.pfx")).unwrap();
     let password = dir.path().join("state/secrets/web/pfx/www");
