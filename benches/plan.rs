@@ -177,6 +177,7 @@ fn place_policy(id: TargetId) -> TargetPolicy {
         pid_file: None,
         command_timeout: Seconds(30),
         probe: Probe::None,
+        hooks: renewd::model::Hooks::default(),
         digest: DIGEST,
     }
 }

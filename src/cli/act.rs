@@ -82,6 +82,8 @@ async fn put_back(
     for open in snapshot.rollouts.values() {
         match &open.phase {
             _ if !targets.contains(&open.target) => {}
+            // A set whose `post` hook fails is the live one: another one may follow it.
+            _ if rollout_machine::waits_for_post_hook(open) => {}
             RolloutPhase::AwaitingService { .. } if rollout_machine::may_be_superseded(open) => {
                 awaiting.insert(&open.target, &open.revisions);
             }
@@ -328,7 +330,9 @@ fn attempt(engine: &Engine, snapshot: &Snapshot, id: &CertificateId) -> Attempt 
     let targets = || policy.targets.iter();
     let failed = |target: &TargetId| snapshot.targets.get(target)?.failed.as_ref();
     let open = |target: &TargetId| snapshot.rollouts.values().find(|r| r.target == *target);
-    if targets().any(|target| failed(target).is_some_and(|failed| failed.rolled_back > 0)) {
+    if targets().any(|target| open(target).is_some_and(rollout_machine::waits_for_post_hook)) {
+        Attempt::PostHook
+    } else if targets().any(|target| failed(target).is_some_and(|failed| failed.rolled_back > 0)) {
         Attempt::UndoneRollout
     } else if targets().any(|target| {
         failed(target).is_some() || open(target).is_some_and(|open| open.failures.count > 0)

@@ -37,6 +37,8 @@ pub enum Attempt {
     Rollout,
     /// A rollout that was taken back.
     UndoneRollout,
+    /// The `post` hook of a rollout whose set is live and proven.
+    PostHook,
 }
 
 impl Exit {
@@ -65,6 +67,7 @@ impl Exit {
             Verdict::Act(_) => Self::TryLater,
             Verdict::Wait(Waiting::Backoff { class, .. }) => match (class, attempt) {
                 (ErrorClass::Bug, _) => Self::Bug,
+                (_, Attempt::PostHook) => Self::TryLater,
                 (_, Attempt::UndoneRollout) => Self::DataInvalid,
                 // On this host: a disk that is full or may not be written.
                 (ErrorClass::Transient, Attempt::Rollout) => Self::CannotWrite,

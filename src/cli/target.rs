@@ -15,6 +15,7 @@ use crate::model::{
     ErrorClass, ExportKind, ExportSpec, Policy, Probe, Rollout, RolloutPhase, Snapshot, TargetId,
     TargetPolicy, TargetState,
 };
+use crate::plan::rollout_machine::waits_for_post_hook;
 use crate::store::Store;
 use crate::sys::clock::{Clock, SystemClock};
 use crate::sys::error_chain;
@@ -162,6 +163,10 @@ fn state_of(
     match rollout.map(|rollout| &rollout.phase) {
         Some(RolloutPhase::AwaitingService { detail, .. }) => {
             return ("pending", Some(detail.clone()));
+        }
+        Some(RolloutPhase::Verified { .. }) if rollout.is_some_and(waits_for_post_hook) => {
+            let last = rollout.and_then(|rollout| rollout.failures.last.as_ref());
+            return ("post-hook", last.map(|last| last.message.clone()));
         }
         Some(phase) => return ("rolling-out", Some(phase.code().to_owned())),
         None => {}

@@ -8,8 +8,8 @@
 use aws_lc_rs::digest::{Context, SHA256};
 
 use crate::model::{
-    ExportKind, ExportLayout, ExportSpec, Fingerprint, IssuerKind, PasswordSource, Probe,
-    RemoteAccess, RemoteAuth, SecretRef, Subject, SubjectAltNames, TrustFormat,
+    ExportKind, ExportLayout, ExportSpec, Fingerprint, Hook, Hooks, IssuerKind, PasswordSource,
+    Probe, RemoteAccess, RemoteAuth, SecretRef, Subject, SubjectAltNames, TrustFormat,
 };
 
 /// A digest being made.
@@ -144,6 +144,22 @@ impl Canon {
                 self.put("wildcard_label", wildcard_label);
             }
         }
+    }
+
+    /// Without hooks there is nothing to say, as before there were any.
+    pub(super) fn hooks(&mut self, hooks: &Hooks) {
+        if hooks.steps().is_empty() {
+            return;
+        }
+        for hook in [Hook::Pre, Hook::Post, Hook::OnFailure] {
+            let argv = hooks.argv(hook);
+            self.maybe(hook.code(), argv.map(<[String]>::len));
+            self.list(hook.code(), argv.unwrap_or_default());
+        }
+        let directory = hooks.directory.as_ref();
+        self.put("timeout", hooks.timeout.0);
+        self.maybe("user", hooks.user.as_ref());
+        self.maybe("directory", directory.map(|path| path.display()));
     }
 
     pub(super) fn export(&mut self, export: &ExportSpec) {

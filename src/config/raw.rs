@@ -281,6 +281,7 @@ pub(super) static NGINX: Table = Table {
         ],
         SERVICE,
         PLACES,
+        AROUND,
     ],
 };
 
@@ -305,6 +306,7 @@ pub(super) static APACHE: Table = Table {
         ],
         SERVICE,
         PLACES,
+        AROUND,
     ],
 };
 
@@ -333,6 +335,7 @@ pub(super) static HAPROXY: Table = Table {
         ],
         SERVICE,
         PLACES,
+        AROUND,
     ],
 };
 
@@ -358,6 +361,7 @@ pub(super) static TOMCAT: Table = Table {
             optional("export", Holds::Table(&EXPORT)),
         ],
         SERVICE,
+        AROUND,
     ],
 };
 
@@ -376,13 +380,14 @@ pub(super) static COMMAND: Table = Table {
         ],
         SERVICE,
         PLACES,
+        AROUND,
     ],
 };
 
 /// Files only.
 pub(super) static FILES: Table = Table {
     header: "target.files.NAME",
-    groups: &[PLACES],
+    groups: &[PLACES, AROUND],
 };
 
 const SIGNALS: &[&str] = &["HUP", "USR1", "USR2"];
@@ -403,6 +408,21 @@ const PLACES: &[Key] = &[
     default("key_mode", Holds::Mode, "\"0600\""),
     optional("export", Holds::Table(&EXPORT)),
 ];
+
+const AROUND: &[Key] = &[optional("hooks", Holds::Table(&HOOKS))];
+
+/// Commands around a rollout.
+pub(super) static HOOKS: Table = Table {
+    header: "target.KIND.NAME.hooks",
+    groups: &[&[
+        optional("pre", Holds::List),
+        optional("post", Holds::List),
+        optional("on_failure", Holds::List),
+        default("timeout", Holds::Duration, "\"60s\""),
+        optional("user", Holds::Account),
+        optional("directory", Holds::Path),
+    ]],
+};
 
 /// The forms of export.
 pub(super) static EXPORT: Table = Table {

@@ -8,10 +8,10 @@ use crate::deploy::layout::Layout;
 use crate::deploy::manifest::{Manifest, Saved};
 use crate::deploy::site::Site;
 use crate::deploy::{
-    Materials, StepDone, StepError, commit, drift, places, prove, prune, service, stage,
+    Materials, StepDone, StepError, commit, drift, hooks, places, prove, prune, service, stage,
 };
 use crate::model::{
-    CertificateId, Drift, ErrorClass, Probe, RevisionId, Rollout, RolloutEvent, RolloutStep,
+    CertificateId, Drift, ErrorClass, Hook, Probe, RevisionId, Rollout, RolloutEvent, RolloutStep,
     SecretRef, SubjectAltNames, TargetPolicy, TargetState, Timestamp,
 };
 use crate::pki::Secret;
@@ -81,6 +81,12 @@ impl Deployer {
             RolloutStep::Test => job.test().await,
             RolloutStep::Reload => job.reload().await,
             RolloutStep::Verify => job.verify().await,
+            RolloutStep::PreHook => job.hook(Hook::Pre, RolloutEvent::PreHookPassed).await,
+            RolloutStep::PostHook => job.hook(Hook::Post, RolloutEvent::PostHookPassed).await,
+            RolloutStep::FailureHook => {
+                let ended = RolloutEvent::FailureHookEnded { trouble: None };
+                job.hook(Hook::OnFailure, ended).await
+            }
             RolloutStep::Restore => job.restore().await,
             RolloutStep::ReloadBack => job.reload_back().await,
             RolloutStep::VerifyBack => job.verify_back().await,
@@ -242,6 +248,22 @@ impl Job {
                 ..unproven.error
             }),
         }
+    }
+
+    /// A hook that the policy had when the rollout was opened and has no more has nothing to say.
+    async fn hook(&self, hook: Hook, passed: RolloutEvent) -> Result<StepDone, StepError> {
+        let Some(argv) = self.target.hooks.argv(hook) else {
+            return Ok(passed.into());
+        };
+        let environment = self
+            .on_disk(move |site, job| Ok(hooks::environment(site, &job.target, hook)))
+            .await?;
+        let runner = &*self.deployer.runner;
+        let output = hooks::run(runner, &self.target.hooks, hook, argv, environment).await?;
+        Ok(StepDone {
+            event: passed,
+            output,
+        })
     }
 
     async fn restore(&self) -> Result<StepDone, StepError> {

@@ -4,8 +4,8 @@ use crate::deploy::deployer::Deployer;
 use crate::deploy::layout::Layout;
 use crate::deploy::{StepError, drift, places, preflight, prove, service};
 use crate::model::{
-    ErrorClass, Failures, Probe, Rollout, RolloutId, RolloutPhase, Seconds, TargetPolicy,
-    TargetState, Timestamp,
+    ErrorClass, Failures, HookSteps, Probe, Rollout, RolloutId, RolloutPhase, Seconds,
+    TargetPolicy, TargetState, Timestamp,
 };
 
 /// One thing that was looked at.
@@ -164,6 +164,7 @@ impl Deployer {
             generation: state.generation.unwrap_or_default(),
             previous_generation: None,
             policy: target.digest,
+            hooks: HookSteps::default(),
             opened_at: Timestamp(0),
             phase: RolloutPhase::Reloaded,
             started: None,

@@ -7,6 +7,7 @@
 //!   Reload   tell the service
 //!   Verify   TLS handshakes until the new leaf is served or the deadline passes
 //!            └─ fails ─▶ Restore, ReloadBack, VerifyBack
+//!   PreHook, PostHook, FailureHook   before Commit, after Verify, at a bad end, where the policy has such hooks
 //! ```
 //!
 //! Every step answers "did it happen?" by itself: after a crash anywhere it is simply called again. Which step comes
@@ -18,6 +19,7 @@ mod drift;
 mod error;
 mod examine;
 mod haproxy;
+mod hooks;
 mod layout;
 mod manifest;
 mod material;

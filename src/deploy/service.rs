@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::deploy::tomcat::Manager;
 use crate::deploy::{SecretResolver, StepError, haproxy, tomcat};
-use crate::model::{ErrorClass, Probe, Reload, SecretRef, TargetPolicy};
+use crate::model::{ErrorClass, Probe, Reload, Seconds, SecretRef, TargetPolicy};
 use crate::pki::Secret;
 use crate::sys::pid;
 use crate::sys::process::{End, Invocation, Outcome, Runner};
@@ -138,16 +138,18 @@ async fn run(
         argv: argv.to_vec(),
         env: Vec::new(),
         directory: None,
+        user: None,
         timeout: target.command_timeout.to_std(),
     };
     let outcome = runner.run(&invocation).await;
     if outcome.success() {
         return Ok(outcome.output);
     }
-    Err(failure(target, what, argv, outcome))
+    Err(failure(target.command_timeout, what, argv, outcome))
 }
 
-fn failure(target: &TargetPolicy, what: &str, argv: &[String], outcome: Outcome) -> StepError {
+/// What an outcome that is no success means; `within` is the time that it had.
+pub(super) fn failure(within: Seconds, what: &str, argv: &[String], outcome: Outcome) -> StepError {
     let command = argv.join(" ");
     let (class, how) = match &outcome.end {
         End::Exited(status) => (
@@ -160,10 +162,7 @@ fn failure(target: &TargetPolicy, what: &str, argv: &[String], outcome: Outcome)
         ),
         End::TimedOut => (
             ErrorClass::Transient,
-            format!(
-                "took longer than {} and was killed with its children",
-                target.command_timeout
-            ),
+            format!("took longer than {within} and was killed with its children"),
         ),
         End::NotStarted(reason) => (ErrorClass::Configuration, format!("was not run: {reason}")),
     };

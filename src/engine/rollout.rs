@@ -145,7 +145,7 @@ impl Engine {
         output: String,
     ) -> Result<(), EngineError> {
         let now = self.clock.now();
-        let phase = rollout_machine::transition(&rollout.phase, &event)
+        let phase = rollout_machine::after(rollout, &event)
             .map_err(|error| EngineError::Bug(error.to_string()))?;
         let mut after = rollout.clone();
         after.phase = phase;
@@ -165,11 +165,13 @@ impl Engine {
         self.store.rollout_advanced(&advance).await?;
         let subject = rollout.target.to_string();
         match &advance.event {
-            RolloutEvent::Failed { .. } => (self.progress)(Progress::Failed {
-                subject,
-                text: message,
-                output,
-            }),
+            RolloutEvent::Failed { .. } | RolloutEvent::FailureHookEnded { trouble: Some(_) } => {
+                (self.progress)(Progress::Failed {
+                    subject,
+                    text: message,
+                    output,
+                });
+            }
             RolloutEvent::Closed if was_rolled_back(&advance.rollout.phase) => {
                 (self.progress)(Progress::Failed {
                     subject,
@@ -184,6 +186,9 @@ impl Engine {
                 }
             }
             RolloutEvent::Staged
+            | RolloutEvent::PreHookPassed
+            | RolloutEvent::PostHookPassed
+            | RolloutEvent::FailureHookEnded { trouble: None }
             | RolloutEvent::Committed
             | RolloutEvent::Tested
             | RolloutEvent::Reloaded
@@ -216,6 +221,12 @@ fn describe(event: &RolloutEvent, after: &Rollout, policy: Option<&TargetPolicy>
     let test = policy.and_then(|target| target.test.as_ref());
     let reload = policy.and_then(|target| target.reload.as_ref());
     match event {
+        RolloutEvent::PreHookPassed => "pre hook passed".to_owned(),
+        RolloutEvent::PostHookPassed => "post hook passed".to_owned(),
+        RolloutEvent::FailureHookEnded { trouble: None } => "on_failure hook passed".to_owned(),
+        RolloutEvent::FailureHookEnded {
+            trouble: Some(trouble),
+        } => format!("{trouble}; this changes nothing, and it is not run again"),
         RolloutEvent::Staged => format!("bundles written to generation {}", after.generation),
         RolloutEvent::Tested => match test {
             Some(argv) => format!("configuration tested ({})", argv.join(" ")),
@@ -240,13 +251,19 @@ fn describe(event: &RolloutEvent, after: &Rollout, policy: Option<&TargetPolicy>
                 }
                 RolloutPhase::Closed {
                     closing: RolloutClosing::RollbackFailed { .. },
+                }
+                | RolloutPhase::OnFailure {
+                    closing: RolloutClosing::RollbackFailed { .. },
                 } => "; the way back failed",
                 RolloutPhase::Opened
                 | RolloutPhase::Staged
+                | RolloutPhase::PreHooks
                 | RolloutPhase::Committed
                 | RolloutPhase::Tested
                 | RolloutPhase::Reloaded
                 | RolloutPhase::Verified { .. }
+                | RolloutPhase::PostHooks
+                | RolloutPhase::OnFailure { .. }
                 | RolloutPhase::Closed { .. } => "; nothing was changed",
             };
             format!("{} failed: {}{then}", cause.step, cause.message)
@@ -272,12 +289,14 @@ const fn was_rolled_back(phase: &RolloutPhase) -> bool {
         phase,
         RolloutPhase::Closed {
             closing: RolloutClosing::RolledBack { .. }
+        } | RolloutPhase::OnFailure {
+            closing: RolloutClosing::RolledBack { .. }
         }
     )
 }
 
 fn closed(phase: &RolloutPhase) -> String {
-    let RolloutPhase::Closed { closing } = phase else {
+    let (RolloutPhase::Closed { closing } | RolloutPhase::OnFailure { closing }) = phase else {
         return phase.code().to_owned();
     };
     match closing {

@@ -6,6 +6,7 @@
 mod alert;
 mod certificate;
 mod export;
+mod hooks;
 mod ids;
 mod name;
 mod order;
@@ -24,6 +25,7 @@ pub use export::{
     ExportKind, ExportLayout, ExportSpec, FileAttributes, PasswordSource, PemFiles, PfxProfile,
     TrustFormat,
 };
+pub use hooks::{Hook, HookSteps, Hooks};
 pub use ids::{CertificateId, IdError, IssuerId, OrderId, RevisionId, RolloutId, TargetId};
 pub use name::{Name, NameError, SubjectAltNames};
 pub use order::{

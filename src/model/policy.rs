@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    CertificateId, ExportSpec, Fingerprint, IssuerId, KeyAlgorithm, Seconds, Subject,
+    CertificateId, ExportSpec, Fingerprint, Hooks, IssuerId, KeyAlgorithm, Seconds, Subject,
     SubjectAltNames, TargetId, Timestamp,
 };
 
@@ -251,6 +251,8 @@ pub struct TargetPolicy {
     pub command_timeout: Seconds,
     /// How it is proven.
     pub probe: Probe,
+    /// What else is run around a rollout.
+    pub hooks: Hooks,
     /// Changes with any setting above; a change leads to a new rollout and clears backoff.
     pub digest: Fingerprint,
 }

@@ -6,8 +6,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    CertificateId, ErrorClass, Failures, Fingerprint, Reason, RevisionId, RolloutId, Started,
-    TargetId, Timestamp,
+    CertificateId, ErrorClass, Failures, Fingerprint, HookSteps, Reason, RevisionId, RolloutId,
+    Started, TargetId, Timestamp,
 };
 
 /// A rollout with everything the planner needs to know of it.
@@ -29,6 +29,9 @@ pub struct Rollout {
     pub previous_generation: Option<u64>,
     /// Digest of the target's policy it was opened with.
     pub policy: Fingerprint,
+    /// The hooks that its target had then.
+    #[serde(default, skip_serializing_if = "HookSteps::is_empty")]
+    pub hooks: HookSteps,
     /// When.
     pub opened_at: Timestamp,
     /// The last phase that was reached and written down.
@@ -47,6 +50,8 @@ pub enum RolloutPhase {
     Opened,
     /// The generation and the temporary copies are on disk, fsynced, checked.
     Staged,
+    /// The `pre` hook let it pass; not without one.
+    PreHooks,
     /// What was there before is saved, the link is switched, loose files are replaced.
     Committed,
     /// The service accepts its configuration.
@@ -58,6 +63,8 @@ pub enum RolloutPhase {
         /// What each saw; empty where the policy says `probe = "none"`.
         reports: Vec<ProbeReport>,
     },
+    /// The `post` hook went well; not without one.
+    PostHooks,
     /// Committed with nothing to return to, and the service does not serve it yet: test, reload and proof are repeated.
     AwaitingService {
         /// What was seen.
@@ -75,6 +82,11 @@ pub enum RolloutPhase {
         /// How far.
         undo: UndoPhase,
     },
+    /// It ends badly, and the `on_failure` hook is to be run before it is put away; not without one.
+    OnFailure {
+        /// How it ends.
+        closing: RolloutClosing,
+    },
     /// Done.
     Closed {
         /// How it ended.
@@ -89,10 +101,13 @@ impl RolloutPhase {
         match self {
             Self::Opened => "opened",
             Self::Staged => "staged",
+            Self::PreHooks => "pre-hooks",
             Self::Committed => "committed",
             Self::Tested => "tested",
             Self::Reloaded => "reloaded",
             Self::Verified { .. } => "verified",
+            Self::PostHooks => "post-hooks",
+            Self::OnFailure { .. } => "on-failure",
             Self::AwaitingService { .. } => "awaiting-service",
             Self::Undoing { undo, .. } => match undo {
                 UndoPhase::Decided => "undo-decided",
@@ -100,13 +115,7 @@ impl RolloutPhase {
                 UndoPhase::Reloaded => "undo-reloaded",
                 UndoPhase::Verified => "undo-verified",
             },
-            Self::Closed { closing } => match closing {
-                RolloutClosing::Live => "live",
-                RolloutClosing::RolledBack { .. } => "rolled-back",
-                RolloutClosing::RollbackFailed { .. } => "rollback-failed",
-                RolloutClosing::Abandoned { .. } => "abandoned",
-                RolloutClosing::Superseded { .. } => "superseded",
-            },
+            Self::Closed { closing } => closing.code(),
         }
     }
 }
@@ -130,9 +139,14 @@ impl RolloutPhase {
     pub const fn service_was_told(&self) -> bool {
         match self {
             Self::Undoing { cause, .. } => match cause.step {
-                RolloutStep::Stage | RolloutStep::Commit | RolloutStep::Test => false,
+                RolloutStep::Stage
+                | RolloutStep::PreHook
+                | RolloutStep::Commit
+                | RolloutStep::Test => false,
                 RolloutStep::Reload
                 | RolloutStep::Verify
+                | RolloutStep::PostHook
+                | RolloutStep::FailureHook
                 | RolloutStep::Restore
                 | RolloutStep::ReloadBack
                 | RolloutStep::VerifyBack
@@ -140,10 +154,13 @@ impl RolloutPhase {
             },
             Self::Opened
             | Self::Staged
+            | Self::PreHooks
             | Self::Committed
             | Self::Tested
             | Self::Reloaded
             | Self::Verified { .. }
+            | Self::PostHooks
+            | Self::OnFailure { .. }
             | Self::AwaitingService { .. }
             | Self::Closed { .. } => true,
         }
@@ -209,12 +226,39 @@ pub enum RolloutClosing {
     },
 }
 
+impl RolloutClosing {
+    /// Why it ended badly; `None` where it did not.
+    #[must_use]
+    pub const fn cause(&self) -> Option<&Cause> {
+        match self {
+            Self::Live | Self::Superseded { .. } => None,
+            Self::RolledBack { cause }
+            | Self::RollbackFailed { cause, .. }
+            | Self::Abandoned { cause } => Some(cause),
+        }
+    }
+
+    /// The code, for people and hooks.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::RolledBack { .. } => "rolled-back",
+            Self::RollbackFailed { .. } => "rollback-failed",
+            Self::Abandoned { .. } => "abandoned",
+            Self::Superseded { .. } => "superseded",
+        }
+    }
+}
+
 /// What can be done next for a rollout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RolloutStep {
     /// Preflight, then write the generation and temporary copies.
     Stage,
+    /// The target's `pre` hook, if it has one.
+    PreHook,
     /// Save what is there, switch the link, replace loose files.
     Commit,
     /// The service's own configuration test.
@@ -223,6 +267,10 @@ pub enum RolloutStep {
     Reload,
     /// Handshakes.
     Verify,
+    /// The target's `post` hook, if it has one.
+    PostHook,
+    /// The target's `on_failure` hook, if it has one.
+    FailureHook,
     /// Put link and loose files back.
     Restore,
     /// Tell the service, on the way back.
@@ -239,6 +287,9 @@ impl RolloutStep {
     pub const fn code(self) -> &'static str {
         match self {
             Self::Stage => "stage",
+            Self::PreHook => "pre-hook",
+            Self::PostHook => "post-hook",
+            Self::FailureHook => "failure-hook",
             Self::Commit => "commit",
             Self::Test => "test",
             Self::Reload => "reload",
@@ -251,12 +302,15 @@ impl RolloutStep {
     }
 
     /// Every step, for tests that visit each boundary.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 12] = [
         Self::Stage,
+        Self::PreHook,
         Self::Commit,
         Self::Test,
         Self::Reload,
         Self::Verify,
+        Self::PostHook,
+        Self::FailureHook,
         Self::Restore,
         Self::ReloadBack,
         Self::VerifyBack,
@@ -276,6 +330,8 @@ impl fmt::Display for RolloutStep {
 pub enum RolloutEvent {
     /// Everything is on disk beside the live set.
     Staged,
+    /// The `pre` hook let it pass.
+    PreHookPassed,
     /// The live set is the new one.
     Committed,
     /// Accepted (or there is no test).
@@ -286,6 +342,13 @@ pub enum RolloutEvent {
     Verified {
         /// What each probe saw.
         reports: Vec<ProbeReport>,
+    },
+    /// The `post` hook went well.
+    PostHookPassed,
+    /// The `on_failure` hook was run, well or not: it is not repeated.
+    FailureHookEnded {
+        /// What went wrong with it.
+        trouble: Option<String>,
     },
     /// A step failed for good (not: will be tried again).
     Failed {
@@ -318,6 +381,9 @@ impl RolloutEvent {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Staged => "staged",
+            Self::PreHookPassed => "pre-hook-passed",
+            Self::PostHookPassed => "post-hook-passed",
+            Self::FailureHookEnded { .. } => "failure-hook-ended",
             Self::Committed => "committed",
             Self::Tested => "tested",
             Self::Reloaded => "reloaded",

@@ -49,7 +49,7 @@ pub enum Action {
     RecordRollout {
         /// Which rollout.
         rollout: RolloutId,
-        /// To be given to [`crate::plan::rollout_machine::transition`].
+        /// To be given to [`crate::plan::rollout_machine::after`].
         event: RolloutEvent,
     },
     /// Carry out one step of a rollout.

@@ -238,7 +238,12 @@ fn open_rollout(
             "rollout-failing",
             id,
             format!("{id}: {count} attempts failed: {}", last.message),
-            "It is tried again by itself.".to_owned(),
+            if rollout_machine::waits_for_post_hook(rollout) {
+                "The new set is served and proven; its `post` hook is tried again by itself."
+            } else {
+                "It is tried again by itself."
+            }
+            .to_owned(),
         );
     }
     let RolloutPhase::AwaitingService { detail, .. } = &rollout.phase else {

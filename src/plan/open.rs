@@ -68,6 +68,7 @@ pub fn rollout(
         generation,
         previous_generation: state.generation,
         policy: target.digest,
+        hooks: target.hooks.steps(),
         opened_at: now,
         phase: RolloutPhase::Opened,
         started: None,

@@ -112,11 +112,14 @@ pub fn target_after(state: &TargetState, rollout: &Rollout, now: Timestamp) -> O
         RolloutPhase::Closed { closing } => closing,
         RolloutPhase::Opened
         | RolloutPhase::Staged
+        | RolloutPhase::PreHooks
         | RolloutPhase::Committed
         | RolloutPhase::Tested
         | RolloutPhase::Reloaded
+        | RolloutPhase::PostHooks
         | RolloutPhase::AwaitingService { .. }
-        | RolloutPhase::Undoing { .. } => return None,
+        | RolloutPhase::Undoing { .. }
+        | RolloutPhase::OnFailure { .. } => return None,
     };
     match closing {
         RolloutClosing::Live => return None,

@@ -4,6 +4,8 @@
 //! nothing worth returning to (the first rollout, an expired set, a service that is not running): then the new set
 //! stays in place and test, reload and proof are repeated until the service shows it (`AwaitingService`, which waits
 //! and looks, and leaves only for `Verified` or for another set).
+//! The hooks of a target add steps of their own and do not exist without it: `PreHooks` after `Staged`, `PostHooks`
+//! after `Verified`, and `OnFailure` before a bad end is closed.
 //! Every step is idempotent: one that was started and has no outcome is simply done again.
 
 use crate::model::{
@@ -29,11 +31,14 @@ pub fn next(
     }
     match &rollout.phase {
         RolloutPhase::Opened => Next::Step(RolloutStep::Stage),
-        RolloutPhase::Staged => Next::Step(RolloutStep::Commit),
+        RolloutPhase::Staged if rollout.hooks.pre => Next::Step(RolloutStep::PreHook),
+        RolloutPhase::Staged | RolloutPhase::PreHooks => Next::Step(RolloutStep::Commit),
         RolloutPhase::Committed => Next::Step(RolloutStep::Test),
         RolloutPhase::Tested => Next::Step(RolloutStep::Reload),
         RolloutPhase::Reloaded => Next::Step(RolloutStep::Verify),
-        RolloutPhase::Verified { .. } => Next::Step(RolloutStep::Close),
+        RolloutPhase::Verified { .. } if rollout.hooks.post => Next::Step(RolloutStep::PostHook),
+        RolloutPhase::Verified { .. } | RolloutPhase::PostHooks => Next::Step(RolloutStep::Close),
+        RolloutPhase::OnFailure { .. } => Next::Step(RolloutStep::FailureHook),
         RolloutPhase::AwaitingService {
             detail,
             look_at,
@@ -72,7 +77,10 @@ pub fn transition(
             RolloutEvent::Superseded { message } => Some(superseded(message, false)),
             other => none_of(other),
         },
-        RolloutPhase::Staged => match event {
+        RolloutPhase::Staged | RolloutPhase::PreHooks => match event {
+            RolloutEvent::PreHookPassed if *phase == RolloutPhase::Staged => {
+                Some(RolloutPhase::PreHooks)
+            }
             RolloutEvent::Committed => Some(RolloutPhase::Committed),
             // A commit that failed half-way may have replaced loose files: they are put back.
             RolloutEvent::Failed {
@@ -99,7 +107,19 @@ pub fn transition(
             other => failed_after_commit(other),
         },
         RolloutPhase::Verified { .. } => match event {
+            RolloutEvent::PostHookPassed => Some(RolloutPhase::PostHooks),
+            // What is live and proven stays so; the next rollout runs the hook again.
+            RolloutEvent::Closed | RolloutEvent::Superseded { .. } => {
+                Some(closed(RolloutClosing::Live))
+            }
+            other => none_of(other),
+        },
+        RolloutPhase::PostHooks => match event {
             RolloutEvent::Closed => Some(closed(RolloutClosing::Live)),
+            other => none_of(other),
+        },
+        RolloutPhase::OnFailure { closing } => match event {
+            RolloutEvent::FailureHookEnded { .. } => Some(closed(closing.clone())),
             other => none_of(other),
         },
         // A look goes through the same steps without leaving the phase, so that what it waits for is not forgotten.
@@ -162,6 +182,24 @@ pub fn transition(
     })
 }
 
+/// The phase an event leads this very rollout to: as [`transition`], with the `on_failure` hook before a bad end.
+///
+/// # Errors
+/// As [`transition`].
+pub fn after(rollout: &Rollout, event: &RolloutEvent) -> Result<RolloutPhase, IllegalTransition> {
+    let phase = transition(&rollout.phase, event)?;
+    Ok(match phase {
+        RolloutPhase::Closed { closing }
+            if rollout.hooks.on_failure
+                && closing.cause().is_some()
+                && !matches!(rollout.phase, RolloutPhase::OnFailure { .. }) =>
+        {
+            RolloutPhase::OnFailure { closing }
+        }
+        other => other,
+    })
+}
+
 /// What a failed step means.
 ///
 /// `again`: the step may succeed later without anybody's help. `restorable`: there is something on disk to return to;
@@ -176,14 +214,21 @@ pub fn on_error(
 ) -> OnError<RolloutEvent> {
     let tries = match &rollout.phase {
         // Putting away changes nothing outside, so there is nothing to undo either.
-        _ if failed.step == RolloutStep::Close => {
+        // What is live and proven is not touched for a hook's sake either; only another set ends its repetition.
+        _ if matches!(failed.step, RolloutStep::Close | RolloutStep::PostHook) => {
             return OnError::Retry(backoff::failure(failed.trouble, policy, now));
         }
-        RolloutPhase::Opened | RolloutPhase::Staged => u32::MAX,
+        RolloutPhase::OnFailure { .. } => {
+            return OnError::Event(RolloutEvent::FailureHookEnded {
+                trouble: Some(failed.trouble.message),
+            });
+        }
+        RolloutPhase::Opened | RolloutPhase::Staged | RolloutPhase::PreHooks => u32::MAX,
         RolloutPhase::Committed
         | RolloutPhase::Tested
         | RolloutPhase::Reloaded
-        | RolloutPhase::Verified { .. } => TRIES_AFTER_COMMIT,
+        | RolloutPhase::Verified { .. }
+        | RolloutPhase::PostHooks => TRIES_AFTER_COMMIT,
         // Waiting for a service is itself the repetition.
         RolloutPhase::AwaitingService { .. } => 1,
         RolloutPhase::Undoing { .. } => TRIES_OF_UNDO,
@@ -256,8 +301,11 @@ pub fn expired_before(rollout: &Rollout, snapshot: &Snapshot, now: Timestamp) ->
 #[must_use]
 pub fn is_committed(rollout: &Rollout) -> bool {
     match &rollout.phase {
-        RolloutPhase::Opened | RolloutPhase::Undoing { .. } | RolloutPhase::Closed { .. } => false,
-        RolloutPhase::Staged => rollout
+        RolloutPhase::Opened
+        | RolloutPhase::Undoing { .. }
+        | RolloutPhase::OnFailure { .. }
+        | RolloutPhase::Closed { .. } => false,
+        RolloutPhase::Staged | RolloutPhase::PreHooks => rollout
             .started
             .as_ref()
             .is_some_and(|started| started.step == RolloutStep::Commit),
@@ -265,8 +313,17 @@ pub fn is_committed(rollout: &Rollout) -> bool {
         | RolloutPhase::Tested
         | RolloutPhase::Reloaded
         | RolloutPhase::Verified { .. }
+        | RolloutPhase::PostHooks
         | RolloutPhase::AwaitingService { .. } => true,
     }
+}
+
+/// Live and proven, and all that is missing is a `post` hook that has failed.
+#[must_use]
+pub fn waits_for_post_hook(rollout: &Rollout) -> bool {
+    matches!(rollout.phase, RolloutPhase::Verified { .. })
+        && rollout.hooks.post
+        && rollout.failures.count > 0
 }
 
 /// Another set may take its place: nothing is half done.
@@ -275,11 +332,14 @@ pub fn may_be_superseded(rollout: &Rollout) -> bool {
     match &rollout.phase {
         RolloutPhase::Opened => true,
         RolloutPhase::AwaitingService { look, .. } => *look == Look::Waiting,
-        RolloutPhase::Staged => !is_committed(rollout),
+        RolloutPhase::Staged | RolloutPhase::PreHooks => !is_committed(rollout),
+        // A hook that never passes must not keep the next certificate away.
+        RolloutPhase::Verified { .. } => waits_for_post_hook(rollout),
         RolloutPhase::Committed
         | RolloutPhase::Tested
         | RolloutPhase::Reloaded
-        | RolloutPhase::Verified { .. }
+        | RolloutPhase::PostHooks
+        | RolloutPhase::OnFailure { .. }
         | RolloutPhase::Undoing { .. }
         | RolloutPhase::Closed { .. } => false,
     }
@@ -309,6 +369,9 @@ fn failed_after_commit(event: &RolloutEvent) -> Option<RolloutPhase> {
 const fn none_of(event: &RolloutEvent) -> Option<RolloutPhase> {
     match event {
         RolloutEvent::Staged
+        | RolloutEvent::PreHookPassed
+        | RolloutEvent::PostHookPassed
+        | RolloutEvent::FailureHookEnded { .. }
         | RolloutEvent::Committed
         | RolloutEvent::Tested
         | RolloutEvent::Reloaded

@@ -1,8 +1,8 @@
 //! Small policies and states for the unit tests of this module.
 
 use crate::model::{
-    CertificateFacts, CertificateId, CertificatePolicy, CertificateState, Fingerprint, IssuerId,
-    IssuerKind, IssuerPolicy, KeyAlgorithm, KeyReuse, KeySource, Name, OrderMode, Probe,
+    CertificateFacts, CertificateId, CertificatePolicy, CertificateState, Fingerprint, Hooks,
+    IssuerId, IssuerKind, IssuerPolicy, KeyAlgorithm, KeyReuse, KeySource, Name, OrderMode, Probe,
     RemoteAccess, RemoteAuth, RenewRule, RevisionFacts, RevisionId, ScmPolicy, Seconds, SecretRef,
     Subject, TargetId, TargetKind, TargetPolicy, Timestamp,
 };
@@ -98,6 +98,7 @@ pub(crate) fn target(name: &str) -> TargetPolicy {
         pid_file: None,
         command_timeout: Seconds(30),
         probe: Probe::None,
+        hooks: Hooks::default(),
         digest: Fingerprint([1; 32]),
     }
 }

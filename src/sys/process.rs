@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, Uid, User};
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 use tokio::process::{Child, Command};
@@ -31,6 +31,8 @@ pub struct Invocation {
     pub env: Vec<(String, String)>,
     /// Working directory; `/` when absent.
     pub directory: Option<PathBuf>,
+    /// Name or number of the account it runs as, with that account's own group and no other; renewd's when absent.
+    pub user: Option<String>,
     /// After this the process group gets SIGTERM, and SIGKILL five seconds later.
     pub timeout: Duration,
 }
@@ -132,6 +134,17 @@ async fn spawn(invocation: &Invocation) -> Result<(Child, OwnedFd), String> {
     if !Path::new(program).is_absolute() {
         return Err(format!("{program} is no absolute path"));
     }
+    let directory = invocation.directory.as_deref().unwrap_or(Path::new("/"));
+    if !directory.is_dir() {
+        return Err(format!(
+            "its working directory {} is not there",
+            directory.display()
+        ));
+    }
+    let account = match invocation.user.clone() {
+        Some(user) => Some(account(user).await?),
+        None => None,
+    };
     let mut tries = 0;
     loop {
         // One pipe for both streams keeps the order in which things were said.
@@ -144,13 +157,22 @@ async fn spawn(invocation: &Invocation) -> Result<(Child, OwnedFd), String> {
             .args(arguments)
             .env_clear()
             .envs(ENVIRONMENT)
-            .envs(invocation.env.iter().map(|(name, value)| (name, value)))
-            .current_dir(invocation.directory.as_deref().unwrap_or(Path::new("/")))
+            .current_dir(directory)
             .stdin(Stdio::null())
             .stdout(writer)
             .stderr(other)
             .process_group(0)
             .kill_on_drop(true);
+        if let Some(account) = &account {
+            // Groups of ours go as well: the standard library drops them where it sets a user.
+            command
+                .uid(account.uid.as_raw())
+                .gid(account.gid.as_raw())
+                .env("USER", &account.name)
+                .env("LOGNAME", &account.name)
+                .env("HOME", &account.dir);
+        }
+        command.envs(invocation.env.iter().map(|(name, value)| (name, value)));
         match command.spawn() {
             // The command holds our copies of the writing end; they go here, or the pipe would never end.
             Ok(child) => return Ok((child, reader.into())),
@@ -159,9 +181,29 @@ async fn spawn(invocation: &Invocation) -> Result<(Child, OwnedFd), String> {
                 tries += 1;
                 sleep(BETWEEN_TRIES).await;
             }
-            Err(e) => return Err(format!("failed to start {program}: {e}")),
+            Err(e) => {
+                let user = invocation.user.as_ref();
+                let user = user.map_or(String::new(), |user| format!(" as {user}"));
+                return Err(format!("failed to start {program}{user}: {e}"));
+            }
         }
     }
+}
+
+/// Looked up on a blocking thread: a directory service may take its time.
+async fn account(user: String) -> Result<User, String> {
+    let looked_up = tokio::task::spawn_blocking(move || {
+        let found = match user.parse::<u32>() {
+            Ok(number) => User::from_uid(Uid::from_raw(number)),
+            Err(_) => User::from_name(&user),
+        };
+        match found {
+            Ok(Some(account)) => Ok(account),
+            Ok(None) => Err(format!("there is no user {user:?} on this machine")),
+            Err(e) => Err(format!("failed to look up the user {user:?}: {e}")),
+        }
+    });
+    looked_up.await.map_err(|e| e.to_string())?
 }
 
 /// Reads until the child ends; a full pipe must not block it.

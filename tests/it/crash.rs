@@ -246,6 +246,48 @@ async fn a_kill_at_any_boundary_of_the_way_back_converges_to_the_old_certificate
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_kill_around_a_hook_runs_it_again_and_converges() {
+    let world = World::live(Ccm::start().await).await;
+    let hooked = |pre: &str| {
+        format!(
+            r#"{}
+[target.nginx.web.hooks]
+pre = ["{pre}"]
+post = ["/usr/bin/true"]
+on_failure = ["/bin/sh", "-c", "echo $RENEWD_ROLLOUT >>{{dir}}/failures"]
+"#,
+            world.policy()
+        )
+    };
+    for _ in 0..rounds() {
+        world.agent.write_policy(&hooked("/usr/bin/true"));
+        for point in boundaries("rollout", &["pre-hook", "post-hook"]) {
+            assert!(survive(&world, &point).await, "{point} was never passed");
+        }
+        world.agent.write_policy(&hooked("/usr/bin/false"));
+        for point in boundaries("rollout", &["failure-hook"]) {
+            let failures = world.agent.path().join("failures");
+            let runs = || -> Vec<String> {
+                let text = std::fs::read_to_string(&failures).unwrap_or_default();
+                text.lines().map(str::to_owned).collect()
+            };
+            let (before, old) = (runs().len(), world.served());
+            let killed = world
+                .agent
+                .run_with(&format!("{point}=return"), &["renew", "www"]);
+            assert_eq!(killed.signal, Some(9), "{point}: {}", killed.stderr);
+            let ended = world.agent.run(&["once", "--wait", "0s"]).expect(65);
+            // The first is the one that was killed; more may follow it, each with a run of its own.
+            let since = runs().split_off(before);
+            let of_it = since.iter().filter(|rollout| **rollout == since[0]);
+            let wanted = if point.ends_with("effect") { 2 } else { 1 };
+            assert_eq!(of_it.count(), wanted, "{point}: {}", ended.stderr);
+            assert_eq!((world.served(), world.written()), (old.clone(), old));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_kill_while_a_lost_answer_is_looked_for_never_leads_to_a_second_certificate() {
     let world = World::live(Ccm::start().await).await;
     for _ in 0..rounds() {
@@ -348,6 +390,9 @@ fn every_step_has_its_kill() {
         "restore",
         "reload-back",
         "verify-back",
+        "pre-hook",
+        "post-hook",
+        "failure-hook",
     ];
     for step in OrderStep::ALL {
         assert!(visited.contains(&step.code()), "{step}");

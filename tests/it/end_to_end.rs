@@ -5,6 +5,7 @@
 )]
 
 mod following;
+mod hooks;
 mod hostile;
 mod targets;
 mod time;

@@ -61,6 +61,7 @@ fn rollout(id: &str, target: &str, certificate: &str) -> Rollout {
         generation: 1,
         previous_generation: None,
         policy: Fingerprint([8; 32]),
+        hooks: renewd::model::HookSteps::default(),
         opened_at: T0,
         phase: RolloutPhase::Opened,
         started: None,

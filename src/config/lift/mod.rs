@@ -7,6 +7,7 @@ mod certificate;
 mod clash;
 mod defined;
 mod export;
+mod hooks;
 mod issuer;
 mod names;
 mod sockets;

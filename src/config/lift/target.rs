@@ -56,8 +56,9 @@ impl Lift<'_> {
             }
         };
         self.report_idle_pid_file(fields, probe.as_ref());
-        let (Ok(told), Some(command_timeout), Some(probe), Some(exports)) =
-            (told, command_timeout, probe, exports)
+        let hooks = self.hooks(fields);
+        let (Ok(told), Some(command_timeout), Some(probe), Some(exports), Ok(hooks)) =
+            (told, command_timeout, probe, exports, hooks)
         else {
             return (None, claims);
         };
@@ -70,6 +71,7 @@ impl Lift<'_> {
         told.put_into(&mut canon);
         canon.put("command_timeout", command_timeout.0);
         canon.probe(&probe);
+        canon.hooks(&hooks);
         let target = TargetPolicy {
             id,
             kind,
@@ -80,6 +82,7 @@ impl Lift<'_> {
             pid_file: told.pid_file,
             command_timeout,
             probe,
+            hooks,
             digest: canon.finish(),
         };
         (Some(target), claims)

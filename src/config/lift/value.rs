@@ -233,7 +233,7 @@ impl Lift<'_> {
 }
 
 /// A user or group: a name or a number.
-fn account(lift: &mut Lift<'_>, fields: &Fields<'_>, key: &str) -> Option<String> {
+pub(super) fn account(lift: &mut Lift<'_>, fields: &Fields<'_>, key: &str) -> Option<String> {
     let node = fields.node(key)?;
     let text = match &node.value {
         Value::Text(text) => text.clone(),

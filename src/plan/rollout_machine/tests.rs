@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::model::{
-    CertificateId, CertificateState, EarlierRevision, ErrorClass, RevisionId, RolloutId, Started,
-    StepFailure, TargetState,
+    CertificateId, CertificateState, EarlierRevision, ErrorClass, HookSteps, RevisionId, RolloutId,
+    Started, StepFailure, TargetState,
 };
 use crate::plan::{open, testing};
 
@@ -242,4 +242,109 @@ fn a_failure_is_waited_for() {
         next(&rollout, POLICY, NOW + Seconds(90)),
         Next::Step(RolloutStep::Stage)
     );
+}
+
+fn hooked(phase: RolloutPhase) -> Rollout {
+    let mut rollout = rollout(phase);
+    rollout.hooks = HookSteps {
+        pre: true,
+        post: true,
+        on_failure: true,
+    };
+    rollout
+}
+
+fn verified() -> RolloutPhase {
+    RolloutPhase::Verified {
+        reports: Vec::new(),
+    }
+}
+
+#[test]
+fn hooks_have_steps_only_where_the_target_has_hooks() {
+    for (phase, without, with) in [
+        (
+            RolloutPhase::Staged,
+            RolloutStep::Commit,
+            RolloutStep::PreHook,
+        ),
+        (
+            RolloutPhase::PreHooks,
+            RolloutStep::Commit,
+            RolloutStep::Commit,
+        ),
+        (verified(), RolloutStep::Close, RolloutStep::PostHook),
+        (
+            RolloutPhase::PostHooks,
+            RolloutStep::Close,
+            RolloutStep::Close,
+        ),
+    ] {
+        let plain = rollout(phase.clone());
+        assert_eq!(next(&plain, POLICY, NOW), Next::Step(without), "{phase:?}");
+        let hooked = hooked(phase.clone());
+        assert_eq!(next(&hooked, POLICY, NOW), Next::Step(with), "{phase:?}");
+    }
+}
+
+#[test]
+fn a_failed_pre_hook_abandons_and_the_failure_hook_comes_first_and_once() {
+    let mut rollout = hooked(RolloutPhase::Staged);
+    let pre = failed(RolloutStep::PreHook);
+    let snapshot = Snapshot::default();
+    let OnError::Event(event) = on_error(&rollout, &snapshot, pre, POLICY, NOW) else {
+        panic!("it is not repeated");
+    };
+    rollout.phase = super::after(&rollout, &event).unwrap();
+    assert!(matches!(
+        &rollout.phase,
+        RolloutPhase::OnFailure {
+            closing: RolloutClosing::Abandoned { .. }
+        }
+    ));
+    assert_eq!(
+        next(&rollout, POLICY, NOW),
+        Next::Step(RolloutStep::FailureHook)
+    );
+    let mut hook = failed(RolloutStep::FailureHook);
+    hook.again = true;
+    let OnError::Event(event) = on_error(&rollout, &snapshot, hook, POLICY, NOW) else {
+        panic!("it is not repeated");
+    };
+    rollout.phase = super::after(&rollout, &event).unwrap();
+    assert!(matches!(
+        &rollout.phase,
+        RolloutPhase::Closed {
+            closing: RolloutClosing::Abandoned { .. }
+        }
+    ));
+    assert_eq!(next(&rollout, POLICY, NOW), Next::Done);
+}
+
+#[test]
+fn a_failed_post_hook_is_repeated_without_end_and_gives_way_to_another_set() {
+    let mut rollout = hooked(verified());
+    assert!(!may_be_superseded(&rollout), "it has not been run yet");
+    let snapshot = Snapshot::default();
+    for _ in 0..50 {
+        let post = failed(RolloutStep::PostHook);
+        let OnError::Retry(failure) = on_error(&rollout, &snapshot, post, POLICY, NOW) else {
+            panic!("nothing is undone");
+        };
+        rollout.failures.add(failure);
+    }
+    assert!(matches!(
+        next(&rollout, POLICY, NOW),
+        Next::Wait(Waiting::Backoff { .. })
+    ));
+    assert!(may_be_superseded(&rollout));
+    let another = RolloutEvent::Superseded {
+        message: String::new(),
+    };
+    let live = RolloutPhase::Closed {
+        closing: RolloutClosing::Live,
+    };
+    assert_eq!(super::after(&rollout, &another).unwrap(), live);
+    let passed = super::after(&rollout, &RolloutEvent::PostHookPassed).unwrap();
+    assert_eq!(transition(&passed, &RolloutEvent::Closed).unwrap(), live);
 }

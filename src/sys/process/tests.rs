@@ -7,6 +7,7 @@ fn shell(script: &str, timeout: Duration) -> Invocation {
         argv: vec!["/bin/sh".into(), "-c".into(), script.into()],
         env: Vec::new(),
         directory: None,
+        user: None,
         timeout,
     }
 }

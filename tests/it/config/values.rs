@@ -370,6 +370,11 @@ fn a_digest_changes_with_what_it_covers_and_with_nothing_else() {
         ),
         (
             "[target.nginx.t]",
+            "[target.nginx.t]\nhooks.post = [\"/bin/true\"]",
+            "target",
+        ),
+        (
+            "[target.nginx.t]",
             "[target.nginx.t]\nroots = \"/r.pem\"",
             "target",
         ),

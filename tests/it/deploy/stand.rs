@@ -7,8 +7,9 @@ use std::sync::Arc;
 use renewd::deploy::{Deployer, StepDone, StepError};
 use renewd::model::{
     CertificateId, ErrorClass, ExportKind, ExportSpec, Failures, FileAttributes, Fingerprint,
-    KeyAlgorithm, PemFiles, Probe, RevisionId, Rollout, RolloutClosing, RolloutEvent, RolloutId,
-    RolloutPhase, RolloutStep, Seconds, Snapshot, TargetId, TargetKind, TargetPolicy, Timestamp,
+    Hooks, KeyAlgorithm, PemFiles, Probe, RevisionId, Rollout, RolloutClosing, RolloutEvent,
+    RolloutId, RolloutPhase, RolloutStep, Seconds, Snapshot, TargetId, TargetKind, TargetPolicy,
+    Timestamp,
 };
 use renewd::pki::{Material, Secret};
 use renewd::plan::rollout_machine::{self, Failed};
@@ -51,6 +52,7 @@ impl Stand {
             pid_file: None,
             command_timeout: Seconds(10),
             probe: Probe::None,
+            hooks: Hooks::default(),
             digest: Fingerprint([7; 32]),
         };
         Self {
@@ -113,6 +115,7 @@ impl Stand {
             generation: number,
             previous_generation: self.generation,
             policy: self.target.digest,
+            hooks: self.target.hooks.steps(),
             opened_at: now(),
             phase: RolloutPhase::Opened,
             started: None,
@@ -156,7 +159,7 @@ impl Stand {
                     OnError::Retry(_) => return rollout,
                 },
             };
-            rollout.phase = rollout_machine::transition(&rollout.phase, &event).unwrap();
+            rollout.phase = rollout_machine::after(&rollout, &event).unwrap();
             rollout.failures = Failures::default();
             if let RolloutPhase::Closed {
                 closing: RolloutClosing::Live,

@@ -369,6 +369,9 @@ fn rollout_event() -> impl Strategy<Value = RolloutEvent> {
         });
     prop_oneof![
         2 => Just(RolloutEvent::Staged),
+        2 => Just(RolloutEvent::PreHookPassed),
+        2 => Just(RolloutEvent::PostHookPassed),
+        2 => Just(RolloutEvent::FailureHookEnded { trouble: None }),
         2 => Just(RolloutEvent::Committed),
         2 => Just(RolloutEvent::Tested),
         2 => Just(RolloutEvent::Reloaded),

@@ -34,7 +34,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use renewd::model::{
-    CertificateId, CertificatePolicy, Drift, ErrorClass, Failures, Fingerprint, IssuerId,
+    CertificateId, CertificatePolicy, Drift, ErrorClass, Failures, Fingerprint, Hooks, IssuerId,
     IssuerKind, IssuerPolicy, KeyAlgorithm, KeyReuse, KeySource, Name, OrderMode, PcaPolicy, Probe,
     RemoteAccess, RemoteAuth, RenewRule, Seconds, SecretRef, Subject, TargetId, TargetKind,
     TargetPolicy, Timestamp,
@@ -265,6 +265,7 @@ fn target(world: &mut World, id: &str, values: &BTreeMap<&str, &str>) {
         pid_file: None,
         command_timeout: Seconds(30),
         probe: Probe::None,
+        hooks: Hooks::default(),
         digest: digest(&format!("{id} {values:?}")),
     };
     world.policy.targets.insert(id, target);

@@ -563,6 +563,9 @@ impl World {
         };
         Came::Event(match step {
             RolloutStep::Stage => RolloutEvent::Staged,
+            RolloutStep::PreHook => RolloutEvent::PreHookPassed,
+            RolloutStep::PostHook => RolloutEvent::PostHookPassed,
+            RolloutStep::FailureHook => RolloutEvent::FailureHookEnded { trouble: None },
             RolloutStep::Commit => {
                 service.disk = rollout.revisions.clone();
                 RolloutEvent::Committed
@@ -623,7 +626,7 @@ impl World {
 
     fn rollout_event(&mut self, id: &RolloutId, event: RolloutEvent) {
         let rollout = self.snapshot.rollouts.get_mut(id).unwrap();
-        rollout.phase = rollout_machine::transition(&rollout.phase, &event).unwrap();
+        rollout.phase = rollout_machine::after(rollout, &event).unwrap();
         rollout.started = None;
         rollout.failures = Failures::default();
         let rollout = rollout.clone();
