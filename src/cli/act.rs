@@ -226,6 +226,7 @@ async fn let_go(
         if state != before {
             released = true;
             state.failures = Failures::default();
+            state.aside.clear();
             change(engine, target, &state).await?;
         }
     }
@@ -405,6 +406,7 @@ fn forget_wish(state: &mut TargetState, name: &CertificateId) {
 fn unblock(state: &mut TargetState) {
     state.undo_failed = None;
     state.failures = Failures::default();
+    state.aside.clear();
 }
 
 async fn snapshot(engine: &Engine) -> Result<Snapshot, Failure> {

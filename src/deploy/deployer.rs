@@ -192,7 +192,11 @@ impl Job {
     /// A service must not be tested, let alone reloaded, with a half-done set: it is completed first.
     async fn test(&self) -> Result<StepDone, StepError> {
         self.on_disk(|site, _| commit::run(site)).await?;
-        let output = service::test(&*self.deployer.runner, &self.target).await?;
+        let tested = service::test(&*self.deployer.runner, &self.target).await;
+        let output = tested.map_err(|error| {
+            let named = self.deployer.site(&self.rollout).mentioned(&error.output);
+            StepError { named, ..error }
+        })?;
         Ok(StepDone {
             event: RolloutEvent::Tested,
             output,

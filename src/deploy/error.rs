@@ -1,6 +1,8 @@
 //! How a step ends.
 
-use crate::model::{ErrorClass, RolloutEvent};
+use std::collections::BTreeSet;
+
+use crate::model::{CertificateId, ErrorClass, RolloutEvent};
 use crate::sys::error_chain;
 use crate::sys::fs::FsError;
 
@@ -41,6 +43,8 @@ pub struct StepError {
     /// Whether the service runs, as far as the step could tell: one that does not run cannot prove an undo either, so
     /// the set stays in place and is proven once the service is back.
     pub service_runs: bool,
+    /// Members of the set that it is about, as far as the step can tell; empty where it could be any.
+    pub named: BTreeSet<CertificateId>,
 }
 
 impl StepError {
@@ -53,7 +57,14 @@ impl StepError {
             // Until the deployer has looked whether there is something.
             restorable: true,
             service_runs: true,
+            named: BTreeSet::new(),
         }
+    }
+
+    /// The same, blamed on this member of the set.
+    pub(super) fn about(mut self, certificate: &CertificateId) -> Self {
+        self.named.insert(certificate.clone());
+        self
     }
 
     /// The policy or the host must change.

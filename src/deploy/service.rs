@@ -185,14 +185,18 @@ fn telling_line(output: &str) -> Option<String> {
             .map(str::trim)
             .filter(|line| !line.is_empty())
     };
-    let alarming = |line: &&str| {
-        let line = line.to_lowercase();
-        ["emerg", "error", "fatal", "failed", "cannot"]
-            .iter()
-            .any(|word| line.contains(word))
-    };
-    let line = lines().find(alarming).or_else(|| lines().next_back())?;
+    let line = lines()
+        .find(|line| is_alarming(line))
+        .or_else(|| lines().next_back())?;
     Some(line.chars().take(LONGEST_LINE).collect())
+}
+
+/// Whether a line of a program's output looks like an error rather than a remark.
+pub(super) fn is_alarming(line: &str) -> bool {
+    let line = line.to_lowercase();
+    ["emerg", "error", "fatal", "failed", "cannot"]
+        .iter()
+        .any(|word| line.contains(word))
 }
 
 /// Of a message in a mail or a table.

@@ -1,10 +1,11 @@
 //! What the steps of one rollout have in common.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use crate::deploy::layout::{Layout, Records, new_tag, old_tag};
 use crate::deploy::manifest::Manifest;
+use crate::deploy::service::is_alarming;
 use crate::deploy::{Materials, SecretResolver, StepError};
 use crate::model::{CertificateId, ErrorClass, Rollout, SubjectAltNames};
 
@@ -46,6 +47,26 @@ impl Site<'_> {
         })
     }
 
+    /// Members whose files a program complains about. Remarks do not count: nginx warns of certificates that it accepts.
+    pub(super) fn mentioned(&self, output: &str) -> BTreeSet<CertificateId> {
+        let complaints: Vec<&str> = output.lines().filter(|line| is_alarming(line)).collect();
+        if complaints.is_empty() {
+            return BTreeSet::new();
+        }
+        let files = self.manifest().map(|manifest| manifest.files);
+        let files = files.into_iter().flatten();
+        files
+            .filter(|entry| {
+                // An absolute path replaces what it is joined to.
+                [self.layout.live(), self.generation()]
+                    .iter()
+                    .map(|below| below.join(&entry.path).display().to_string())
+                    .any(|path| complaints.iter().any(|line| has_path(line, &path)))
+            })
+            .map(|entry| entry.certificate)
+            .collect()
+    }
+
     /// Of upcoming loose files.
     pub(super) fn new_tag(&self) -> String {
         new_tag(self.rollout.generation)
@@ -54,5 +75,45 @@ impl Site<'_> {
     /// Of former loose files.
     pub(super) fn old_tag(&self) -> String {
         old_tag(self.rollout.generation)
+    }
+}
+
+/// Whether a line has this very path, and not only one that begins or ends like it.
+fn has_path(line: &str, path: &str) -> bool {
+    let part = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '/');
+    line.match_indices(path).any(|(at, _)| {
+        let before = line[..at].chars().next_back();
+        let mut after = line[at + path.len()..].chars();
+        let goes_on = match after.next() {
+            // The end of a sentence, or of another file's name.
+            Some('.') => after.next().is_some_and(part),
+            Some(c) => part(c),
+            None => false,
+        };
+        !before.is_some_and(part) && !goes_on
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::has_path;
+
+    #[test]
+    fn a_path_is_found_as_a_whole() {
+        let path = "/etc/ssl/www.pem";
+        for line in [
+            "nginx: [emerg] cannot load certificate \"/etc/ssl/www.pem\": no",
+            "AH02572: Failed to configure /etc/ssl/www.pem",
+            "error in /etc/ssl/www.pem.",
+        ] {
+            assert!(has_path(line, path), "{line}");
+        }
+        for line in [
+            "error in /etc/ssl/www.pem.key",
+            "error in /srv/etc/ssl/www.pem",
+            "error in /etc/ssl/www.pem2",
+        ] {
+            assert!(!has_path(line, path), "{line}");
+        }
     }
 }

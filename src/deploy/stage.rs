@@ -33,7 +33,8 @@ pub(super) fn run(
         };
         let mut materials = BTreeMap::new();
         for (certificate, revision) in &site.rollout.revisions {
-            let material = preflight::revision(site.materials, certificate, revision, now)?;
+            let material = preflight::revision(site.materials, certificate, revision, now)
+                .map_err(|error| error.about(certificate))?;
             // What is there already stays, and what a person asked for goes in.
             let comes_in = site.rollout.previous.get(certificate) != Some(revision);
             let asked_for = matches!(
@@ -41,11 +42,13 @@ pub(super) fn run(
                 Some(Reason::RollbackAsked)
             );
             if comes_in && !asked_for {
-                prove::fits(site, certificate, &material.leaf)?;
+                prove::fits(site, certificate, &material.leaf)
+                    .map_err(|error| error.about(certificate))?;
             }
             if let Some(roots) = &roots {
                 let chain = prove::presentable(target, &material.chain);
-                preflight::path(certificate, &material.leaf, chain, roots, now)?;
+                preflight::path(certificate, &material.leaf, chain, roots, now)
+                    .map_err(|error| error.about(certificate))?;
             }
             materials.insert(certificate, material);
         }

@@ -115,6 +115,7 @@ impl Engine {
             again: error.retry,
             restorable: error.restorable,
             service_runs: error.service_runs,
+            named: error.named,
         };
         let digest = policy.map_or(rollout.policy, |target| target.digest);
         let now = self.clock.now();

@@ -43,7 +43,7 @@ pub use rollout::{
     UndoPhase,
 };
 pub use snapshot::{
-    CertificateState, Drift, FailedRollout, Failures, FulfilledOrder, Offer, Snapshot, Started,
-    StepFailure, TargetState,
+    CertificateState, Drift, FailedRollout, Failures, FulfilledOrder, Offer, SetAside, Snapshot,
+    Started, StepFailure, TargetState,
 };
 pub use time::{Seconds, TimeError, Timestamp};

@@ -1,6 +1,6 @@
 //! A rollout: the attempt to put a set of revisions on one target.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -192,6 +192,9 @@ pub struct Cause {
     pub message: String,
     /// Captured output of the command, limited; empty where there was none.
     pub output: String,
+    /// Members of the set that the step blames, as far as it can tell; empty where it could be any.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub named: BTreeSet<CertificateId>,
 }
 
 /// How a rollout ends.

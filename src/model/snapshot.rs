@@ -105,6 +105,9 @@ pub struct TargetState {
     pub failures: Failures,
     /// The last of these; `None` once a rollout succeeded.
     pub failed: Option<FailedRollout>,
+    /// Members that made a rollout of several fail: the rest goes without them, and each is tried again alone.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub aside: BTreeMap<CertificateId, SetAside>,
     /// Revisions that a rollback by hand keeps off.
     pub held: BTreeSet<RevisionId>,
     /// A rollback asked for by hand: the set to go to.
@@ -124,6 +127,15 @@ pub struct FailedRollout {
     pub rolled_back: u32,
     /// Why.
     pub cause: Cause,
+}
+
+/// A member that a target's rollouts go without.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetAside {
+    /// What made the rollout fail; a newer one is tried at once.
+    pub revision: RevisionId,
+    /// Of it, in a row, under the policy of the target that the last one names.
+    pub failures: Failures,
 }
 
 /// A difference between what was committed and what is there.

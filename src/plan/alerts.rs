@@ -4,8 +4,8 @@
 //! do.
 
 use crate::model::{
-    Blocked, ErrorClass, Failures, Fingerprint, OrderMode, Rollout, RolloutPhase, Seconds,
-    Severity, Snapshot, Timestamp, Waiting,
+    Blocked, CertificateId, ErrorClass, Failures, Fingerprint, OrderMode, Rollout, RolloutPhase,
+    Seconds, SetAside, Severity, Snapshot, Timestamp, Waiting,
 };
 use crate::plan::certificates::Subject;
 use crate::plan::draft::Draft;
@@ -171,8 +171,40 @@ fn old_one_served(place: &Place<'_>, member: &Member<'_>, now: Timestamp, draft:
     );
 }
 
+/// A member that the others went without.
+fn set_aside(target: &str, certificate: &CertificateId, aside: &SetAside, draft: &mut Draft) {
+    let last = aside.failures.last.as_ref();
+    let why = last.map_or("", |last| last.message.as_str());
+    let given_up = aside.failures.count >= targets::LONGEST_ROW;
+    let (severity, code, then) = if given_up {
+        (
+            Severity::Critical,
+            "rollout-blocked",
+            "It is not tried again by itself",
+        )
+    } else {
+        (
+            Severity::Warning,
+            "rolled-back",
+            "It is tried again by itself, a few times",
+        )
+    };
+    draft.alert(
+        severity,
+        code,
+        &format!("{target}/{certificate}"),
+        format!("{certificate} on {target}: set aside, so that the others go without it: {why}"),
+        format!("{then}; what was served of it before is served still."),
+    );
+}
+
 fn failed_rollouts(place: &Place<'_>, members: &[Member<'_>], draft: &mut Draft) {
     let id = place.policy.id.as_str();
+    for member in members {
+        if let Some(aside) = targets::aside(place, member) {
+            set_aside(id, &member.subject.policy.id, aside, draft);
+        }
+    }
     let count = backoff::count(&place.state.failures, place.policy.digest);
     let Some(failed) = place.state.failed.as_ref().filter(|_| count > 0) else {
         return;

@@ -1,10 +1,11 @@
 //! What a certificate or a target is after an event of an order or a rollout: what the journal writes together with it.
 
 use crate::model::{
-    Cause, CertificateState, EarlierRevision, FailedRollout, Failures, Fingerprint, FulfilledOrder,
-    Order, OrderClosing, OrderEvent, Reason, RevisionFacts, Rollout, RolloutClosing, RolloutPhase,
-    StepFailure, TargetState, Timestamp,
+    Cause, CertificateId, CertificateState, EarlierRevision, FailedRollout, Failures, Fingerprint,
+    FulfilledOrder, Order, OrderClosing, OrderEvent, Reason, RevisionFacts, RevisionId, Rollout,
+    RolloutClosing, RolloutPhase, SetAside, StepFailure, TargetState, Timestamp,
 };
+use crate::plan::backoff;
 
 /// The certificate after an event of its order; `None` where the event does not change it.
 ///
@@ -143,8 +144,8 @@ pub fn target_after(state: &TargetState, rollout: &Rollout, now: Timestamp) -> O
         }
         RolloutClosing::RollbackFailed { cause, undo } => {
             let before = rolled_back(state, rollout);
-            fail(&mut after, rollout, cause, before.saturating_add(1), now);
             after.undo_failed = Some(format!("{}: {}", undo.step, undo.message));
+            fail(&mut after, rollout, cause, before.saturating_add(1), now);
         }
     }
     Some(after)
@@ -155,6 +156,10 @@ fn in_place(after: &mut TargetState, rollout: &Rollout) {
     after.generation = Some(rollout.generation);
     after.policy = Some(rollout.policy);
     after.drift = None;
+    let new = &rollout.revisions;
+    after
+        .aside
+        .retain(|id, aside| new.get(id) != Some(&aside.revision));
     let reached = after.wanted.as_ref().is_some_and(|wanted| {
         wanted
             .iter()
@@ -203,19 +208,70 @@ fn fail(after: &mut TargetState, rollout: &Rollout, cause: &Cause, times: u32, n
     if !same {
         after.failures = Failures::default();
     }
-    after.failures.add(StepFailure {
+    let failure = StepFailure {
         at: now,
         class: cause.class,
         message: format!("{}: {}", cause.step, cause.message),
         retry_after: None,
         policy: rollout.policy,
-    });
+    };
+    after.failures.add(failure.clone());
     after.failed = Some(FailedRollout {
         rollout: rollout.id.clone(),
         revisions: rollout.revisions.clone(),
         rolled_back: times,
         cause: cause.clone(),
     });
+    if after.undo_failed.is_none() {
+        set_aside(after, rollout, cause, &failure);
+    }
+}
+
+/// Sets aside what the failure blames, so that the rest can go without it. Where it blames all that changed there is no
+/// rest, and the fault may as well be the service's: then the whole set is tried again, as it is where nobody is named.
+fn set_aside(after: &mut TargetState, rollout: &Rollout, cause: &Cause, failure: &StepFailure) {
+    let changed: Vec<_> = rollout
+        .reasons
+        .iter()
+        .filter(|(_, reason)| matches!(reason, Reason::NotDeployed))
+        .filter_map(|(id, _)| Some((id, rollout.revisions.get(id)?)))
+        .filter(|(id, revision)| rollout.previous.get(*id) != Some(*revision))
+        .collect();
+    let blamed: Vec<_> = match changed.as_slice() {
+        // Tried again alone.
+        [(id, revision)] if is_aside(after, id, revision) => changed,
+        [] | [_] => return,
+        _ => {
+            let of_all = changed.len();
+            let named = changed
+                .into_iter()
+                .filter(|(id, _)| cause.named.contains(*id));
+            let named: Vec<_> = named.collect();
+            if named.len() == of_all {
+                return;
+            }
+            named
+        }
+    };
+    for (id, revision) in blamed {
+        let mut failures = match after.aside.remove(id) {
+            Some(aside) if aside.revision == *revision => aside.failures,
+            Some(_) | None => Failures::default(),
+        };
+        if backoff::count(&failures, rollout.policy) == 0 {
+            failures = Failures::default();
+        }
+        failures.add(failure.clone());
+        let revision = revision.clone();
+        after
+            .aside
+            .insert(id.clone(), SetAside { revision, failures });
+    }
+}
+
+fn is_aside(state: &TargetState, id: &CertificateId, revision: &RevisionId) -> bool {
+    let aside = state.aside.get(id);
+    aside.is_some_and(|aside| aside.revision == *revision)
 }
 
 /// As many as a rollback by hand may sensibly reach; each costs a hundred bytes per certificate.

@@ -8,9 +8,11 @@
 //! after `Verified`, and `OnFailure` before a bad end is closed.
 //! Every step is idempotent: one that was started and has no outcome is simply done again.
 
+use std::collections::BTreeSet;
+
 use crate::model::{
-    Cause, Fingerprint, Look, Rollout, RolloutClosing, RolloutEvent, RolloutPhase, RolloutStep,
-    Seconds, Snapshot, Timestamp, UndoPhase, Waiting,
+    Cause, CertificateId, Fingerprint, Look, Rollout, RolloutClosing, RolloutEvent, RolloutPhase,
+    RolloutStep, Seconds, Snapshot, Timestamp, UndoPhase, Waiting,
 };
 use crate::plan::backoff;
 use crate::plan::{IllegalTransition, Next, OnError, Trouble};
@@ -246,6 +248,7 @@ pub fn on_error(
             class: failed.trouble.class,
             message: failed.trouble.message,
             output: failed.trouble.output,
+            named: failed.named,
         },
         look_at: now + look_again(rollout.opened_at, now),
         restorable,
@@ -266,6 +269,8 @@ pub struct Failed {
     /// The service runs, as far as the step could tell. One that does not run cannot prove an undo either: the set
     /// stays in place and is proven once the service is back.
     pub service_runs: bool,
+    /// Members of the set that the step blames.
+    pub named: BTreeSet<CertificateId>,
 }
 
 /// Why the previous set is not worth returning to, by what is known of its revisions.

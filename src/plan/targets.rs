@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use crate::model::{
-    Blocked, CertificateId, CertificateState, Reason, RevisionId, Rollout, RolloutEvent,
+    Blocked, CertificateId, CertificateState, Reason, RevisionId, Rollout, RolloutEvent, SetAside,
     TargetPolicy, TargetState, Timestamp, Waiting,
 };
 use crate::plan::certificates::Subject;
@@ -53,9 +53,40 @@ pub(crate) fn decide(
     now: Timestamp,
     draft: &mut Draft,
 ) -> Vec<Finding> {
-    let wanted = wanted(place.state, members, now);
+    let wanted = wanted(place, members, now);
+    let mut findings = rollout(place, members, &wanted, now, draft);
+    for member in members {
+        let id = &member.subject.policy.id;
+        let Some(aside) = aside(place, member) else {
+            continue;
+        };
+        if wanted.get(id) == Some(&aside.revision) || findings.iter().any(|f| f.at == member.at) {
+            continue;
+        }
+        // One whose time has come, while others go first.
+        let verdict = keeps_aside(place, id, aside, now).unwrap_or(Verdict::Wait(Waiting::Rollout));
+        if let Verdict::Wait(waiting) = &verdict
+            && let Some(until) = waiting.until()
+        {
+            draft.wake(until);
+        }
+        findings.push(Finding {
+            at: member.at,
+            verdict,
+        });
+    }
+    findings
+}
+
+fn rollout(
+    place: &Place<'_>,
+    members: &[Member<'_>],
+    wanted: &BTreeMap<CertificateId, RevisionId>,
+    now: Timestamp,
+    draft: &mut Draft,
+) -> Vec<Finding> {
     if let Some(rollout) = place.rollout {
-        return carry_on(place, rollout, members, &wanted, now, draft);
+        return carry_on(place, rollout, members, wanted, now, draft);
     }
     if let (Some(detail), None) = (&place.state.undo_failed, asked_for(place.state)) {
         let blocked = Blocked::UndoFailed {
@@ -63,12 +94,12 @@ pub(crate) fn decide(
         };
         return all(members, &Verdict::Blocked(blocked));
     }
-    let reasons = reasons(place, members, &wanted);
+    let reasons = reasons(place, members, wanted);
     let mut findings = held(place.state, members, &reasons);
     if reasons.is_empty() {
         return findings;
     }
-    let keeps_back = keeps_back(place, members, &wanted, &reasons, now);
+    let keeps_back = keeps_back(place, members, wanted, &reasons, now);
     if let Some(Verdict::Wait(waiting)) = &keeps_back
         && let Some(until) = waiting.until()
     {
@@ -88,7 +119,7 @@ pub(crate) fn decide(
     if keeps_back.is_none() {
         draft.new_rollouts.push(Action::OpenRollout {
             target: place.policy.id.clone(),
-            revisions: wanted,
+            revisions: wanted.clone(),
             reasons,
         });
     }
@@ -104,15 +135,41 @@ pub(crate) fn is_quiet(place: &Place<'_>) -> bool {
         && state.undo_failed.is_none()
         && state.wanted.is_none()
         && state.held.is_empty()
+        && state.aside.is_empty()
         && !policy_changed(place)
 }
 
-/// The set the target should have.
-pub(crate) fn wanted(
-    state: &TargetState,
+/// The set the target should have. What was set aside goes alone, once its time has come and nothing else is to be done:
+/// it must not hold back the rest once more.
+fn wanted(
+    place: &Place<'_>,
     members: &[Member<'_>],
     now: Timestamp,
 ) -> BTreeMap<CertificateId, RevisionId> {
+    let state = place.state;
+    let mut wanted = without_aside(place, members, now);
+    let changes = wanted
+        .iter()
+        .any(|(id, revision)| state.live.get(id) != Some(revision));
+    let alone = members.iter().find_map(|member| {
+        let id = &member.subject.policy.id;
+        let aside = aside(place, member)?;
+        let fits = fit(member.subject.state, state, now) == Some(&aside.revision);
+        let due = fits && keeps_aside(place, id, aside, now).is_none();
+        due.then(|| (id.clone(), aside.revision.clone()))
+    });
+    if let (false, Some((id, revision))) = (changes, alone) {
+        wanted.insert(id, revision);
+    }
+    wanted
+}
+
+fn without_aside(
+    place: &Place<'_>,
+    members: &[Member<'_>],
+    now: Timestamp,
+) -> BTreeMap<CertificateId, RevisionId> {
+    let state = place.state;
     members
         .iter()
         .filter_map(|member| {
@@ -120,6 +177,7 @@ pub(crate) fn wanted(
             let asked = asked_for(state).and_then(|set| set.get(id));
             let revision = match asked {
                 Some(asked) => Some(asked),
+                None if aside(place, member).is_some() => state.live.get(id),
                 None => newest_or_live(member.subject.state, state, id, now),
             };
             Some((id.clone(), revision?.clone()))
@@ -142,13 +200,53 @@ fn newest_or_live<'a>(
     id: &CertificateId,
     now: Timestamp,
 ) -> Option<&'a RevisionId> {
-    let live = state.live.get(id);
+    certificate.newest.as_ref()?;
+    // What is in place already stays, whatever is wrong with it: there is nothing better to put there.
+    fit(certificate, state, now).or(state.live.get(id))
+}
+
+/// The newest revision, where it may be rolled out.
+fn fit<'a>(
+    certificate: &'a CertificateState,
+    state: &TargetState,
+    now: Timestamp,
+) -> Option<&'a RevisionId> {
     let newest = certificate.newest.as_ref()?;
     let fit = certificate.unusable.is_none()
         && newest.facts.not_after > now
         && !state.held.contains(&newest.id);
-    // What is in place already stays, whatever is wrong with it: there is nothing better to put there.
-    if fit { Some(&newest.id) } else { live }
+    fit.then_some(&newest.id)
+}
+
+/// What is known of a member that was set aside; `None` once it has a newer revision, the target another policy, or a
+/// person asked for a set with it.
+pub(crate) fn aside<'a>(place: &Place<'a>, member: &Member<'_>) -> Option<&'a SetAside> {
+    let id = &member.subject.policy.id;
+    if asked_for(place.state).is_some_and(|set| set.contains_key(id)) {
+        return None;
+    }
+    let newest = member.subject.state.newest.as_ref()?;
+    let aside = place.state.aside.get(id)?;
+    let counts = backoff::count(&aside.failures, place.policy.digest) > 0;
+    (aside.revision == newest.id && counts).then_some(aside)
+}
+
+/// Why a member that was set aside is not tried again yet, or not at all.
+fn keeps_aside(
+    place: &Place<'_>,
+    id: &CertificateId,
+    aside: &SetAside,
+    now: Timestamp,
+) -> Option<Verdict> {
+    let SetAside { failures, .. } = aside;
+    if failures.count >= LONGEST_ROW {
+        let last = failures.last.as_ref();
+        return Some(Verdict::Blocked(Blocked::RolloutFailed {
+            failures: failures.count,
+            message: last.map(|last| last.message.clone()).unwrap_or_default(),
+        }));
+    }
+    backoff::waiting(failures, id.as_str(), place.policy.digest, now).map(Verdict::Wait)
 }
 
 fn policy_changed(place: &Place<'_>) -> bool {

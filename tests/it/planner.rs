@@ -6,6 +6,7 @@
 )]
 
 mod account;
+mod aside;
 mod faults;
 mod properties;
 mod script;

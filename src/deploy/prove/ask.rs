@@ -1,6 +1,6 @@
 //! Asking, until every name is answered as it should be or the deadline passes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::deploy::StepError;
 use crate::deploy::probe::{Expected, KeyKind, ProbeError, Seen, handshake, naming};
 use crate::deploy::prove::Question;
-use crate::model::{CertificateFacts, ErrorClass, ProbeReport, Seconds, Timestamp};
+use crate::model::{CertificateFacts, CertificateId, ErrorClass, ProbeReport, Seconds, Timestamp};
 use crate::pki::facts;
 
 /// Asks until every question has its answer or the deadline passes. Reloads are gradual: for a while old and new workers
@@ -113,6 +113,8 @@ struct Failure {
     /// `host:port serves …`, or why there was no answer.
     text: String,
     kind: FailureKind,
+    /// Whose name it is.
+    of: BTreeSet<CertificateId>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -185,6 +187,7 @@ async fn one(connect: &str, question: &Question, within: Duration) -> Answer {
         Err(problem) => Err(Failure {
             text: format!("{} {problem} for {}", seen.address, question.name),
             kind: FailureKind::Wrong,
+            of: question.of.clone(),
         }),
     }
 }
@@ -203,6 +206,7 @@ async fn shake(
                 ProbeError::Connect { .. } => FailureKind::Nobody,
                 ProbeError::Handshake { .. } | ProbeError::Silent { .. } => FailureKind::Silent,
             },
+            of: question.of.clone(),
         })
 }
 
@@ -250,9 +254,12 @@ fn failed(deadline: Seconds, failures: Vec<Failure>) -> Unproven {
     if failures.len() > 1 {
         message.push_str(&format!(", and {} more names failed", failures.len() - 1));
     }
+    let named = failures.iter().flat_map(|failure| failure.of.clone());
+    let named = named.collect();
     let lines: Vec<String> = failures.into_iter().map(|failure| failure.text).collect();
     let error = StepError {
         output: lines.join("\n"),
+        named,
         ..StepError::new(class, message)
     };
     Unproven { error, nobody }

@@ -1,6 +1,6 @@
 //! Which names are asked for, and what must be served for each.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use crate::deploy::StepError;
@@ -25,6 +25,8 @@ pub(in crate::deploy) struct Question {
     pub(super) sni: Option<String>,
     /// Any one of these.
     pub(super) expected: Vec<Expected>,
+    /// Whose name it is.
+    pub(super) of: BTreeSet<CertificateId>,
 }
 
 /// Questions by name and kind of key: two certificates with one name in common are told apart by their keys, or else
@@ -33,7 +35,13 @@ pub(in crate::deploy) struct Question {
 struct Questions(BTreeMap<(String, KeyKind), Question>);
 
 impl Questions {
-    fn add(&mut self, names: Vec<Name>, wildcard_label: &str, expected: &Expected) {
+    fn add(
+        &mut self,
+        of: &CertificateId,
+        names: Vec<Name>,
+        wildcard_label: &str,
+        expected: &Expected,
+    ) {
         for name in names {
             let (name, sni) = match &name {
                 Name::Dns(dns) => {
@@ -54,7 +62,9 @@ impl Questions {
                     name,
                     sni,
                     expected: Vec::new(),
+                    of: BTreeSet::new(),
                 });
+            question.of.insert(of.clone());
             if !question.expected.contains(expected) {
                 question.expected.push(expected.clone());
             }
@@ -67,6 +77,7 @@ impl Questions {
             name: name.clone(),
             sni: None,
             expected: vec![expected],
+            of: BTreeSet::new(),
         };
         self.0.insert((name, KeyKind::Any), question);
     }
@@ -97,7 +108,7 @@ pub(in crate::deploy) fn forward(
                 roots: roots.map(|roots| (roots.to_vec(), now)),
             }),
         };
-        questions.add(names, wildcard_label, &expected);
+        questions.add(certificate, names, wildcard_label, &expected);
         if questions.0.is_empty() && site.rollout.revisions.len() == 1 {
             // Without a name to ask for it can only be what everybody gets.
             questions.add_nameless(expected);
@@ -128,6 +139,7 @@ pub(in crate::deploy) fn backward(site: &Site<'_>, wildcard_label: &str) -> Vec<
         if let Ok((leaf, _)) = public(site, certificate, revision) {
             let names = asked(site, certificate, &leaf);
             questions.add(
+                certificate,
                 names,
                 wildcard_label,
                 &Expected {
@@ -151,7 +163,7 @@ pub(in crate::deploy) fn backward(site: &Site<'_>, wildcard_label: &str) -> Vec<
                 behind: None,
             };
             let names = asked(site, certificate, &leaf);
-            questions.add(names, wildcard_label, &expected);
+            questions.add(certificate, names, wildcard_label, &expected);
         }
     }
     questions.into_list()

@@ -44,6 +44,7 @@ fn failed(step: RolloutStep) -> Failed {
         again: false,
         restorable: true,
         service_runs: true,
+        named: BTreeSet::new(),
     }
 }
 
@@ -206,6 +207,7 @@ fn what_may_pass_is_tried_three_times_after_the_commit_and_without_end_before() 
             class: ErrorClass::Configuration,
             message: String::new(),
             output: String::new(),
+            named: BTreeSet::new(),
         },
         UndoPhase::Restored,
     );

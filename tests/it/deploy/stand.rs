@@ -233,6 +233,7 @@ fn on_error(
         again: error.retry,
         restorable: error.restorable,
         service_runs: error.service_runs,
+        named: error.named,
     };
     rollout_machine::on_error(rollout, &Snapshot::default(), failed, policy, now())
 }

@@ -1,6 +1,8 @@
 //! What goes wrong in a scenario: failures and crashes of steps, by name.
 
-use renewd::model::ErrorClass;
+use std::collections::BTreeSet;
+
+use renewd::model::{CertificateId, ErrorClass, Rollout};
 
 /// A failure that is waiting for its step.
 #[derive(Debug, Clone)]
@@ -18,6 +20,8 @@ pub(crate) struct Fault {
     pub(crate) again: bool,
     /// The service does not run.
     pub(crate) down: bool,
+    /// Members of the set that a rollout's step blames; without any of them in the set it does not fail.
+    pub(crate) named: BTreeSet<CertificateId>,
 }
 
 impl Fault {
@@ -32,6 +36,7 @@ impl Fault {
             lost: None,
             again: false,
             down: false,
+            named: BTreeSet::new(),
         }
     }
 }
@@ -55,10 +60,26 @@ pub(crate) struct Faults {
 impl Faults {
     /// The failure of this step, used up by one.
     pub(crate) fn take(&mut self, step: &str, subject: &str) -> Option<Fault> {
-        let at = self
-            .failures
-            .iter()
-            .position(|fault| fault.step == step && fault.subject == subject)?;
+        self.take_where(|fault| fault.step == step && fault.subject == subject)
+    }
+
+    /// The same of a rollout's step: one that blames members stands while any of them is to be changed.
+    pub(crate) fn take_of(
+        &mut self,
+        step: &str,
+        subject: &str,
+        rollout: &Rollout,
+    ) -> Option<Fault> {
+        let changes = |id: &CertificateId| rollout.revisions.get(id) != rollout.previous.get(id);
+        self.take_where(|fault| {
+            fault.step == step
+                && fault.subject == subject
+                && (fault.named.is_empty() || fault.named.iter().any(changes))
+        })
+    }
+
+    fn take_where(&mut self, is_it: impl Fn(&Fault) -> bool) -> Option<Fault> {
+        let at = self.failures.iter().position(is_it)?;
         let fault = self.failures[at].clone();
         if fault.times != u32::MAX {
             self.failures[at].times -= 1;

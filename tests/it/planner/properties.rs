@@ -363,6 +363,7 @@ fn rollout_event() -> impl Strategy<Value = RolloutEvent> {
                 class: ErrorClass::Configuration,
                 message: String::new(),
                 output: String::new(),
+                named: std::collections::BTreeSet::new(),
             },
             look_at,
             restorable,

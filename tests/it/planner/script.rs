@@ -208,6 +208,10 @@ fn fail(world: &mut World, step: &str, subject: &str, values: &BTreeMap<&str, &s
             "message" => fault.message = (*value).to_owned(),
             "retry_after" => fault.retry_after = Some(seconds(value)),
             "again" => fault.again = *value == "yes",
+            "named" => {
+                let ids = value.split('+').map(|id| CertificateId::new(id).unwrap());
+                fault.named = ids.collect();
+            }
             "service" => fault.down = *value == "down",
             other => panic!("no such value: {other}"),
         }

@@ -540,7 +540,7 @@ impl World {
             self.log.line(format!("crash before {step} on {target}"));
             return;
         }
-        let came = match self.faults.take(step.code(), &target) {
+        let came = match self.faults.take_of(step.code(), &target, &rollout) {
             Some(fault) => Came::Trouble(fault),
             None => self.rollout_effect(&rollout, step),
         };
@@ -613,6 +613,7 @@ impl World {
             again: fault.again,
             restorable: rollout.previous_generation.is_some(),
             service_runs: !fault.down,
+            named: fault.named,
         };
         match rollout_machine::on_error(rollout, &self.snapshot, failed, digest, self.now) {
             OnError::Event(event) => self.rollout_event(&rollout.id, event),
