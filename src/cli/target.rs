@@ -12,8 +12,8 @@ use crate::cli::{CommandResult, Failure, context};
 use crate::config;
 use crate::deploy::{Deployer, Outcome};
 use crate::model::{
-    ErrorClass, ExportKind, ExportSpec, Policy, Probe, Rollout, RolloutPhase, Snapshot, TargetId,
-    TargetPolicy, TargetState,
+    ErrorClass, ExportKind, ExportSpec, Policy, Probe, ProxyProtocol, Rollout, RolloutPhase,
+    Snapshot, StartTls, TargetId, TargetPolicy, TargetState,
 };
 use crate::plan::rollout_machine::waits_for_post_hook;
 use crate::store::Store;
@@ -122,9 +122,12 @@ fn object(policy: &Policy, target: &TargetPolicy, snapshot: &Snapshot) -> Value 
             deadline,
             roots,
             wildcard_label,
+            prelude,
         } => json!({
             "kind": "tls", "connect": connect, "deadline": deadline.to_string(),
             "roots": roots, "wildcard_label": wildcard_label,
+            "starttls": prelude.starttls.map(StartTls::as_str),
+            "proxy_protocol": prelude.proxy_protocol.map(ProxyProtocol::as_str),
         }),
     };
     let (word, detail) = state_of(target, &state, rollout);
@@ -260,6 +263,11 @@ fn text(target: &Value) -> String {
             plain(&probe["connect"]),
             plain(&probe["deadline"])
         );
+    }
+    for (name, key) in [("PROXY", "proxy_protocol"), ("STARTTLS", "starttls")] {
+        if !probe[key].is_null() {
+            proof.push_str(&format!(", {name} {}", plain(&probe[key])));
+        }
     }
     line("probe", proof);
     for export in target["exports"].as_array().into_iter().flatten() {

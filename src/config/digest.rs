@@ -9,7 +9,8 @@ use aws_lc_rs::digest::{Context, SHA256};
 
 use crate::model::{
     ExportKind, ExportLayout, ExportSpec, Fingerprint, Hook, Hooks, IssuerKind, PasswordSource,
-    Probe, RemoteAccess, RemoteAuth, SecretRef, Subject, SubjectAltNames, TrustFormat,
+    Probe, ProxyProtocol, RemoteAccess, RemoteAuth, SecretRef, StartTls, Subject, SubjectAltNames,
+    TrustFormat,
 };
 
 /// A digest being made.
@@ -136,12 +137,16 @@ impl Canon {
                 deadline,
                 roots,
                 wildcard_label,
+                prelude,
             } => {
                 self.put("probe", "tls");
                 self.put("connect", connect);
                 self.put("deadline", deadline.0);
                 self.maybe("roots", roots.as_ref().map(|path| path.display()));
                 self.put("wildcard_label", wildcard_label);
+                let proxy_protocol = prelude.proxy_protocol.map(ProxyProtocol::as_str);
+                self.maybe("proxy_protocol", proxy_protocol);
+                self.maybe("starttls", prelude.starttls.map(StartTls::as_str));
             }
         }
     }

@@ -394,11 +394,15 @@ const SIGNALS: &[&str] = &["HUP", "USR1", "USR2"];
 
 const PROBES: &[&str] = &["tls", "none"];
 
+const STARTTLS: &[&str] = &["smtp", "imap", "pop3", "postgres"];
+
 const SERVICE: &[Key] = &[
     default("command_timeout", Holds::Duration, "\"60s\""),
     default("deadline", Holds::Duration, "\"30s\""),
     optional("roots", Holds::Path),
     default("wildcard_label", Holds::Text, "\"renewd-probe\""),
+    optional("starttls", Holds::Word(STARTTLS)),
+    optional("proxy_protocol", Holds::Word(&["v1", "v2"])),
 ];
 
 const PLACES: &[Key] = &[

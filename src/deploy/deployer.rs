@@ -225,6 +225,7 @@ impl Job {
             deadline,
             roots,
             wildcard_label,
+            prelude,
         } = self.target.probe.clone()
         else {
             return Ok(RolloutEvent::Verified {
@@ -244,7 +245,7 @@ impl Job {
                 )
             })
             .await?;
-        match prove::ask(&connect, deadline, questions).await {
+        match prove::ask(&connect, prelude, deadline, questions).await {
             Ok(reports) => Ok(RolloutEvent::Verified { reports }.into()),
             Err(unproven) => Err(StepError {
                 // A service that did not need telling cannot have been ended by it: it was not running before.
@@ -333,6 +334,7 @@ impl Job {
             connect,
             deadline,
             wildcard_label,
+            prelude,
             ..
         } = self.target.probe.clone()
         else {
@@ -341,7 +343,7 @@ impl Job {
         let questions = self
             .on_disk(move |site, _| Ok(prove::backward(site, &wildcard_label)))
             .await?;
-        match prove::ask(&connect, deadline, questions).await {
+        match prove::ask(&connect, prelude, deadline, questions).await {
             Ok(_) => Ok(RolloutEvent::VerifiedBack.into()),
             // It was not told of the new set and does not run: there is nobody to whom anything changed.
             Err(unproven) if unproven.nobody && !self.rollout.phase.service_was_told() => {

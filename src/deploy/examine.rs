@@ -108,6 +108,7 @@ impl Deployer {
             connect,
             roots,
             wildcard_label,
+            prelude,
             ..
         } = target.probe.clone()
         else {
@@ -138,7 +139,7 @@ impl Deployer {
             Err(error) => return Outcome::Bad(error),
         };
         // What is live was proven before: one round has to do.
-        match prove::ask(&connect, Seconds(0), questions).await {
+        match prove::ask(&connect, prelude, Seconds(0), questions).await {
             Ok(reports) => Outcome::Good(format!(
                 "{connect} serves what is live for {} names",
                 reports.len()

@@ -33,8 +33,8 @@ pub use order::{
 };
 pub use policy::{
     CertificatePolicy, IssuerKind, IssuerPolicy, KeyReuse, KeySource, OrderMode, PcaPolicy, Policy,
-    Probe, Reload, RemoteAccess, RemoteAuth, RenewRule, ScmPolicy, SecretRef, Signal, TargetKind,
-    TargetPolicy,
+    Prelude, Probe, ProxyProtocol, Reload, RemoteAccess, RemoteAuth, RenewRule, ScmPolicy,
+    SecretRef, Signal, StartTls, TargetKind, TargetPolicy,
 };
 pub use reason::{Blocked, ErrorClass, Reason, Waiting};
 pub use recipe::{Recipe, RecipeExport};

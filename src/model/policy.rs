@@ -362,7 +362,70 @@ pub enum Probe {
         roots: Option<PathBuf>,
         /// Host name sent in SNI (and checked) in place of each wildcard name; by label before the dot.
         wildcard_label: String,
+        /// What this listener awaits before the handshake.
+        prelude: Prelude,
     },
     /// Written down by the administrator; shown as `unproven`.
     None,
+}
+
+/// What a listener awaits before the TLS handshake, in this order.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Prelude {
+    /// Header with the addresses of a connection that a load balancer passed on.
+    pub proxy_protocol: Option<ProxyProtocol>,
+    /// The protocol in which TLS is asked for.
+    pub starttls: Option<StartTls>,
+}
+
+/// Versions of the PROXY protocol (HAProxy, `proxy-protocol.txt`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProxyProtocol {
+    /// A line of text.
+    V1,
+    /// Binary.
+    V2,
+}
+
+impl ProxyProtocol {
+    /// Every one.
+    pub const ALL: [Self; 2] = [Self::V1, Self::V2];
+
+    /// As the policy writes it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::V1 => "v1",
+            Self::V2 => "v2",
+        }
+    }
+}
+
+/// Protocols that begin in the clear and turn to TLS on demand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StartTls {
+    /// RFC 3207.
+    Smtp,
+    /// RFC 3501 §6.2.1.
+    Imap,
+    /// RFC 2595 §4.
+    Pop3,
+    /// PostgreSQL's `SSLRequest`.
+    Postgres,
+}
+
+impl StartTls {
+    /// Every one.
+    pub const ALL: [Self; 4] = [Self::Smtp, Self::Imap, Self::Pop3, Self::Postgres];
+
+    /// As the policy writes it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Smtp => "smtp",
+            Self::Imap => "imap",
+            Self::Pop3 => "pop3",
+            Self::Postgres => "postgres",
+        }
+    }
 }

@@ -40,6 +40,7 @@ impl Served {
             deadline: Seconds(10),
             roots: None,
             wildcard_label: "x".into(),
+            prelude: renewd::model::Prelude::default(),
         };
         stand
     }

@@ -11,8 +11,8 @@ use crate::config::lift::clash::Claim;
 use crate::config::lift::told::Told;
 use crate::config::scalar::{self, PathRule};
 use crate::model::{
-    ExportKind, ExportSpec, FileAttributes, Name, PasswordSource, PemFiles, Probe, RecipeExport,
-    Seconds, TargetId, TargetKind, TargetPolicy,
+    ExportKind, ExportSpec, FileAttributes, Name, PasswordSource, PemFiles, Prelude, Probe,
+    ProxyProtocol, RecipeExport, Seconds, StartTls, TargetId, TargetKind, TargetPolicy,
 };
 
 impl Lift<'_> {
@@ -141,6 +141,7 @@ impl Lift<'_> {
         let roots = self.path(fields, "roots", PathRule::Absolute);
         let label = self.wildcard_label(fields);
         let connect = self.connect(fields);
+        let prelude = prelude(fields);
         let word = match fields.text("probe") {
             Some((word, _)) => word,
             None if fields.has("probe") => return None,
@@ -148,7 +149,14 @@ impl Lift<'_> {
         };
         match word {
             "none" => {
-                for key in ["connect", "deadline", "roots", "wildcard_label"] {
+                for key in [
+                    "connect",
+                    "deadline",
+                    "roots",
+                    "wildcard_label",
+                    "starttls",
+                    "proxy_protocol",
+                ] {
                     if let Some(entry) = fields.entry(key) {
                         let message = format!("`{key}` has no effect");
                         let label = "nothing is probed with `probe = \"none\"`";
@@ -184,6 +192,7 @@ impl Lift<'_> {
                     deadline: deadline?,
                     roots: roots.map(|(path, _)| path),
                     wildcard_label: label?,
+                    prelude: prelude?,
                 })
             }
             _ => None,
@@ -218,6 +227,22 @@ impl Lift<'_> {
             }
         }
     }
+}
+
+/// What the listener awaits before TLS; `None` where a word is wrong, which is reported already.
+fn prelude(fields: &Fields<'_>) -> Option<Prelude> {
+    let mut prelude = Prelude::default();
+    if fields.has("proxy_protocol") {
+        let (word, _) = fields.text("proxy_protocol")?;
+        let mut all = ProxyProtocol::ALL.into_iter();
+        prelude.proxy_protocol = Some(all.find(|version| version.as_str() == word)?);
+    }
+    if fields.has("starttls") {
+        let (word, _) = fields.text("starttls")?;
+        let mut all = StartTls::ALL.into_iter();
+        prelude.starttls = Some(all.find(|protocol| protocol.as_str() == word)?);
+    }
+    Some(prelude)
 }
 
 /// A configuration test with many thousand files takes some seconds.

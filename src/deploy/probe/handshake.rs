@@ -12,6 +12,9 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 
+use crate::deploy::probe::prelude;
+use crate::model::Prelude;
+
 /// Which keys are offered to the server to sign with: one that has a certificate of each kind serves the one asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum KeyKind {
@@ -47,6 +50,14 @@ pub enum ProbeError {
         /// The system's words.
         problem: String,
     },
+    /// Somebody answers, but does not come to the beginning of TLS.
+    #[error("{address} does not begin TLS: {problem}")]
+    Prelude {
+        /// `address:port`.
+        address: String,
+        /// What was expected, and what came.
+        problem: String,
+    },
     /// Somebody answers, but not in TLS, or refuses the name.
     #[error("failed to shake hands with {address}: {problem}")]
     Handshake {
@@ -75,7 +86,21 @@ pub async fn handshake(
     keys: KeyKind,
     within: Duration,
 ) -> Result<Seen, ProbeError> {
-    timeout(within, attempt(connect, name, keys))
+    handshake_after(connect, Prelude::default(), name, keys, within).await
+}
+
+/// [`handshake`] with a server that awaits something else first.
+///
+/// # Errors
+/// As for [`handshake`], and [`ProbeError::Prelude`] where the server does not come to TLS.
+pub async fn handshake_after(
+    connect: &str,
+    prelude: Prelude,
+    name: Option<&str>,
+    keys: KeyKind,
+    within: Duration,
+) -> Result<Seen, ProbeError> {
+    timeout(within, attempt(connect, prelude, name, keys))
         .await
         .unwrap_or_else(|_| {
             Err(ProbeError::Silent {
@@ -85,13 +110,18 @@ pub async fn handshake(
         })
 }
 
-async fn attempt(connect: &str, name: Option<&str>, keys: KeyKind) -> Result<Seen, ProbeError> {
+async fn attempt(
+    connect: &str,
+    prelude: Prelude,
+    name: Option<&str>,
+    keys: KeyKind,
+) -> Result<Seen, ProbeError> {
     let start = Instant::now();
     let failed = |problem: String| ProbeError::Connect {
         connect: connect.to_owned(),
         problem,
     };
-    let stream = TcpStream::connect(connect)
+    let mut stream = TcpStream::connect(connect)
         .await
         .map_err(|e| failed(e.to_string()))?;
     let address = stream
@@ -110,6 +140,12 @@ async fn attempt(connect: &str, name: Option<&str>, keys: KeyKind) -> Result<See
         }
         None => nameless(),
     };
+    prelude::pass(&mut stream, prelude)
+        .await
+        .map_err(|problem| ProbeError::Prelude {
+            address: address.clone(),
+            problem,
+        })?;
     let recorder = Arc::new(Recorder::new(keys));
     let config = config(&recorder).map_err(|e| failed(e.to_string()))?;
     let result = TlsConnector::from(Arc::new(config))

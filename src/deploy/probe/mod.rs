@@ -2,6 +2,7 @@
 
 mod handshake;
 mod judge;
+mod prelude;
 
-pub use handshake::{KeyKind, ProbeError, Seen, handshake};
+pub use handshake::{KeyKind, ProbeError, Seen, handshake, handshake_after};
 pub(super) use judge::{Behind, Expected, naming};

@@ -9,9 +9,11 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::deploy::StepError;
-use crate::deploy::probe::{Expected, KeyKind, ProbeError, Seen, handshake, naming};
+use crate::deploy::probe::{Expected, KeyKind, ProbeError, Seen, handshake_after, naming};
 use crate::deploy::prove::Question;
-use crate::model::{CertificateFacts, CertificateId, ErrorClass, ProbeReport, Seconds, Timestamp};
+use crate::model::{
+    CertificateFacts, CertificateId, ErrorClass, Prelude, ProbeReport, Seconds, Timestamp,
+};
 use crate::pki::facts;
 
 /// Asks until every question has its answer or the deadline passes. Reloads are gradual: for a while old and new workers
@@ -19,6 +21,7 @@ use crate::pki::facts;
 /// the deadline the last answer decides.
 pub(in crate::deploy) async fn ask(
     connect: &str,
+    prelude: Prelude,
     deadline: Seconds,
     questions: Vec<Question>,
 ) -> Result<Vec<ProbeReport>, Unproven> {
@@ -32,7 +35,7 @@ pub(in crate::deploy) async fn ask(
     let mut pause = SHORTEST_PAUSE;
     loop {
         let begun = Instant::now();
-        for (index, answer) in round(&connect, &open, end).await {
+        for (index, answer) in round(&connect, prelude, &open, end).await {
             let Some(asked) = open.get_mut(&index) else {
                 continue;
             };
@@ -132,6 +135,7 @@ type Answer = Result<ProbeReport, Failure>;
 /// Every open question once, few at a time. Past the end the first failure decides, and the rest is left.
 async fn round(
     connect: &Arc<str>,
+    prelude: Prelude,
     open: &BTreeMap<usize, Open>,
     end: Instant,
 ) -> Vec<(usize, Answer)> {
@@ -146,7 +150,7 @@ async fn round(
                 (*index, Arc::clone(&asked.question), Arc::clone(connect));
             let left = end.saturating_duration_since(Instant::now());
             let within = left.clamp(SHORTEST_HANDSHAKE, LONGEST_HANDSHAKE);
-            running.spawn(async move { (index, one(&connect, &question, within).await) });
+            running.spawn(async move { (index, one(&connect, prelude, &question, within).await) });
         }
         let Some(joined) = running.join_next().await else {
             return answers;
@@ -163,8 +167,8 @@ async fn round(
     }
 }
 
-async fn one(connect: &str, question: &Question, within: Duration) -> Answer {
-    let mut seen = shake(connect, question, KeyKind::Any, within).await?;
+async fn one(connect: &str, prelude: Prelude, question: &Question, within: Duration) -> Answer {
+    let mut seen = shake(connect, prelude, question, KeyKind::Any, within).await?;
     let mut verdict = judge(question, &seen);
     if verdict.is_err()
         && question
@@ -177,7 +181,7 @@ async fn one(connect: &str, question: &Question, within: Duration) -> Answer {
             .first()
             .map_or(KeyKind::Any, Expected::keys);
         // A server without such a key refuses; then what it served first is what is told.
-        if let Ok(other) = shake(connect, question, keys, within).await {
+        if let Ok(other) = shake(connect, prelude, question, keys, within).await {
             verdict = judge(question, &other);
             seen = other;
         }
@@ -194,17 +198,20 @@ async fn one(connect: &str, question: &Question, within: Duration) -> Answer {
 
 async fn shake(
     connect: &str,
+    prelude: Prelude,
     question: &Question,
     keys: KeyKind,
     within: Duration,
 ) -> Result<Seen, Failure> {
-    handshake(connect, question.sni.as_deref(), keys, within)
+    handshake_after(connect, prelude, question.sni.as_deref(), keys, within)
         .await
         .map_err(|error| Failure {
             text: format!("{error} (asking for {})", question.name),
             kind: match error {
                 ProbeError::Connect { .. } => FailureKind::Nobody,
-                ProbeError::Handshake { .. } | ProbeError::Silent { .. } => FailureKind::Silent,
+                ProbeError::Prelude { .. }
+                | ProbeError::Handshake { .. }
+                | ProbeError::Silent { .. } => FailureKind::Silent,
             },
             of: question.of.clone(),
         })

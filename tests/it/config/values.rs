@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use renewd::config::Loaded;
 use renewd::model::{
     CertificatePolicy, ExportKind, ExportLayout, IssuerKind, IssuerPolicy, KeyAlgorithm, KeyReuse,
-    KeySource, OrderMode, PasswordSource, PfxProfile, Policy, Probe, Reload, RemoteAuth, RenewRule,
-    Seconds, SecretRef, TargetKind, TargetPolicy, TrustFormat,
+    KeySource, OrderMode, PasswordSource, PfxProfile, Policy, Prelude, Probe, Reload, RemoteAuth,
+    RenewRule, Seconds, SecretRef, TargetKind, TargetPolicy, TrustFormat,
 };
 
 use super::{Etc, fixtures};
@@ -85,6 +85,7 @@ fn ten_lines_are_a_whole_policy() {
             deadline: Seconds(30),
             roots: None,
             wildcard_label: "renewd-probe".to_owned(),
+            prelude: Prelude::default(),
         }
     );
 
@@ -381,6 +382,16 @@ fn a_digest_changes_with_what_it_covers_and_with_nothing_else() {
         (
             "[target.nginx.t]",
             "[target.nginx.t]\nwildcard_label = \"w\"",
+            "target",
+        ),
+        (
+            "[target.nginx.t]",
+            "[target.nginx.t]\nstarttls = \"imap\"",
+            "target",
+        ),
+        (
+            "[target.nginx.t]",
+            "[target.nginx.t]\nproxy_protocol = \"v2\"",
             "target",
         ),
         ("[target.nginx.t]", "[target.nginx.t]\ngroup = 5", "target"),

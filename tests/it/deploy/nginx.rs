@@ -4,8 +4,10 @@
 use std::fs;
 use std::path::Path;
 
+use renewd::deploy::probe::{KeyKind, ProbeError, handshake};
 use renewd::model::{
-    ErrorClass, KeyAlgorithm, Probe, ProbeReport, Reload, RolloutPhase, RolloutStep, Seconds,
+    ErrorClass, KeyAlgorithm, Probe, ProbeReport, ProxyProtocol, Reload, RolloutEvent,
+    RolloutPhase, RolloutStep, Seconds,
 };
 
 use crate::deploy::served::{Served, Variant};
@@ -72,7 +74,7 @@ async fn each_name_is_asked_for_and_reported() {
         .step(&rollout, RolloutStep::Verify)
         .await
         .unwrap();
-    let renewd::model::RolloutEvent::Verified { reports } = event else {
+    let RolloutEvent::Verified { reports } = event else {
         panic!("{event:?}");
     };
     let names: Vec<&str> = reports.iter().map(|report| report.name.as_str()).collect();
@@ -400,6 +402,7 @@ async fn a_server_with_rsa_and_ecdsa_is_proven_for_both() {
         deadline: Seconds(10),
         roots: None,
         wildcard_label: "x".into(),
+        prelude: renewd::model::Prelude::default(),
     };
     let set = |stand: &Stand| {
         [("ec", KeyAlgorithm::EcP256), ("rsa", KeyAlgorithm::Rsa2048)]
@@ -424,7 +427,7 @@ async fn a_server_with_rsa_and_ecdsa_is_proven_for_both() {
         stand.step(&rollout, step).await.unwrap();
     }
     let event = stand.step(&rollout, RolloutStep::Verify).await.unwrap();
-    let renewd::model::RolloutEvent::Verified { reports } = event else {
+    let RolloutEvent::Verified { reports } = event else {
         panic!("{event:?}");
     };
     let mut served: Vec<String> = reports.into_iter().map(|report| report.serial).collect();
@@ -462,6 +465,7 @@ async fn a_service_pointed_at_the_leaf_alone_or_at_other_roots_is_not_proven() {
         deadline: Seconds(0),
         roots: roots.map(Path::to_owned),
         wildcard_label: "x".into(),
+        prelude: renewd::model::Prelude::default(),
     };
     stand.target.probe = probe(None);
     let error = stand.step(&rollout, RolloutStep::Verify).await.unwrap_err();
@@ -535,4 +539,45 @@ async fn a_missing_program_is_told_and_the_old_set_stays() {
         "{:?}",
         served.stand.log
     );
+}
+
+#[tokio::test]
+async fn a_listener_that_awaits_the_proxy_protocol_is_proven_through_it() {
+    for version in ProxyProtocol::ALL {
+        let dir = tempfile::tempdir().unwrap();
+        let mut served = Served::new(dir.path(), Variant::Live);
+        served.nginx.await_proxy_protocol();
+        if let Probe::Tls { prelude, .. } = &mut served.stand.target.probe {
+            prelude.proxy_protocol = Some(version);
+        }
+        let set = served.issue();
+        let rollout = served.stand.open(&set);
+        for step in [RolloutStep::Stage, RolloutStep::Commit] {
+            served.stand.step(&rollout, step).await.unwrap();
+        }
+        served.nginx.start();
+        let event = served.stand.step(&rollout, RolloutStep::Verify).await;
+        let Ok(RolloutEvent::Verified { reports }) = event else {
+            panic!("{version:?}: {event:?}\n{}", served.nginx.log());
+        };
+        let serials = set.each_ref().map(|revision| served.stand.serial(revision));
+        assert!(!reports.is_empty());
+        for report in &reports {
+            assert!(serials.contains(&report.serial), "{report:?}");
+            assert_eq!(report.address, served.nginx.address());
+            assert!(report.protocol.starts_with("TLSv1."), "{report:?}");
+            assert!(report.chain >= 2, "{report:?}");
+        }
+        // The listener does insist on the header.
+        let within = std::time::Duration::from_secs(10);
+        let error = handshake(
+            &served.nginx.address(),
+            Some("www.test"),
+            KeyKind::Any,
+            within,
+        )
+        .await
+        .unwrap_err();
+        assert!(matches!(error, ProbeError::Handshake { .. }), "{error}");
+    }
 }

@@ -197,6 +197,7 @@ fn stand(dir: &std::path::Path, address: &str, deadline: i64) -> Stand {
         deadline: Seconds(deadline),
         roots: None,
         wildcard_label: "x".into(),
+        prelude: renewd::model::Prelude::default(),
     };
     stand
 }

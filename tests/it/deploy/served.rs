@@ -61,6 +61,7 @@ impl Served {
             deadline: Seconds(10),
             roots: None,
             wildcard_label: "renewd-probe".into(),
+            prelude: renewd::model::Prelude::default(),
         };
         Self {
             stand,

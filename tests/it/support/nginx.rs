@@ -122,6 +122,14 @@ impl Nginx {
         std::fs::write(self.prefix.join("nginx.conf"), broken).unwrap();
     }
 
+    /// Every listener awaits the PROXY protocol from now on.
+    pub(crate) fn await_proxy_protocol(&mut self) {
+        let line = format!("listen 127.0.0.1:{} ssl", self.port);
+        let with = format!("{line} proxy_protocol");
+        self.configuration = self.configuration.replace(&line, &with);
+        self.mend();
+    }
+
     /// Undoes [`Nginx::break_configuration`].
     pub(crate) fn mend(&self) {
         std::fs::write(self.prefix.join("nginx.conf"), &self.configuration).unwrap();

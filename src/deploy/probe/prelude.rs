@@ -1,0 +1,176 @@
+//! What is said in the clear before TLS begins: a PROXY header, and the way to STARTTLS.
+//!
+//! The peer is not trusted: its answers are read byte by byte, so that nothing of the handshake is swallowed, and only
+//! up to a limit; the time-out of the whole handshake covers them.
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+use crate::model::{Prelude, ProxyProtocol, StartTls};
+
+/// Brings the connection to where the server awaits the TLS handshake; the error says what came in its place.
+pub(super) async fn pass<S>(stream: &mut S, prelude: Prelude) -> Result<(), String>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    if let Some(version) = prelude.proxy_protocol {
+        let header = match version {
+            ProxyProtocol::V1 => V1_UNKNOWN,
+            ProxyProtocol::V2 => V2_LOCAL,
+        };
+        say(stream, header).await?;
+    }
+    match prelude.starttls {
+        None => Ok(()),
+        Some(StartTls::Smtp) => smtp(stream).await,
+        Some(StartTls::Imap) => imap(stream).await,
+        Some(StartTls::Pop3) => pop3(stream).await,
+        Some(StartTls::Postgres) => postgres(stream).await,
+    }
+}
+
+/// RFC 3207 §4.
+async fn smtp<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) -> Result<(), String> {
+    reply(stream, "220").await?;
+    say(stream, b"EHLO [127.0.0.1]\r\n").await?;
+    let offers = reply(stream, "250").await?;
+    // The first line is the server's name (RFC 5321 §4.1.1.1).
+    let mut keywords = offers.iter().skip(1).filter_map(|line| line.get(4..));
+    if !keywords.any(|word| word.trim().eq_ignore_ascii_case("STARTTLS")) {
+        return Err("the server offers no STARTTLS".to_owned());
+    }
+    say(stream, b"STARTTLS\r\n").await?;
+    reply(stream, "220").await.map(drop)
+}
+
+/// One reply of SMTP with all its lines (RFC 5321 §4.2).
+async fn reply<S: AsyncRead + Unpin>(stream: &mut S, code: &str) -> Result<Vec<String>, String> {
+    let mut lines = Vec::new();
+    while lines.len() < MOST_LINES {
+        let line = line(stream, code).await?;
+        let rest = line.strip_prefix(code);
+        let last = match rest.map(|rest| rest.as_bytes().first()) {
+            Some(Some(b'-')) => false,
+            Some(None | Some(b' ')) => true,
+            _ => return Err(unexpected(code, &line)),
+        };
+        lines.push(line);
+        if last {
+            return Ok(lines);
+        }
+    }
+    Err(endless(code))
+}
+
+/// RFC 3501 §6.2.1.
+async fn imap<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) -> Result<(), String> {
+    let greeting = line(stream, "* OK").await?;
+    if !begins(&greeting, "* OK") {
+        return Err(unexpected("* OK", &greeting));
+    }
+    say(stream, b"a STARTTLS\r\n").await?;
+    for _ in 0..MOST_LINES {
+        let line = line(stream, "a OK").await?;
+        if begins(&line, "a OK") {
+            return Ok(());
+        }
+        // Untagged lines may come at any time.
+        if !line.starts_with("* ") || begins(&line, "* BYE") {
+            return Err(unexpected("a OK", &line));
+        }
+    }
+    Err(endless("a OK"))
+}
+
+/// RFC 2595 §4.
+async fn pop3<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) -> Result<(), String> {
+    for command in [Some(b"STLS\r\n"), None] {
+        let line = line(stream, "+OK").await?;
+        if !begins(&line, "+OK") {
+            return Err(unexpected("+OK", &line));
+        }
+        if let Some(command) = command {
+            say(stream, command).await?;
+        }
+    }
+    Ok(())
+}
+
+/// PostgreSQL frontend/backend protocol, "SSL Session Encryption".
+async fn postgres<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) -> Result<(), String> {
+    say(stream, &SSL_REQUEST).await?;
+    match stream.read_u8().await {
+        Ok(b'S') => Ok(()),
+        Ok(b'N') => Err("PostgreSQL answers that it has no TLS here (ssl = off)".to_owned()),
+        Ok(other) => Err(unexpected("S", &String::from_utf8_lossy(&[other]))),
+        Err(error) => Err(lost("S", &error)),
+    }
+}
+
+async fn say<S: AsyncWrite + Unpin>(stream: &mut S, bytes: &[u8]) -> Result<(), String> {
+    stream
+        .write_all(bytes)
+        .await
+        .map_err(|error| format!("failed to send what comes before TLS: {error}"))
+}
+
+/// One line without its end; whatever is no UTF-8 is replaced.
+async fn line<S: AsyncRead + Unpin>(stream: &mut S, expected: &str) -> Result<String, String> {
+    let mut bytes = Vec::new();
+    while bytes.len() < MOST_BYTES {
+        match stream.read_u8().await {
+            Ok(b'\n') => {
+                let text = String::from_utf8_lossy(&bytes);
+                return Ok(text.trim_end_matches('\r').to_owned());
+            }
+            Ok(byte) => bytes.push(byte),
+            Err(error) if bytes.is_empty() => return Err(lost(expected, &error)),
+            Err(_) => break,
+        }
+    }
+    Err(unexpected(expected, &String::from_utf8_lossy(&bytes)))
+}
+
+/// Words of these protocols are case-insensitive.
+fn begins(line: &str, words: &str) -> bool {
+    let Some((start, rest)) = line.split_at_checked(words.len()) else {
+        return false;
+    };
+    start.eq_ignore_ascii_case(words) && (rest.is_empty() || rest.starts_with(' '))
+}
+
+fn unexpected(expected: &str, got: &str) -> String {
+    let shown: String = got.chars().take(MOST_SHOWN).collect();
+    let more = if shown.len() < got.len() { "…" } else { "" };
+    format!(
+        "{expected} expected, got \"{}{more}\"",
+        shown.escape_debug()
+    )
+}
+
+fn lost(expected: &str, error: &std::io::Error) -> String {
+    if error.kind() == std::io::ErrorKind::UnexpectedEof {
+        format!("{expected} expected, but the server closed the connection")
+    } else {
+        format!("{expected} expected, but the connection broke: {error}")
+    }
+}
+
+fn endless(expected: &str) -> String {
+    format!("{expected} expected, got more than {MOST_LINES} lines")
+}
+
+/// PROXY protocol §2.1: the receiver takes the connection's own addresses.
+const V1_UNKNOWN: &[u8] = b"PROXY UNKNOWN\r\n";
+/// PROXY protocol §2.2: signature, version 2 with command LOCAL, no addresses, nothing more.
+const V2_LOCAL: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x20\x00\x00\x00";
+/// Length 8, code 80877103.
+const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
+/// Of one line; RFC 5321 §4.5.3.1.5 has 512.
+const MOST_BYTES: usize = 2048;
+/// Of one answer.
+const MOST_LINES: usize = 64;
+/// Characters in an error.
+const MOST_SHOWN: usize = 100;
+
+#[cfg(test)]
+mod tests;
