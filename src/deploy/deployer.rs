@@ -192,15 +192,19 @@ impl Job {
     /// A service must not be tested, let alone reloaded, with a half-done set: it is completed first.
     async fn test(&self) -> Result<StepDone, StepError> {
         self.on_disk(|site, _| commit::run(site)).await?;
-        let tested = service::test(&*self.deployer.runner, &self.target).await;
-        let output = tested.map_err(|error| {
-            let named = self.deployer.site(&self.rollout).mentioned(&error.output);
-            StepError { named, ..error }
-        })?;
-        Ok(StepDone {
-            event: RolloutEvent::Tested,
-            output,
-        })
+        match service::test(&*self.deployer.runner, &self.target).await {
+            Ok(output) => Ok(StepDone {
+                event: RolloutEvent::Tested,
+                output,
+            }),
+            Err(error) => {
+                let output = error.output.clone();
+                let named = self
+                    .on_disk(move |site, _| Ok(site.mentioned(&output)))
+                    .await?;
+                Err(StepError { named, ..error })
+            }
+        }
     }
 
     async fn reload(&self) -> Result<StepDone, StepError> {

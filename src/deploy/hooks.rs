@@ -8,6 +8,7 @@ use crate::model::{
     CertificateId, ErrorClass, Hook, Hooks, Name, RevisionId, RolloutPhase, TargetPolicy,
 };
 use crate::pki::facts;
+use crate::sys::error_chain;
 use crate::sys::process::{Invocation, Runner};
 
 /// Runs a hook and returns its output.
@@ -104,10 +105,16 @@ const fn outcome(phase: &RolloutPhase) -> &'static str {
 /// In the order of the certificates; `-` for one that cannot be read.
 fn serials(site: &Site<'_>, changing: &[(&CertificateId, &RevisionId)]) -> String {
     joined(changing.iter().map(|(id, revision)| {
-        let public = site.materials.load_public(id, revision).ok();
-        let leaf = public.as_ref().and_then(|chain| chain.first());
-        leaf.and_then(|leaf| facts(leaf).ok())
-            .map_or_else(|| "-".to_owned(), |facts| facts.serial)
+        let public = site.materials.load_public(id, revision);
+        let serial = public.map_err(|error| error_chain(&error)).and_then(|all| {
+            let leaf = all.first().ok_or("it has no certificate")?;
+            let facts = facts(leaf).map_err(|error| error_chain(&error))?;
+            Ok(facts.serial)
+        });
+        serial.unwrap_or_else(|error| {
+            tracing::warn!(certificate = %id, %revision, error, "a hook is not told the serial number");
+            "-".to_owned()
+        })
     }))
 }
 

@@ -126,7 +126,9 @@ proptest! {
 fn config() -> ProptestConfig {
     let asked = std::env::var("PROPTEST_CASES").ok();
     ProptestConfig {
-        cases: asked.and_then(|cases| cases.parse().ok()).unwrap_or(60),
+        cases: asked.map_or(60, |cases| {
+            cases.parse().expect("PROPTEST_CASES is a number")
+        }),
         failure_persistence: None,
         ..ProptestConfig::default()
     }
