@@ -113,6 +113,10 @@ fn history_object(
     // The journal counts seconds; scripts read the same form of time everywhere.
     for (value, event) in list.as_array_mut().into_iter().flatten().zip(events) {
         value["at"] = event.at.to_string().into();
+        let probes = value["probes"].as_array_mut();
+        for (value, probe) in probes.into_iter().flatten().zip(&event.probes) {
+            value["not_after"] = probe.not_after.to_string().into();
+        }
     }
     object["events"] = list;
     Ok(object)
@@ -180,6 +184,9 @@ fn render_history(events: &[HistoryEntry]) -> String {
             "  {}  {:<12} {:<9} {}\n",
             event.at, step, event.kind, event.message
         ));
+        for probe in &event.probes {
+            text.push_str(&format!("      - {}\n", explain::describe_report(probe)));
+        }
         for line in event.output.trim_end().lines() {
             text.push_str(&format!("      | {line}\n"));
         }

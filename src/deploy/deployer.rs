@@ -11,8 +11,8 @@ use crate::deploy::{
     Materials, StepDone, StepError, commit, drift, hooks, places, prove, prune, service, stage,
 };
 use crate::model::{
-    CertificateId, Drift, ErrorClass, Hook, Probe, RevisionId, Rollout, RolloutEvent, RolloutStep,
-    SecretRef, SubjectAltNames, TargetPolicy, TargetState, Timestamp,
+    CertificateId, Drift, ErrorClass, Hook, Probe, ProbeReport, RevisionId, Rollout, RolloutEvent,
+    RolloutStep, SecretRef, SubjectAltNames, TargetPolicy, TargetState, Timestamp,
 };
 use crate::pki::Secret;
 use crate::sys::error_chain;
@@ -342,17 +342,17 @@ impl Job {
             ..
         } = self.target.probe.clone()
         else {
-            return Ok(RolloutEvent::VerifiedBack.into());
+            return Ok(verified_back(Vec::new()));
         };
         let questions = self
             .on_disk(move |site, _| Ok(prove::backward(site, &wildcard_label)))
             .await?;
         match prove::ask(&connect, prelude, deadline, questions).await {
-            Ok(_) => Ok(RolloutEvent::VerifiedBack.into()),
+            Ok(reports) => Ok(verified_back(reports)),
             // It was not told of the new set and does not run: there is nobody to whom anything changed.
             Err(unproven) if unproven.nobody && !self.rollout.phase.service_was_told() => {
                 tracing::warn!(rollout = %self.rollout.id, error = %unproven.error, "the service does not run");
-                Ok(RolloutEvent::VerifiedBack.into())
+                Ok(verified_back(Vec::new()))
             }
             Err(unproven) => Err(unproven.error),
         }
@@ -408,6 +408,10 @@ impl Job {
         let job = self.clone();
         on_disk(move || work(&job.deployer.site(&job.rollout), &job)).await
     }
+}
+
+fn verified_back(reports: Vec<ProbeReport>) -> StepDone {
+    RolloutEvent::VerifiedBack { reports }.into()
 }
 
 /// Files and CPU work (PFX) on a blocking thread.

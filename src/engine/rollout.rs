@@ -8,10 +8,10 @@ use crate::deploy::StepError;
 use crate::engine::progress::Progress;
 use crate::engine::{Engine, EngineError};
 use crate::model::{
-    CertificateId, ProbeReport, Reason, RevisionId, Rollout, RolloutClosing, RolloutEvent,
-    RolloutPhase, RolloutStep, Snapshot, TargetId, TargetPolicy, TargetState, Timestamp,
+    CertificateId, Probe, Reason, RevisionId, Rollout, RolloutClosing, RolloutEvent, RolloutPhase,
+    RolloutStep, Snapshot, TargetId, TargetPolicy, TargetState, Timestamp,
 };
-use crate::plan::explain::counted;
+use crate::plan::explain::{counted, describe_report};
 use crate::plan::rollout_machine::{self, Failed};
 use crate::plan::{OnError, Trouble, open, outcome};
 use crate::store::{RolloutAdvance, StoreError, Touched};
@@ -180,10 +180,10 @@ impl Engine {
                     output: String::new(),
                 });
             }
-            RolloutEvent::Verified { reports } => {
+            RolloutEvent::Verified { reports } | RolloutEvent::VerifiedBack { reports } => {
                 self.done(&subject, message);
                 for report in reports {
-                    self.done(&subject, describe_probe(report));
+                    self.done(&subject, describe_report(report));
                 }
             }
             RolloutEvent::Staged
@@ -195,7 +195,6 @@ impl Engine {
             | RolloutEvent::Reloaded
             | RolloutEvent::Restored
             | RolloutEvent::ReloadedBack
-            | RolloutEvent::VerifiedBack
             | RolloutEvent::Superseded { .. }
             | RolloutEvent::Closed => self.done(&subject, message),
         }
@@ -239,7 +238,14 @@ fn describe(event: &RolloutEvent, after: &Rollout, policy: Option<&TargetPolicy>
         },
         RolloutEvent::Committed => format!("generation {} committed", after.generation),
         RolloutEvent::Verified { reports } if reports.is_empty() => {
-            "unproven: the policy says `probe = \"none\"`".to_owned()
+            match policy.map(|target| &target.probe) {
+                Some(Probe::Tls { .. }) => {
+                    "unproven: no certificate has a name that a handshake could ask for".to_owned()
+                }
+                Some(Probe::None) | None => {
+                    "unproven: the policy says `probe = \"none\"`".to_owned()
+                }
+            }
         }
         RolloutEvent::Verified { reports } => {
             format!("handshake proven for {}", counted(reports.len(), "name"))
@@ -279,7 +285,13 @@ fn describe(event: &RolloutEvent, after: &Rollout, policy: Option<&TargetPolicy>
         RolloutEvent::ReloadedBack => {
             "service was not told of the new set and keeps the old one".to_owned()
         }
-        RolloutEvent::VerifiedBack => "the old set is served".to_owned(),
+        RolloutEvent::VerifiedBack { reports } if reports.is_empty() => {
+            "the old set is in place, unproven".to_owned()
+        }
+        RolloutEvent::VerifiedBack { reports } => format!(
+            "the old set is served: handshake proven for {}",
+            counted(reports.len(), "name")
+        ),
         RolloutEvent::Superseded { message } => format!("rollout superseded: {message}"),
         RolloutEvent::Closed => closed(&after.phase),
     }
@@ -319,18 +331,4 @@ fn closed(phase: &RolloutPhase) -> String {
         }
         RolloutClosing::Superseded { message, .. } => format!("superseded: {message}"),
     }
-}
-
-fn describe_probe(report: &ProbeReport) -> String {
-    format!(
-        "{} at {}: serial {}, names {}, valid until {}, {}, {}, {} ms",
-        report.name,
-        report.address,
-        report.serial,
-        report.names,
-        report.not_after,
-        counted(report.chain, "certificate"),
-        report.protocol,
-        report.milliseconds
-    )
 }

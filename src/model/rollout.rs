@@ -368,7 +368,11 @@ pub enum RolloutEvent {
     /// The service was told, on the way back.
     ReloadedBack,
     /// The old set is served.
-    VerifiedBack,
+    VerifiedBack {
+        /// What each probe saw.
+        #[serde(default)]
+        reports: Vec<ProbeReport>,
+    },
     /// Another set is wanted before this one was committed, or while it waits for its service.
     Superseded {
         /// Why.
@@ -379,6 +383,26 @@ pub enum RolloutEvent {
 }
 
 impl RolloutEvent {
+    /// What probes saw, on the way there or back.
+    #[must_use]
+    pub fn reports(&self) -> &[ProbeReport] {
+        match self {
+            Self::Verified { reports } | Self::VerifiedBack { reports } => reports,
+            Self::Staged
+            | Self::PreHookPassed
+            | Self::Committed
+            | Self::Tested
+            | Self::Reloaded
+            | Self::PostHookPassed
+            | Self::FailureHookEnded { .. }
+            | Self::Failed { .. }
+            | Self::Restored
+            | Self::ReloadedBack
+            | Self::Superseded { .. }
+            | Self::Closed => &[],
+        }
+    }
+
     /// The code, for the journal and for errors.
     #[must_use]
     pub const fn code(&self) -> &'static str {
@@ -394,7 +418,7 @@ impl RolloutEvent {
             Self::Failed { .. } => "failed",
             Self::Restored => "restored",
             Self::ReloadedBack => "reloaded-back",
-            Self::VerifiedBack => "verified-back",
+            Self::VerifiedBack { .. } => "verified-back",
             Self::Superseded { .. } => "superseded",
             Self::Closed => "closed",
         }

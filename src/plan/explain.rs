@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::model::{
-    CertificateId, CertificatePolicy, CertificateState, OrderMode, Policy, RevisionId, Rollout,
-    RolloutPhase, Snapshot, TargetId, TargetState, Timestamp, Waiting,
+    CertificateId, CertificatePolicy, CertificateState, OrderMode, Policy, Probe, ProbeReport,
+    RevisionId, Rollout, RolloutPhase, Snapshot, TargetId, TargetState, Timestamp, Waiting,
 };
 use crate::plan::{Action, Plan, Verdict};
 
@@ -48,8 +48,8 @@ pub struct NextAction {
 pub struct TargetReport {
     /// In the policy.
     pub name: String,
-    /// `live` (the newest is served), `behind` (an older one is), `held` (an older one is, by hand), `absent` (none is),
-    /// `pending` (written; proven when the service comes up), `undo-failed` (unknown: a person must look).
+    /// `live` (the newest is served), `unproven` (the newest is in place, and `probe = "none"` asks nobody), `behind` (an
+    /// older one is), `held` (an older one is, by hand), `absent` (none is), `pending` (written; proven when the service comes up), `undo-failed` (unknown: a person must look).
     pub state: &'static str,
     /// Serial of what is served, where it is remembered.
     pub serial: Option<String>,
@@ -88,7 +88,12 @@ pub fn report(policy: &Policy, snapshot: &Snapshot, plan: &Plan) -> Vec<Report> 
                     .iter()
                     .map(|target| {
                         let place = snapshot.targets.get(target);
-                        on_target(id, state, target, place, rollouts.get(target).copied())
+                        let rollout = rollouts.get(target).copied();
+                        let probed = policy
+                            .targets
+                            .get(target)
+                            .is_none_or(|target| target.probe != Probe::None);
+                        on_target(id, state, target, place, rollout, probed)
                     })
                     .collect(),
             })
@@ -165,6 +170,22 @@ pub fn counted(number: usize, noun: &str) -> String {
     format!("{number} {noun}{plural}")
 }
 
+/// What one handshake showed, in one line.
+#[must_use]
+pub fn describe_report(report: &ProbeReport) -> String {
+    format!(
+        "{} at {}: serial {}, names {}, valid until {}, {}, {}, {} ms",
+        report.name,
+        report.address,
+        report.serial,
+        report.names,
+        report.not_after,
+        counted(report.chain, "certificate"),
+        report.protocol,
+        report.milliseconds
+    )
+}
+
 fn place(target: &TargetReport) -> String {
     let mut text = target.state.to_owned();
     if let Some(serial) = &target.serial {
@@ -175,7 +196,7 @@ fn place(target: &TargetReport) -> String {
     }
     match &target.proven_at {
         Some(at) => text.push_str(&format!(", proven at {at}")),
-        None if target.serial.is_some() => text.push_str(", unproven"),
+        None if target.serial.is_some() && target.state != UNPROVEN => text.push_str(", unproven"),
         None => {}
     }
     text
@@ -283,6 +304,7 @@ fn on_target(
     target: &TargetId,
     place: Option<&TargetState>,
     rollout: Option<&Rollout>,
+    probed: bool,
 ) -> TargetReport {
     let live = place.and_then(|place| place.live.get(id));
     let newest = state.newest.as_ref().map(|newest| &newest.id);
@@ -297,6 +319,8 @@ fn on_target(
             "pending"
         } else if live.is_none() {
             "absent"
+        } else if live == newest && !probed {
+            UNPROVEN
         } else if live == newest {
             "live"
         } else if held {
@@ -358,6 +382,7 @@ fn table<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> String {
     text
 }
 
+const UNPROVEN: &str = "unproven";
 const HEALTHY: &str = "healthy";
 const WAIT: &str = "wait";
 const OPEN_ROLLOUT: &str = "open-rollout";

@@ -159,7 +159,7 @@ pub fn transition(
             (UndoPhase::Restored, RolloutEvent::ReloadedBack) => {
                 Some(undoing(cause, UndoPhase::Reloaded))
             }
-            (UndoPhase::Reloaded, RolloutEvent::VerifiedBack) => {
+            (UndoPhase::Reloaded, RolloutEvent::VerifiedBack { .. }) => {
                 Some(undoing(cause, UndoPhase::Verified))
             }
             (UndoPhase::Verified, RolloutEvent::Closed) => {
@@ -384,7 +384,7 @@ const fn none_of(event: &RolloutEvent) -> Option<RolloutPhase> {
         | RolloutEvent::Failed { .. }
         | RolloutEvent::Restored
         | RolloutEvent::ReloadedBack
-        | RolloutEvent::VerifiedBack
+        | RolloutEvent::VerifiedBack { .. }
         | RolloutEvent::Superseded { .. }
         | RolloutEvent::Closed => None,
     }

@@ -18,8 +18,8 @@ pub use sqlite::SqliteStore;
 
 use crate::model::{
     CertificateId, CertificateState, Fingerprint, IssuerId, Offer, Order, OrderEvent, OrderId,
-    OrderPhase, OrderStep, RevisionFacts, RevisionId, Rollout, RolloutEvent, RolloutId,
-    RolloutStep, Snapshot, StepFailure, TargetId, TargetState, Timestamp,
+    OrderPhase, OrderStep, ProbeReport, RevisionFacts, RevisionId, Rollout, RolloutEvent,
+    RolloutId, RolloutStep, Snapshot, StepFailure, TargetId, TargetState, Timestamp,
 };
 
 /// An async answer of a store.
@@ -238,6 +238,8 @@ pub struct HistoryEntry {
     pub message: String,
     /// Captured output of a command; empty where there was none.
     pub output: String,
+    /// What handshakes showed, where the step was a proof; one for each name that was asked for.
+    pub probes: Vec<ProbeReport>,
 }
 
 /// An alert as it is kept.

@@ -4,8 +4,8 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use crate::model::{
-    CertificateId, CertificateState, IssuerId, Order, RevisionFacts, Rollout, Snapshot, TargetId,
-    TargetState, Timestamp,
+    CertificateId, CertificateState, IssuerId, Order, RevisionFacts, Rollout, RolloutEvent,
+    Snapshot, TargetId, TargetState, Timestamp,
 };
 use crate::store::codec::decode;
 use crate::store::rows::query;
@@ -122,7 +122,8 @@ impl SqliteStore {
         certificate: &CertificateId,
     ) -> Result<Vec<HistoryEntry>, StoreError> {
         let rows = sqlx::query(
-            "SELECT e.at, e.machine, e.id, e.kind, e.step, e.phase, e.message, e.output, r.target
+            "SELECT e.at, e.machine, e.id, e.kind, e.step, e.phase, e.message, e.output, r.target,
+                    CASE WHEN e.machine = 'rollout' AND e.phase IN ('verified', 'undo-verified') THEN e.event END
              FROM subjects s
              JOIN events e ON e.machine = s.machine AND e.id = s.id
              LEFT JOIN rollouts r ON e.machine = 'rollout' AND r.id = e.id
@@ -132,20 +133,25 @@ impl SqliteStore {
         .fetch_all(&self.pool)
         .await
         .map_err(query("read the history"))?;
-        Ok(rows
-            .iter()
-            .map(|row| HistoryEntry {
-                at: Timestamp(row.get(0)),
-                machine: row.get(1),
-                id: row.get(2),
-                kind: row.get(3),
-                step: row.get(4),
-                phase: row.get(5),
-                message: row.get(6),
-                output: row.get(7),
-                target: row.get(8),
+        rows.iter()
+            .map(|row| {
+                let event: Option<&str> = row.get(9);
+                let event = event.map(|text| decode::<RolloutEvent>("events.event", text));
+                let event = event.transpose()?;
+                Ok(HistoryEntry {
+                    at: Timestamp(row.get(0)),
+                    machine: row.get(1),
+                    id: row.get(2),
+                    kind: row.get(3),
+                    step: row.get(4),
+                    phase: row.get(5),
+                    message: row.get(6),
+                    output: row.get(7),
+                    target: row.get(8),
+                    probes: event.map_or_else(Vec::new, |event| event.reports().to_vec()),
+                })
             })
-            .collect())
+            .collect()
     }
 
     pub(crate) async fn read_alerts(&self, which: Alerts) -> Result<Vec<StoredAlert>, StoreError> {

@@ -22,6 +22,7 @@ mod issuer;
 mod man;
 mod planner;
 mod policy_change;
+mod proof;
 mod sample;
 mod secrets;
 mod servers;

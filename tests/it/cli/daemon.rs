@@ -217,7 +217,7 @@ async fn the_daemon_ends_the_step_under_way_and_no_other_when_it_is_told_to_stop
         "reloaded"
     );
     plain.agent.run(&["once"]).expect(0);
-    assert_eq!(plain.agent.status("www")["targets"][0]["state"], "live");
+    assert_eq!(plain.agent.status("www")["targets"][0]["state"], "unproven");
 }
 
 /// For one notice; ample for a busy machine.

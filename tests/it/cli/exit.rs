@@ -124,7 +124,7 @@ async fn what_an_issuer_takes_back_ends_with_65_and_what_was_there_stays() {
         .silent();
     assert_eq!(plain.serial(), before);
     let status = agent.status("www");
-    assert_eq!(status["targets"][0]["state"], "live", "{status}");
+    assert_eq!(status["targets"][0]["state"], "unproven", "{status}");
     assert_eq!(status["reason"], "backoff", "{status}");
     agent.run(&["renew", "www"]).expect(0);
     assert_ne!(plain.serial(), before);

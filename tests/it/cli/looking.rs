@@ -201,7 +201,7 @@ async fn what_scripts_read_has_the_documented_keys() {
         let mut found = keys(event);
         found.sort_unstable();
         let wanted = [
-            "at", "id", "kind", "machine", "message", "output", "phase", "step", "target",
+            "at", "id", "kind", "machine", "message", "output", "phase", "probes", "step", "target",
         ];
         assert_eq!(found, wanted);
     }

@@ -382,7 +382,7 @@ fn rollout_event() -> impl Strategy<Value = RolloutEvent> {
         2 => failed,
         2 => Just(RolloutEvent::Restored),
         2 => Just(RolloutEvent::ReloadedBack),
-        2 => Just(RolloutEvent::VerifiedBack),
+        2 => Just(RolloutEvent::VerifiedBack { reports: vec![] }),
         1 => Just(RolloutEvent::Superseded { message: String::new() }),
         2 => Just(RolloutEvent::Closed),
     ]

@@ -592,7 +592,7 @@ impl World {
             RolloutStep::VerifyBack if service.served != rollout.previous => {
                 return wrong("still serves", service);
             }
-            RolloutStep::VerifyBack => RolloutEvent::VerifiedBack,
+            RolloutStep::VerifyBack => RolloutEvent::VerifiedBack { reports: vec![] },
             RolloutStep::Close => RolloutEvent::Closed,
         })
     }
