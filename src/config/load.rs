@@ -11,7 +11,7 @@ use crate::config::problems::Problems;
 use crate::config::source::{FileId, Place, Source, Sources};
 use crate::config::tree::{self, SyntaxError, Table};
 use crate::config::{check, layer, lift, mask};
-use crate::model::Policy;
+use crate::model::{Family, Policy};
 use crate::sys::fs::{self, FsError};
 
 /// A policy that was read without an error.
@@ -54,7 +54,7 @@ pub fn load(file: &Path) -> Result<Loaded, Diagnostics> {
         }
     }
     check::structure(&root, &mut problems);
-    let policy = lift::policy(&root, &mut problems, &sources);
+    let policy = lift::policy(&root, host_family(), &mut problems, &sources);
     drop(root);
     let refused = problems.has_errors();
     let diagnostics = Diagnostics::new(problems.into_items(), sources);
@@ -68,6 +68,20 @@ pub fn load(file: &Path) -> Result<Loaded, Diagnostics> {
         warnings: diagnostics,
     })
 }
+
+/// By what the host says of itself; Debian where it says nothing.
+fn host_family() -> Family {
+    OS_RELEASE
+        .iter()
+        .find_map(|path| fs::read(Path::new(path), LARGEST_OS_RELEASE).ok())
+        .map(|text| Family::of_os_release(&String::from_utf8_lossy(&text)))
+        .unwrap_or_default()
+}
+
+/// os-release(5): the second is what the first usually points at.
+const OS_RELEASE: &[&str] = &["/etc/os-release", "/usr/lib/os-release"];
+
+const LARGEST_OS_RELEASE: u64 = 1 << 16;
 
 /// Changes whenever one of the policy's files does: their names, sizes, inodes and times. Reads no content.
 #[must_use]

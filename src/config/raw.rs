@@ -170,6 +170,11 @@ pub(super) static ROOT: Table = Table {
     header: "",
     groups: &[&[
         default("state_dir", Holds::Path, "\"/var/lib/renewd\""),
+        default(
+            "family",
+            Holds::Word(&["auto", "debian", "rhel"]),
+            "\"auto\"",
+        ),
         default("check_schedule", Holds::Text, "\"0 17 */6 * * *\""),
         optional("issuer", Holds::Table(&ISSUER)),
         optional("certificate", Holds::Tables(&CERTIFICATE)),

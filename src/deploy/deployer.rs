@@ -213,7 +213,7 @@ impl Job {
             // With the files as they are now it will start with the new set.
             self.somebody_to_tell().await?;
         }
-        if self.target.kind.recipe().fragile {
+        if self.target.kind.is_fragile() {
             self.fit_to_reload().await?;
         }
         let output = self.tell().await?;
@@ -293,7 +293,7 @@ impl Job {
             return Ok(done(String::new()));
         }
         let told = self.rollout.phase.service_was_told();
-        let fragile = self.target.kind.recipe().fragile;
+        let fragile = self.target.kind.is_fragile();
         // What was ended by a restart is started by the next one; else nobody is started who does not run.
         if self.target.restart.is_none()
             && self.needs_telling()

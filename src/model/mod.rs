@@ -37,7 +37,7 @@ pub use policy::{
     SecretRef, Signal, StartTls, TargetKind, TargetPolicy,
 };
 pub use reason::{Blocked, ErrorClass, Reason, Waiting};
-pub use recipe::{Recipe, RecipeExport};
+pub use recipe::{Family, Recipe, RecipeExport};
 pub use rollout::{
     Cause, Look, ProbeReport, Rollout, RolloutClosing, RolloutEvent, RolloutPhase, RolloutStep,
     UndoPhase,

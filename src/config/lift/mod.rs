@@ -25,7 +25,7 @@ use crate::config::raw;
 use crate::config::scalar::PathRule;
 use crate::config::source::Sources;
 use crate::config::tree::Table;
-use crate::model::{CertificateId, IssuerId, Policy, TargetId};
+use crate::model::{CertificateId, Family, IssuerId, Policy, TargetId};
 
 use clash::Claim;
 use defined::Defined;
@@ -35,17 +35,29 @@ struct Lift<'a> {
     problems: &'a mut Problems,
     sources: &'a Sources,
     state_dir: PathBuf,
+    /// Whose paths recipes take.
+    family: Family,
     /// Which certificates name a target, whatever else is wrong with them.
     users: BTreeMap<TargetId, Vec<CertificateId>>,
 }
 
-/// The policy as far as it can be made out; complete and right if no error was reported.
-pub(super) fn policy(root: &Table, problems: &mut Problems, sources: &Sources) -> Policy {
+/// The policy as far as it can be made out; complete and right if no error was reported. `host` is what this host is.
+pub(super) fn policy(
+    root: &Table,
+    host: Family,
+    problems: &mut Problems,
+    sources: &Sources,
+) -> Policy {
     let top = Fields::top(root);
     let mut lift = Lift {
         problems,
         sources,
         state_dir: PathBuf::from(DEFAULT_STATE_DIR),
+        family: match top.text("family") {
+            Some(("debian", _)) => Family::Debian,
+            Some(("rhel", _)) => Family::Rhel,
+            _ => host,
+        },
         users: BTreeMap::new(),
     };
     if let Some(path) = lift.path(&top, "state_dir", PathRule::Absolute) {

@@ -22,7 +22,7 @@ impl Lift<'_> {
                 .push(problem.help("leave `config` or `test` out"));
         } else if let Some(config) = config
             && let Some((_, words)) = TargetKind::Haproxy
-                .recipe()
+                .recipe(self.family)
                 .test
                 .and_then(<[_]>::split_last)
         {
@@ -70,7 +70,10 @@ impl Lift<'_> {
             None if fields.has("runtime") => return Err(Reported),
             None => {}
         }
-        let usual = TargetKind::Haproxy.recipe().admin_socket.map(str::to_owned);
+        let usual = TargetKind::Haproxy
+            .recipe(self.family)
+            .admin_socket
+            .map(str::to_owned);
         if let (Some(socket), Some(reload)) = (written.or(usual), told.reload.take()) {
             told.reload = Some(Reload::Haproxy {
                 admin_socket: socket.into(),
@@ -133,7 +136,11 @@ impl Lift<'_> {
 
     /// `host:port` of a plain HTTP connector on this host.
     fn manager(&mut self, fields: &Fields<'_>) -> Result<String, Reported> {
-        let usual = TargetKind::Tomcat.recipe().manager.unwrap_or_default().0;
+        let usual = TargetKind::Tomcat
+            .recipe(self.family)
+            .manager
+            .unwrap_or_default()
+            .0;
         let url = if fields.has("manager") {
             self.endpoint(fields, "manager").ok_or(Reported)?
         } else {
@@ -163,7 +170,11 @@ impl Lift<'_> {
 
     fn manager_path(&mut self, fields: &Fields<'_>) -> Result<String, Reported> {
         if !fields.has("manager_path") {
-            let usual = TargetKind::Tomcat.recipe().manager.unwrap_or_default().1;
+            let usual = TargetKind::Tomcat
+                .recipe(self.family)
+                .manager
+                .unwrap_or_default()
+                .1;
             return Ok(usual.to_owned());
         }
         let (path, place) = self.line(fields, "manager_path", 256).ok_or(Reported)?;

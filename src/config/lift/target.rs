@@ -27,7 +27,7 @@ impl Lift<'_> {
             .into_iter()
             .find(|known| known.word() == kind)
             .unwrap_or(TargetKind::Files);
-        let recipe = kind.recipe();
+        let recipe = kind.recipe(self.family);
         let base = FileAttributes {
             group: recipe.group.map(str::to_owned),
             key_mode: recipe.key_mode,
@@ -102,7 +102,7 @@ impl Lift<'_> {
             return Some(exports);
         }
         let word = kind.word();
-        let Some(export) = kind.recipe().export else {
+        let Some(export) = kind.recipe(self.family).export else {
             let message = format!("target `{id}` writes nothing");
             let label = "has no export";
             let problem = Diagnostic::error(Code::NoExport, fields.header, message, label);

@@ -50,7 +50,7 @@ impl Told {
 impl Lift<'_> {
     /// What is written, else what the recipe says.
     pub(super) fn told(&mut self, kind: TargetKind, fields: &Fields<'_>) -> Result<Told, Reported> {
-        let recipe = kind.recipe();
+        let recipe = kind.recipe(self.family);
         let options = match kind {
             TargetKind::Nginx => self.nginx_options(fields),
             TargetKind::Apache

@@ -1,7 +1,7 @@
 //! The list of keys is held against the secrets, the recipes and TOML itself.
 
 use super::*;
-use crate::model::TargetKind;
+use crate::model::{Family, TargetKind};
 use std::collections::BTreeSet;
 
 fn visit(table: &'static Table, found: &mut BTreeSet<&'static str>) {
@@ -36,7 +36,7 @@ fn the_defaults_of_servers_are_those_of_their_recipes() {
     }
     let mut seen = 0;
     for kind in TargetKind::ALL {
-        let recipe = kind.recipe();
+        let recipe = kind.recipe(Family::Debian);
         let Holds::Tables(table) = TARGET.key(recipe.word).unwrap().holds else {
             panic!("{} is no kind of target", recipe.word);
         };

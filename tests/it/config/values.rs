@@ -208,6 +208,34 @@ fn prefix_and_configuration_go_into_both_commands_of_nginx() {
 }
 
 #[test]
+fn a_family_gives_paths_and_unit_names_and_what_is_written_still_wins() {
+    let text =
+        "[target.apache.a]\n[target.haproxy.b]\n[target.apache.c]\npid_file = \"/run/c.pid\"\n";
+    let of = |family: &str| load(&format!("{family}\n{text}"));
+    let reload = |unit: &str| words(&["/usr/bin/systemctl", "reload", unit]).map(Reload::Command);
+    let socket = |policy: &Policy| match &target(policy, "b").reload {
+        Some(Reload::Haproxy { admin_socket, .. }) => admin_socket.clone(),
+        other => panic!("{other:?}"),
+    };
+
+    let debian = of("family = \"debian\"");
+    assert_eq!(target(&debian, "a").reload, reload("apache2"));
+    assert_eq!(socket(&debian), PathBuf::from("/run/haproxy/admin.sock"));
+
+    let rhel = of("family = \"rhel\"");
+    let pid_file = |id| target(&rhel, id).pid_file.clone();
+    assert_eq!(target(&rhel, "a").reload, reload("httpd"));
+    assert_eq!(pid_file("a"), Some(PathBuf::from("/run/httpd/httpd.pid")));
+    assert_eq!(pid_file("c"), Some(PathBuf::from("/run/c.pid")));
+    assert_eq!(socket(&rhel), PathBuf::from("/var/lib/haproxy/stats"));
+    assert_ne!(target(&rhel, "a").digest, target(&debian, "a").digest);
+
+    // The tests run on Debian, and say nothing of a family elsewhere.
+    assert_eq!(of("").targets, debian.targets);
+    assert_eq!(of("family = \"auto\"").targets, debian.targets);
+}
+
+#[test]
 fn exports_inherit_owner_and_mode_and_may_have_their_own() {
     let policy = load(
         "[target.files.x]\nowner = \"root\"\nmode = \"0640\"\n\
