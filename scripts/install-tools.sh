@@ -26,6 +26,8 @@ keytool default-jre-headless demo
 systemd-analyze systemd test
 man man-db test
 ps procps test
+setfacl acl test
+useradd passwd test
 git git test
 LIST
 }

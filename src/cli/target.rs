@@ -220,6 +220,7 @@ fn export_object(live: &Path, export: &ExportSpec) -> Value {
         "name": export.name, "form": form, "files": files,
         "owner": attributes.owner, "group": attributes.group,
         "mode": format!("{:04o}", attributes.mode), "key_mode": format!("{:04o}", attributes.key_mode),
+        "acl": attributes.acl.iter().map(ToString::to_string).collect::<Vec<_>>(), "reader": attributes.reader,
     })
 }
 

@@ -240,6 +240,14 @@ impl Canon {
         self.maybe("group", export.attributes.group.as_ref());
         self.put("mode", export.attributes.mode);
         self.put("key_mode", export.attributes.key_mode);
+        // What is not there says nothing, as before it could be written.
+        if !export.attributes.acl.is_empty() {
+            let acl = export.attributes.acl.iter();
+            self.list("acl", &acl.map(ToString::to_string).collect::<Vec<_>>());
+        }
+        if let Some(reader) = &export.attributes.reader {
+            self.put("reader", reader);
+        }
     }
 
     fn password(&mut self, source: &PasswordSource) {

@@ -157,6 +157,7 @@ fn save_one(site: &Site<'_>, index: usize, path: &Path) -> Result<Was, StepError
         mode,
         uid,
         gid,
+        acl: fs::acl_of(path)?,
     })
 }
 
@@ -198,6 +199,7 @@ fn put_back(site: &Site<'_>, place: &SavedPlace, entry: Option<&Entry>) -> Resul
             mode,
             uid,
             gid,
+            acl,
         } => {
             let is_it = |path: &Path| {
                 let stat = fs::stat(path).ok().flatten();
@@ -205,7 +207,9 @@ fn put_back(site: &Site<'_>, place: &SavedPlace, entry: Option<&Entry>) -> Resul
                     stat.kind == Kind::File
                         && (stat.mode, stat.uid, stat.gid) == (*mode, *uid, *gid)
                 };
-                stat.is_some_and(fits) && digest_of(path) == Some(*digest)
+                stat.is_some_and(fits)
+                    && fs::acl_of(path).is_ok_and(|there| there == *acl)
+                    && digest_of(path) == Some(*digest)
             };
             if is_it(path) {
                 return Ok(());
@@ -228,6 +232,7 @@ fn put_back(site: &Site<'_>, place: &SavedPlace, entry: Option<&Entry>) -> Resul
                 mode: *mode,
                 uid: Some(*uid),
                 gid: Some(*gid),
+                acl: acl.clone(),
             };
             fs::prepare(path, &site.old_tag(), bytes.expose(), &attributes)?;
             fs::adopt(path, &site.old_tag())?;

@@ -75,7 +75,7 @@ fn file(path: &Path, entry: &Entry, seen: Option<Stat>) -> Option<String> {
     if seen == Some(stat) {
         return None;
     }
-    if let Some(problem) = entry.misfit(&stat) {
+    if let Some(problem) = entry.misfit(&stat).or_else(|| entry.acl_misfit(path)) {
         return Some(format!("{at} {problem}"));
     }
     // Without an owner in the policy the one at the commit is the right one.

@@ -2,7 +2,7 @@
 
 use crate::deploy::deployer::Deployer;
 use crate::deploy::layout::Layout;
-use crate::deploy::{StepError, drift, places, preflight, prove, service};
+use crate::deploy::{StepError, drift, manifest, places, preflight, prove, readers, service};
 use crate::model::{
     ErrorClass, Failures, HookSteps, Probe, Rollout, RolloutId, RolloutPhase, Seconds,
     TargetPolicy, TargetState, Timestamp,
@@ -78,9 +78,16 @@ impl Deployer {
             let fit = state.live.iter().try_for_each(|(certificate, revision)| {
                 preflight::revision(deployer.materials(), certificate, revision, now).map(drop)
             });
+            let layout = Layout::new(deployer.state_dir(), &target.id);
+            let manifest = manifest::live(&layout);
+            let fit = fit.and_then(|()| match &manifest {
+                Some(manifest) => {
+                    readers::of_live(&layout.generation(manifest.generation), manifest)
+                }
+                None => Ok(()),
+            });
             let fit =
                 fit.map(|()| format!("{} certificates are fit to be served", state.live.len()));
-            let layout = Layout::new(deployer.state_dir(), &target.id);
             let drift = state
                 .generation
                 .and_then(|generation| drift::of(&layout, generation));

@@ -15,7 +15,7 @@ use crate::model::{
 };
 use crate::pki::Secret;
 use crate::sys::error_chain;
-use crate::sys::fs::{self, Attributes, Kind, Stat};
+use crate::sys::fs::{self, Acl, Attributes, Kind, Stat};
 
 /// What a generation consists of. Written with it, never changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,6 +57,12 @@ pub(super) struct Entry {
     pub(super) uid: Option<u32>,
     /// Group, if the policy names one.
     pub(super) gid: Option<u32>,
+    /// Access list, if the policy names readers; the mode is the one that such a file shows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) acl: Option<Acl>,
+    /// The user that must be able to read it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) reader: Option<String>,
 }
 
 impl Manifest {
@@ -86,11 +92,12 @@ impl Entry {
         self.path.is_absolute()
     }
 
-    pub(super) const fn attributes(&self) -> Attributes {
+    pub(super) fn attributes(&self) -> Attributes {
         Attributes {
             mode: self.mode,
             uid: self.uid,
             gid: self.gid,
+            acl: self.acl.clone(),
         }
     }
 
@@ -111,12 +118,28 @@ impl Entry {
         None
     }
 
+    /// What is wrong with the access list of what is there, if anything.
+    pub(super) fn acl_misfit(&self, path: &Path) -> Option<String> {
+        let there = match fs::acl_of(path) {
+            Ok(there) => there,
+            Err(error) => return Some(format!("has an access list that cannot be read: {error}")),
+        };
+        let said = |acl: &Option<Acl>| match acl {
+            Some(acl) if acl.to_string().is_empty() => "an access list without names".to_owned(),
+            Some(acl) => format!("the access list {acl}"),
+            None => "no access list".to_owned(),
+        };
+        (there != self.acl).then(|| format!("has {}, not {}", said(&there), said(&self.acl)))
+    }
+
     /// Whether this very file is at a path, by attributes and content.
     pub(super) fn is_at(&self, path: &Path) -> bool {
         let Ok(Some(stat)) = fs::stat(path) else {
             return false;
         };
-        self.misfit(&stat).is_none() && digest_of(path).is_some_and(|there| there == self.sha256)
+        self.misfit(&stat).is_none()
+            && self.acl_misfit(path).is_none()
+            && digest_of(path).is_some_and(|there| there == self.sha256)
     }
 }
 
@@ -163,6 +186,9 @@ pub(super) enum Was {
         uid: u32,
         /// Group.
         gid: u32,
+        /// Access list.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        acl: Option<Acl>,
     },
 }
 

@@ -28,6 +28,7 @@ mod places;
 mod preflight;
 mod prove;
 mod prune;
+mod readers;
 mod service;
 mod site;
 mod stage;

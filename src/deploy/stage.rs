@@ -8,15 +8,16 @@ use std::path::{Path, PathBuf};
 use crate::deploy::layout::{Layout, Place, Records};
 use crate::deploy::manifest::{Entry, MOST_BYTES, Manifest, VERSION, sha256, write};
 use crate::deploy::site::Site;
-use crate::deploy::{StepError, password, preflight, prove};
+use crate::deploy::{StepError, password, preflight, prove, readers};
 use crate::model::{
-    CertificateId, ErrorClass, ExportSpec, Fingerprint, Probe, Reason, TargetPolicy, Timestamp,
+    AclReader, CertificateId, ErrorClass, ExportSpec, Fingerprint, Probe, Reason, TargetPolicy,
+    Timestamp,
 };
 use crate::pki::bundle::{self, BundleFile};
 use crate::pki::{Material, Secret};
 use crate::sys::crash;
 use crate::sys::error_chain as causes;
-use crate::sys::fs::{self, Attributes, Kind};
+use crate::sys::fs::{self, Acl, Attributes, Kind, Named};
 
 /// Carries the step out. What was staged already stays as it is.
 pub(super) fn run(
@@ -60,6 +61,7 @@ pub(super) fn run(
             put_beside(site, index, entry)?;
             crash::point("rollout.stage.beside");
         }
+        readers::of_staged(site, &manifest)?;
         Ok(manifest)
     };
     attempt().inspect_err(|_| clean_up(site))
@@ -175,12 +177,18 @@ fn one_export(
         id(&export.attributes.owner, fs::user_id)?,
         id(&export.attributes.group, fs::group_id)?,
     );
+    let also = export.attributes.acl.iter().map(|reader| match reader {
+        AclReader::User(name) => fs::user_id(name).map(Named::User),
+        AclReader::Group(name) => fs::group_id(name).map(Named::Group),
+    });
+    let also: Vec<Named> = also.collect::<Result<_, _>>().map_err(&refused)?;
     for file in files {
         let mode = if file.holds_key {
             export.attributes.key_mode
         } else {
             export.attributes.mode
         };
+        let acl = (!also.is_empty()).then(|| Acl::readable(mode, &also));
         let place = Place::of(certificate, &file.path)
             .ok_or_else(|| refused(format!("{} is no usable path", file.path.display())))?;
         let path = match place {
@@ -195,9 +203,11 @@ fn one_export(
                 sha256: sha256(file.bytes.expose()),
                 input,
                 holds_key: file.holds_key,
-                mode,
+                mode: acl.as_ref().map_or(mode, Acl::mode),
                 uid,
                 gid,
+                acl,
+                reader: export.attributes.reader.clone(),
             },
         )?;
         crash::point("rollout.stage.file");

@@ -1,5 +1,6 @@
 //! In which forms and where a revision is written for its users.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use crate::model::SecretRef;
@@ -15,7 +16,7 @@ pub struct ExportSpec {
     pub name: String,
     /// Form and place.
     pub kind: ExportKind,
-    /// Owner, group and mode, set before the content is visible.
+    /// Owner, group, mode and access list, set before the content is visible.
     pub attributes: FileAttributes,
 }
 
@@ -164,7 +165,7 @@ pub enum PasswordSource {
     Given(SecretRef),
 }
 
-/// Owner, group and mode of a file with a private key in it (or beside one).
+/// Whose the files of an export are, and who reads them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileAttributes {
     /// User name or number; `None` keeps the process's own.
@@ -175,6 +176,29 @@ pub struct FileAttributes {
     pub key_mode: u32,
     /// Mode of files that hold none.
     pub mode: u32,
+    /// Who may read them besides; what `group` may do is said by the modes alone.
+    pub acl: Vec<AclReader>,
+    /// The user that must be able to read them, name or number; `None`: nothing is checked, as for a service that reads
+    /// as root.
+    pub reader: Option<String>,
+}
+
+/// Somebody in an access list; name or number.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AclReader {
+    /// `u:NAME:r`.
+    User(String),
+    /// `g:NAME:r`.
+    Group(String),
+}
+
+impl fmt::Display for AclReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::User(name) => write!(f, "u:{name}:r"),
+            Self::Group(name) => write!(f, "g:{name}:r"),
+        }
+    }
 }
 
 impl Default for FileAttributes {
@@ -184,6 +208,8 @@ impl Default for FileAttributes {
             group: None,
             key_mode: 0o600,
             mode: 0o644,
+            acl: Vec::new(),
+            reader: None,
         }
     }
 }

@@ -22,8 +22,8 @@ pub use certificate::{
     CertificateFacts, EarlierRevision, Fingerprint, KeyAlgorithm, RevisionFacts,
 };
 pub use export::{
-    ExportKind, ExportLayout, ExportSpec, FileAttributes, PasswordSource, PemFiles, PfxProfile,
-    TrustFormat,
+    AclReader, ExportKind, ExportLayout, ExportSpec, FileAttributes, PasswordSource, PemFiles,
+    PfxProfile, TrustFormat,
 };
 pub use hooks::{Hook, HookSteps, Hooks};
 pub use ids::{CertificateId, IdError, IssuerId, OrderId, RevisionId, RolloutId, TargetId};

@@ -66,6 +66,8 @@ pub struct Recipe {
     pub manager: Option<(&'static str, &'static str)>,
     /// The group it reads as; `None` for one that reads as root, or of which nothing is known.
     pub group: Option<&'static str>,
+    /// The user it reads as, who must be able to; `None` for one that reads as root, or of which nothing is known.
+    pub reader: Option<&'static str>,
     /// Mode of files with a private key.
     pub key_mode: u32,
 }
@@ -172,6 +174,7 @@ static TOMCAT: Recipe = Recipe {
     export: Some(RecipeExport::Layout(ExportLayout::Tomcat)),
     manager: Some(("http://127.0.0.1:8080", "/manager/text")),
     group: Some("tomcat"),
+    reader: Some("tomcat"),
     key_mode: 0o640,
     ..NOTHING
 };
@@ -197,6 +200,7 @@ const NOTHING: Recipe = Recipe {
     admin_socket: None,
     manager: None,
     group: None,
+    reader: None,
     key_mode: 0o600,
 };
 

@@ -1,5 +1,6 @@
 //! The edge: the only place that may call clock, files, processes, signals and entropy.
 
+pub mod access;
 pub mod clock;
 pub mod crash;
 pub mod entropy;

@@ -7,5 +7,6 @@ mod killed;
 mod material;
 mod nginx;
 mod probe;
+mod rights;
 mod served;
 pub(crate) mod stand;

@@ -31,6 +31,7 @@ impl Lift<'_> {
         let base = FileAttributes {
             group: recipe.group.map(str::to_owned),
             key_mode: recipe.key_mode,
+            reader: recipe.reader.map(str::to_owned),
             ..FileAttributes::default()
         };
         let attributes = self.attributes(fields, &base);

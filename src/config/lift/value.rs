@@ -9,7 +9,7 @@ use crate::config::lift::Lift;
 use crate::config::scalar::{self, PathRule};
 use crate::config::source::Place;
 use crate::config::tree::Value;
-use crate::model::{FileAttributes, Seconds, SecretRef};
+use crate::model::{AclReader, FileAttributes, Seconds, SecretRef};
 
 /// A value was refused and the reason reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -211,7 +211,7 @@ impl Lift<'_> {
         }
     }
 
-    /// Owner, group and modes, with those of the target for what is not written.
+    /// Owner, group, modes and readers, with those of the target for what is not written.
     pub(super) fn attributes(
         &mut self,
         fields: &Fields<'_>,
@@ -228,7 +228,59 @@ impl Lift<'_> {
             group,
             mode: mode(self, fields, "mode", 0).unwrap_or(base.mode),
             key_mode: key_mode.unwrap_or(base.key_mode),
+            acl: self.acl(fields).unwrap_or_else(|| base.acl.clone()),
+            reader: account(self, fields, "reader").or_else(|| base.reader.clone()),
         }
+    }
+
+    /// Whom an access list names; `None` where there is no list.
+    fn acl(&mut self, fields: &Fields<'_>) -> Option<Vec<AclReader>> {
+        let list = fields.list("acl")?;
+        let mut readers = Vec::new();
+        for (text, place) in list.texts {
+            let mut refuse = |message: String| {
+                let problem = Diagnostic::error(Code::Attributes, place, message, "");
+                self.problems.push(problem.help(
+                    "write for example `acl = [\"u:tomcat:r\", \"g:ssl-cert:r\"]`: users and groups that may read the files",
+                ));
+            };
+            let parts: Vec<&str> = text.split(':').collect();
+            let [kind, name, rights] = parts.as_slice() else {
+                refuse(format!(
+                    "`acl` has {text:?}, which is not of the form `u:NAME:r`"
+                ));
+                continue;
+            };
+            if !matches!(*rights, "r" | "r--") {
+                refuse(format!(
+                    "`acl` gives {rights:?}; others can only read what renewd writes"
+                ));
+                continue;
+            }
+            if !is_account(name) {
+                refuse(format!(
+                    "`acl` names {name:?}, which is neither the name nor the number of an account"
+                ));
+                continue;
+            }
+            let reader = match *kind {
+                "u" | "user" => AclReader::User((*name).to_owned()),
+                "g" | "group" => AclReader::Group((*name).to_owned()),
+                _ => {
+                    refuse(format!(
+                        "`acl` has {text:?}; only users (`u`) and groups (`g`) can be named"
+                    ));
+                    continue;
+                }
+            };
+            if readers.contains(&reader) {
+                refuse(format!("`acl` names {text:?} twice"));
+            } else {
+                readers.push(reader);
+            }
+        }
+        readers.sort();
+        Some(readers)
     }
 }
 
@@ -243,22 +295,24 @@ pub(super) fn account(lift: &mut Lift<'_>, fields: &Fields<'_>, key: &str) -> Op
         } => number.to_string(),
         _ => return None,
     };
-    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '$');
-    let number = text.parse::<u64>().ok();
-    let fits = match number {
-        // The highest number means "unchanged" to chown.
-        Some(number) => number < u64::from(u32::MAX),
-        None => {
-            !text.is_empty() && text.len() <= 32 && !text.starts_with('-') && text.chars().all(good)
-        }
-    };
-    if fits {
+    if is_account(&text) {
         return Some(text);
     }
     let message = format!("`{key}` is neither the name nor the number of an account");
     let problem = Diagnostic::error(Code::Attributes, node.place, message, "");
     lift.problems.push(problem);
     None
+}
+
+fn is_account(text: &str) -> bool {
+    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '$');
+    match text.parse::<u64>() {
+        // The highest number means "unchanged" to chown.
+        Ok(number) => number < u64::from(u32::MAX),
+        Err(_) => {
+            !text.is_empty() && text.len() <= 32 && !text.starts_with('-') && text.chars().all(good)
+        }
+    }
 }
 
 /// A mode: octal digits in a string, or a TOML octal number.

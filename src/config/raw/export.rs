@@ -72,6 +72,8 @@ pub(in crate::config) static TRUST: Table = Table {
         optional("owner", Holds::Account),
         optional("group", Holds::Account),
         optional("mode", Holds::Mode),
+        optional("acl", Holds::List),
+        optional("reader", Holds::Account),
     ]],
 };
 
@@ -90,4 +92,6 @@ const ATTRIBUTES: &[Key] = &[
     optional("group", Holds::Account),
     optional("mode", Holds::Mode),
     optional("key_mode", Holds::Mode),
+    optional("acl", Holds::List),
+    optional("reader", Holds::Account),
 ];

@@ -112,6 +112,8 @@ pub(in crate::config) static TOMCAT: Table = Table {
             default("group", Holds::Account, "\"tomcat\""),
             default("mode", Holds::Mode, "\"0644\""),
             default("key_mode", Holds::Mode, "\"0640\""),
+            optional("acl", Holds::List),
+            default("reader", Holds::Account, "\"tomcat\""),
             optional("export", Holds::Table(&EXPORT)),
         ],
         SERVICE,
@@ -164,6 +166,8 @@ const PLACES: &[Key] = &[
     optional("group", Holds::Account),
     default("mode", Holds::Mode, "\"0644\""),
     default("key_mode", Holds::Mode, "\"0600\""),
+    optional("acl", Holds::List),
+    optional("reader", Holds::Account),
     optional("export", Holds::Table(&EXPORT)),
 ];
 

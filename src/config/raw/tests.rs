@@ -48,6 +48,7 @@ fn the_defaults_of_servers_are_those_of_their_recipes() {
             ("pid_file", recipe.pid_file.map(text)),
             ("connect", recipe.listener.map(text)),
             ("group", recipe.group.map(text)),
+            ("reader", recipe.reader.map(text)),
             ("admin_socket", recipe.admin_socket.map(text)),
             ("manager", recipe.manager.map(|(url, _)| text(url))),
             ("manager_path", recipe.manager.map(|(_, path)| text(path))),

@@ -82,6 +82,10 @@ fn remedy(error: &io::Error) -> &'static str {
         Some(Errno::EPERM) => {
             "; changing owners needs root (or CAP_CHOWN), and an immutable file refuses everybody"
         }
+        Some(Errno::EOPNOTSUPP) => {
+            "; its file system keeps no POSIX access lists: mount it with them, or leave `acl` out and let `owner`, `group` and `key_mode` do"
+        }
+        Some(Errno::EIO) => "; look at the kernel log: the disk below it may be failing",
         Some(Errno::EMFILE | Errno::ENFILE) => "; raise the limit of open files",
         _ => "",
     }

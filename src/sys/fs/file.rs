@@ -13,10 +13,11 @@ use nix::unistd::{UnlinkatFlags, linkat, symlinkat, unlinkat};
 use serde::{Deserialize, Serialize};
 
 use crate::sys::fs::FsError;
+use crate::sys::fs::acl::{self, Acl};
 use crate::sys::fs::dir::{Dir, set_mode};
 
 /// Who may do what with a file; set before its content is there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attributes {
     /// Permission bits.
     pub mode: u32,
@@ -24,6 +25,9 @@ pub struct Attributes {
     pub uid: Option<u32>,
     /// Group; `None` leaves what the file system gives.
     pub gid: Option<u32>,
+    /// Access list; with one, its own bits stand in for the mode. `None` leaves a file without, whatever its directory hands
+    /// down.
+    pub acl: Option<Acl>,
 }
 
 impl Attributes {
@@ -32,6 +36,7 @@ impl Attributes {
         mode: 0o600,
         uid: None,
         gid: None,
+        acl: None,
     };
 }
 
@@ -319,7 +324,7 @@ pub(super) fn temporary(name: &OsStr, tag: &str) -> OsString {
 /// What all temporary names have in common.
 pub(super) const MARK: &str = ".renewd-";
 
-/// Owner, group and mode before the first byte, so that nobody opens it while it is too open, and it is never too
+/// Owner, group, access list and mode before the first byte, so that nobody opens it while it is too open, and it is never too
 /// closed once it is visible.
 fn write_new(dir: &Dir, name: &OsStr, bytes: &[u8], wanted: &Attributes) -> Result<(), FsError> {
     let path = dir.join(name);
@@ -331,7 +336,15 @@ fn write_new(dir: &Dir, name: &OsStr, bytes: &[u8], wanted: &Attributes) -> Resu
     let fill = || -> Result<(), FsError> {
         own(&file, wanted).map_err(|e| FsError::new("set the owner of", &path, e))?;
         // After the owner, since a change of owner may clear bits.
-        set_mode(&file, wanted.mode).map_err(|e| FsError::new("set the mode of", &path, e))?;
+        match &wanted.acl {
+            Some(list) => acl::set(&file, list),
+            None => acl::clear(&file),
+        }
+        .map_err(|e| FsError::new("set the access list of", &path, e))?;
+        // The mode of a file with a list says how much of the list counts, so it comes with the list.
+        if wanted.acl.is_none() {
+            set_mode(&file, wanted.mode).map_err(|e| FsError::new("set the mode of", &path, e))?;
+        }
         file.write_all(bytes)
             .map_err(|e| FsError::new("write", &path, e))?;
         file.sync_all().map_err(|e| FsError::new("sync", &path, e))

@@ -1,4 +1,4 @@
-//! Files: atomic writes with owner and mode, links switched by rename, trees, bounded reads, the lock.
+//! Files: atomic writes with owner, mode and access list, links switched by rename, trees, bounded reads, the lock.
 //!
 //! Two rules hold for every call that changes something. *Durable*: when it returns, file and directory are fsynced.
 //! *Guarded*: directories are opened one component at a time and kept open; a symbolic link on the way is followed
@@ -6,6 +6,7 @@
 //!
 //! Writers of one path must not run side by side: the lock of the state directory sees to that.
 
+mod acl;
 mod dir;
 mod error;
 mod file;
@@ -13,6 +14,7 @@ mod lock;
 mod owner;
 mod tree;
 
+pub use acl::{Acl, Named, acl_of};
 pub use error::FsError;
 pub use file::{
     Attributes, Kind, Stat, adopt, beside, create_new, discard, keep, prepare, read, read_checked,

@@ -26,6 +26,7 @@ const OPEN: Attributes = Attributes {
     mode: 0o644,
     uid: None,
     gid: None,
+    acl: None,
 };
 
 #[test]
@@ -54,6 +55,7 @@ fn the_mode_does_not_depend_on_the_umask_and_owners_are_set() {
         mode: 0o666,
         uid: Some(uid),
         gid: Some(gid),
+        acl: None,
     };
     write_atomic(&path, b"x", &wanted).unwrap();
     let stat = stat(&path).unwrap().unwrap();

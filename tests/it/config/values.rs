@@ -455,3 +455,49 @@ fn the_schedule_has_six_fields_whatever_was_written() {
 
 const ISSUER: &str = "[issuer.pca.corp]\nendpoint = \"https://ccm.example.com\"\nca = \"corp-issuing\"\n\
     access_key = \"file:/ak\"\nsecret_key = \"file:/sk\"\n";
+
+#[test]
+fn access_lists_and_readers_are_inherited_and_replaced() {
+    let policy = load(
+        "[target.files.x]\nacl = [\"group:backup:r--\", \"u:104:r\"]\nreader = \"www\"\n\
+         [target.files.x.export.pem.a]\nkey = \"a.key\"\n\
+         [target.files.x.export.pem.b]\nkey = \"b.key\"\nacl = []\nreader = 33\n",
+    );
+    let shown: Vec<(Vec<String>, Option<&str>)> = target(&policy, "x")
+        .exports
+        .iter()
+        .map(|export| {
+            let acl = export.attributes.acl.iter().map(ToString::to_string);
+            (acl.collect(), export.attributes.reader.as_deref())
+        })
+        .collect();
+    let acl = ["u:104:r", "g:backup:r"].map(str::to_owned).to_vec();
+    assert_eq!(shown, [(acl, Some("www")), (Vec::new(), Some("33"))]);
+    let plain = load("[target.files.x.export.pem.a]\nkey = \"a.key\"\n");
+    let listed = load(
+        "[target.files.x]\nacl = [\"u:1:r\"]\n[target.files.x.export.pem.a]\nkey = \"a.key\"\n",
+    );
+    assert_ne!(target(&plain, "x").digest, target(&listed, "x").digest);
+}
+
+#[test]
+fn an_access_list_that_cannot_be_meant_is_refused_at_its_entry() {
+    for (entry, says) in [
+        ("tomcat", "not of the form"),
+        ("u:tomcat:rw", "can only read"),
+        ("o:tomcat:r", "only users"),
+        ("u::r", "neither the name nor the number"),
+        ("u:-x:r", "neither the name nor the number"),
+        ("user:a:r", "twice"),
+    ] {
+        let etc = Etc::new();
+        let text = format!(
+            "[target.files.x]\nacl = [\"u:a:r\", \"{entry}\"]\n[target.files.x.export.pem.a]\nkey = \"a.key\"\n"
+        );
+        etc.write("renewd.toml", text);
+        let shown = etc.shown(&etc.load().unwrap_err());
+        for part in [says, "renewd.toml:2:17", "acl = [\"u:tomcat:r\""] {
+            assert!(shown.contains(part), "{entry}, {part}: {shown}");
+        }
+    }
+}

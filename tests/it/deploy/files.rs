@@ -440,6 +440,7 @@ async fn owners_are_set_on_files_in_the_generation_and_on_loose_ones() {
         group: Some(gid.to_string()),
         key_mode: 0o640,
         mode: 0o444,
+        ..FileAttributes::default()
     };
     let loose = dir.path().join("loose.pem").display().to_string();
     let mut stand = Stand::new(

@@ -15,15 +15,20 @@ pub(crate) struct Tmpfs(pub(crate) PathBuf);
 impl Tmpfs {
     /// Of this size, at a directory that is made.
     pub(crate) fn mount(at: &Path, size: &str) -> Self {
+        Self::mount_as("tmpfs", at, size)
+    }
+
+    /// Of another kind: `ramfs` has neither a limit nor access lists.
+    pub(crate) fn mount_as(kind: &str, at: &Path, size: &str) -> Self {
         fs::create_dir_all(at).unwrap();
         let size = format!("size={size}");
         run(&[
             "mount",
             "-t",
-            "tmpfs",
+            kind,
             "-o",
             &size,
-            "tmpfs",
+            kind,
             &at.display().to_string(),
         ]);
         Self(at.to_owned())
