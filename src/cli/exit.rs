@@ -84,7 +84,7 @@ impl Exit {
                 | Waiting::Service { .. }
                 | Waiting::NoOffer { .. }
                 | Waiting::Rollout
-                | Waiting::Batch,
+                | Waiting::Batch { .. },
             ) => Self::TryLater,
             Verdict::Blocked(
                 Blocked::IssuerShortens { .. }

@@ -241,12 +241,16 @@ impl Engine {
             Action::OpenOrder { certificate, .. } | Action::Survey { certificate } => {
                 certificate == wanted
             }
+            // What its targets wait for, so that all go in with one reload, is carried on too.
             Action::AdvanceOrder { order, .. }
             | Action::AbandonOrder { order, .. }
-            | Action::RecordOrder { order, .. } => snapshot
-                .orders
-                .get(order)
-                .is_some_and(|order| order.certificate == *wanted),
+            | Action::RecordOrder { order, .. } => {
+                snapshot.orders.get(order).is_some_and(|order| {
+                    let of = self.policy.certificates.get(&order.certificate);
+                    order.certificate == *wanted
+                        || of.is_some_and(|of| of.targets.iter().any(|t| targets.contains(t)))
+                })
+            }
             Action::OpenRollout { target, .. } => targets.contains(target),
             Action::AdvanceRollout { rollout, .. } | Action::RecordRollout { rollout, .. } => {
                 snapshot

@@ -183,8 +183,11 @@ pub enum Waiting {
     },
     /// Another step of the same target is under way.
     Rollout,
-    /// Other certificates of the same target are being obtained right now; all go in with one reload.
-    Batch,
+    /// Other certificates of the same target are on their way; all go in with one reload.
+    Batch {
+        /// Not longer.
+        until: Timestamp,
+    },
 }
 
 impl Waiting {
@@ -198,7 +201,7 @@ impl Waiting {
             Self::Service { .. } => "service",
             Self::NoOffer { .. } => "no-offer",
             Self::Rollout => "rollout",
-            Self::Batch => "batch",
+            Self::Batch { .. } => "batch",
         }
     }
 
@@ -210,8 +213,9 @@ impl Waiting {
             | Self::Settling { until }
             | Self::Backoff { until, .. }
             | Self::Service { until, .. }
-            | Self::NoOffer { until } => Some(*until),
-            Self::Rollout | Self::Batch => None,
+            | Self::NoOffer { until }
+            | Self::Batch { until } => Some(*until),
+            Self::Rollout => None,
         }
     }
 }
@@ -246,8 +250,9 @@ impl fmt::Display for Waiting {
                 "the account has no newer certificate for these names; next look at {until}"
             ),
             Self::Rollout => f.write_str("another rollout of the target is under way"),
-            Self::Batch => f.write_str(
-                "other certificates of the target are being obtained; all go in with one reload",
+            Self::Batch { until } => write!(
+                f,
+                "other certificates of the target are on their way, and all go in with one reload, at {until} at the latest"
             ),
         }
     }

@@ -28,13 +28,39 @@ impl Subject<'_> {
         Some(renewal::window(self.policy.renew, &self.policy.id, newest))
     }
 
-    /// An order of it can be carried on this very moment.
-    pub(crate) fn is_being_obtained(&self, verdict: &Verdict, now: Timestamp) -> bool {
-        let young = self
-            .order
-            .is_some_and(|order| order.opened_at.until(now) < BATCH_PATIENCE);
-        young && matches!(verdict, Verdict::Act(_))
+    /// Whether a newer revision of it is on its way, after `verdict` was given.
+    pub(crate) fn coming(&self, verdict: &Verdict, now: Timestamp) -> Coming {
+        let age = self.order.map(|order| order.opened_at.until(now));
+        let under_way = age.is_some_and(|age| age < BATCH_WINDOW);
+        match verdict {
+            Verdict::Act(_) if under_way => Coming::Now,
+            Verdict::Act(_) if age.is_none() => Coming::Soon { from: now },
+            Verdict::Wait(Waiting::Issuance { .. } | Waiting::Settling { .. }) if under_way => {
+                Coming::Soon { from: now }
+            }
+            Verdict::Healthy { renew_at } if self.policy.order == OrderMode::Auto => {
+                Coming::Soon { from: *renew_at }
+            }
+            // Nobody knows how long what is in trouble will last.
+            Verdict::Act(_) | Verdict::Wait(_) | Verdict::Healthy { .. } | Verdict::Blocked(_) => {
+                Coming::No
+            }
+        }
     }
+}
+
+/// Whether other certificates of a target have something to wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Coming {
+    /// No.
+    No,
+    /// An order of it can be carried on this very moment.
+    Now,
+    /// The issuer is at work on it, or it is to be ordered at this moment.
+    Soon {
+        /// Not sooner.
+        from: Timestamp,
+    },
 }
 
 /// Decides, and adds what is to be done to the draft.
@@ -314,6 +340,6 @@ const SURVEY_INTERVAL: Seconds = Seconds::hours(1);
 /// the lifetime: no revision is due sooner.
 const FRUITLESS_PAUSE: Seconds = Seconds::hours(1);
 
-/// A rollout waits this long for orders of its other certificates: an order takes seconds, a thousand of them minutes, and
-/// one reload is better than many.
-const BATCH_PATIENCE: Seconds = Seconds::minutes(10);
+/// From the moment its first certificate is ready a rollout waits this long, at most, for others of its target that are
+/// on their way: an order takes seconds, a thousand of them minutes, and one reload is better than many.
+pub(crate) const BATCH_WINDOW: Seconds = Seconds::minutes(10);

@@ -251,7 +251,7 @@ fn next_action(
                 Waiting::Backoff { .. } => "retry",
                 Waiting::Service { .. } => "verify",
                 Waiting::NoOffer { .. } => "survey",
-                Waiting::Rollout | Waiting::Batch => OPEN_ROLLOUT,
+                Waiting::Rollout | Waiting::Batch { .. } => OPEN_ROLLOUT,
             },
             waiting.until(),
         ),

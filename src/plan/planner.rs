@@ -36,7 +36,7 @@ pub fn plan(policy: &Policy, snapshot: &Snapshot, now: Timestamp) -> Plan {
         };
         let verdict = certificates::decide(policy, &subject, now, &mut draft);
         places.visit(at, id, &subject);
-        subjects.push((subject, subject.is_being_obtained(&verdict, now)));
+        subjects.push((subject, subject.coming(&verdict, now)));
         verdicts.push(verdict);
     }
     for order in orders.values() {
@@ -51,7 +51,7 @@ pub fn plan(policy: &Policy, snapshot: &Snapshot, now: Timestamp) -> Plan {
             .map(|&at| Member {
                 at,
                 subject: subjects[at].0,
-                being_obtained: subjects[at].1,
+                coming: subjects[at].1,
             })
             .collect();
         let findings = targets::decide(&work.place, &members, now, &mut draft);

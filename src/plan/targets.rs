@@ -11,7 +11,7 @@ use crate::model::{
     Blocked, CertificateId, CertificateState, Reason, RevisionId, Rollout, RolloutEvent, SetAside,
     TargetPolicy, TargetState, Timestamp, Waiting,
 };
-use crate::plan::certificates::Subject;
+use crate::plan::certificates::{BATCH_WINDOW, Coming, Subject};
 use crate::plan::draft::Draft;
 use crate::plan::{Action, Next, Verdict, backoff, rollout_machine};
 
@@ -22,8 +22,8 @@ pub(crate) struct Member<'a> {
     pub(crate) at: usize,
     /// The certificate.
     pub(crate) subject: Subject<'a>,
-    /// An order of it can be carried on this very moment.
-    pub(crate) being_obtained: bool,
+    /// Whether a newer revision of it is on its way.
+    pub(crate) coming: Coming,
 }
 
 /// A target with what is known of it.
@@ -316,8 +316,49 @@ fn keeps_back(
     let routine = reasons
         .values()
         .all(|reason| matches!(reason, Reason::NotDeployed));
-    (routine && members.iter().any(|member| member.being_obtained))
-        .then_some(Verdict::Wait(Waiting::Batch))
+    let until = batch(place, members, reasons, now).filter(|_| routine)?;
+    Some(Verdict::Wait(Waiting::Batch { until }))
+}
+
+/// Until when what is ready waits for others of the target, so that all go in with one reload; `None` where nobody is on
+/// the way, or the time is over.
+///
+/// The time runs from the moment when the first of them was ready. Where somebody asked for it, or what is served ends
+/// soon, only those are waited for whose order can be carried on at once.
+fn batch(
+    place: &Place<'_>,
+    members: &[Member<'_>],
+    reasons: &BTreeMap<CertificateId, Reason>,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    let ready = || {
+        let ready = |member: &&Member<'_>| reasons.contains_key(&member.subject.policy.id);
+        members.iter().filter(ready)
+    };
+    // One that was ready in the future was so before the clock was set back.
+    let since = ready()
+        .map(|member| member.subject.state.fulfilled.as_ref().map(|last| last.at))
+        .min()
+        .flatten()
+        .filter(|at| *at <= now)?;
+    let until = since + BATCH_WINDOW;
+    let urgent = ready().any(|member| is_urgent(place, member, until));
+    let on_the_way = members.iter().any(|member| match member.coming {
+        Coming::No => false,
+        Coming::Now => true,
+        Coming::Soon { from } => !urgent && from <= until,
+    });
+    (on_the_way && until > now).then_some(until)
+}
+
+/// Whether a person waits for it, or what it replaces ends too soon after this moment.
+fn is_urgent(place: &Place<'_>, member: &Member<'_>, until: Timestamp) -> bool {
+    let Subject { policy, state, .. } = member.subject;
+    let forced = Reason::Forced.code();
+    let asked_for = state.fulfilled.as_ref().is_some_and(|f| f.reason == forced);
+    let served = place.state.live.get(&policy.id);
+    let end = served.and_then(|served| state.not_after(served));
+    asked_for || end.is_some_and(|end| end <= until + BATCH_WINDOW)
 }
 
 fn carry_on(

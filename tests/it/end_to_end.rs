@@ -4,6 +4,7 @@
     reason = "tests arrange files and processes directly"
 )]
 
+mod batch;
 mod following;
 mod hooks;
 mod hostile;

@@ -7,6 +7,7 @@
 
 mod account;
 mod aside;
+mod batch;
 mod faults;
 mod properties;
 mod script;

@@ -15,7 +15,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use renewd::pki::facts;
-use rustls::pki_types::{CertificateDer, ServerName};
+use renewd::sys::clock::{Clock, SystemClock};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::time_provider::TimeProvider;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::TlsConnector;
@@ -130,6 +132,19 @@ impl Nginx {
         self.mend();
     }
 
+    /// Its log tells what it does, and not only what goes wrong; to be said before it starts.
+    pub(crate) fn tell_all(&mut self) {
+        self.configuration = self
+            .configuration
+            .replace("error.log warn", "error.log notice");
+        self.mend();
+    }
+
+    /// How often it read its configuration anew, by its own log.
+    pub(crate) fn reconfigured(&self) -> usize {
+        self.log().matches("(SIGHUP) received").count()
+    }
+
     /// Undoes [`Nginx::break_configuration`].
     pub(crate) fn mend(&self) {
         std::fs::write(self.prefix.join("nginx.conf"), &self.configuration).unwrap();
@@ -242,15 +257,27 @@ pub(crate) struct Got {
 impl Load {
     /// Asks `address` for `name`, trusting `roots` (DER).
     pub(crate) fn start(address: &str, name: &str, roots: &[Vec<u8>]) -> Self {
+        let names = [name.to_owned()];
+        Self::in_turn(address, &names, roots, Arc::new(SystemClock))
+    }
+
+    /// Asks for each name in turn, and judges by this clock.
+    pub(crate) fn in_turn(
+        address: &str,
+        names: &[String],
+        roots: &[Vec<u8>],
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&stop);
-        let (address, name) = (address.to_owned(), name.to_owned());
+        let (address, names) = (address.to_owned(), names.to_vec());
         let mut store = RootCertStore::empty();
         for root in roots {
             store.add(CertificateDer::from(root.clone())).unwrap();
         }
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
+        let time = Arc::new(Time(clock));
+        let config = ClientConfig::builder_with_details(provider, time)
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_root_certificates(store)
@@ -262,8 +289,9 @@ impl Load {
                 .build()
                 .unwrap();
             let mut got = Got::default();
+            let mut turn = names.iter().cycle();
             while !told.load(Ordering::SeqCst) {
-                let request = request(&config, &address, &name);
+                let request = request(&config, &address, turn.next().unwrap());
                 let limit = Duration::from_secs(10);
                 let answer = runtime.block_on(async { tokio::time::timeout(limit, request).await });
                 match answer {
@@ -283,6 +311,22 @@ impl Load {
     pub(crate) fn stop(self) -> Got {
         self.stop.store(true, Ordering::SeqCst);
         self.thread.join().unwrap()
+    }
+}
+
+/// The time by which a client judges.
+struct Time(Arc<dyn Clock>);
+
+impl std::fmt::Debug for Time {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Time")
+    }
+}
+
+impl TimeProvider for Time {
+    fn current_time(&self) -> Option<UnixTime> {
+        let seconds = u64::try_from(self.0.now().0).ok()?;
+        Some(UnixTime::since_unix_epoch(Duration::from_secs(seconds)))
     }
 }
 
