@@ -20,6 +20,10 @@ apache2 apache2 test
 haproxy haproxy test
 /usr/share/tomcat10/bin/catalina.sh tomcat10 test
 /usr/share/tomcat10-admin/manager/WEB-INF/web.xml tomcat10-admin test
+/usr/sbin/postfix postfix test
+/usr/lib/dovecot/imap-login dovecot-imapd test
+/usr/lib/dovecot/pop3-login dovecot-pop3d test
+/usr/lib/postgresql postgresql test
 openssl openssl demo
 curl curl demo
 keytool default-jre-headless demo

@@ -4,8 +4,8 @@ use crate::deploy::deployer::Deployer;
 use crate::deploy::layout::Layout;
 use crate::deploy::{StepError, drift, manifest, places, preflight, prove, readers, service};
 use crate::model::{
-    ErrorClass, Failures, HookSteps, Probe, Rollout, RolloutId, RolloutPhase, Seconds,
-    TargetPolicy, TargetState, Timestamp,
+    ErrorClass, Failures, HookSteps, Probe, Rollout, RolloutId, RolloutPhase, TargetPolicy,
+    TargetState, Timestamp,
 };
 
 /// One thing that was looked at.
@@ -113,10 +113,10 @@ impl Deployer {
     ) -> Outcome {
         let Probe::Tls {
             connect,
+            deadline,
             roots,
             wildcard_label,
             prelude,
-            ..
         } = target.probe.clone()
         else {
             return Outcome::Skipped("the policy says `probe = \"none\"`".to_owned());
@@ -146,7 +146,7 @@ impl Deployer {
             Err(error) => return Outcome::Bad(error),
         };
         // What is live was proven before: one round has to do.
-        match prove::ask(&connect, prelude, Seconds(0), questions).await {
+        match prove::ask_once(&connect, prelude, deadline, questions).await {
             Ok(reports) => Outcome::Good(format!(
                 "{connect} serves what is live for {} names",
                 reports.len()

@@ -428,4 +428,21 @@ impl StartTls {
             Self::Postgres => "postgres",
         }
     }
+
+    /// For an error about a server that says nothing where this should come; begins with a colon.
+    #[must_use]
+    pub const fn silence(self) -> &'static str {
+        match self {
+            Self::Smtp => {
+                ": no word of SMTP before TLS; check `starttls`, and give a server that greets late a `deadline` of at least three times its delay"
+            }
+            Self::Imap => {
+                ": no word of IMAP before TLS; check `starttls`, which is not for port 993"
+            }
+            Self::Pop3 => {
+                ": no word of POP3 before TLS; check `starttls`, which is not for port 995"
+            }
+            Self::Postgres => ": no answer to PostgreSQL's SSLRequest; check `starttls`",
+        }
+    }
 }

@@ -1,5 +1,14 @@
 //! What a proof leaves behind: what each handshake showed is kept and told, and what nobody looked at is called unproven.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests arrange files and processes directly"
+)]
+
+mod mail;
+mod postgres;
+mod service;
+
 use serde_json::{Value, json};
 
 use crate::support::agent::Agent;

@@ -1,5 +1,7 @@
 //! One handshake that records what is presented.
 
+use std::io::ErrorKind;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,8 +14,8 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 
-use crate::deploy::probe::prelude;
-use crate::model::Prelude;
+use crate::deploy::probe::prelude::{self, Ends};
+use crate::model::{Prelude, StartTls};
 
 /// Which keys are offered to the server to sign with: one that has a certificate of each kind serves the one asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,12 +69,14 @@ pub enum ProbeError {
         problem: String,
     },
     /// Nothing within the time.
-    #[error("no answer from {connect} within {} s", after.as_secs())]
+    #[error("no answer from {connect} within {:.0} s{}", after.as_secs_f64(), awaited.map_or("", StartTls::silence))]
     Silent {
         /// `host:port` of the policy.
         connect: String,
         /// How long was waited.
         after: Duration,
+        /// What should have come before TLS and did not; `None` in the handshake itself, or where nothing comes before.
+        awaited: Option<StartTls>,
     },
 }
 
@@ -100,12 +104,15 @@ pub async fn handshake_after(
     keys: KeyKind,
     within: Duration,
 ) -> Result<Seen, ProbeError> {
-    timeout(within, attempt(connect, prelude, name, keys))
+    // Whoever is silent is told apart by what was awaited last.
+    let passed = AtomicBool::new(false);
+    timeout(within, attempt(connect, prelude, name, keys, &passed))
         .await
         .unwrap_or_else(|_| {
             Err(ProbeError::Silent {
                 connect: connect.to_owned(),
                 after: within,
+                awaited: prelude.starttls.filter(|_| !passed.load(Ordering::Relaxed)),
             })
         })
 }
@@ -115,6 +122,7 @@ async fn attempt(
     prelude: Prelude,
     name: Option<&str>,
     keys: KeyKind,
+    passed: &AtomicBool,
 ) -> Result<Seen, ProbeError> {
     let start = Instant::now();
     let failed = |problem: String| ProbeError::Connect {
@@ -124,10 +132,11 @@ async fn attempt(
     let mut stream = TcpStream::connect(connect)
         .await
         .map_err(|e| failed(e.to_string()))?;
-    let address = stream
-        .peer_addr()
-        .map_err(|e| failed(e.to_string()))?
-        .to_string();
+    let ends = Ends {
+        ours: stream.local_addr().map_err(|e| failed(e.to_string()))?,
+        theirs: stream.peer_addr().map_err(|e| failed(e.to_string()))?,
+    };
+    let address = ends.theirs.to_string();
     let failed = |problem: String| ProbeError::Handshake {
         address: address.clone(),
         problem,
@@ -140,12 +149,13 @@ async fn attempt(
         }
         None => nameless(),
     };
-    prelude::pass(&mut stream, prelude)
+    prelude::pass(&mut stream, ends, prelude)
         .await
         .map_err(|problem| ProbeError::Prelude {
             address: address.clone(),
             problem,
         })?;
+    passed.store(true, Ordering::Relaxed);
     let recorder = Arc::new(Recorder::new(keys));
     let config = config(&recorder).map_err(|e| failed(e.to_string()))?;
     let result = TlsConnector::from(Arc::new(config))
@@ -157,7 +167,7 @@ async fn attempt(
         Ok(stream) => stream.get_ref().1.protocol_version(),
         // A server that wants a certificate of ours has shown its own before it gives up on us.
         Err(_) if record.proven => record.protocol,
-        Err(error) => return Err(failed(error.to_string())),
+        Err(error) => return Err(failed(explained(error, prelude))),
     };
     Ok(Seen {
         address,
@@ -165,6 +175,26 @@ async fn attempt(
         protocol: protocol.map_or("TLS", protocol_name).to_owned(),
         elapsed,
     })
+}
+
+/// The TLS library's words; whoever closes the connection or talks in the clear may have been waiting for something else.
+fn explained(error: &std::io::Error, prelude: Prelude) -> String {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+    let other = match inner {
+        Some(rustls::Error::InvalidMessage(_)) => true,
+        Some(_) => false,
+        None => matches!(
+            error.kind(),
+            ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset
+        ),
+    };
+    match (other, prelude == Prelude::default()) {
+        (true, true) => format!(
+            "{error}; if the listener awaits STARTTLS or a PROXY header first, set `starttls` or `proxy_protocol`"
+        ),
+        (true, false) => format!("{error}; check `starttls` and `proxy_protocol`"),
+        (false, _) => error.to_string(),
+    }
 }
 
 fn config(recorder: &Arc<Recorder>) -> Result<ClientConfig, rustls::Error> {

@@ -3,21 +3,28 @@
 //! The peer is not trusted: its answers are read byte by byte, so that nothing of the handshake is swallowed, and only
 //! up to a limit; the time-out of the whole handshake covers them.
 
+use std::net::SocketAddr;
+
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::model::{Prelude, ProxyProtocol, StartTls};
 
+/// Addresses of the two ends of a connection.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ends {
+    pub(super) ours: SocketAddr,
+    pub(super) theirs: SocketAddr,
+}
+
 /// Brings the connection to where the server awaits the TLS handshake; the error says what came in its place.
-pub(super) async fn pass<S>(stream: &mut S, prelude: Prelude) -> Result<(), String>
+pub(super) async fn pass<S>(stream: &mut S, ends: Ends, prelude: Prelude) -> Result<(), String>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    if let Some(version) = prelude.proxy_protocol {
-        let header = match version {
-            ProxyProtocol::V1 => V1_UNKNOWN,
-            ProxyProtocol::V2 => V2_LOCAL,
-        };
-        say(stream, header).await?;
+    match prelude.proxy_protocol {
+        Some(ProxyProtocol::V1) => say(stream, version1(ends).as_bytes()).await?,
+        Some(ProxyProtocol::V2) => say(stream, V2_LOCAL).await?,
+        None => {}
     }
     match prelude.starttls {
         None => Ok(()),
@@ -28,6 +35,15 @@ where
     }
 }
 
+/// PROXY protocol §2.1, with the connection's own addresses: `PROXY UNKNOWN` would be enough by the specification, but
+/// Postfix refuses it.
+fn version1(Ends { ours, theirs }: Ends) -> String {
+    let family = if ours.is_ipv4() { "TCP4" } else { "TCP6" };
+    let (from, to) = (ours.ip(), theirs.ip());
+    let (from_port, to_port) = (ours.port(), theirs.port());
+    format!("PROXY {family} {from} {to} {from_port} {to_port}\r\n")
+}
+
 /// RFC 3207 §4.
 async fn smtp<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) -> Result<(), String> {
     reply(stream, "220").await?;
@@ -36,7 +52,7 @@ async fn smtp<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) -> Result<(), S
     // The first line is the server's name (RFC 5321 §4.1.1.1).
     let mut keywords = offers.iter().skip(1).filter_map(|line| line.get(4..));
     if !keywords.any(|word| word.trim().eq_ignore_ascii_case("STARTTLS")) {
-        return Err("the server offers no STARTTLS".to_owned());
+        return Err("the server offers no STARTTLS; switch it on".to_owned());
     }
     say(stream, b"STARTTLS\r\n").await?;
     reply(stream, "220").await.map(drop)
@@ -142,14 +158,14 @@ fn unexpected(expected: &str, got: &str) -> String {
     let shown: String = got.chars().take(MOST_SHOWN).collect();
     let more = if shown.len() < got.len() { "…" } else { "" };
     format!(
-        "{expected} expected, got \"{}{more}\"",
+        "{expected} expected, got \"{}{more}\"; {CHECK}",
         shown.escape_debug()
     )
 }
 
 fn lost(expected: &str, error: &std::io::Error) -> String {
     if error.kind() == std::io::ErrorKind::UnexpectedEof {
-        format!("{expected} expected, but the server closed the connection")
+        format!("{expected} expected, but the server closed the connection; {CHECK}")
     } else {
         format!("{expected} expected, but the connection broke: {error}")
     }
@@ -159,8 +175,8 @@ fn endless(expected: &str) -> String {
     format!("{expected} expected, got more than {MOST_LINES} lines")
 }
 
-/// PROXY protocol §2.1: the receiver takes the connection's own addresses.
-const V1_UNKNOWN: &[u8] = b"PROXY UNKNOWN\r\n";
+/// In errors that a wrong key of the policy may explain.
+const CHECK: &str = "check `starttls` and `proxy_protocol`";
 /// PROXY protocol §2.2: signature, version 2 with command LOCAL, no addresses, nothing more.
 const V2_LOCAL: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x20\x00\x00\x00";
 /// Length 8, code 80877103.

@@ -25,8 +25,63 @@ pub(in crate::deploy) async fn ask(
     deadline: Seconds,
     questions: Vec<Question>,
 ) -> Result<Vec<ProbeReport>, Unproven> {
-    let end = Instant::now() + deadline.to_std();
-    let connect: Arc<str> = Arc::from(connect);
+    let begun = Instant::now();
+    let listener = Listener {
+        connect: Arc::from(connect),
+        prelude,
+        shortest: SHORTEST_HANDSHAKE,
+        longest: longest(prelude, deadline),
+        end: begun + deadline.to_std(),
+    };
+    repeat(&listener, deadline, questions).await
+}
+
+/// The same for what was proven before: every question once, and again where the answer is wrong or missing only if it
+/// came at once. `deadline` is the policy's, and says how long a slow greeting is waited for.
+pub(in crate::deploy) async fn ask_once(
+    connect: &str,
+    prelude: Prelude,
+    deadline: Seconds,
+    questions: Vec<Question>,
+) -> Result<Vec<ProbeReport>, Unproven> {
+    let longest = longest(prelude, deadline);
+    let listener = Listener {
+        connect: Arc::from(connect),
+        prelude,
+        shortest: longest,
+        longest,
+        end: Instant::now(),
+    };
+    repeat(&listener, Seconds(0), questions).await
+}
+
+/// Mail servers make strangers wait for their greeting (Postfix's postscreen 6 s), and RFC 5321 §4.5.3.2.1 wants
+/// clients to be patient for minutes. A connection that hangs must leave time for another one all the same.
+fn longest(prelude: Prelude, deadline: Seconds) -> Duration {
+    match prelude.starttls {
+        Some(_) => LONGEST_HANDSHAKE.max(deadline.to_std() / 2),
+        None => LONGEST_HANDSHAKE,
+    }
+}
+
+/// Who is asked, and with how much patience.
+struct Listener {
+    connect: Arc<str>,
+    prelude: Prelude,
+    /// For one handshake, even at the end.
+    shortest: Duration,
+    /// For one handshake.
+    longest: Duration,
+    /// For all.
+    end: Instant,
+}
+
+async fn repeat(
+    listener: &Listener,
+    deadline: Seconds,
+    questions: Vec<Question>,
+) -> Result<Vec<ProbeReport>, Unproven> {
+    let end = listener.end;
     let mut reports = BTreeMap::new();
     // The last one of each, since the last round may end early.
     let mut failures = BTreeMap::new();
@@ -35,12 +90,13 @@ pub(in crate::deploy) async fn ask(
     let mut pause = SHORTEST_PAUSE;
     loop {
         let begun = Instant::now();
-        for (index, answer) in round(&connect, prelude, &open, end).await {
+        for (index, answer) in round(listener, &open).await {
             let Some(asked) = open.get_mut(&index) else {
                 continue;
             };
             match answer {
                 Ok(report) => {
+                    asked.took = Duration::from_millis(report.milliseconds);
                     reports.insert(index, report);
                     failures.remove(&index);
                     let good_since = *asked.good_since.get_or_insert_with(Instant::now);
@@ -48,6 +104,12 @@ pub(in crate::deploy) async fn ask(
                         open.remove(&index);
                     }
                 }
+                // Shortly before the end there was no time for the same answer again.
+                Err(failure)
+                    if asked.good_since.is_some()
+                        && failure
+                            .patience
+                            .is_some_and(|waited| waited < asked.took * 2) => {}
                 Err(failure) => {
                     reports.remove(&index);
                     failures.insert(index, failure);
@@ -73,6 +135,8 @@ struct Open {
     question: Arc<Question>,
     /// Since when every answer was as it should be.
     good_since: Option<Instant>,
+    /// How long the last good answer took.
+    took: Duration,
 }
 
 impl Open {
@@ -80,6 +144,7 @@ impl Open {
         Self {
             question: Arc::new(question),
             good_since: None,
+            took: Duration::ZERO,
         }
     }
 }
@@ -116,6 +181,8 @@ struct Failure {
     /// `host:port serves …`, or why there was no answer.
     text: String,
     kind: FailureKind,
+    /// How long was waited in vain; `None` where the answer did not fail to come.
+    patience: Option<Duration>,
     /// Whose name it is.
     of: BTreeSet<CertificateId>,
 }
@@ -133,23 +200,24 @@ enum FailureKind {
 type Answer = Result<ProbeReport, Failure>;
 
 /// Every open question once, few at a time. Past the end the first failure decides, and the rest is left.
-async fn round(
-    connect: &Arc<str>,
-    prelude: Prelude,
-    open: &BTreeMap<usize, Open>,
-    end: Instant,
-) -> Vec<(usize, Answer)> {
+async fn round(listener: &Listener, open: &BTreeMap<usize, Open>) -> Vec<(usize, Answer)> {
+    let (prelude, end) = (listener.prelude, listener.end);
+    let at_once = if prelude.starttls.is_some() {
+        AT_ONCE_BEFORE_TLS
+    } else {
+        AT_ONCE
+    };
     let mut waiting = open.iter();
     let mut running = JoinSet::new();
     let mut answers = Vec::new();
     loop {
-        while running.len() < AT_ONCE
+        while running.len() < at_once
             && let Some((index, asked)) = waiting.next()
         {
-            let (index, question, connect) =
-                (*index, Arc::clone(&asked.question), Arc::clone(connect));
+            let (index, question) = (*index, Arc::clone(&asked.question));
+            let connect = Arc::clone(&listener.connect);
             let left = end.saturating_duration_since(Instant::now());
-            let within = left.clamp(SHORTEST_HANDSHAKE, LONGEST_HANDSHAKE);
+            let within = left.clamp(listener.shortest, listener.longest);
             running.spawn(async move { (index, one(&connect, prelude, &question, within).await) });
         }
         let Some(joined) = running.join_next().await else {
@@ -191,6 +259,7 @@ async fn one(connect: &str, prelude: Prelude, question: &Question, within: Durat
         Err(problem) => Err(Failure {
             text: format!("{} {problem} for {}", seen.address, question.name),
             kind: FailureKind::Wrong,
+            patience: None,
             of: question.of.clone(),
         }),
     }
@@ -206,6 +275,12 @@ async fn shake(
     handshake_after(connect, prelude, question.sni.as_deref(), keys, within)
         .await
         .map_err(|error| Failure {
+            patience: match &error {
+                ProbeError::Silent { after, .. } => Some(*after),
+                ProbeError::Connect { .. }
+                | ProbeError::Prelude { .. }
+                | ProbeError::Handshake { .. } => None,
+            },
             text: format!("{error} (asking for {})", question.name),
             kind: match error {
                 ProbeError::Connect { .. } => FailureKind::Nobody,
@@ -253,7 +328,10 @@ fn failed(deadline: Seconds, failures: Vec<Failure>) -> Unproven {
     } else {
         ErrorClass::Transient
     };
-    let mut message = format!("after {deadline} ");
+    let mut message = match deadline {
+        Seconds(0) => String::new(),
+        deadline => format!("after {deadline} "),
+    };
     match failures.first() {
         Some(failure) => message.push_str(&failure.text),
         None => message.push_str("not every name was answered"),
@@ -274,6 +352,8 @@ fn failed(deadline: Seconds, failures: Vec<Failure>) -> Unproven {
 
 /// Handshakes side by side: a target may have hundreds of names, and is not to be flooded.
 const AT_ONCE: usize = 16;
+/// Of those who talk before TLS: mail servers count the connections of one client, and few are allowed.
+const AT_ONCE_BEFORE_TLS: usize = 4;
 /// To find somebody listening.
 const TRIES: u32 = 3;
 /// How long answers must have been good; well beyond the time in which old workers still accept.
@@ -282,4 +362,5 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// Even at the deadline: an answer from this host needs milliseconds.
 const SHORTEST_HANDSHAKE: Duration = Duration::from_secs(1);
+/// From somebody who does not make clients wait on purpose.
 const LONGEST_HANDSHAKE: Duration = Duration::from_secs(5);

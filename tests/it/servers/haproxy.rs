@@ -7,11 +7,13 @@
 use std::fs;
 use std::path::Path;
 
+use renewd::deploy::probe::{KeyKind, handshake_after};
 use renewd::model::{
-    ExportKind, ExportSpec, FileAttributes, PemFiles, Reload, RolloutStep, TargetKind,
+    ExportKind, ExportSpec, FileAttributes, PemFiles, Prelude, Probe, ProxyProtocol, Reload,
+    RolloutStep, TargetKind,
 };
 
-use super::{Served, argv, no_request_failed};
+use super::{NAME, Served, argv, no_request_failed};
 use crate::support::nginx::free_port;
 use crate::support::server::Server;
 
@@ -19,6 +21,11 @@ use crate::support::server::Server;
 const HAPROXY: &str = "/usr/sbin/haproxy";
 
 fn prepare(dir: &Path) -> Served {
+    prepare_binding(dir, "")
+}
+
+/// `more` goes to the line of the listener.
+fn prepare_binding(dir: &Path, more: &str) -> Served {
     let port = free_port();
     let export = ExportSpec {
         name: "haproxy".into(),
@@ -42,7 +49,7 @@ defaults
   timeout client 5s
   timeout server 5s
 frontend f
-  bind 127.0.0.1:{port} ssl crt {}
+  bind 127.0.0.1:{port} ssl crt {} {more}
   http-request return status 200 content-type text/plain string \"ok\\n\"
 ",
         pem.display()
@@ -181,7 +188,7 @@ async fn an_undo_goes_back_by_the_runtime_api() {
     served.assert_serves(port, &new).await;
     let roots = dir.path().join("roots.pem");
     fs::write(&roots, renewd::pki::pem::certificate(&other.root.der)).unwrap();
-    if let renewd::model::Probe::Tls { roots: of, .. } = &mut served.stand.target.probe {
+    if let Probe::Tls { roots: of, .. } = &mut served.stand.target.probe {
         *of = Some(roots);
     }
     served.deadline(1);
@@ -224,4 +231,61 @@ async fn haproxy_is_kept_from_other_names_from_hanging_reloads_and_from_foreign_
         .finds_a_foreign_certificate(dir.path(), &conf, &reload, &old)
         .await;
     no_request_failed(load);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn behind_a_load_balancer_haproxy_is_proven_with_either_version_of_the_proxy_header() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut served = prepare_binding(dir.path(), "accept-proxy");
+    let port = served.port;
+    let mut last = None;
+    for version in ProxyProtocol::ALL {
+        awaiting(&mut served, Some(version));
+        let new = match last {
+            None => served.begin(&[port]).await,
+            Some(_) => {
+                let new = served.issue();
+                let rollout = served.roll(&new).await;
+                served.ended(&rollout, "live");
+                new
+            }
+        };
+        assert_eq!(
+            serial_behind(port, version).await,
+            served.stand.serial(&new)
+        );
+        last = Some(new);
+    }
+    // Without the header nobody answers, neither on the way there nor on the way back. The error says what is missing,
+    // and the old certificate is in place again.
+    awaiting(&mut served, None);
+    served.deadline(2);
+    let new = served.issue();
+    let rollout = served.roll(&new).await;
+    served.ended(&rollout, "rollback-failed");
+    let error = served.stand.error(RolloutStep::Verify);
+    let says = "set `starttls` or `proxy_protocol`";
+    assert!(error.message.contains(says), "{}", error.message);
+    let serial = serial_behind(port, ProxyProtocol::V1).await;
+    assert_eq!(serial, served.stand.serial(&last.unwrap()));
+}
+
+fn awaiting(served: &mut Served, version: Option<ProxyProtocol>) {
+    let Probe::Tls { prelude, .. } = &mut served.stand.target.probe else {
+        panic!("it is probed");
+    };
+    prelude.proxy_protocol = version;
+}
+
+async fn serial_behind(port: u16, version: ProxyProtocol) -> String {
+    let prelude = Prelude {
+        proxy_protocol: Some(version),
+        starttls: None,
+    };
+    let address = format!("127.0.0.1:{port}");
+    let patience = std::time::Duration::from_secs(30);
+    let seen = handshake_after(&address, prelude, Some(NAME), KeyKind::Any, patience).await;
+    renewd::pki::facts(&seen.unwrap().presented[0])
+        .unwrap()
+        .serial
 }

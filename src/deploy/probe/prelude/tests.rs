@@ -1,8 +1,15 @@
 //! Peers that say anything.
 
+use std::net::{Ipv4Addr, SocketAddrV4};
+
 use tokio::io::duplex;
 
 use super::*;
+
+const ENDS: Ends = Ends {
+    ours: SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 40000)),
+    theirs: SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::new(127, 0, 0, 2), 443)),
+};
 
 const fn starttls(protocol: StartTls) -> Prelude {
     Prelude {
@@ -17,7 +24,7 @@ async fn against(prelude: Prelude, script: &[u8]) -> (Result<(), String>, Vec<u8
     far.write_all(script).await.unwrap();
     let (mut read, mut write) = tokio::io::split(far);
     write.shutdown().await.unwrap();
-    let result = pass(&mut near, prelude).await;
+    let result = pass(&mut near, ENDS, prelude).await;
     drop(near);
     let mut sent = Vec::new();
     read.read_to_end(&mut sent).await.unwrap();
@@ -49,7 +56,10 @@ async fn each_protocol_is_spoken_up_to_tls() {
 #[tokio::test]
 async fn the_proxy_header_comes_first() {
     for (version, header) in [
-        (ProxyProtocol::V1, V1_UNKNOWN),
+        (
+            ProxyProtocol::V1,
+            b"PROXY TCP4 127.0.0.1 127.0.0.2 40000 443\r\n".as_slice(),
+        ),
         (ProxyProtocol::V2, V2_LOCAL),
     ] {
         let prelude = Prelude {
@@ -62,11 +72,22 @@ async fn the_proxy_header_comes_first() {
     }
 }
 
+#[test]
+fn the_header_of_version_1_has_the_family_of_the_connection() {
+    let ends = Ends {
+        ours: "[::1]:1".parse().unwrap(),
+        theirs: "[fe80::2]:25".parse().unwrap(),
+    };
+    assert_eq!(version1(ends), "PROXY TCP6 ::1 fe80::2 1 25\r\n");
+}
+
 #[tokio::test]
 async fn nothing_of_the_handshake_is_swallowed() {
     let (mut near, mut far) = duplex(1024);
     far.write_all(b"+OK\r\n+OK\r\n\x16\x03").await.unwrap();
-    pass(&mut near, starttls(StartTls::Pop3)).await.unwrap();
+    pass(&mut near, ENDS, starttls(StartTls::Pop3))
+        .await
+        .unwrap();
     let mut rest = [0; 2];
     near.read_exact(&mut rest).await.unwrap();
     assert_eq!(rest, [0x16, 0x03]);
