@@ -78,7 +78,8 @@ if [ $undo = yes ]; then
     rm -f "$list"
   fi
   if [ $purge = yes ]; then
-    rm -rf "$dest/etc/renewd" "$dest/var/lib/renewd" "$dest/var/lib/renewd-ccm"
+    # The server's state is a link to a directory that systemd made for its dynamic user.
+    rm -rf "$dest/etc/renewd" "$dest/var/lib/renewd" "$dest/var/lib/renewd-ccm" "$dest/var/lib/private/renewd-ccm"
   else
     for kept in "$dest/var/lib/renewd" "$dest/var/lib/renewd-ccm"; do
       if [ -d "$kept" ]; then echo "kept, keys and certificates are in it: $kept"; fi
@@ -149,7 +150,6 @@ for unit in "$here"/systemd/*.service "$here"/systemd/*.timer; do
   put 0644 "$unit" "$prefix/lib/systemd/system/${unit##*/}"
 done
 put 0644 "$here/systemd/renewd.preset" "$prefix/lib/systemd/system-preset/80-renewd.preset"
-put 0644 "$here/systemd/renewd.sysusers" "$prefix/lib/sysusers.d/renewd.conf"
 put 0644 "$here/systemd/renewd.tmpfiles" "$prefix/lib/tmpfiles.d/renewd.conf"
 
 for page in "$here"/docs/man/*.[158]; do
@@ -179,7 +179,6 @@ sort -u "$new" >"$work"
 install -m 0644 "$work" "$manifest"
 
 if [ $live = yes ]; then
-  systemd-sysusers "$prefix/lib/sysusers.d/renewd.conf"
   systemd-tmpfiles --create "$prefix/lib/tmpfiles.d/renewd.conf"
   systemctl daemon-reload
 fi

@@ -28,6 +28,9 @@ openssl openssl demo
 curl curl demo
 keytool default-jre-headless demo
 systemd-analyze systemd test
+systemd-nspawn systemd-container test
+/usr/bin/dbus-daemon dbus test
+unshare util-linux test
 man man-db test
 ps procps test
 setfacl acl test

@@ -16,7 +16,8 @@ pub fn start(default: &str) {
     // Set by systemd for services whose output goes to the journal.
     let under_systemd = std::env::var_os("JOURNAL_STREAM").is_some();
     let journal = if under_systemd {
-        tracing_journald::layer().ok()
+        let layer = tracing_journald::layer().ok();
+        layer.map(|layer| layer.with_field_prefix(Some("RENEWD".to_owned())))
     } else {
         None
     };

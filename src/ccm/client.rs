@@ -18,6 +18,7 @@ use crate::ccm::iam::{Identity, Tokens};
 use crate::ccm::sign;
 use crate::pki::Secret;
 use crate::sys::clock::Clock;
+use crate::sys::systemd;
 
 /// Where, as whom, and how patiently.
 pub struct Access {
@@ -233,6 +234,7 @@ impl Client {
             let value = token.as_ref().map(|(_, token)| token.value());
             let reply = self.exchange(call, value, deadline).await?;
             if reply.is_success() {
+                systemd::alive();
                 return Ok(reply);
             }
             let mut secrets = self.secrets();

@@ -355,7 +355,8 @@ async fn check_key(
 }
 
 fn directory(state: &Path) -> Result<(), ServerError> {
-    let mode = match fs::stat(state)? {
+    // With DynamicUser= systemd makes the directory elsewhere and a link to it; the mode is that of the directory.
+    let mode = match fs::stat(&state.join("."))? {
         Some(found) => found.mode,
         None => {
             fs::create_dir_all(state, 0o700)?;

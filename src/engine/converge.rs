@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use tokio::task::JoinSet;
+use tracing::Instrument as _;
 
-use crate::engine::progress::Progress;
+use crate::engine::progress::{self, Progress};
 use crate::engine::{Engine, EngineError};
 use crate::model::{
     CertificateId, ErrorClass, OrderClosing, OrderEvent, Seconds, Snapshot, StepFailure, TargetId,
@@ -14,6 +15,7 @@ use crate::model::{
 };
 use crate::plan::{Action, Plan, Verdict, plan};
 use crate::store::{CertificateChange, Touched};
+use crate::sys::systemd;
 
 /// What may be acted upon.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,11 +106,13 @@ impl Engine {
             {
                 let engine = Arc::clone(self);
                 let seen = Arc::clone(&shared);
-                tasks.spawn(async move { engine.act(action, &seen, now).await });
+                let span = progress::span(&action, &seen);
+                tasks.spawn(async move { engine.act(action, &seen, now).await }.instrument(span));
             }
             let Some(joined) = tasks.join_next().await else {
                 break;
             };
+            systemd::alive();
             match joined {
                 Ok(Ok(part)) => touched.merge(part),
                 Ok(Err(error)) => failure = Some(error),

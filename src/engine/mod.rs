@@ -13,6 +13,7 @@ mod order_effect;
 mod progress;
 mod rollout;
 mod wake;
+mod watchdog;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;

@@ -2,6 +2,11 @@
 
 use std::sync::Arc;
 
+use tracing::Span;
+
+use crate::model::{CertificateId, OrderId, RolloutId, Snapshot};
+use crate::plan::Action;
+
 /// One line of progress.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Progress {
@@ -71,3 +76,57 @@ pub fn log_sink() -> ProgressSink {
         Progress::Resolved { title } => tracing::info!("resolved: {title}"),
     })
 }
+
+/// What a step is about, for everything that is logged while it is carried out. journald keeps it as the fields
+/// `RENEWD_CERTIFICATE` (several for several certificates), `RENEWD_TARGET`, `RENEWD_ORDER` and `RENEWD_ROLLOUT`.
+pub(super) fn span(action: &Action, snapshot: &Snapshot) -> Span {
+    let span = tracing::info_span!(
+        "step",
+        certificate = tracing::field::Empty,
+        target = tracing::field::Empty,
+        order = tracing::field::Empty,
+        rollout = tracing::field::Empty,
+    );
+    match action {
+        Action::OpenOrder { certificate, .. } | Action::Survey { certificate } => {
+            about_certificates(&span, [certificate]);
+        }
+        Action::AdvanceOrder { order, .. }
+        | Action::AbandonOrder { order, .. }
+        | Action::RecordOrder { order, .. } => about_order(&span, order, snapshot),
+        Action::OpenRollout {
+            target, reasons, ..
+        } => {
+            span.record("target", target.as_str());
+            about_certificates(&span, reasons.keys());
+        }
+        Action::AdvanceRollout { rollout, .. } | Action::RecordRollout { rollout, .. } => {
+            about_rollout(&span, rollout, snapshot);
+        }
+    }
+    span
+}
+
+fn about_order(span: &Span, id: &OrderId, snapshot: &Snapshot) {
+    span.record("order", id.as_str());
+    let order = snapshot.orders.get(id);
+    about_certificates(span, order.map(|order| &order.certificate));
+}
+
+fn about_rollout(span: &Span, id: &RolloutId, snapshot: &Snapshot) {
+    span.record("rollout", id.as_str());
+    if let Some(rollout) = snapshot.rollouts.get(id) {
+        span.record("target", rollout.target.as_str());
+        about_certificates(span, rollout.reasons.keys());
+    }
+}
+
+/// Those that change, up to a limit. A field that is recorded again is another field of the same name.
+fn about_certificates<'a>(span: &Span, all: impl IntoIterator<Item = &'a CertificateId>) {
+    for certificate in all.into_iter().take(MOST_CERTIFICATES) {
+        span.record("certificate", certificate.as_str());
+    }
+}
+
+/// In each log entry of a rollout, which may change thousands.
+const MOST_CERTIFICATES: usize = 16;

@@ -16,10 +16,11 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio_cron_scheduler::{Job, JobScheduler};
 
+use crate::engine::watchdog::longest_step;
 use crate::engine::{Engine, EngineError, Patience, Scope};
 use crate::model::{Policy, Seconds, Snapshot, Timestamp};
 use crate::plan::explain::counted;
-use crate::plan::{Plan, Verdict};
+use crate::plan::{Plan, Verdict, plan};
 use crate::sys::fs::Lock;
 use crate::sys::{error_chain, systemd};
 
@@ -64,13 +65,13 @@ pub async fn run<E: fmt::Display>(
     let (ring, mut bell) = mpsc::channel(1);
     let _scheduler = start_bell(ring).await.map_err(RunError::Setup)?;
     let mut daemon = Daemon::new(policy, &options).await?;
-    // Before the first tick: an issuer that hangs must not make systemd give the start up.
-    systemd::ready();
     tracing::info!(
         "started with a policy of {}",
         counted(daemon.engine.policy.certificates.len(), "certificate")
     );
     loop {
+        // Whatever the last round was about is over. A round that does not end is not spoken for.
+        systemd::alive();
         let now = daemon.engine.clock.now();
         if now >= daemon.due {
             daemon.reload_if_changed(&options).await;
@@ -91,6 +92,7 @@ pub async fn run<E: fmt::Display>(
         let clock = Arc::clone(&daemon.engine.clock);
         tokio::select! {
             () = clock.sleep_until(daemon.due) => {}
+            () = tokio::time::sleep(systemd::longest_nap()) => {}
             _ = bell.recv() => daemon.reload_if_changed(&options).await,
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
@@ -109,6 +111,8 @@ struct Daemon {
     engine: Arc<Engine>,
     snapshot: Option<Snapshot>,
     seen_version: i64,
+    /// Whether systemd was told that the start is over.
+    started: bool,
     /// Of the policy's files, as they were read last.
     stamp: String,
     schedule: croner::Cron,
@@ -122,11 +126,13 @@ impl Daemon {
         let engine = make_engine(policy, options)
             .await
             .map_err(RunError::Given)?;
+        systemd::allow(longest_step(&engine.policy));
         let now = engine.clock.now();
         Ok(Self {
             engine: Arc::new(engine),
             snapshot: None,
             seen_version: 0,
+            started: false,
             stamp: options.first_stamp.clone(),
             schedule,
             next_check: now,
@@ -179,6 +185,7 @@ impl Daemon {
             Some(snapshot) if !check && version == self.seen_version => snapshot,
             _ => self.engine.observe().await?,
         };
+        self.start_is_over(&snapshot);
         if check {
             self.next_check = next_check(&self.schedule, now);
         }
@@ -189,6 +196,18 @@ impl Daemon {
         self.seen_version = version;
         self.snapshot = Some(snapshot);
         Ok(plan)
+    }
+
+    /// With the first plan, and before anything of it is done: an issuer that hangs must not make systemd give the start
+    /// up. A journal that cannot be read may.
+    fn start_is_over(&mut self, snapshot: &Snapshot) {
+        if self.started {
+            return;
+        }
+        let now = self.engine.clock.now();
+        systemd::status(&status(&plan(&self.engine.policy, snapshot, now)));
+        systemd::ready();
+        self.started = true;
     }
 
     /// A person's command reads the policy as it is now; a daemon that went on by an older one would undo what that
@@ -246,6 +265,7 @@ impl Daemon {
         match made {
             Ok((schedule, engine)) => {
                 let now = engine.clock.now();
+                systemd::allow(longest_step(&engine.policy));
                 let old = std::mem::replace(&mut self.engine, Arc::new(engine));
                 if let Err(error) = old.store.close().await {
                     tracing::warn!(error = error_chain(&error), "the journal was not closed");

@@ -31,7 +31,7 @@ pub mod renewal;
 pub mod rollout_machine;
 mod targets;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 pub use action::{Action, IllegalTransition, Next, OnError, Plan, Trouble, Verdict};
 pub use planner::plan;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sd_notify::NotifyState;
 
-/// The start is over: the state is open, the policy loaded (`Type=notify`).
+/// The start is over: the journal is open, and the policy planned for the first time (`Type=notify`).
 pub fn ready() {
     tell(&[NotifyState::Ready]);
 }
@@ -29,14 +29,31 @@ pub fn status(text: &str) {
     tell(&[NotifyState::Status(text.lines().next().unwrap_or_default())]);
 }
 
-/// Still alive; to be said at least twice within [`watchdog`].
+/// Something was completed: a step, a call of a server, a round of the daemon. Nothing else says this, so that a daemon
+/// that stands still is killed and started again (`WatchdogSec=`).
 pub fn alive() {
-    tell(&[NotifyState::Watchdog]);
+    if watchdog().is_some() {
+        tell(&[NotifyState::Watchdog]);
+    }
 }
 
-/// After how long without [`alive`] systemd kills us, if it does (`WatchdogSec=`).
+/// A step that is under way may take this long before it is completed: systemd waits so much longer than
+/// `WatchdogSec=` says.
+pub fn allow(step: Duration) {
+    if let Some(limit) = watchdog() {
+        let whole = (limit + step).as_micros();
+        tell(&[NotifyState::Custom(&format!("WATCHDOG_USEC={whole}"))]);
+    }
+}
+
+/// How long the daemon may sleep between two rounds.
 #[must_use]
-pub fn watchdog() -> Option<Duration> {
+pub fn longest_nap() -> Duration {
+    watchdog().map_or(UNWATCHED, |limit| limit / 3)
+}
+
+/// After how long without [`alive`] systemd kills us, if it does.
+fn watchdog() -> Option<Duration> {
     sd_notify::watchdog_enabled()
 }
 
@@ -52,3 +69,6 @@ fn tell(state: &[NotifyState<'_>]) {
         tracing::debug!(%error, "systemd could not be told");
     }
 }
+
+/// Without a watchdog; other things wake the daemon far more often.
+const UNWATCHED: Duration = Duration::from_secs(3600);

@@ -28,5 +28,6 @@ mod secrets;
 mod servers;
 mod store_contract;
 mod support;
+mod systemd;
 mod targets;
 mod units;

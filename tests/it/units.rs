@@ -97,10 +97,10 @@ fn services_run_in_a_box() {
 }
 
 #[test]
-fn the_user_and_the_directories_can_be_made() {
+fn the_directories_can_be_made() {
     let made = TempDir::new().expect("a temporary directory");
     let root_option = format!("--root={}", made.path().display());
-    // Both look users up in the root they work on.
+    // Users are looked up in the root that is worked on.
     fs::create_dir(made.path().join("etc")).expect("etc");
     fs::write(
         made.path().join("etc/passwd"),
@@ -113,28 +113,12 @@ fn the_user_and_the_directories_can_be_made() {
     let own = format!("{} {}", nix::unistd::getuid(), nix::unistd::getgid());
     let own = tmpfiles.expect("the file").replace("root root", &own);
     fs::write(made.path().join("renewd.tmpfiles"), own).expect("the rendered file");
-    for (program, options, file) in [
-        (
-            "systemd-sysusers",
-            vec![],
-            repository().join("systemd/renewd.sysusers"),
-        ),
-        (
-            "systemd-tmpfiles",
-            vec!["--create"],
-            made.path().join("renewd.tmpfiles"),
-        ),
-    ] {
-        let run = Command::new(program)
-            .args(options)
-            .arg(&root_option)
-            .arg(file)
-            .output()
-            .expect("systemd is installed");
-        assert!(run.status.success(), "{program}: {}", said(&run));
-    }
-    let passwd = fs::read_to_string(made.path().join("etc/passwd")).expect("passwd");
-    assert!(passwd.contains("renewd-ccm:"), "{passwd}");
+    let run = Command::new("systemd-tmpfiles")
+        .args(["--create", &root_option])
+        .arg(made.path().join("renewd.tmpfiles"))
+        .output()
+        .expect("systemd is installed");
+    assert!(run.status.success(), "{}", said(&run));
     assert_eq!(mode(&made.path().join("etc/renewd/secrets")), 0o700);
     assert_eq!(mode(&made.path().join("var/lib/renewd")), 0o711);
 }
@@ -153,7 +137,6 @@ fn what_is_installed_is_complete_and_the_undo_leaves_nothing() {
         "opt/r/lib/systemd/system/renewd.timer",
         "opt/r/lib/systemd/system/renewd-ccm.service",
         "opt/r/lib/systemd/system-preset/80-renewd.preset",
-        "opt/r/lib/sysusers.d/renewd.conf",
         "opt/r/lib/tmpfiles.d/renewd.conf",
         "opt/r/share/doc/renewd/LICENSE",
         "opt/r/share/man/man8/renewd.8",

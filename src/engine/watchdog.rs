@@ -1,0 +1,55 @@
+//! How long a step may take by the policy: systemd's watchdog must not kill what only waits as it was told to.
+
+use std::time::Duration;
+
+use crate::model::{Hooks, Policy, Probe, Seconds, TargetPolicy};
+
+/// The longest step that the policy allows, between two signs of life: a call of an issuer, a hook, or what a target's
+/// commands and proof take on the way back.
+pub(super) fn longest_step(policy: &Policy) -> Duration {
+    let calls = policy.issuers.values().map(|issuer| {
+        let access = &issuer.access;
+        Seconds(access.connect_timeout.0.saturating_add(access.timeout.0))
+    });
+    let steps = policy.targets.values().map(of_target);
+    let longest = calls.chain(steps).max().unwrap_or(Seconds(0));
+    longest.to_std()
+}
+
+fn of_target(target: &TargetPolicy) -> Seconds {
+    let proof = match &target.probe {
+        Probe::Tls { deadline, .. } => deadline.0,
+        Probe::None => 0,
+    };
+    // An undo tests, reloads, restarts if it must, and proves.
+    let undo = target.command_timeout.0.saturating_mul(3);
+    let undo = undo.saturating_add(proof);
+    let hook = if target.hooks == Hooks::default() {
+        0
+    } else {
+        target.hooks.timeout.0
+    };
+    // What does not end by itself is given time to die.
+    Seconds(undo.max(hook).saturating_add(DYING.0))
+}
+
+/// From the end of a command's time to that of its last child.
+const DYING: Seconds = Seconds(11);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::testing::target;
+
+    #[test]
+    fn hooks_and_the_way_back_may_take_their_time() {
+        let mut web = target("web");
+        web.command_timeout = Seconds(10);
+        assert_eq!(of_target(&web), Seconds(41));
+        web.hooks.timeout = Seconds::hours(2);
+        assert_eq!(of_target(&web), Seconds(7211));
+        // Whatever somebody writes there, nothing overflows.
+        web.command_timeout = Seconds(i64::MAX);
+        assert_eq!(of_target(&web), Seconds(i64::MAX));
+    }
+}

@@ -1,0 +1,4 @@
+//! The shipped units in a real systemd, with Debian's packaged nginx: what `renewd.service` promises, tried.
+
+mod daemon;
+mod host;
