@@ -179,6 +179,7 @@ fn place_policy(id: TargetId) -> TargetPolicy {
         probe: Probe::None,
         hooks: renewd::model::Hooks::default(),
         digest: DIGEST,
+        drift: renewd::model::DriftMode::Repair,
     }
 }
 

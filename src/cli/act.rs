@@ -59,11 +59,12 @@ pub(crate) async fn rollback(
     arguments: &Arguments,
     name: &CertificateId,
     to: Option<&RevisionId>,
+    force: bool,
 ) -> CommandResult {
     let (policy, targets) = targets_of(arguments, name)?;
     let quiet = arguments.quiet;
     execute(policy, output::progress_sink(quiet), async |engine| {
-        put_back(engine, name, &targets, to).await?;
+        put_back(engine, name, &targets, to, force).await?;
         converge(engine, &Scope::One(name.clone()), Seconds(0), quiet).await
     })
     .await
@@ -75,6 +76,7 @@ async fn put_back(
     name: &CertificateId,
     targets: &BTreeSet<TargetId>,
     to: Option<&RevisionId>,
+    force: bool,
 ) -> Result<(), Failure> {
     let snapshot = snapshot(engine).await?;
     // One that only waits for its service has its set in place and can be left; any other is on its way.
@@ -132,6 +134,9 @@ async fn put_back(
         let newer = stored.iter().take_while(|revision| revision.id != goal.id);
         state.held.extend(newer.map(|revision| revision.id.clone()));
         unblock(&mut state);
+        if force {
+            state.overwrite.insert(name.clone());
+        }
         changes.insert(target, state);
     }
     for (target, state) in changes {
@@ -190,12 +195,16 @@ fn kept(stored: &[RevisionFacts]) -> String {
     format!("kept are {}", all.join(", "))
 }
 
-/// Ends a hold.
-pub(crate) async fn release(arguments: &Arguments, name: &CertificateId) -> CommandResult {
+/// Ends a hold; with `force` also what somebody else put there.
+pub(crate) async fn release(
+    arguments: &Arguments,
+    name: &CertificateId,
+    force: bool,
+) -> CommandResult {
     let (policy, targets) = targets_of(arguments, name)?;
     let quiet = arguments.quiet;
     execute(policy, output::progress_sink(quiet), async |engine| {
-        let_go(engine, name, &targets).await?;
+        let_go(engine, name, &targets, force).await?;
         converge(engine, &Scope::One(name.clone()), Seconds(0), quiet).await
     })
     .await
@@ -206,8 +215,13 @@ async fn let_go(
     engine: &Engine,
     name: &CertificateId,
     targets: &BTreeSet<TargetId>,
+    force: bool,
 ) -> Result<(), Failure> {
-    let snapshot = snapshot(engine).await?;
+    // What is there now, not at the last check.
+    let snapshot = match engine.observe().await {
+        Ok(snapshot) => snapshot,
+        Err(error) => return Err(context::engine_failure(&error)),
+    };
     let stored = engine
         .store
         .revisions(name)
@@ -223,6 +237,9 @@ async fn let_go(
             state.held.remove(&revision.id);
         }
         forget_wish(&mut state, name);
+        if force && is_in_the_way(&state, name) {
+            state.overwrite.insert(name.clone());
+        }
         if state != before {
             released = true;
             state.failures = Failures::default();
@@ -234,6 +251,16 @@ async fn let_go(
         output::note(&format!("{name}: nothing was held"));
     }
     Ok(())
+}
+
+/// Something that others left keeps ours away: a difference that was found, or what a rollout stumbled over.
+fn is_in_the_way(state: &TargetState, name: &CertificateId) -> bool {
+    let drift = state.drift.as_ref();
+    let differs = drift.is_some_and(|drift| {
+        let mut all = drift.differences.iter();
+        all.any(|found| found.certificate.as_ref().is_none_or(|whose| whose == name))
+    });
+    differs || state.failed.is_some() || state.aside.contains_key(name)
 }
 
 /// For commands about what the targets of one certificate serve.

@@ -93,11 +93,17 @@ pub(crate) enum Command {
         /// Which revision; without it the one issued before the live one
         #[arg(long, value_name = "REVISION")]
         to: Option<RevisionId>,
+        /// Also over a certificate that somebody else installed and that was issued later
+        #[arg(long)]
+        force: bool,
     },
     /// End the hold of a rollback by hand, so that the newest revision is rolled out again
     Release {
         /// A certificate of the policy
         name: CertificateId,
+        /// Put back what renewd has where others changed it, also over a certificate that was issued later
+        #[arg(long)]
+        force: bool,
     },
     /// Show each step of every order and rollout of a certificate; changes nothing
     History {

@@ -89,6 +89,8 @@ impl Exit {
             Verdict::Blocked(
                 Blocked::IssuerShortens { .. }
                 | Blocked::UndoFailed { .. }
+                | Blocked::NewerElsewhere { .. }
+                | Blocked::Drifted { .. }
                 | Blocked::RolloutFailed { .. },
             ) => Self::DataInvalid,
         }

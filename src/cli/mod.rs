@@ -52,8 +52,10 @@ async fn dispatch(arguments: Arguments) -> Exit {
         Command::History { name, json } => show::history(&arguments, name, *json).await,
         Command::Once { wait } => act::once(&arguments, *wait).await,
         Command::Renew { name, wait } => act::renew(&arguments, name, *wait).await,
-        Command::Rollback { name, to } => act::rollback(&arguments, name, to.as_ref()).await,
-        Command::Release { name } => act::release(&arguments, name).await,
+        Command::Rollback { name, to, force } => {
+            act::rollback(&arguments, name, to.as_ref(), *force).await
+        }
+        Command::Release { name, force } => act::release(&arguments, name, *force).await,
         Command::Target {
             command: TargetCommand::List { json },
         } => target::list(&arguments, *json).await,

@@ -12,8 +12,8 @@ use crate::cli::{CommandResult, Failure, context};
 use crate::config;
 use crate::deploy::{Deployer, Outcome};
 use crate::model::{
-    ErrorClass, ExportKind, ExportSpec, Policy, Probe, ProxyProtocol, Rollout, RolloutPhase,
-    Snapshot, StartTls, TargetId, TargetPolicy, TargetState,
+    Difference, ErrorClass, ExportKind, ExportSpec, Policy, Probe, ProxyProtocol, Rollout,
+    RolloutPhase, Snapshot, StartTls, TargetId, TargetPolicy, TargetState,
 };
 use crate::plan::rollout_machine::waits_for_post_hook;
 use crate::store::Store;
@@ -142,6 +142,7 @@ fn object(policy: &Policy, target: &TargetPolicy, snapshot: &Snapshot) -> Value 
         "restart": target.restart,
         "pid_file": target.pid_file,
         "command_timeout": target.command_timeout.to_string(),
+        "on_drift": target.drift.as_str(),
         "probe": probe,
         "state": word,
         "detail": detail,
@@ -151,7 +152,15 @@ fn object(policy: &Policy, target: &TargetPolicy, snapshot: &Snapshot) -> Value 
         "proven_at": state.proven_at.map(|at| at.to_string()),
         "held": state.held,
         "failures": state.failures.count,
+        "drift": state.drift.as_ref().map_or_else(Vec::new, |drift| {
+            let differences = drift.differences.iter();
+            differences.map(difference).collect()
+        }),
     })
+}
+
+fn difference(found: &Difference) -> Value {
+    json!({ "code": found.kind.code(), "certificate": found.certificate, "detail": found.detail })
 }
 
 /// A word for the present state, and what there is to say about it.
@@ -175,7 +184,7 @@ fn state_of(
         None => {}
     }
     if let Some(drift) = &state.drift {
-        return ("drifted", Some(drift.detail.clone()));
+        return ("drifted", Some(drift.to_string()));
     }
     let failed = state
         .failed

@@ -12,7 +12,7 @@ use crate::deploy::{
 };
 use crate::model::{
     CertificateId, Drift, ErrorClass, Hook, Probe, ProbeReport, RevisionId, Rollout, RolloutEvent,
-    RolloutStep, SecretRef, SubjectAltNames, TargetPolicy, TargetState, Timestamp,
+    RolloutStep, SecretRef, SubjectAltNames, TargetId, TargetPolicy, TargetState, Timestamp,
 };
 use crate::pki::Secret;
 use crate::sys::error_chain;
@@ -126,9 +126,18 @@ impl Deployer {
     /// What of a target is not as it was committed. Cheap: content is read only where the file system says that it
     /// was touched.
     #[must_use]
-    pub fn drift(&self, target: &TargetPolicy, state: &TargetState) -> Option<Drift> {
-        let layout = Layout::new(&self.state_dir, &target.id);
-        drift::of(&layout, state.generation?)
+    pub fn drift(&self, target: &TargetId, state: &TargetState, now: Timestamp) -> Option<Drift> {
+        let layout = Layout::new(&self.state_dir, target);
+        self.look(&layout, now).at(state.generation?, true)
+    }
+
+    pub(super) fn look<'a>(&'a self, layout: &'a Layout, now: Timestamp) -> drift::Look<'a> {
+        drift::Look {
+            layout,
+            materials: &self.materials,
+            names: &self.names,
+            now,
+        }
     }
 
     /// Whether a target has this very set already, by this policy and unchanged: then a rollout would do nothing.

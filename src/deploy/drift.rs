@@ -1,26 +1,132 @@
 //! Whether a target is still as it was committed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use crate::deploy::Materials;
+use crate::deploy::foreign::{self, Ours};
 use crate::deploy::layout::Layout;
 use crate::deploy::manifest::{self, Entry, Manifest, digest_of, read_seen};
-use crate::model::{CertificateId, Drift, Fingerprint, RevisionId};
-use crate::sys::fs::{self, Stat};
+use crate::model::{
+    CertificateId, Difference, Drift, DriftKind, Fingerprint, RevisionId, SubjectAltNames,
+    Timestamp,
+};
+use crate::pki::facts;
+use crate::sys::fs::{self, Kind, Stat};
 
-/// The first difference, if there is one. Content is read only where the file system says that it was touched.
-pub(super) fn of(layout: &Layout, generation: u64) -> Option<Drift> {
-    let found = link(layout, generation).or_else(|| {
-        let directory = layout.generation(generation);
+/// What a look needs to know beside the files.
+pub(super) struct Look<'a> {
+    pub(super) layout: &'a Layout,
+    pub(super) materials: &'a Materials,
+    /// By the policy.
+    pub(super) names: &'a BTreeMap<CertificateId, SubjectAltNames>,
+    pub(super) now: Timestamp,
+}
+
+impl Look<'_> {
+    /// Every difference. Content is read only where the file system says that a file was touched since it was last
+    /// known to be right; with `remember` that moment moves, so that a mere touch costs one reading.
+    pub(super) fn at(&self, generation: u64, remember: bool) -> Option<Drift> {
+        let directory = self.layout.generation(generation);
+        let mut differences = Vec::new();
+        let link = link(self.layout, generation);
+        // What is served is below the link, wherever it points.
+        let below = if link.is_some() {
+            self.layout.live()
+        } else {
+            directory.clone()
+        };
+        differences.extend(link.map(|detail| Difference {
+            kind: DriftKind::LinkChanged,
+            certificate: None,
+            detail,
+            issued_at: None,
+        }));
+        let link_differs = !differences.is_empty();
         match Manifest::read(&directory) {
-            Some(manifest) => files(&directory, &manifest),
-            None => Some(format!(
-                "{} cannot be read or is not what renewd wrote",
-                directory.display()
-            )),
+            Some(manifest) => {
+                let touched = files(&directory, &manifest, &mut differences);
+                self.name_newer(&manifest, &below, link_differs, &mut differences);
+                if let (true, true, Some(seen)) = (remember, differences.is_empty(), touched) {
+                    manifest::remember_seen(&directory, &seen);
+                }
+            }
+            None => differences.push(Difference {
+                kind: DriftKind::FileUnreadable,
+                certificate: None,
+                detail: format!(
+                    "{} cannot be read or is not what renewd wrote",
+                    directory.display()
+                ),
+                issued_at: None,
+            }),
         }
-    });
-    found.map(|detail| Drift { detail })
+        (!differences.is_empty()).then_some(Drift { differences })
+    }
+
+    /// What was edited turns out to be a newer certificate of somebody else.
+    fn name_newer(
+        &self,
+        manifest: &Manifest,
+        below: &Path,
+        link_differs: bool,
+        differences: &mut Vec<Difference>,
+    ) {
+        let changed = |kind| matches!(kind, DriftKind::FileEdited | DriftKind::LinkChanged);
+        let edited: BTreeSet<&CertificateId> = differences
+            .iter()
+            .filter(|found| changed(found.kind))
+            .filter_map(|found| found.certificate.as_ref())
+            .collect();
+        let suspects: Vec<(CertificateId, RevisionId)> = manifest
+            .revisions
+            .iter()
+            .filter(|(id, _)| link_differs || edited.contains(id))
+            .map(|(id, revision)| (id.clone(), revision.clone()))
+            .collect();
+        for (certificate, revision) in suspects {
+            let Some((issued_at, detail)) = self.newer(manifest, below, &certificate, &revision)
+            else {
+                continue;
+            };
+            differences.retain(|found| {
+                found.certificate.as_ref() != Some(&certificate) || !changed(found.kind)
+            });
+            differences.push(Difference {
+                kind: DriftKind::NewerElsewhere,
+                certificate: Some(certificate),
+                detail,
+                issued_at: Some(issued_at),
+            });
+        }
+    }
+
+    fn newer(
+        &self,
+        manifest: &Manifest,
+        below: &Path,
+        certificate: &CertificateId,
+        revision: &RevisionId,
+    ) -> Option<(Timestamp, String)> {
+        let public = self.materials.load_public(certificate, revision).ok()?;
+        let ours = facts(public.first()?).ok()?;
+        let exports: BTreeSet<&str> = manifest
+            .files
+            .iter()
+            .filter(|entry| entry.certificate == *certificate)
+            .map(|entry| entry.export.as_str())
+            .collect();
+        let found = exports.into_iter().find_map(|export| {
+            let entries = foreign::of_export(&manifest.files, certificate, export);
+            let compared = Ours {
+                facts: &ours,
+                names: self.names.get(certificate),
+            };
+            // An absolute path replaces what it is joined to.
+            foreign::newer(entries, |entry| below.join(&entry.path), compared, self.now)
+        })?;
+        Some((found.facts.not_before, found.describe(&ours)))
+    }
 }
 
 /// Whether this very set is live, unchanged.
@@ -32,9 +138,13 @@ pub(super) fn is_current(
     let Some(manifest) = manifest::live(layout) else {
         return false;
     };
+    let directory = layout.generation(manifest.generation);
+    let mut differences = Vec::new();
+    files(&directory, &manifest, &mut differences);
     manifest.policy == policy
         && manifest.revisions == *revisions
-        && of(layout, manifest.generation).is_none()
+        && link(layout, manifest.generation).is_none()
+        && differences.is_empty()
 }
 
 fn link(layout: &Layout, generation: u64) -> Option<String> {
@@ -53,43 +163,105 @@ fn link(layout: &Layout, generation: u64) -> Option<String> {
     }
 }
 
-fn files(directory: &Path, manifest: &Manifest) -> Option<String> {
-    let seen = read_seen(directory);
-    manifest
-        .files
-        .iter()
-        .enumerate()
-        .find_map(|(index, entry)| {
-            let seen = seen.get(index).copied().flatten();
-            file(&directory.join(&entry.path), entry, seen)
-        })
+/// Adds what differs; answers how the files look now, where a touched one had to be read.
+fn files(
+    directory: &Path,
+    manifest: &Manifest,
+    differences: &mut Vec<Difference>,
+) -> Option<Vec<Option<Stat>>> {
+    let mut seen = read_seen(directory);
+    seen.resize(manifest.files.len(), None);
+    let mut touched = false;
+    for (entry, seen) in manifest.files.iter().zip(&mut seen) {
+        let path = directory.join(&entry.path);
+        let mut differs = |kind, detail| {
+            differences.push(Difference {
+                kind,
+                certificate: Some(entry.certificate.clone()),
+                detail,
+                issued_at: None,
+            });
+        };
+        let stat = match fs::stat(&path) {
+            Ok(Some(stat)) => stat,
+            Ok(None) => {
+                differs(
+                    DriftKind::FileMissing,
+                    format!("{} is missing", path.display()),
+                );
+                continue;
+            }
+            Err(error) => {
+                differs(DriftKind::FileUnreadable, error.to_string());
+                continue;
+            }
+        };
+        if *seen == Some(stat) {
+            continue;
+        }
+        for (kind, detail) in file(&path, entry, *seen, &stat) {
+            differs(kind, detail);
+        }
+        touched = true;
+        // As it was before it was read: what happens while it is read shows at the next look.
+        *seen = Some(stat);
+    }
+    touched.then_some(seen)
 }
 
-fn file(path: &Path, entry: &Entry, seen: Option<Stat>) -> Option<String> {
+/// What is wrong with a file that was touched.
+fn file(path: &Path, entry: &Entry, seen: Option<Stat>, stat: &Stat) -> Vec<(DriftKind, String)> {
     let at = path.display();
-    let stat = match fs::stat(path) {
-        Ok(Some(stat)) => stat,
-        Ok(None) => return Some(format!("{at} is missing")),
-        Err(error) => return Some(error.to_string()),
-    };
-    if seen == Some(stat) {
-        return None;
-    }
-    if let Some(problem) = entry.misfit(&stat).or_else(|| entry.acl_misfit(path)) {
-        return Some(format!("{at} {problem}"));
-    }
-    // Without an owner in the policy the one at the commit is the right one.
-    if let Some(seen) = seen
+    let mut wrong = Vec::new();
+    if let Some(problem) = entry.misfit(stat) {
+        let kind = match stat.kind {
+            Kind::File if exposes(entry, stat) => DriftKind::KeyExposed,
+            Kind::File => DriftKind::AttributesChanged,
+            Kind::Link => DriftKind::LinkChanged,
+            Kind::Directory | Kind::Other => DriftKind::FileEdited,
+        };
+        wrong.push((kind, format!("{at} {problem}")));
+    } else if let Some(problem) = entry.acl_misfit(path) {
+        // Whom a list lets in that the policy does not know is not told by the mode.
+        let let_in = fs::acl_of(path).is_ok_and(|there| there.is_some());
+        let kind = if entry.holds_key && let_in {
+            DriftKind::KeyExposed
+        } else {
+            DriftKind::AttributesChanged
+        };
+        wrong.push((kind, format!("{at} {problem}")));
+    } else if let Some(seen) = seen
         && (seen.uid, seen.gid) != (stat.uid, stat.gid)
     {
-        return Some(format!(
+        // Without an owner in the policy the one at the commit is the right one.
+        let kind = if entry.holds_key && (seen.uid != stat.uid || stat.mode & 0o040 != 0) {
+            DriftKind::KeyExposed
+        } else {
+            DriftKind::AttributesChanged
+        };
+        let problem = format!(
             "{at} belongs to {}:{}, not {}:{}",
             stat.uid, stat.gid, seen.uid, seen.gid
-        ));
+        );
+        wrong.push((kind, problem));
     }
-    match digest_of(path) {
-        Some(digest) if digest == entry.sha256 => None,
-        Some(_) => Some(format!("the content of {at} was changed")),
-        None => Some(format!("{at} cannot be read")),
+    if stat.kind == Kind::File {
+        match digest_of(path) {
+            Some(digest) if digest == entry.sha256 => {}
+            Some(_) => wrong.push((
+                DriftKind::FileEdited,
+                format!("the content of {at} was changed"),
+            )),
+            None => wrong.push((DriftKind::FileUnreadable, format!("{at} cannot be read"))),
+        }
     }
+    wrong
+}
+
+/// Whether a key can be read by more than the policy lets: by other users, another group, or another owner.
+fn exposes(entry: &Entry, stat: &Stat) -> bool {
+    let readable = stat.mode & !entry.mode & 0o044 != 0;
+    let owner = entry.uid.is_some_and(|uid| uid != stat.uid);
+    let group = entry.gid.is_some_and(|gid| gid != stat.gid) && stat.mode & 0o040 != 0;
+    entry.holds_key && (readable || owner || group)
 }

@@ -1,8 +1,10 @@
 //! Looks at a target as a rollout would, and changes nothing: the live set, its files, the service's own test, the probe.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use crate::deploy::deployer::Deployer;
 use crate::deploy::layout::Layout;
-use crate::deploy::{StepError, drift, manifest, places, preflight, prove, readers, service};
+use crate::deploy::{StepError, manifest, places, preflight, prove, readers, service};
 use crate::model::{
     ErrorClass, Failures, HookSteps, Probe, Rollout, RolloutId, RolloutPhase, TargetPolicy,
     TargetState, Timestamp,
@@ -88,11 +90,12 @@ impl Deployer {
             });
             let fit =
                 fit.map(|()| format!("{} certificates are fit to be served", state.live.len()));
+            let look = deployer.look(&layout, now);
             let drift = state
                 .generation
-                .and_then(|generation| drift::of(&layout, generation));
+                .and_then(|generation| look.at(generation, false));
             let files = match drift {
-                Some(drift) => Err(StepError::configuration(drift.detail)),
+                Some(drift) => Err(StepError::configuration(drift.to_string())),
                 None => places::check_pairs(&layout, &target, state.live.keys())
                     .map(|()| "as they were committed".to_owned()),
             };
@@ -166,13 +169,14 @@ impl Deployer {
         Ok(Rollout {
             id,
             target: target.id.clone(),
-            reasons: std::collections::BTreeMap::new(),
+            reasons: BTreeMap::new(),
             revisions: state.live.clone(),
             previous: state.live.clone(),
             generation: state.generation.unwrap_or_default(),
             previous_generation: None,
             policy: target.digest,
             hooks: HookSteps::default(),
+            overwrite: BTreeSet::new(),
             opened_at: Timestamp(0),
             phase: RolloutPhase::Reloaded,
             started: None,

@@ -237,6 +237,13 @@ fn try_record_seen(generation: &Path, manifest: &Manifest) -> Result<(), StepErr
     Ok(())
 }
 
+/// Writes down how files looked that were read and found right. Never a failure: without it they are read again.
+pub(super) fn remember_seen(generation: &Path, seen: &[Option<Stat>]) {
+    if let Err(error) = write(&Records::of(generation).seen(), &seen) {
+        tracing::warn!(%error, "the look of the committed files could not be written down");
+    }
+}
+
 /// Of the generation that `live` points at.
 pub(super) fn live(layout: &Layout) -> Option<Manifest> {
     let link = fs::read_link(&layout.live()).ok()??;

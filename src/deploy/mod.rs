@@ -18,6 +18,7 @@ mod deployer;
 mod drift;
 mod error;
 mod examine;
+mod foreign;
 mod haproxy;
 mod hooks;
 mod layout;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::deploy::layout::{Layout, Place, Records};
 use crate::deploy::manifest::{Entry, MOST_BYTES, Manifest, VERSION, sha256, write};
 use crate::deploy::site::Site;
-use crate::deploy::{StepError, password, preflight, prove, readers};
+use crate::deploy::{StepError, foreign, password, preflight, prove, readers};
 use crate::model::{
     AclReader, CertificateId, ErrorClass, ExportSpec, Fingerprint, Probe, Reason, TargetPolicy,
     Timestamp,
@@ -57,6 +57,7 @@ pub(super) fn run(
             Some(manifest) => manifest,
             None => write_generation(site, target, &materials)?,
         };
+        foreign::spare(site, &manifest, &materials, now)?;
         for (index, entry) in manifest.loose() {
             put_beside(site, index, entry)?;
             crash::point("rollout.stage.beside");

@@ -16,7 +16,7 @@ impl Engine {
         let mut snapshot = self.store.snapshot().await?;
         self.tidy_keys(&snapshot);
         self.observe_revisions(&mut snapshot).await?;
-        self.observe_targets(&mut snapshot);
+        self.observe_targets(&mut snapshot).await?;
         Ok(snapshot)
     }
 
@@ -51,18 +51,22 @@ impl Engine {
         Ok(())
     }
 
-    fn observe_targets(&self, snapshot: &mut Snapshot) {
-        for (id, policy) in &self.policy.targets {
+    async fn observe_targets(&self, snapshot: &mut Snapshot) -> Result<(), EngineError> {
+        let now = self.clock.now();
+        for id in self.policy.targets.keys() {
             let Some(state) = snapshot.targets.get_mut(id) else {
                 continue;
             };
-            // An open rollout knows better what it has left on disk.
-            let busy = snapshot.rollouts.values().any(|r| r.target == *id);
-            state.drift = if state.generation.is_some() && !busy {
-                self.deployer.drift(policy, state)
-            } else {
-                None
-            };
+            // An open rollout knows better what it has left on disk; what it is to put right stands until it has.
+            if snapshot.rollouts.values().any(|r| r.target == *id) {
+                continue;
+            }
+            let found = self.deployer.drift(id, state, now);
+            if found != state.drift {
+                state.drift = found;
+                self.store.change_target(id, state).await?;
+            }
         }
+        Ok(())
     }
 }

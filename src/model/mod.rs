@@ -5,6 +5,7 @@
 
 mod alert;
 mod certificate;
+mod drift;
 mod export;
 mod hooks;
 mod ids;
@@ -21,6 +22,7 @@ pub use alert::{Alert, AlertKey, Severity};
 pub use certificate::{
     CertificateFacts, EarlierRevision, Fingerprint, KeyAlgorithm, RevisionFacts,
 };
+pub use drift::{Difference, Drift, DriftKind};
 pub use export::{
     AclReader, ExportKind, ExportLayout, ExportSpec, FileAttributes, PasswordSource, PemFiles,
     PfxProfile, TrustFormat,
@@ -32,9 +34,9 @@ pub use order::{
     Order, OrderClosing, OrderEvent, OrderPhase, OrderRequest, OrderStep, Source, Subject,
 };
 pub use policy::{
-    CertificatePolicy, IssuerKind, IssuerPolicy, KeyReuse, KeySource, OrderMode, PcaPolicy, Policy,
-    Prelude, Probe, ProxyProtocol, Reload, RemoteAccess, RemoteAuth, RenewRule, ScmPolicy,
-    SecretRef, Signal, StartTls, TargetKind, TargetPolicy,
+    CertificatePolicy, DriftMode, IssuerKind, IssuerPolicy, KeyReuse, KeySource, OrderMode,
+    PcaPolicy, Policy, Prelude, Probe, ProxyProtocol, Reload, RemoteAccess, RemoteAuth, RenewRule,
+    ScmPolicy, SecretRef, Signal, StartTls, TargetKind, TargetPolicy,
 };
 pub use reason::{Blocked, ErrorClass, Reason, Waiting};
 pub use recipe::{Family, Recipe, RecipeExport};
@@ -43,7 +45,7 @@ pub use rollout::{
     UndoPhase,
 };
 pub use snapshot::{
-    CertificateState, Drift, FailedRollout, Failures, FulfilledOrder, Offer, SetAside, Snapshot,
-    Started, StepFailure, TargetState,
+    CertificateState, FailedRollout, Failures, FulfilledOrder, Offer, SetAside, Snapshot, Started,
+    StepFailure, TargetState,
 };
 pub use time::{Seconds, TimeError, Timestamp};

@@ -255,6 +255,29 @@ pub struct TargetPolicy {
     pub hooks: Hooks,
     /// Changes with any setting above; a change leads to a new rollout and clears backoff.
     pub digest: Fingerprint,
+    /// What happens to what differs from what was rolled out. No part of the digest: it asks for no rollout.
+    pub drift: DriftMode,
+}
+
+/// What happens to what differs from what was rolled out, beside that it is told.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum DriftMode {
+    /// It is put right, by a rollout of the same set.
+    #[default]
+    Repair,
+    /// Nothing, until the next rollout.
+    Report,
+}
+
+impl DriftMode {
+    /// As the policy writes it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Repair => "repair",
+            Self::Report => "report",
+        }
+    }
 }
 
 /// The recipes.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{SubjectAltNames, Timestamp};
+use crate::model::{DriftKind, SubjectAltNames, Timestamp};
 
 /// What kind of failure it was, and so what helps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -90,6 +90,9 @@ pub enum Reason {
     TargetChanged,
     /// Files or link are not what was committed.
     Drifted {
+        /// How; gives the code.
+        #[serde(default = "edited")]
+        kind: DriftKind,
         /// What differs.
         detail: String,
     },
@@ -114,7 +117,7 @@ impl Reason {
             Self::Forced => "forced",
             Self::NotDeployed => "not-deployed",
             Self::TargetChanged => "target-changed",
-            Self::Drifted { .. } => "drifted",
+            Self::Drifted { kind, .. } => kind.code(),
             Self::RollbackAsked => "rollback-asked",
         }
     }
@@ -138,7 +141,7 @@ impl fmt::Display for Reason {
             Self::Forced => f.write_str("asked for by a person"),
             Self::NotDeployed => f.write_str("the target does not serve it yet"),
             Self::TargetChanged => f.write_str("the target's policy changed"),
-            Self::Drifted { detail } => write!(f, "the target differs: {detail}"),
+            Self::Drifted { detail, .. } => write!(f, "the target differs: {detail}"),
             Self::RollbackAsked => f.write_str("a person asked for an earlier revision"),
         }
     }
@@ -281,6 +284,23 @@ pub enum Blocked {
     },
     /// A rollback by hand holds the newest revision off the target.
     Held,
+    /// Somebody else installed a certificate on the target that was issued later; nothing older replaces it.
+    NewerElsewhere {
+        /// Where, and what.
+        detail: String,
+    },
+    /// Files or link are not what was committed, and the policy says that they are left so.
+    Drifted {
+        /// How; gives the code.
+        kind: DriftKind,
+        /// What differs.
+        detail: String,
+    },
+}
+
+/// What a difference was called before there were kinds.
+const fn edited() -> DriftKind {
+    DriftKind::FileEdited
 }
 
 impl Blocked {
@@ -292,6 +312,8 @@ impl Blocked {
             Self::UndoFailed { .. } => "undo-failed",
             Self::RolloutFailed { .. } => "rollout-failed",
             Self::Held => "held",
+            Self::NewerElsewhere { .. } => DriftKind::NewerElsewhere.code(),
+            Self::Drifted { kind, .. } => kind.code(),
         }
     }
 }
@@ -311,6 +333,16 @@ impl fmt::Display for Blocked {
                 f,
                 "failed {failures} times: {message}; mend it, then `renewd renew`"
             ),
+            Self::NewerElsewhere { detail } => write!(
+                f,
+                "{detail}; left alone until `renewd renew` or `renewd release --force`"
+            ),
+            Self::Drifted { detail, .. } => {
+                write!(
+                    f,
+                    "the target differs: {detail}; left so by `drift = \"report\"`"
+                )
+            }
             Self::Held => {
                 f.write_str("rolled back by hand; held until `renewd release` or a newer revision")
             }

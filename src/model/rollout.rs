@@ -32,6 +32,9 @@ pub struct Rollout {
     /// The hooks that its target had then.
     #[serde(default, skip_serializing_if = "HookSteps::is_empty")]
     pub hooks: HookSteps,
+    /// Certificates whose newer ones, which somebody else installed, are to be replaced.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub overwrite: BTreeSet<CertificateId>,
     /// When.
     pub opened_at: Timestamp,
     /// The last phase that was reached and written down.

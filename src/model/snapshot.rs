@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Cause, CertificateId, EarlierRevision, ErrorClass, Fingerprint, IssuerId, Order, OrderId,
-    RevisionFacts, RevisionId, Rollout, RolloutId, TargetId, Timestamp,
+    Cause, CertificateId, Drift, EarlierRevision, ErrorClass, Fingerprint, IssuerId, Order,
+    OrderId, RevisionFacts, RevisionId, Rollout, RolloutId, TargetId, Timestamp,
 };
 
 /// The planner's view of the world. May be stale: every action is checked again before it is carried out.
@@ -97,8 +97,11 @@ pub struct TargetState {
     pub policy: Option<Fingerprint>,
     /// When the deciding probes last saw it; `None` for never or for `probe = "none"`.
     pub proven_at: Option<Timestamp>,
-    /// What is not as it was committed.
+    /// What is not as it was committed, by the last check.
     pub drift: Option<Drift>,
+    /// A person asked for our certificates here although somebody else installed newer ones; until the next rollout.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub overwrite: BTreeSet<CertificateId>,
     /// The live set was committed, and its service never showed it: nothing to return to.
     pub never_served: bool,
     /// Of rollouts that were rolled back or abandoned, in a row.
@@ -136,13 +139,6 @@ pub struct SetAside {
     pub revision: RevisionId,
     /// Of it, in a row, under the policy of the target that the last one names.
     pub failures: Failures,
-}
-
-/// A difference between what was committed and what is there.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Drift {
-    /// Path and what is wrong with it.
-    pub detail: String,
 }
 
 /// A step whose intent is written and whose outcome is not: it may or may not have happened.

@@ -11,7 +11,7 @@ use crate::plan::certificates::Subject;
 use crate::plan::draft::Draft;
 use crate::plan::renewal::Window;
 use crate::plan::targets::{self, Member, Place};
-use crate::plan::{Verdict, backoff, rollout_machine};
+use crate::plan::{Verdict, backoff, drift, rollout_machine};
 
 /// What stands for a certificate. `digest` is [`backoff::digest`] of certificate and issuer.
 pub(crate) fn certificate(
@@ -124,6 +124,7 @@ pub(crate) fn target(
             ),
         );
     }
+    drift::alerts(place, draft);
     failed_rollouts(place, members, draft);
     if let Some(rollout) = place.rollout {
         open_rollout(place, rollout, snapshot, now, draft);

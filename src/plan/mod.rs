@@ -22,6 +22,7 @@ pub mod backoff;
 mod certificates;
 pub mod checks;
 mod draft;
+mod drift;
 pub mod explain;
 pub mod open;
 pub mod order_machine;

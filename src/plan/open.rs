@@ -69,6 +69,7 @@ pub fn rollout(
         previous_generation: state.generation,
         policy: target.digest,
         hooks: target.hooks.steps(),
+        overwrite: state.overwrite.clone(),
         opened_at: now,
         phase: RolloutPhase::Opened,
         started: None,

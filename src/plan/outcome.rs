@@ -156,6 +156,7 @@ fn in_place(after: &mut TargetState, rollout: &Rollout) {
     after.generation = Some(rollout.generation);
     after.policy = Some(rollout.policy);
     after.drift = None;
+    after.overwrite.clear();
     let new = &rollout.revisions;
     after
         .aside

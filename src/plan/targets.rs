@@ -13,7 +13,7 @@ use crate::model::{
 };
 use crate::plan::certificates::{BATCH_WINDOW, Coming, Subject};
 use crate::plan::draft::Draft;
-use crate::plan::{Action, Next, Verdict, backoff, rollout_machine};
+use crate::plan::{Action, Next, Verdict, backoff, drift, rollout_machine};
 
 /// A certificate on the target.
 #[derive(Debug, Clone, Copy)]
@@ -96,10 +96,13 @@ fn rollout(
     }
     let reasons = reasons(place, members, wanted);
     let mut findings = held(place.state, members, &reasons);
+    findings.extend(drift::left(place, members, |id| reasons.contains_key(id)));
     if reasons.is_empty() {
         return findings;
     }
-    let keeps_back = keeps_back(place, members, wanted, &reasons, now);
+    let keeps_back = drift::in_the_way(place, members, |id| wanted.get(id))
+        .map(drift::kept_back)
+        .or_else(|| keeps_back(place, members, wanted, &reasons, now));
     if let Some(Verdict::Wait(waiting)) = &keeps_back
         && let Some(until) = waiting.until()
     {
@@ -278,9 +281,7 @@ fn reasons(
             } else if changed {
                 Reason::TargetChanged
             } else {
-                Reason::Drifted {
-                    detail: state.drift.as_ref()?.detail.clone(),
-                }
+                drift::reason(place, members, id)?
             };
             Some((id.clone(), reason))
         })

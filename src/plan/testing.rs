@@ -1,10 +1,10 @@
 //! Small policies and states for the unit tests of this module.
 
 use crate::model::{
-    CertificateFacts, CertificateId, CertificatePolicy, CertificateState, Fingerprint, Hooks,
-    IssuerId, IssuerKind, IssuerPolicy, KeyAlgorithm, KeyReuse, KeySource, Name, OrderMode, Probe,
-    RemoteAccess, RemoteAuth, RenewRule, RevisionFacts, RevisionId, ScmPolicy, Seconds, SecretRef,
-    Subject, TargetId, TargetKind, TargetPolicy, Timestamp,
+    CertificateFacts, CertificateId, CertificatePolicy, CertificateState, DriftMode, Fingerprint,
+    Hooks, IssuerId, IssuerKind, IssuerPolicy, KeyAlgorithm, KeyReuse, KeySource, Name, OrderMode,
+    Probe, RemoteAccess, RemoteAuth, RenewRule, RevisionFacts, RevisionId, ScmPolicy, Seconds,
+    SecretRef, Subject, TargetId, TargetKind, TargetPolicy, Timestamp,
 };
 
 /// Named `<name>.example`, from the issuer `lab`, on no target.
@@ -100,5 +100,6 @@ pub(crate) fn target(name: &str) -> TargetPolicy {
         probe: Probe::None,
         hooks: Hooks::default(),
         digest: Fingerprint([1; 32]),
+        drift: DriftMode::Repair,
     }
 }

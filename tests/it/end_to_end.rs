@@ -5,6 +5,7 @@
 )]
 
 mod batch;
+mod drift;
 mod following;
 mod hooks;
 mod hostile;

@@ -89,7 +89,7 @@ fn scenarios() -> Vec<PathBuf> {
 }
 
 /// Every code that a person may read. A new one needs a scenario that shows it.
-const CODES: [&str; 46] = [
+const CODES: [&str; 58] = [
     "reason no-revision",
     "reason unusable",
     "reason issuer-changed",
@@ -102,7 +102,13 @@ const CODES: [&str; 46] = [
     "reason renewal-due",
     "reason not-deployed",
     "reason target-changed",
-    "reason drifted",
+    "reason newer-elsewhere",
+    "reason key-exposed",
+    "reason link-changed",
+    "reason file-missing",
+    "reason file-unreadable",
+    "reason file-edited",
+    "reason attributes-changed",
     "reason rollback-asked",
     "waiting issuance",
     "waiting settling",
@@ -115,6 +121,8 @@ const CODES: [&str; 46] = [
     "blocked undo-failed",
     "blocked rollout-failed",
     "blocked held",
+    "blocked newer-elsewhere",
+    "blocked file-missing",
     "closing fulfilled",
     "closing failed",
     "closing abandoned",
@@ -135,5 +143,9 @@ const CODES: [&str; 46] = [
     "alert rollout-blocked",
     "alert awaiting-service",
     "alert no-way-back",
+    "alert newer-elsewhere",
+    "alert key-exposed",
+    "alert file-missing",
+    "alert file-edited",
     "alert old-one-served",
 ];

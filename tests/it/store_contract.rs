@@ -53,6 +53,7 @@ fn order(id: &str, certificate: &str) -> Order {
 fn rollout(id: &str, target: &str, certificate: &str) -> Rollout {
     let certificate = CertificateId::new(certificate).unwrap();
     Rollout {
+        overwrite: BTreeSet::new(),
         id: RolloutId::new(id).unwrap(),
         target: TargetId::new(target).unwrap(),
         reasons: BTreeMap::from([(certificate, Reason::NotDeployed)]),

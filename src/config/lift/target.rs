@@ -11,8 +11,8 @@ use crate::config::lift::clash::Claim;
 use crate::config::lift::told::Told;
 use crate::config::scalar::{self, PathRule};
 use crate::model::{
-    ExportKind, ExportSpec, FileAttributes, Name, PasswordSource, PemFiles, Prelude, Probe,
-    ProxyProtocol, RecipeExport, Seconds, StartTls, TargetId, TargetKind, TargetPolicy,
+    DriftMode, ExportKind, ExportSpec, FileAttributes, Name, PasswordSource, PemFiles, Prelude,
+    Probe, ProxyProtocol, RecipeExport, Seconds, StartTls, TargetId, TargetKind, TargetPolicy,
 };
 
 impl Lift<'_> {
@@ -85,6 +85,11 @@ impl Lift<'_> {
             probe,
             hooks,
             digest: canon.finish(),
+            drift: match fields.text("drift") {
+                Some(("report", _)) => DriftMode::Report,
+                // Another word is reported already.
+                Some(_) | None => DriftMode::Repair,
+            },
         };
         (Some(target), claims)
     }

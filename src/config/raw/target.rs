@@ -171,7 +171,10 @@ const PLACES: &[Key] = &[
     optional("export", Holds::Table(&EXPORT)),
 ];
 
-const AROUND: &[Key] = &[optional("hooks", Holds::Table(&HOOKS))];
+const AROUND: &[Key] = &[
+    default("drift", Holds::Word(&["repair", "report"]), "\"repair\""),
+    optional("hooks", Holds::Table(&HOOKS)),
+];
 
 /// Commands around a rollout.
 pub(in crate::config) static HOOKS: Table = Table {

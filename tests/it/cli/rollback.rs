@@ -1,10 +1,13 @@
 //! Rollback, hold and release by hand, on a real nginx.
 
+use renewd::model::{KeyAlgorithm, Seconds};
+use renewd::sys::clock::{Clock, SystemClock};
 use serde_json::Value;
 
 use crate::cli::Plain;
 use crate::support::ccm::Ccm;
-use crate::support::world::World;
+use crate::support::certs::{self, Validity};
+use crate::support::world::{NAME, World};
 
 /// The revisions that orders brought, oldest first.
 fn revisions(history: &Value) -> Vec<String> {
@@ -258,4 +261,38 @@ async fn a_rollback_needs_no_service_that_runs() {
     assert_eq!(place(&world)["state"], "held");
     world.agent.run(&["release", "www"]).expect(0);
     assert_eq!(world.served(), second);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_one_replaces_what_somebody_else_installed_only_by_force() {
+    let world = World::live(Ccm::start().await).await;
+    let ours = world.served();
+    let (certificate, key) = world.loose();
+    let now = SystemClock.now();
+    let (validity, name) = (Validity(now, now + Seconds::days(60)), NAME);
+    let material = certs::sample(KeyAlgorithm::EcP256, &[name], validity).material;
+    std::fs::write(&certificate, material.leaf_pem()).unwrap();
+    std::fs::write(&key, material.key.to_pem().expose()).unwrap();
+    let theirs = material.facts().unwrap().serial;
+
+    world.agent.run(&["once"]).expect(65);
+    assert_eq!(world.written(), theirs);
+    let targets = world.agent.run(&["target", "list", "--json"]).expect(0);
+    let web = &targets.json()[0];
+    assert_eq!(web["state"], "drifted");
+    assert_eq!(web["drift"][0]["code"], "newer-elsewhere");
+    world
+        .agent
+        .run(&["release", "www"])
+        .expect(65)
+        .says("nothing was held");
+    assert_eq!(world.written(), theirs);
+    world.agent.run(&["release", "www", "--force"]).expect(0);
+    assert_eq!((world.written(), world.served()), (ours.clone(), ours));
+    assert_eq!(world.agent.status("www")["verdict"], "healthy");
+    world
+        .agent
+        .run(&["release", "www", "--force"])
+        .expect(0)
+        .says("nothing was held");
 }

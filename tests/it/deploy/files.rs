@@ -2,13 +2,14 @@
 #![expect(clippy::disallowed_methods, reason = "tests arrange files directly")]
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::Path;
 
 use renewd::model::{
-    ErrorClass, ExportKind, ExportLayout, ExportSpec, FileAttributes, KeyAlgorithm, PasswordSource,
-    PfxProfile, RolloutStep, Seconds, SecretRef, TrustFormat,
+    DriftKind, ErrorClass, ExportKind, ExportLayout, ExportSpec, FileAttributes, KeyAlgorithm,
+    PasswordSource, PfxProfile, RolloutStep, Seconds, SecretRef, TrustFormat,
 };
+use renewd::pki::Secret;
 
 use crate::deploy::stand::{Stand, class, is_pair, now, pem, serial_in};
 use crate::support::certs::Validity;
@@ -494,10 +495,22 @@ async fn drift_is_told_by_path_and_a_mere_touch_is_none() {
     says(&stand, "loose.key is missing");
     symlink("elsewhere", &loose).unwrap();
     says(&stand, "no regular file");
+    assert_eq!(stand.kinds(), [DriftKind::LinkChanged]);
     fs::remove_file(&loose).unwrap();
     fs::write(&loose, &key).unwrap();
     fs::set_permissions(&loose, fs::Permissions::from_mode(0o644)).unwrap();
     says(&stand, "mode 0644, not 0600");
+    assert_eq!(stand.kinds(), [DriftKind::KeyExposed]);
+    fs::set_permissions(&loose, fs::Permissions::from_mode(0o400)).unwrap();
+    assert_eq!(stand.kinds(), [DriftKind::AttributesChanged]);
+    chown(&loose, Some(65534), None).unwrap();
+    fs::set_permissions(&loose, fs::Permissions::from_mode(0o600)).unwrap();
+    assert_eq!(
+        stand.kinds(),
+        [DriftKind::KeyExposed],
+        "another owner reads it"
+    );
+    chown(&loose, Some(0), None).unwrap();
     fs::set_permissions(&loose, fs::Permissions::from_mode(0o600)).unwrap();
     assert_eq!(stand.drift(), None);
     let chain = stand.live_path("www/fullchain.pem");
@@ -510,6 +523,159 @@ async fn drift_is_told_by_path_and_a_mere_touch_is_none() {
     says(&stand, "live is missing");
     symlink("generations/7", &link).unwrap();
     says(&stand, "points at generations/7");
+    assert_eq!(
+        stand.kinds(),
+        [DriftKind::LinkChanged, DriftKind::FileEdited],
+        "every difference is told"
+    );
+}
+
+/// A pair of somebody else, from so long ago, in PEM.
+fn foreign(stand: &Stand, names: &[&str], age: Seconds) -> (String, Vec<u8>, Secret) {
+    let validity = Validity(now() - age, now() + Seconds::days(60));
+    let material = stand.material(names, KeyAlgorithm::EcP256, validity);
+    let serial = renewd::pki::facts(&material.leaf).unwrap().serial;
+    (
+        serial,
+        material.leaf_pem().into_bytes(),
+        material.key.to_pem(),
+    )
+}
+
+#[tokio::test]
+async fn only_a_valid_pair_for_the_same_names_that_was_issued_later_is_newer() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join("etc").join(name);
+    let (chain, key) = (at("www.pem"), at("www.key"));
+    let exports = vec![pem(
+        "pem",
+        &chain.display().to_string(),
+        &key.display().to_string(),
+    )];
+    let mut stand = Stand::new(dir.path(), exports);
+    let ours = stand.issue("www", &["www.test"]);
+    let rollout = stand.open(std::slice::from_ref(&ours));
+    let rollout = stand.drive(rollout).await;
+    stand.live_now(&rollout);
+    let hour = Seconds::hours(1);
+    let (serial, leaf, secret) = foreign(&stand, &["www.test", "more.test"], hour);
+    let put = |leaf: &[u8], secret: &Secret| {
+        fs::write(&chain, leaf).unwrap();
+        fs::write(&key, secret.expose()).unwrap();
+    };
+    put(&leaf, &secret);
+    assert_eq!(stand.kinds(), [DriftKind::NewerElsewhere]);
+    assert!(stand.drift().unwrap().contains(&serial));
+
+    let others = [
+        foreign(&stand, &["other.test"], hour),
+        foreign(&stand, &["www.test"], Seconds::days(2)),
+        foreign(&stand, &["www.test"], Seconds(-3600)),
+        (
+            String::new(),
+            leaf.clone(),
+            foreign(&stand, &["www.test"], hour).2,
+        ),
+    ];
+    for (serial, leaf, secret) in &others {
+        put(leaf, secret);
+        assert_eq!(
+            stand.kinds(),
+            [DriftKind::FileEdited, DriftKind::FileEdited],
+            "{serial}"
+        );
+    }
+
+    // By a link, as other agents install theirs.
+    fs::write(at("theirs.pem"), &leaf).unwrap();
+    fs::write(at("theirs.key"), secret.expose()).unwrap();
+    for (path, aim) in [(&chain, "theirs.pem"), (&key, "theirs.key")] {
+        fs::remove_file(path).unwrap();
+        symlink(aim, path).unwrap();
+    }
+    assert_eq!(stand.kinds(), [DriftKind::NewerElsewhere]);
+
+    // A rollout of what is older stops before it changes anything, unless a person wants it.
+    let again = stand.open(std::slice::from_ref(&ours));
+    let error = stand.step(&again, RolloutStep::Stage).await.unwrap_err();
+    assert!(
+        error.message.contains("renewd release www --force"),
+        "{error}"
+    );
+    assert_eq!(error.named, [ours.0.clone()].into());
+    assert_eq!(fs::read_link(&chain).unwrap(), Path::new("theirs.pem"));
+    stand.overwrite = [ours.0.clone()].into();
+    let forced = stand.open(std::slice::from_ref(&ours));
+    let forced = stand.drive(forced).await;
+    stand.live_now(&forced);
+    assert_eq!(serial_in(&chain), stand.serial(&ours));
+    stand.overwrite.clear();
+    assert_eq!(stand.drift(), None);
+    put(&leaf, &secret);
+    let recent = Validity(now() - Seconds::minutes(1), now() + Seconds::days(60));
+    let later = stand.issue_as("www", &["www.test"], KeyAlgorithm::EcP256, recent);
+    let rollout = stand.open(std::slice::from_ref(&later));
+    let rollout = stand.drive(rollout).await;
+    stand.live_now(&rollout);
+    assert_eq!(
+        serial_in(&chain),
+        stand.serial(&later),
+        "issued later still"
+    );
+}
+
+#[tokio::test]
+async fn a_first_rollout_does_not_replace_what_is_newer_either() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join("etc").join(name);
+    let (chain, key) = (at("www.pem"), at("www.key"));
+    let exports = vec![pem(
+        "pem",
+        &chain.display().to_string(),
+        &key.display().to_string(),
+    )];
+    let mut stand = Stand::new(dir.path(), exports);
+    let ours = stand.issue("www", &["www.test"]);
+    let (_, leaf, secret) = foreign(&stand, &["www.test"], Seconds::hours(1));
+    fs::create_dir(dir.path().join("etc")).unwrap();
+    fs::write(&chain, &leaf).unwrap();
+    fs::write(&key, secret.expose()).unwrap();
+    let rollout = stand.open(std::slice::from_ref(&ours));
+    let rollout = stand.drive(rollout).await;
+    assert_eq!(rollout.phase.code(), "abandoned");
+    assert_eq!(fs::read(&chain).unwrap(), leaf);
+    assert_eq!(names(&dir.path().join("etc")), ["www.key", "www.pem"]);
+}
+
+#[tokio::test]
+async fn what_was_merely_touched_is_read_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut stand = Stand::new(dir.path(), vec![pem("pem", "fullchain.pem", "key.pem")]);
+    let new = stand.issue("www", &["www.test"]);
+    let rollout = stand.open(std::slice::from_ref(&new));
+    let rollout = stand.drive(rollout).await;
+    stand.live_now(&rollout);
+    let path = stand.live_path("www/fullchain.pem");
+    let seen = dir
+        .path()
+        .join("state/targets/web/generations/1/.renewd/seen.json");
+    let before = fs::read(&seen).unwrap();
+    assert_eq!(stand.drift(), None);
+    assert_eq!(fs::read(&seen).unwrap(), before);
+    fs::write(&path, fs::read(&path).unwrap()).unwrap();
+    assert_eq!(stand.drift(), None);
+    let after = fs::read(&seen).unwrap();
+    assert_ne!(after, before, "how it looks now is right");
+    let written = inode(&seen);
+    assert_eq!(stand.drift(), None);
+    assert_eq!(inode(&seen), written, "nothing is written for nothing");
+    fs::write(&path, "by hand").unwrap();
+    assert_eq!(stand.kinds(), [DriftKind::FileEdited]);
+    assert_eq!(
+        fs::read(&seen).unwrap(),
+        after,
+        "never how a wrong one looks"
+    );
 }
 
 #[tokio::test]

@@ -1,15 +1,15 @@
 //! A state directory, a deployer, a CA, and the rollout machine around them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use renewd::deploy::{Deployer, StepDone, StepError};
 use renewd::model::{
-    CertificateId, ErrorClass, ExportKind, ExportSpec, Failures, FileAttributes, Fingerprint,
-    Hooks, KeyAlgorithm, PemFiles, Probe, RevisionId, Rollout, RolloutClosing, RolloutEvent,
-    RolloutId, RolloutPhase, RolloutStep, Seconds, Snapshot, TargetId, TargetKind, TargetPolicy,
-    Timestamp,
+    CertificateId, Drift, DriftKind, DriftMode, ErrorClass, ExportKind, ExportSpec, Failures,
+    FileAttributes, Fingerprint, Hooks, KeyAlgorithm, PemFiles, Probe, RevisionId, Rollout,
+    RolloutClosing, RolloutEvent, RolloutId, RolloutPhase, RolloutStep, Seconds, Snapshot,
+    TargetId, TargetKind, TargetPolicy, Timestamp,
 };
 use renewd::pki::{Material, Secret};
 use renewd::plan::rollout_machine::{self, Failed};
@@ -29,6 +29,8 @@ pub(crate) struct Stand {
     pub(crate) live: BTreeMap<CertificateId, RevisionId>,
     pub(crate) generation: Option<u64>,
     pub(crate) next: u64,
+    /// What a person wants replaced.
+    pub(crate) overwrite: BTreeSet<CertificateId>,
     /// Every step that was carried out, with its error if it had one.
     pub(crate) log: Vec<(RolloutStep, Option<StepError>)>,
 }
@@ -54,6 +56,7 @@ impl Stand {
             probe: Probe::None,
             hooks: Hooks::default(),
             digest: Fingerprint([7; 32]),
+            drift: DriftMode::Repair,
         };
         Self {
             dir: dir.to_owned(),
@@ -63,6 +66,7 @@ impl Stand {
             live: BTreeMap::new(),
             generation: None,
             next: 1,
+            overwrite: BTreeSet::new(),
             log: Vec::new(),
         }
     }
@@ -116,6 +120,7 @@ impl Stand {
             previous_generation: self.generation,
             policy: self.target.digest,
             hooks: self.target.hooks.steps(),
+            overwrite: self.overwrite.clone(),
             opened_at: now(),
             phase: RolloutPhase::Opened,
             started: None,
@@ -187,15 +192,24 @@ impl Stand {
         renewd::pki::facts(&public[0]).unwrap().serial
     }
 
+    /// The kinds of what differs, as they were found.
+    pub(crate) fn kinds(&self) -> Vec<DriftKind> {
+        let drift = self.look();
+        let differences = drift.into_iter().flat_map(|drift| drift.differences);
+        differences.map(|found| found.kind).collect()
+    }
+
     pub(crate) fn drift(&self) -> Option<String> {
+        self.look().map(|drift| drift.to_string())
+    }
+
+    fn look(&self) -> Option<Drift> {
         let state = renewd::model::TargetState {
             live: self.live.clone(),
             generation: self.generation,
             ..renewd::model::TargetState::default()
         };
-        self.deployer
-            .drift(&self.target, &state)
-            .map(|drift| drift.detail)
+        self.deployer.drift(&self.target.id, &state, now())
     }
 
     /// The error of a step that failed.

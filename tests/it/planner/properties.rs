@@ -273,7 +273,7 @@ fn command() -> impl Strategy<Value = String> {
         2 => (certificate(), target()).prop_map(|(subject, on)| format!("rollback {subject} on {on}")),
         1 => target().prop_map(|target| format!("release {target}")),
         1 => certificate().prop_map(|subject| format!("unusable {subject} it is gone")),
-        1 => target().prop_map(|target| format!("drift {target} a file is gone")),
+        1 => target().prop_map(|target| format!("drift {target} file-missing - a file is gone")),
         1 => certificate().prop_map(|subject| format!("forget {subject}")),
         1 => (1..4_u32).prop_map(|rev| format!("issuer lab: rev={rev}")),
         1 => (target(), 1..4_u32).prop_map(|(target, rev)| format!("target {target}: rev={rev}")),

@@ -27,17 +27,19 @@
 //! rollback www on web                              `renewd rollback`, to the revision before the live one
 //! release web
 //! unusable www DETAIL                              the stored revision was found to be unusable
-//! drift web DETAIL
+//! drift web CODE www DETAIL                        a check found a difference of the kind with this code; `-` for nobody's
+//! drift web newer-elsewhere www@2030-01-05 DETAIL  and when that was issued
+//! overwrite www on web                             `renewd release --force`
 //! ```
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use renewd::model::{
-    CertificateId, CertificatePolicy, Drift, ErrorClass, Failures, Fingerprint, Hooks, IssuerId,
-    IssuerKind, IssuerPolicy, KeyAlgorithm, KeyReuse, KeySource, Name, OrderMode, PcaPolicy, Probe,
-    RemoteAccess, RemoteAuth, RenewRule, Seconds, SecretRef, Subject, TargetId, TargetKind,
-    TargetPolicy, Timestamp,
+    CertificateId, CertificatePolicy, Difference, DriftKind, DriftMode, ErrorClass, Failures,
+    Fingerprint, Hooks, IssuerId, IssuerKind, IssuerPolicy, KeyAlgorithm, KeyReuse, KeySource,
+    Name, OrderMode, PcaPolicy, Probe, RemoteAccess, RemoteAuth, RenewRule, Seconds, SecretRef,
+    Subject, TargetId, TargetKind, TargetPolicy, Timestamp,
 };
 use renewd::plan::explain;
 
@@ -148,11 +150,24 @@ pub(crate) fn obey(world: &mut World, command: &str) {
             let state = world.snapshot.certificates.get_mut(*id).unwrap();
             state.unusable = Some(detail.join(" "));
         }
-        ("drift", [id, detail @ ..]) => {
-            let state = world.snapshot.targets.get_mut(*id).unwrap();
-            state.drift = Some(Drift {
+        ("drift", [id, kind, of, detail @ ..]) => {
+            let values: Vec<&str> = of.split('@').collect();
+            let found = Difference {
+                kind: drift_kind(kind),
+                certificate: values
+                    .first()
+                    .filter(|id| **id != "-")
+                    .map(|id| CertificateId::new(id).unwrap()),
                 detail: detail.join(" "),
-            });
+                issued_at: values.get(1).map(|at| Timestamp::parse(at).unwrap()),
+            };
+            let state = world.snapshot.targets.get_mut(*id).unwrap();
+            let drift = state.drift.get_or_insert_default();
+            drift.differences.push(found);
+        }
+        ("overwrite", [id, "on", target]) => {
+            let state = world.snapshot.targets.get_mut(*target).unwrap();
+            state.overwrite.insert(CertificateId::new(id).unwrap());
         }
         _ => panic!("no such command: {command}"),
     }
@@ -219,6 +234,11 @@ fn fail(world: &mut World, step: &str, subject: &str, values: &BTreeMap<&str, &s
     world.faults.failures.push(fault);
 }
 
+fn drift_kind(code: &str) -> DriftKind {
+    let mut all = DriftKind::ALL.into_iter();
+    all.find(|kind| kind.code() == code).unwrap()
+}
+
 fn class(text: &str) -> ErrorClass {
     match text {
         "transient" => ErrorClass::Transient,
@@ -271,6 +291,10 @@ fn target(world: &mut World, id: &str, values: &BTreeMap<&str, &str>) {
         probe: Probe::None,
         hooks: Hooks::default(),
         digest: digest(&format!("{id} {values:?}")),
+        drift: match values.get("drift") {
+            Some(&"report") => DriftMode::Report,
+            _ => DriftMode::Repair,
+        },
     };
     world.policy.targets.insert(id, target);
 }

@@ -1,0 +1,197 @@
+//! What follows from what a check found different on a target: what is put right, what keeps a rollout back, what is
+//! told.
+
+use crate::model::{
+    Blocked, CertificateId, Difference, DriftKind, DriftMode, Reason, RevisionId, Severity,
+};
+use crate::plan::Verdict;
+use crate::plan::draft::Draft;
+use crate::plan::targets::{Finding, Member, Place};
+
+/// Why a certificate whose revision is in place is rolled out once more: the worst of what is to be put right.
+pub(crate) fn reason(
+    place: &Place<'_>,
+    members: &[Member<'_>],
+    id: &CertificateId,
+) -> Option<Reason> {
+    let overwritten = place.state.overwrite.contains(id);
+    let found = about(place, members, id).filter(|found| match found.kind {
+        DriftKind::NewerElsewhere => overwritten,
+        DriftKind::KeyExposed
+        | DriftKind::FileMissing
+        | DriftKind::FileUnreadable
+        | DriftKind::FileEdited
+        | DriftKind::LinkChanged
+        | DriftKind::AttributesChanged => overwritten || repairs(place),
+    });
+    let worst = found.min_by_key(|found| found.kind)?;
+    Some(Reason::Drifted {
+        kind: worst.kind,
+        detail: worst.detail.clone(),
+    })
+}
+
+/// A certificate that somebody else installed and that nothing of the wanted set may replace: it was issued later. What
+/// a person wants replaced is in nobody's way.
+pub(crate) fn in_the_way<'a>(
+    place: &Place<'a>,
+    members: &[Member<'_>],
+    wanted: impl Fn(&CertificateId) -> Option<&'a RevisionId>,
+) -> Option<&'a Difference> {
+    let drift = place.state.drift.as_ref()?;
+    drift.of(DriftKind::NewerElsewhere).find(|found| {
+        let Some(id) = &found.certificate else {
+            return false;
+        };
+        // What left the target is not written any more.
+        let Some(member) = members.iter().find(|m| m.subject.policy.id == *id) else {
+            return false;
+        };
+        let newest = member.subject.state.newest.as_ref();
+        let later = newest.is_some_and(|newest| {
+            wanted(id) == Some(&newest.id)
+                && found
+                    .issued_at
+                    .is_some_and(|at| newest.facts.not_before > at)
+        });
+        !later && !place.state.overwrite.contains(id)
+    })
+}
+
+/// The verdict on what such a certificate keeps back.
+pub(crate) fn kept_back(found: &Difference) -> Verdict {
+    Verdict::Blocked(Blocked::NewerElsewhere {
+        detail: found.detail.clone(),
+    })
+}
+
+/// What is found and left as it is, where nothing else is done with the certificate.
+pub(crate) fn left(
+    place: &Place<'_>,
+    members: &[Member<'_>],
+    is_changed: impl Fn(&CertificateId) -> bool,
+) -> Vec<Finding> {
+    if place.state.drift.is_none() {
+        return Vec::new();
+    }
+    members
+        .iter()
+        .filter(|member| !is_changed(&member.subject.policy.id))
+        .filter_map(|member| {
+            let id = &member.subject.policy.id;
+            let worst = about(place, members, id).min_by_key(|found| found.kind)?;
+            let verdict = match worst.kind {
+                DriftKind::NewerElsewhere => kept_back(worst),
+                DriftKind::KeyExposed
+                | DriftKind::FileMissing
+                | DriftKind::FileUnreadable
+                | DriftKind::FileEdited
+                | DriftKind::LinkChanged
+                | DriftKind::AttributesChanged => Verdict::Blocked(Blocked::Drifted {
+                    kind: worst.kind,
+                    detail: worst.detail.clone(),
+                }),
+            };
+            Some(Finding {
+                at: member.at,
+                verdict,
+            })
+        })
+        .collect()
+}
+
+/// One alert per kind: a lost directory must not ring a hundred times.
+pub(crate) fn alerts(place: &Place<'_>, draft: &mut Draft) {
+    let Some(drift) = &place.state.drift else {
+        return;
+    };
+    let id = &place.policy.id;
+    for kind in DriftKind::ALL {
+        let found: Vec<&Difference> = drift.of(kind).collect();
+        let Some(first) = found.first() else {
+            continue;
+        };
+        let more = match found.len() {
+            1 => String::new(),
+            many => format!(", and {} more", many - 1),
+        };
+        let mut text = String::new();
+        for other in found.iter().skip(1).take(SHOWN) {
+            text.push_str(&format!("{}\n", other.detail));
+        }
+        text.push_str(&advice(place, kind, first.certificate.as_ref()));
+        draft.alert(
+            severity(kind),
+            kind.code(),
+            id.as_str(),
+            format!("{id}: {}{more}", first.detail),
+            text,
+        );
+    }
+}
+
+const fn severity(kind: DriftKind) -> Severity {
+    match kind {
+        DriftKind::KeyExposed => Severity::Critical,
+        DriftKind::NewerElsewhere
+        | DriftKind::FileMissing
+        | DriftKind::FileUnreadable
+        | DriftKind::FileEdited
+        | DriftKind::LinkChanged
+        | DriftKind::AttributesChanged => Severity::Warning,
+    }
+}
+
+fn advice(place: &Place<'_>, kind: DriftKind, whose: Option<&CertificateId>) -> String {
+    let name = whose.map_or("NAME", CertificateId::as_str);
+    let then = if repairs(place) {
+        "It is put right by itself, by a rollout of the same set.".to_owned()
+    } else {
+        format!(
+            "Nothing is changed, since the policy says `drift = \"report\"`; `renewd release {name} --force` puts it right."
+        )
+    };
+    match kind {
+        DriftKind::NewerElsewhere => format!(
+            "Somebody else installed it; nothing older replaces it, and the target is left alone meanwhile. `renewd renew {name}` obtains a later one, `renewd release {name} --force` puts back what renewd has."
+        ),
+        DriftKind::KeyExposed => {
+            format!(
+                "{then} Whoever read the key keeps it: `renewd renew {name}` obtains a new one."
+            )
+        }
+        DriftKind::FileMissing
+        | DriftKind::FileUnreadable
+        | DriftKind::FileEdited
+        | DriftKind::LinkChanged
+        | DriftKind::AttributesChanged => then,
+    }
+}
+
+/// The differences that concern a certificate: its own, and what belongs to nobody who is on the target any more.
+fn about<'a>(
+    place: &Place<'a>,
+    members: &'a [Member<'_>],
+    id: &'a CertificateId,
+) -> impl Iterator<Item = &'a Difference> {
+    let drift = place.state.drift.as_ref();
+    let all = drift.into_iter().flat_map(|drift| &drift.differences);
+    all.filter(move |found| match &found.certificate {
+        Some(whose) if whose == id => true,
+        Some(whose) => {
+            found.kind != DriftKind::NewerElsewhere
+                && !members.iter().any(|m| m.subject.policy.id == *whose)
+        }
+        None => true,
+    })
+}
+
+fn repairs(place: &Place<'_>) -> bool {
+    match place.policy.drift {
+        DriftMode::Repair => true,
+        DriftMode::Report => false,
+    }
+}
+
+/// Details in the text of an alert, beside the one in its title.
+const SHOWN: usize = 5;
