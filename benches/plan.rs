@@ -93,7 +93,7 @@ fn world(size: usize) -> (Policy, Snapshot) {
     }
     let policy = Policy {
         state_dir: "/var/lib/renewd".into(),
-        check_schedule: "0 0 * * * *".to_owned(),
+        jobs: BTreeMap::new(),
         issuers: [(issuer.id.clone(), issuer)].into_iter().collect(),
         certificates,
         targets,

@@ -7,10 +7,10 @@ use crate::cli::args::Arguments;
 use crate::cli::context::{self, execute};
 use crate::cli::exit::{Attempt, Exit};
 use crate::cli::{CommandResult, Failure, output};
-use crate::engine::{Engine, Patience, RunError, RunOptions, Scope};
+use crate::engine::{Begun, Engine, Patience, RunError, RunOptions, Scope};
 use crate::model::{
-    CertificateId, Failures, Policy, RevisionFacts, RevisionId, RolloutPhase, Seconds, Snapshot,
-    TargetId, TargetState, Timestamp,
+    CertificateId, Failures, JobName, Policy, RevisionFacts, RevisionId, RolloutPhase, Seconds,
+    Snapshot, TargetId, TargetState, Timestamp,
 };
 use crate::plan::explain::counted;
 use crate::plan::{Plan, Verdict, rollout_machine};
@@ -307,23 +307,36 @@ pub(crate) async fn run(arguments: &Arguments) -> CommandResult {
     }
 }
 
+/// Says what came of it; the answer is the exit status for everything that was asked for.
+pub(crate) fn tell(engine: &Engine, snapshot: &Snapshot, plan: &Plan, quiet: bool) -> Exit {
+    if !quiet {
+        output::note(&counts(plan));
+    }
+    summary(engine, snapshot, plan, &Scope::All)
+}
+
 async fn converge(
     engine: &Arc<Engine>,
     scope: &Scope,
     wait: Seconds,
     quiet: bool,
 ) -> CommandResult {
+    let begun = Begun::now(&*engine.clock);
     let mut snapshot = engine
         .observe()
         .await
         .map_err(|error| context::engine_failure(&error))?;
-    if *scope == Scope::All {
-        look_at_services(&mut snapshot, engine.clock.now());
-    }
-    let plan = engine
-        .converge(&mut snapshot, scope, Patience { total: wait })
-        .await
-        .map_err(|error| context::engine_failure(&error))?;
+    let patience = Patience { total: wait };
+    let plan = if *scope == Scope::All {
+        look_at_services(&mut snapshot, begun.at);
+        // A run of every job: whoever says `once`, or has a timer say it, waits for no schedule.
+        snapshot.jobs.clear();
+        let run = engine.run_jobs(&JobName::ALL, begun, &mut snapshot, patience);
+        run.await
+    } else {
+        engine.converge(&mut snapshot, scope, patience).await
+    };
+    let plan = plan.map_err(|error| context::engine_failure(&error))?;
     let exit = summary(engine, &snapshot, &plan, scope);
     if !quiet {
         output::note(&counts(&plan));

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::cli::Exit;
-use crate::model::{CertificateId, RevisionId, Seconds, TargetId, Timestamp};
+use crate::model::{CertificateId, JobName, RevisionId, Seconds, TargetId, Timestamp};
 
 /// The command line as a value, for man pages and completions.
 #[must_use]
@@ -113,10 +113,31 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Show what is done by the calendar: last run, result, duration, next run; changes nothing
+    #[command(args_conflicts_with_subcommands = true)]
+    Jobs {
+        /// As JSON: an array with one object per job
+        #[arg(long)]
+        json: bool,
+        #[command(subcommand)]
+        command: Option<JobsCommand>,
+    },
     /// Look at targets, where certificates are used
     Target {
         #[command(subcommand)]
         command: TargetCommand,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum JobsCommand {
+    /// Run a job now, whatever its schedule says, and do what it finds due
+    Run {
+        /// check or renew
+        name: JobName,
+        /// Wait at most this long for what cannot be done yet
+        #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
+        wait: Seconds,
     },
 }
 

@@ -14,6 +14,7 @@ use crate::store::{SqliteStore, Store, StoreError};
 use crate::sys::clock::{Clock, SystemClock};
 use crate::sys::error_chain;
 use crate::sys::fs::{self, Attributes, FsError, Lock, LockError};
+use crate::sys::host;
 use crate::sys::process::SystemRunner;
 
 /// Reads the policy; problems go to standard error, all at once.
@@ -125,6 +126,7 @@ pub(crate) async fn engine(policy: Policy, progress: ProgressSink) -> Result<Eng
         issuers,
         clock,
         progress,
+        host: host::seed(),
         stop: Arc::default(),
     })
 }

@@ -62,7 +62,9 @@ impl Exit {
     #[must_use]
     pub fn of(verdict: &Verdict, attempt: Attempt) -> Self {
         match verdict {
-            Verdict::Healthy { .. } | Verdict::Blocked(Blocked::Held) => Self::Done,
+            Verdict::Healthy { .. }
+            | Verdict::Blocked(Blocked::Held)
+            | Verdict::Wait(Waiting::Schedule { .. }) => Self::Done,
             // Left over when the journal could not go on, or when waiting was cut short.
             Verdict::Act(_) => Self::TryLater,
             Verdict::Wait(Waiting::Backoff { class, .. }) => match (class, attempt) {

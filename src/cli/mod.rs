@@ -6,6 +6,7 @@ mod act;
 mod args;
 mod context;
 mod exit;
+mod jobs;
 mod output;
 mod show;
 mod target;
@@ -16,7 +17,7 @@ use std::process::ExitCode;
 pub use args::command;
 pub use exit::{Attempt, Exit};
 
-use args::{Arguments, Command, TargetCommand};
+use args::{Arguments, Command, JobsCommand, TargetCommand};
 
 /// Runs the command line of this process.
 #[must_use]
@@ -62,6 +63,14 @@ async fn dispatch(arguments: Arguments) -> Exit {
         Command::Target {
             command: TargetCommand::Test { name },
         } => target::test(&arguments, name).await,
+        Command::Jobs {
+            command: None,
+            json,
+        } => jobs::list(&arguments, *json).await,
+        Command::Jobs {
+            command: Some(JobsCommand::Run { name, wait }),
+            ..
+        } => jobs::run(&arguments, *name, *wait).await,
         Command::Run => act::run(&arguments).await,
     };
     match result {

@@ -10,6 +10,7 @@ use crate::plan::explain::{self, Report, counted};
 use crate::plan::{Plan, plan as decide};
 use crate::store::{HistoryEntry, Store, StoredAlert};
 use crate::sys::clock::{Clock, SystemClock};
+use crate::sys::host;
 
 /// Reads the policy and says so.
 pub(crate) fn validate(arguments: &Arguments) -> CommandResult {
@@ -131,7 +132,7 @@ struct Seen {
 
 async fn look(policy: &Policy, now: Timestamp) -> Result<Seen, Failure> {
     let store = context::reader(policy).await?;
-    let (snapshot, alerts) = match &store {
+    let (mut snapshot, alerts) = match &store {
         Some(store) => {
             let failed = |error| context::store_failure(&error);
             (
@@ -141,6 +142,7 @@ async fn look(policy: &Policy, now: Timestamp) -> Result<Seen, Failure> {
         }
         None => (Snapshot::default(), Vec::new()),
     };
+    snapshot.host = host::seed();
     let plan = decide(policy, &snapshot, now);
     let report = explain::report(policy, &snapshot, &plan);
     Ok(Seen {

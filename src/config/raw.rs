@@ -175,12 +175,51 @@ pub(super) static ROOT: Table = Table {
             Holds::Word(&["auto", "debian", "rhel"]),
             "\"auto\"",
         ),
-        default("check_schedule", Holds::Text, "\"0 17 */6 * * *\""),
+        optional("job", Holds::Table(&JOB)),
         optional("issuer", Holds::Table(&ISSUER)),
         optional("certificate", Holds::Tables(&CERTIFICATE)),
         optional("target", Holds::Table(&TARGET)),
     ]],
 };
+
+/// What is done by the calendar.
+pub(super) static JOB: Table = Table {
+    header: "job",
+    groups: &[&[
+        optional("check", Holds::Table(&CHECK)),
+        optional("renew", Holds::Table(&RENEW)),
+    ]],
+};
+
+/// Every six hours, away from the full hour, at which everybody else calls.
+pub(super) const CHECK_SCHEDULE: &str = "0 17 */6 * * *";
+
+/// The look at everything.
+pub(super) static CHECK: Table = Table {
+    header: "job.check",
+    groups: &[
+        &[default("schedule", Holds::Text, "\"0 17 */6 * * *\"")],
+        TIMES,
+    ],
+};
+
+/// Renewals happen days before the end; an hour is early enough.
+pub(super) const RENEW_SCHEDULE: &str = "0 43 * * * *";
+
+/// The opening of orders for renewals.
+pub(super) static RENEW: Table = Table {
+    header: "job.renew",
+    groups: &[
+        &[default("schedule", Holds::Text, "\"0 43 * * * *\"")],
+        TIMES,
+    ],
+};
+
+const TIMES: &[Key] = &[
+    default("time_zone", Holds::Text, "\"UTC\""),
+    default("jitter", Holds::Duration, "\"10m\""),
+    default("floor", Holds::Duration, "\"1m\""),
+];
 
 /// The kinds of issuer.
 pub(super) static ISSUER: Table = Table {

@@ -7,6 +7,7 @@ mod alerts;
 mod converge;
 mod ids;
 mod issuers;
+mod jobs;
 mod observe;
 mod order;
 mod order_effect;
@@ -20,11 +21,12 @@ use std::sync::atomic::AtomicBool;
 
 pub use converge::{Patience, Scope};
 pub use issuers::{Issuers, Resolve};
+pub use jobs::Begun;
 pub use progress::{Progress, ProgressSink, log_sink};
 pub use wake::{Answer, RunError, RunOptions, run};
 
 use crate::deploy::Deployer;
-use crate::model::Policy;
+use crate::model::{HostSeed, Policy};
 use crate::store::{Store, StoreError};
 use crate::sys::clock::Clock;
 
@@ -42,6 +44,8 @@ pub struct Engine {
     pub clock: Arc<dyn Clock>,
     /// Who is told of each step.
     pub progress: ProgressSink,
+    /// Of this host, for what is to differ between hosts.
+    pub host: HostSeed,
     /// Set when the process shall stop after the steps under way.
     pub stop: Arc<AtomicBool>,
 }

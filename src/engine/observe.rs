@@ -14,6 +14,7 @@ impl Engine {
     /// When the journal cannot be read or written.
     pub async fn observe(&self) -> Result<Snapshot, EngineError> {
         let mut snapshot = self.store.snapshot().await?;
+        snapshot.host = self.host;
         self.tidy_keys(&snapshot);
         self.observe_revisions(&mut snapshot).await?;
         self.observe_targets(&mut snapshot).await?;

@@ -1,26 +1,27 @@
 //! The daemon: sleeps until something is due, holds the lock only while it works.
 //!
 //! tokio-cron-scheduler rings a bell every 15 seconds; what is due is decided here by the wall clock: the planner's
-//! `next_wake`, and the policy's check schedule. A bell that stops, a suspended machine or a clock that is set make a
-//! tick late by one nap of the clock at most.
+//! `next_wake`, and the policy's jobs. A suspended machine or a clock that is set make a tick late by one nap of the
+//! clock at most; a bell that stops is missed within a minute, and another one is hung up.
 
 use std::fmt;
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_cron_scheduler::{Job, JobScheduler};
 
 use crate::engine::watchdog::longest_step;
-use crate::engine::{Engine, EngineError, Patience, Scope};
-use crate::model::{Policy, Seconds, Snapshot, Timestamp};
-use crate::plan::explain::counted;
-use crate::plan::{Plan, Verdict, plan};
+use crate::engine::{Begun, Engine, EngineError, Patience};
+use crate::model::{JobName, Policy, Seconds, Snapshot, Timestamp};
+use crate::plan::explain::{counted, summary};
+use crate::plan::{Plan, jobs, plan};
+use crate::sys::clock::SET_BACK;
 use crate::sys::fs::Lock;
 use crate::sys::{error_chain, systemd};
 
@@ -46,7 +47,7 @@ pub struct RunOptions<E> {
 pub enum RunError<E> {
     /// What its surroundings said.
     Given(E),
-    /// Signals, the bell or the schedule could not be set up.
+    /// Signals or the bell could not be set up.
     Setup(String),
 }
 
@@ -62,17 +63,22 @@ pub async fn run<E: fmt::Display>(
     let mut terminate = listen(SignalKind::terminate()).map_err(RunError::Setup)?;
     let mut interrupt = listen(SignalKind::interrupt()).map_err(RunError::Setup)?;
     let mut hangup = listen(SignalKind::hangup()).map_err(RunError::Setup)?;
-    let (ring, mut bell) = mpsc::channel(1);
-    let _scheduler = start_bell(ring).await.map_err(RunError::Setup)?;
+    let mut bell = Bell::hang().await.map_err(RunError::Setup)?;
     let mut daemon = Daemon::new(policy, &options).await?;
     tracing::info!(
         "started with a policy of {}",
         counted(daemon.engine.policy.certificates.len(), "certificate")
     );
-    loop {
+    let mut seen = daemon.engine.clock.now();
+    while !daemon.engine.stop.load(Ordering::SeqCst) {
         // Whatever the last round was about is over. A round that does not end is not spoken for.
         systemd::alive();
         let now = daemon.engine.clock.now();
+        if now + SET_BACK < seen {
+            tracing::warn!("the clock was set back by {}", now.until(seen));
+            daemon.begin_anew(now);
+        }
+        seen = now;
         if now >= daemon.due {
             daemon.reload_if_changed(&options).await;
             let stop = Arc::clone(&daemon.engine.stop);
@@ -83,17 +89,27 @@ pub async fn run<E: fmt::Display>(
                     () = &mut tick => break,
                     _ = terminate.recv() => stop.store(true, Ordering::SeqCst),
                     _ = interrupt.recv() => stop.store(true, Ordering::SeqCst),
+                    // Every step has a limit of its own; should one not keep it, that must not go unseen.
+                    () = tokio::time::sleep(LONG_TICK) => {
+                        tracing::warn!("still at work after {} minutes", LONG_TICK.as_secs() / 60);
+                    }
                 }
             }
-        }
-        if daemon.engine.stop.load(Ordering::SeqCst) {
-            break;
+            continue;
         }
         let clock = Arc::clone(&daemon.engine.clock);
         tokio::select! {
             () = clock.sleep_until(daemon.due) => {}
-            () = tokio::time::sleep(systemd::longest_nap()) => {}
-            _ = bell.recv() => daemon.reload_if_changed(&options).await,
+            () = tokio::time::sleep(systemd::longest_nap().min(SILENCE)) => {
+                if bell.is_silent() {
+                    daemon.reload_if_changed(&options).await;
+                    bell.replace().await;
+                }
+            }
+            _ = bell.rings.recv() => {
+                bell.heard_at = Instant::now();
+                daemon.reload_if_changed(&options).await;
+            }
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             _ = hangup.recv() => daemon.reload(&options).await,
@@ -115,14 +131,11 @@ struct Daemon {
     started: bool,
     /// Of the policy's files, as they were read last.
     stamp: String,
-    schedule: croner::Cron,
-    next_check: Timestamp,
     due: Timestamp,
 }
 
 impl Daemon {
     async fn new<E>(policy: Policy, options: &RunOptions<E>) -> Result<Self, RunError<E>> {
-        let schedule = schedule(&policy.check_schedule).map_err(RunError::Setup)?;
         let engine = make_engine(policy, options)
             .await
             .map_err(RunError::Given)?;
@@ -134,10 +147,14 @@ impl Daemon {
             seen_version: 0,
             started: false,
             stamp: options.first_stamp.clone(),
-            schedule,
-            next_check: now,
             due: now,
         })
+    }
+
+    /// Nothing that is remembered of the world or of the time is trusted.
+    fn begin_anew(&mut self, now: Timestamp) {
+        self.snapshot = None;
+        self.due = now;
     }
 
     /// One tick under the lock.
@@ -161,9 +178,9 @@ impl Daemon {
         drop(lock);
         match result {
             Ok(plan) => {
-                systemd::status(&status(&plan));
+                systemd::status(&summary(&plan));
                 let now = self.engine.clock.now();
-                self.due = plan.next_wake.min(self.next_check).max(now + SHORTEST_NAP);
+                self.due = self.next_wake(&plan, now).max(now + SHORTEST_NAP);
             }
             Err(error) => {
                 // Nothing may be done that the journal would not know of. It may be a full disk: try again.
@@ -178,20 +195,21 @@ impl Daemon {
     }
 
     async fn work(&mut self) -> Result<Plan, EngineError> {
-        let now = self.engine.clock.now();
+        let begun = Begun::now(&*self.engine.clock);
         let version = self.engine.store.data_version().await?;
-        let check = now >= self.next_check;
-        let mut snapshot = match self.snapshot.take() {
-            Some(snapshot) if !check && version == self.seen_version => snapshot,
-            _ => self.engine.observe().await?,
+        let kept = self.snapshot.take().filter(|kept| {
+            let check = jobs::due(&self.engine.policy, kept, begun.at).contains(&JobName::Check);
+            version == self.seen_version && !check
+        });
+        let mut snapshot = match kept {
+            Some(snapshot) => snapshot,
+            None => self.engine.observe().await?,
         };
         self.start_is_over(&snapshot);
-        if check {
-            self.next_check = next_check(&self.schedule, now);
-        }
+        let due = jobs::due(&self.engine.policy, &snapshot, begun.at);
         let plan = self
             .engine
-            .converge(&mut snapshot, &Scope::All, Patience::NONE)
+            .run_jobs(&due, begun, &mut snapshot, Patience::NONE)
             .await?;
         self.seen_version = version;
         self.snapshot = Some(snapshot);
@@ -205,9 +223,16 @@ impl Daemon {
             return;
         }
         let now = self.engine.clock.now();
-        systemd::status(&status(&plan(&self.engine.policy, snapshot, now)));
+        systemd::status(&summary(&plan(&self.engine.policy, snapshot, now)));
         systemd::ready();
         self.started = true;
+    }
+
+    /// What the plan says and, now that the jobs have run, when the next of them does.
+    fn next_wake(&self, plan: &Plan, now: Timestamp) -> Timestamp {
+        let snapshot = self.snapshot.as_ref();
+        let job = snapshot.and_then(|seen| jobs::next_of_all(&self.engine.policy, seen, now));
+        job.map_or(plan.next_wake, |job| job.min(plan.next_wake))
     }
 
     /// A person's command reads the policy as it is now; a daemon that went on by an older one would undo what that
@@ -248,32 +273,21 @@ impl Daemon {
                 return;
             }
         };
-        let made = match schedule(&policy.check_schedule) {
-            // The journal of this state directory is in order; a person's command may hold its lock.
-            Ok(schedule) if policy.state_dir == self.engine.policy.state_dir => {
-                let made = (options.engine)(policy).await;
-                made.map(|engine| (schedule, engine))
-                    .map_err(|error| error.to_string())
-            }
-            Ok(schedule) => {
-                let made = make_engine(policy, options).await;
-                made.map(|engine| (schedule, engine))
-                    .map_err(|error| error.to_string())
-            }
-            Err(error) => Err(error),
+        // The journal of this state directory is in order; a person's command may hold its lock.
+        let made = if policy.state_dir == self.engine.policy.state_dir {
+            (options.engine)(policy).await
+        } else {
+            make_engine(policy, options).await
         };
         match made {
-            Ok((schedule, engine)) => {
+            Ok(engine) => {
                 let now = engine.clock.now();
                 systemd::allow(longest_step(&engine.policy));
                 let old = std::mem::replace(&mut self.engine, Arc::new(engine));
                 if let Err(error) = old.store.close().await {
                     tracing::warn!(error = error_chain(&error), "the journal was not closed");
                 }
-                self.schedule = schedule;
-                self.snapshot = None;
-                self.next_check = now;
-                self.due = now;
+                self.begin_anew(now);
                 tracing::info!("policy reloaded");
             }
             Err(error) => {
@@ -294,62 +308,46 @@ fn listen(kind: SignalKind) -> Result<Signal, String> {
     signal(kind).map_err(|error| format!("failed to listen for signals: {error}"))
 }
 
-async fn start_bell(ring: mpsc::Sender<()>) -> Result<JobScheduler, String> {
-    let failed = |error: tokio_cron_scheduler::JobSchedulerError| {
-        format!("failed to start the bell: {error}")
-    };
-    let scheduler = JobScheduler::new().await.map_err(failed)?;
-    let job = Job::new(BELL, move |_, _| {
-        // A full channel means that a wake is waiting already.
-        let _ = ring.try_send(());
-    })
-    .map_err(failed)?;
-    scheduler.add(job).await.map_err(failed)?;
-    scheduler.start().await.map_err(failed)?;
-    Ok(scheduler)
+/// Only rings; may fall silent for good after a stall of the process.
+struct Bell {
+    rings: mpsc::Receiver<()>,
+    heard_at: Instant,
+    _scheduler: JobScheduler,
 }
 
-fn schedule(expression: &str) -> Result<croner::Cron, String> {
-    croner::parser::CronParser::builder()
-        .seconds(croner::parser::Seconds::Optional)
-        .build()
-        .parse(expression)
-        .or_else(|_| croner::Cron::from_str(expression))
-        .map_err(|error| format!("check_schedule {expression:?}: {error}"))
-}
-
-fn next_check(schedule: &croner::Cron, now: Timestamp) -> Timestamp {
-    let fallback = now + Seconds::hours(24);
-    let Ok(stamp) = jiff::Timestamp::from_second(now.0) else {
-        return fallback;
-    };
-    let zoned = stamp.to_zoned(jiff::tz::TimeZone::UTC);
-    schedule
-        .find_next_occurrence(&zoned, false)
-        .map_or(fallback, |next| Timestamp(next.timestamp().as_second()))
-}
-
-fn status(plan: &Plan) -> String {
-    let healthy = plan
-        .verdicts
-        .values()
-        .filter(|verdict| matches!(verdict, Verdict::Healthy { .. }))
-        .count();
-    let first = plan
-        .verdicts
-        .iter()
-        .filter_map(|(id, verdict)| match verdict {
-            Verdict::Healthy { renew_at } => Some((*renew_at, id)),
-            Verdict::Act(_) | Verdict::Wait(_) | Verdict::Blocked(_) => None,
+impl Bell {
+    async fn hang() -> Result<Self, String> {
+        let failed = |error: tokio_cron_scheduler::JobSchedulerError| {
+            format!("failed to start the bell: {error}")
+        };
+        let (ring, rings) = mpsc::channel(1);
+        let scheduler = JobScheduler::new().await.map_err(failed)?;
+        let job = Job::new(BELL, move |_, _| {
+            // A full channel means that a wake is waiting already.
+            let _ = ring.try_send(());
         })
-        .min();
-    let next = first.map_or(String::new(), |(at, id)| {
-        format!("; next renewal {id} at {at}")
-    });
-    format!(
-        "{healthy} of {} healthy{next}",
-        counted(plan.verdicts.len(), "certificate")
-    )
+        .map_err(failed)?;
+        scheduler.add(job).await.map_err(failed)?;
+        scheduler.start().await.map_err(failed)?;
+        Ok(Self {
+            rings,
+            heard_at: Instant::now(),
+            _scheduler: scheduler,
+        })
+    }
+
+    fn is_silent(&self) -> bool {
+        self.heard_at.elapsed() >= SILENCE
+    }
+
+    /// Another one in its place, since it was not heard for long; without one, the silence itself wakes.
+    async fn replace(&mut self) {
+        tracing::debug!("the bell was not heard for {} s", SILENCE.as_secs());
+        match Self::hang().await {
+            Ok(new) => *self = new,
+            Err(error) => tracing::warn!("{error}"),
+        }
+    }
 }
 
 const REFUSED: &str = "the new policy cannot be used; the old one stays in force";
@@ -359,6 +357,10 @@ const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
 const MOST_LOOKS: u32 = 30;
 /// The bell's cron expression, with seconds, UTC.
 const BELL: &str = "*/15 * * * * *";
+/// After so long without a ring, a new bell. Four rings; the loop wakes by itself as well.
+const SILENCE: Duration = Duration::from_secs(60);
+/// A tick over many certificates takes minutes.
+const LONG_TICK: Duration = Duration::from_secs(15 * 60);
 /// After somebody else held the lock.
 const BUSY_RETRY: Seconds = Seconds(30);
 /// After the journal could not be written.

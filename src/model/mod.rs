@@ -9,6 +9,7 @@ mod drift;
 mod export;
 mod hooks;
 mod ids;
+mod job;
 mod name;
 mod order;
 mod policy;
@@ -29,6 +30,7 @@ pub use export::{
 };
 pub use hooks::{Hook, HookSteps, Hooks};
 pub use ids::{CertificateId, IdError, IssuerId, OrderId, RevisionId, RolloutId, TargetId};
+pub use job::{HostSeed, JobName, JobPolicy, JobResult, JobRun, UnknownJob};
 pub use name::{Name, NameError, SubjectAltNames};
 pub use order::{
     Order, OrderClosing, OrderEvent, OrderPhase, OrderRequest, OrderStep, Source, Subject,

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    CertificateId, ExportSpec, Fingerprint, Hooks, IssuerId, KeyAlgorithm, Seconds, Subject,
-    SubjectAltNames, TargetId, Timestamp,
+    CertificateId, ExportSpec, Fingerprint, Hooks, IssuerId, JobName, JobPolicy, KeyAlgorithm,
+    Seconds, Subject, SubjectAltNames, TargetId, Timestamp,
 };
 
 /// The whole policy.
@@ -16,8 +16,8 @@ use crate::model::{
 pub struct Policy {
     /// Journal, keys, revisions and generations live here.
     pub state_dir: PathBuf,
-    /// Cron expression (UTC) of the bell that wakes `renewd run`, beside the planner's own `next_wake`.
-    pub check_schedule: String,
+    /// What `renewd run` does by the calendar. A job that is not here never holds anything up.
+    pub jobs: BTreeMap<JobName, JobPolicy>,
     /// Who signs.
     pub issuers: BTreeMap<IssuerId, IssuerPolicy>,
     /// What must be valid.

@@ -184,6 +184,11 @@ pub enum Waiting {
         /// Next look.
         until: Timestamp,
     },
+    /// Due, and ordered in the next run of the job `renew`.
+    Schedule {
+        /// When that begins, or when it is too late to wait for it.
+        until: Timestamp,
+    },
     /// Another step of the same target is under way.
     Rollout,
     /// Other certificates of the same target are on their way; all go in with one reload.
@@ -203,6 +208,7 @@ impl Waiting {
             Self::Backoff { .. } => "backoff",
             Self::Service { .. } => "service",
             Self::NoOffer { .. } => "no-offer",
+            Self::Schedule { .. } => "schedule",
             Self::Rollout => "rollout",
             Self::Batch { .. } => "batch",
         }
@@ -217,7 +223,8 @@ impl Waiting {
             | Self::Backoff { until, .. }
             | Self::Service { until, .. }
             | Self::NoOffer { until }
-            | Self::Batch { until } => Some(*until),
+            | Self::Batch { until }
+            | Self::Schedule { until } => Some(*until),
             Self::Rollout => None,
         }
     }
@@ -252,6 +259,12 @@ impl fmt::Display for Waiting {
                 f,
                 "the account has no newer certificate for these names; next look at {until}"
             ),
+            Self::Schedule { until } => {
+                write!(
+                    f,
+                    "renewal is due, and ordered in the next run of job renew, at {until}"
+                )
+            }
             Self::Rollout => f.write_str("another rollout of the target is under way"),
             Self::Batch { until } => write!(
                 f,

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Cause, CertificateId, Drift, EarlierRevision, ErrorClass, Fingerprint, IssuerId, Order,
-    OrderId, RevisionFacts, RevisionId, Rollout, RolloutId, TargetId, Timestamp,
+    Cause, CertificateId, Drift, EarlierRevision, ErrorClass, Fingerprint, HostSeed, IssuerId,
+    JobName, JobRun, Order, OrderId, RevisionFacts, RevisionId, Rollout, RolloutId, TargetId,
+    Timestamp,
 };
 
 /// The planner's view of the world. May be stale: every action is checked again before it is carried out.
@@ -20,6 +21,10 @@ pub struct Snapshot {
     pub orders: BTreeMap<OrderId, Order>,
     /// Open rollouts.
     pub rollouts: BTreeMap<RolloutId, Rollout>,
+    /// The last run of each job; one that never ran is absent.
+    pub jobs: BTreeMap<JobName, JobRun>,
+    /// Of this host.
+    pub host: HostSeed,
 }
 
 /// What is known of a certificate.

@@ -129,6 +129,18 @@ pub(crate) fn open(
     if let Some(waiting) = waiting {
         return wait(waiting, draft);
     }
+    if let Some(until) = draft.renewals_from
+        && matches!(reason, Reason::RenewalDue { .. })
+        && !state.forced
+    {
+        // A schedule that comes too late is not waited for.
+        let until = subject
+            .window()
+            .map_or(until, |window| until.min(window.emergency_at));
+        if until > now {
+            return wait(Waiting::Schedule { until }, draft);
+        }
+    }
     draft.new_orders.push(Action::OpenOrder {
         certificate: subject.policy.id.clone(),
         reason: reason.clone(),

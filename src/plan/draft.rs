@@ -19,6 +19,8 @@ pub(crate) struct Draft {
     pub(crate) new_orders: Vec<Action>,
     /// Questions to followers' accounts.
     pub(crate) surveys: Vec<Action>,
+    /// Renewals that are due are ordered from then on; `None` for now.
+    pub(crate) renewals_from: Option<Timestamp>,
     alerts: BTreeMap<AlertKey, Alert>,
     next_wake: Timestamp,
 }
@@ -33,6 +35,7 @@ impl Draft {
             new_rollouts: Vec::new(),
             new_orders: Vec::new(),
             surveys: Vec::new(),
+            renewals_from: None,
             alerts: BTreeMap::new(),
             next_wake: now + LONGEST_SLEEP,
         }

@@ -163,6 +163,31 @@ pub fn status(reports: &[Report]) -> String {
     text
 }
 
+/// How many certificates are healthy, and which is renewed next; one line.
+#[must_use]
+pub fn summary(plan: &Plan) -> String {
+    let healthy = plan
+        .verdicts
+        .values()
+        .filter(|verdict| matches!(verdict, Verdict::Healthy { .. }))
+        .count();
+    let first = plan
+        .verdicts
+        .iter()
+        .filter_map(|(id, verdict)| match verdict {
+            Verdict::Healthy { renew_at } => Some((*renew_at, id)),
+            Verdict::Act(_) | Verdict::Wait(_) | Verdict::Blocked(_) => None,
+        })
+        .min();
+    let next = first.map_or(String::new(), |(at, id)| {
+        format!("; next renewal {id} at {at}")
+    });
+    format!(
+        "{healthy} of {} healthy{next}",
+        counted(plan.verdicts.len(), "certificate")
+    )
+}
+
 /// A number with its noun: `1 action`, `2 actions`.
 #[must_use]
 pub fn counted(number: usize, noun: &str) -> String {
@@ -251,6 +276,7 @@ fn next_action(
                 Waiting::Backoff { .. } => "retry",
                 Waiting::Service { .. } => "verify",
                 Waiting::NoOffer { .. } => "survey",
+                Waiting::Schedule { .. } => "renew",
                 Waiting::Rollout | Waiting::Batch { .. } => OPEN_ROLLOUT,
             },
             waiting.until(),

@@ -11,6 +11,7 @@
 //! | [`order_machine`], [`rollout_machine`] | which step comes next, which phase an event leads to, what an error means |
 //! | `certificates`, `targets` | what that means for one certificate, one target |
 //! | [`backoff`] | when a failed thing is tried again |
+//! | [`jobs`] | when what is done by the calendar is due |
 //! | [`open`] | what an order or a rollout looks like when it is opened |
 //! | [`outcome`] | what a certificate or a target is after an order or a rollout |
 //! | `alerts` | what a person must know |
@@ -24,6 +25,7 @@ pub mod checks;
 mod draft;
 mod drift;
 pub mod explain;
+pub mod jobs;
 pub mod open;
 pub mod order_machine;
 pub mod outcome;

@@ -11,7 +11,7 @@ use crate::model::{
 use crate::plan::certificates::{self, Subject};
 use crate::plan::draft::Draft;
 use crate::plan::targets::{self, Finding, Member, Place};
-use crate::plan::{Plan, Verdict, alerts};
+use crate::plan::{Plan, Verdict, alerts, jobs};
 
 /// Decides what should happen next. Reads nothing but its arguments.
 ///
@@ -19,6 +19,10 @@ use crate::plan::{Plan, Verdict, alerts};
 #[must_use]
 pub fn plan(policy: &Policy, snapshot: &Snapshot, now: Timestamp) -> Plan {
     let mut draft = Draft::new(now);
+    draft.renewals_from = jobs::renewals_from(policy, snapshot, now);
+    if let Some(at) = jobs::next_of_all(policy, snapshot, now) {
+        draft.wake(at);
+    }
     let unknown_certificate = CertificateState::default();
     let unknown_target = TargetState::default();
     let mut places = places(policy, snapshot, &unknown_target);

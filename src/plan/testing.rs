@@ -1,10 +1,12 @@
 //! Small policies and states for the unit tests of this module.
 
+use std::collections::BTreeMap;
+
 use crate::model::{
     CertificateFacts, CertificateId, CertificatePolicy, CertificateState, DriftMode, Fingerprint,
     Hooks, IssuerId, IssuerKind, IssuerPolicy, KeyAlgorithm, KeyReuse, KeySource, Name, OrderMode,
-    Probe, RemoteAccess, RemoteAuth, RenewRule, RevisionFacts, RevisionId, ScmPolicy, Seconds,
-    SecretRef, Subject, TargetId, TargetKind, TargetPolicy, Timestamp,
+    Policy, Probe, RemoteAccess, RemoteAuth, RenewRule, RevisionFacts, RevisionId, ScmPolicy,
+    Seconds, SecretRef, Subject, TargetId, TargetKind, TargetPolicy, Timestamp,
 };
 
 /// Named `<name>.example`, from the issuer `lab`, on no target.
@@ -61,6 +63,17 @@ pub(crate) fn healthy(
         newest: Some(newest),
         issuer: Some(policy.issuer.clone()),
         ..CertificateState::default()
+    }
+}
+
+/// Wants nothing.
+pub(crate) fn policy() -> Policy {
+    Policy {
+        state_dir: "/nowhere".into(),
+        jobs: BTreeMap::new(),
+        issuers: BTreeMap::new(),
+        certificates: BTreeMap::new(),
+        targets: BTreeMap::new(),
     }
 }
 

@@ -17,9 +17,9 @@ use sqlx::migrate::MigrateError;
 pub use sqlite::SqliteStore;
 
 use crate::model::{
-    CertificateId, CertificateState, Fingerprint, IssuerId, Offer, Order, OrderEvent, OrderId,
-    OrderPhase, OrderStep, ProbeReport, RevisionFacts, RevisionId, Rollout, RolloutEvent,
-    RolloutId, RolloutStep, Snapshot, StepFailure, TargetId, TargetState, Timestamp,
+    CertificateId, CertificateState, Fingerprint, IssuerId, JobName, JobRun, Offer, Order,
+    OrderEvent, OrderId, OrderPhase, OrderStep, ProbeReport, RevisionFacts, RevisionId, Rollout,
+    RolloutEvent, RolloutId, RolloutStep, Snapshot, StepFailure, TargetId, TargetState, Timestamp,
 };
 
 /// An async answer of a store.
@@ -120,6 +120,9 @@ pub trait Store: Send + Sync {
         standing: &'a BTreeSet<String>,
         at: Timestamp,
     ) -> BoxFuture<'a, Vec<StoredAlert>>;
+
+    /// Remembers the last run of a job.
+    fn job_ran<'a>(&'a self, name: JobName, run: &'a JobRun) -> BoxFuture<'a, ()>;
 
     /// Open alerts.
     fn open_alerts(&self) -> BoxFuture<'_, Vec<StoredAlert>>;

@@ -9,9 +9,9 @@ use sqlx::sqlite::SqlitePool;
 use sqlx::{Row, Sqlite, Transaction};
 
 use crate::model::{
-    CertificateId, CertificateState, Failures, IssuerId, Order, OrderClosing, OrderEvent, OrderId,
-    OrderPhase, OrderStep, RevisionFacts, Rollout, RolloutEvent, RolloutId, RolloutPhase,
-    RolloutStep, Snapshot, Started, StepFailure, TargetId, TargetState, Timestamp,
+    CertificateId, CertificateState, Failures, IssuerId, JobName, JobRun, Order, OrderClosing,
+    OrderEvent, OrderId, OrderPhase, OrderStep, RevisionFacts, Rollout, RolloutEvent, RolloutId,
+    RolloutPhase, RolloutStep, Snapshot, Started, StepFailure, TargetId, TargetState, Timestamp,
 };
 use crate::store::codec::{decode, encode};
 use crate::store::rows::{
@@ -467,6 +467,18 @@ impl Store for SqliteStore {
             }
             commit(tx, WHAT).await?;
             Ok(over)
+        })
+    }
+
+    fn job_ran<'a>(&'a self, name: JobName, run: &'a JobRun) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            sqlx::query("INSERT INTO jobs (name, run) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET run = excluded.run")
+                .bind(name.as_str())
+                .bind(encode("jobs.run", run)?)
+                .execute(&self.pool)
+                .await
+                .map_err(query("write the run of a job"))?;
+            Ok(())
         })
     }
 

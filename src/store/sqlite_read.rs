@@ -44,6 +44,16 @@ impl SqliteStore {
             let rollout: Rollout = decode("rollouts.body", row.get(0))?;
             snapshot.rollouts.insert(rollout.id.clone(), rollout);
         }
+        let rows = sqlx::query("SELECT name, run FROM jobs")
+            .fetch_all(&mut *tx)
+            .await
+            .map_err(query(WHAT))?;
+        for row in &rows {
+            // One that a newer renewd knew is passed over.
+            if let Ok(name) = row.get::<&str, _>(0).parse() {
+                snapshot.jobs.insert(name, decode("jobs.run", row.get(1))?);
+            }
+        }
         tx.commit().await.map_err(query(WHAT))?;
         Ok(snapshot)
     }

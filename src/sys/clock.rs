@@ -16,8 +16,9 @@ pub trait Clock: Send + Sync {
     /// The present moment in whole seconds.
     fn now(&self) -> Timestamp;
 
-    /// Returns once `now() >= until`. Re-reads the clock at least every 30 s of real time, since timers are
-    /// monotonic: they stand still in suspend and do not see the clock being set.
+    /// Returns once `now() >= until`, or when the clock was set back: then `until` may be a moment of another time.
+    /// Re-reads the clock at least every 30 s of real time, since timers are monotonic: they stand still in suspend and
+    /// do not see the clock being set.
     fn sleep_until<'a>(&'a self, until: Timestamp)
     -> Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 }
@@ -37,11 +38,14 @@ impl Clock for SystemClock {
         until: Timestamp,
     ) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
         Box::pin(async move {
+            let mut seen = self.now();
             loop {
-                let left = self.now().until(until);
-                if left <= Seconds(0) {
+                let now = self.now();
+                let left = now.until(until);
+                if left <= Seconds(0) || now + SET_BACK < seen {
                     return;
                 }
+                seen = now;
                 tokio::time::sleep(left.to_std().min(LONGEST_NAP)).await;
             }
         })
@@ -88,14 +92,17 @@ impl Clock for ManualClock {
         until: Timestamp,
     ) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
         Box::pin(async move {
+            let mut seen = self.now();
             loop {
                 // Registered before the clock is read, so that a move in between is not missed.
                 let moved = self.moved.notified();
                 tokio::pin!(moved);
                 moved.as_mut().enable();
-                if self.now() >= until {
+                let now = self.now();
+                if now >= until || now + SET_BACK < seen {
                     return;
                 }
+                seen = now;
                 moved.await;
             }
         })
@@ -104,3 +111,6 @@ impl Clock for ManualClock {
 
 /// Real time between two looks at the clock while sleeping.
 const LONGEST_NAP: Duration = Duration::from_secs(30);
+
+/// A clock that steps back by less is being disciplined; what is due is late by no more than that.
+pub const SET_BACK: Seconds = Seconds(60);

@@ -5,6 +5,7 @@ pub mod clock;
 pub mod crash;
 pub mod entropy;
 pub mod fs;
+pub mod host;
 pub mod pid;
 pub mod process;
 pub mod systemd;

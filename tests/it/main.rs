@@ -24,6 +24,7 @@ mod planner;
 mod policy_change;
 mod proof;
 mod sample;
+mod schedule;
 mod secrets;
 mod servers;
 mod store_contract;

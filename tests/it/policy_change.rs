@@ -12,7 +12,11 @@ use crate::support::world::World;
 #[tokio::test(flavor = "multi_thread")]
 async fn a_daemon_never_goes_on_by_a_policy_that_is_no_longer_on_disk() {
     let world = World::live(Ccm::start().await).await;
-    let every_second = |policy: &str| format!("check_schedule = \"* * * * * *\"\n{policy}");
+    let every_second = |policy: &str| {
+        format!(
+            "[job.check]\nschedule = \"* * * * * *\"\njitter = \"0s\"\nfloor = \"1s\"\n{policy}"
+        )
+    };
     let old = every_second(&world.policy());
     world.agent.write_policy(&old);
     let mut daemon = world

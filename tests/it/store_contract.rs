@@ -8,9 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use renewd::model::{
     CertificateFacts, CertificateId, CertificateState, ErrorClass, Failures, Fingerprint, IssuerId,
-    KeyAlgorithm, KeyReuse, Order, OrderClosing, OrderEvent, OrderId, OrderPhase, OrderRequest,
-    OrderStep, Reason, RevisionFacts, RevisionId, Rollout, RolloutEvent, RolloutId, RolloutPhase,
-    RolloutStep, Seconds, Source, Started, StepFailure, Subject, TargetId, TargetState, Timestamp,
+    JobName, JobResult, JobRun, KeyAlgorithm, KeyReuse, Order, OrderClosing, OrderEvent, OrderId,
+    OrderPhase, OrderRequest, OrderStep, Reason, RevisionFacts, RevisionId, Rollout, RolloutEvent,
+    RolloutId, RolloutPhase, RolloutStep, Seconds, Source, Started, StepFailure, Subject, TargetId,
+    TargetState, Timestamp,
 };
 use renewd::store::{
     CertificateChange, OrderAdvance, RolloutAdvance, SqliteStore, Store, StoreError, StoredAlert,
@@ -439,4 +440,25 @@ async fn a_person_who_asks_need_not_wait_for_what_failed_before() {
     // Nothing open is nothing to hurry.
     let other = TargetId::new("other").unwrap();
     store.hurry_rollout(&other).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_last_run_of_each_job_is_remembered_and_no_other() {
+    let (_dir, store) = store().await;
+    let run = |at: Timestamp, result, message: &str| JobRun {
+        started_at: at,
+        took_ms: 1234,
+        result,
+        message: message.to_owned(),
+    };
+    assert!(store.snapshot().await.unwrap().jobs.is_empty());
+    let first = run(T0, JobResult::Done, "all is well");
+    store.job_ran(JobName::Check, &first).await.unwrap();
+    // The clock was set back meanwhile.
+    let second = run(T0 - Seconds::days(90), JobResult::Failed, "disk full");
+    store.job_ran(JobName::Check, &second).await.unwrap();
+    store.job_ran(JobName::Renew, &first).await.unwrap();
+    let jobs = store.snapshot().await.unwrap().jobs;
+    let expected = BTreeMap::from([(JobName::Check, second), (JobName::Renew, first)]);
+    assert_eq!(jobs, expected);
 }

@@ -9,6 +9,7 @@ mod defined;
 mod export;
 mod hooks;
 mod issuer;
+mod job;
 mod names;
 mod sockets;
 mod target;
@@ -63,7 +64,7 @@ pub(super) fn policy(
     if let Some(path) = lift.path(&top, "state_dir", PathRule::Absolute) {
         lift.state_dir = path.0;
     }
-    let check_schedule = lift.schedule(&top).unwrap_or_default();
+    let jobs = lift.jobs(&top);
 
     let mut issuers_defined = Defined::issuers(&top);
     let mut targets_defined = Defined::targets(&top);
@@ -112,7 +113,7 @@ pub(super) fn policy(
     targets_defined.report_unused(lift.problems);
     Policy {
         state_dir: lift.state_dir,
-        check_schedule,
+        jobs,
         issuers,
         certificates,
         targets,

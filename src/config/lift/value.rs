@@ -196,21 +196,6 @@ impl Lift<'_> {
         }
     }
 
-    /// The schedule, as six fields.
-    pub(super) fn schedule(&mut self, fields: &Fields<'_>) -> Option<String> {
-        let Some((text, place)) = fields.text("check_schedule") else {
-            return Some(DEFAULT_SCHEDULE.to_owned());
-        };
-        match scalar::schedule(text) {
-            Ok(schedule) => Some(schedule),
-            Err(refusal) => {
-                let what = "`check_schedule`";
-                self.problems.refuse(Code::Schedule, place, what, refusal);
-                None
-            }
-        }
-    }
-
     /// Owner, group, modes and readers, with those of the target for what is not written.
     pub(super) fn attributes(
         &mut self,
@@ -347,6 +332,3 @@ fn mode(lift: &mut Lift<'_>, fields: &Fields<'_>, key: &str, forbidden: u32) -> 
 
 /// Bytes: Linux passes no single argument longer than 128 KiB (`MAX_ARG_STRLEN`); nobody needs as much.
 const LONGEST_ARGUMENT: usize = 16 * 1024;
-
-/// Every six hours, away from the full hour, at which everybody else calls.
-const DEFAULT_SCHEDULE: &str = "0 17 */6 * * *";

@@ -14,7 +14,7 @@ pub(super) use address::{endpoint, host_port};
 pub(super) use duration::duration;
 pub(super) use mode::{KEY_FORBIDDEN, mode};
 pub(super) use path::{PathRule, path};
-pub(super) use schedule::schedule;
+pub(super) use schedule::{schedule, zone};
 pub(super) use secret::{REFERENCES, reference};
 pub(super) use share::share;
 

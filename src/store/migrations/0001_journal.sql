@@ -63,6 +63,12 @@ CREATE TABLE events (
 ) STRICT;
 CREATE INDEX events_of ON events (machine, id);
 
+-- The last run of each job.
+CREATE TABLE jobs (
+  name TEXT PRIMARY KEY,
+  run  TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE alerts (
   key          TEXT PRIMARY KEY,
   severity     TEXT NOT NULL,

@@ -14,7 +14,9 @@ use serde_json::Value;
 use crate::cli::Plain;
 use crate::support::tmpfs::Tmpfs;
 
-const LOOKS: [&[&str]; 7] = [
+const LOOKS: [&[&str]; 9] = [
+    &["jobs"],
+    &["jobs", "--json"],
     &["validate"],
     &["plan"],
     &["plan", "--json"],

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use renewd::config::Loaded;
 use renewd::model::{
-    CertificatePolicy, ExportKind, ExportLayout, IssuerKind, IssuerPolicy, KeyAlgorithm, KeyReuse,
-    KeySource, OrderMode, PasswordSource, PfxProfile, Policy, Prelude, Probe, Reload, RemoteAuth,
-    RenewRule, Seconds, SecretRef, TargetKind, TargetPolicy, TrustFormat,
+    CertificatePolicy, ExportKind, ExportLayout, IssuerKind, IssuerPolicy, JobName, KeyAlgorithm,
+    KeyReuse, KeySource, OrderMode, PasswordSource, PfxProfile, Policy, Prelude, Probe, Reload,
+    RemoteAuth, RenewRule, Seconds, SecretRef, TargetKind, TargetPolicy, TrustFormat,
 };
 
 use super::{Etc, fixtures};
@@ -46,7 +46,11 @@ fn words(argv: &[&str]) -> Option<Vec<String>> {
 fn ten_lines_are_a_whole_policy() {
     let policy = good("minimal.toml");
     assert_eq!(policy.state_dir, PathBuf::from("/var/lib/renewd"));
-    assert_eq!(policy.check_schedule, "0 17 */6 * * *");
+    let jobs = &policy.jobs;
+    assert_eq!(jobs[&JobName::Check].schedule.as_str(), "0 17 */6 * * *");
+    assert_eq!(jobs[&JobName::Renew].schedule.as_str(), "0 43 * * * *");
+    assert_eq!(jobs[&JobName::Renew].jitter, Seconds::minutes(10));
+    assert_eq!(jobs[&JobName::Renew].floor, Seconds::minutes(1));
 
     let www = certificate(&policy, "www");
     assert_eq!(www.issuer.as_str(), "corp");
@@ -448,9 +452,15 @@ fn a_digest_changes_with_what_it_covers_and_with_nothing_else() {
 }
 
 #[test]
-fn the_schedule_has_six_fields_whatever_was_written() {
-    let policy = load("check_schedule = \"30 4 * * MON\"\n");
-    assert_eq!(policy.check_schedule, "0 30 4 * * MON");
+fn a_job_says_when_and_where_and_how_often() {
+    let policy = load(
+        "[job.check]\nschedule = \"30 4 * * MON\"\ntime_zone = \"Europe/Berlin\"\njitter = \"0s\"\nfloor = \"1h\"\n",
+    );
+    let check = &policy.jobs[&JobName::Check];
+    assert_eq!(check.schedule.as_str(), "0 30 4 * * 1");
+    assert_eq!(check.zone.iana_name(), Some("Europe/Berlin"));
+    assert_eq!((check.jitter, check.floor), (Seconds(0), Seconds::hours(1)));
+    assert_eq!(policy.jobs[&JobName::Renew], load("").jobs[&JobName::Renew]);
 }
 
 const ISSUER: &str = "[issuer.pca.corp]\nendpoint = \"https://ccm.example.com\"\nca = \"corp-issuing\"\n\

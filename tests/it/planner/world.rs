@@ -95,7 +95,7 @@ impl World {
         Self {
             policy: Policy {
                 state_dir: "/nowhere".into(),
-                check_schedule: "0 0 * * * *".to_owned(),
+                jobs: BTreeMap::new(),
                 issuers: BTreeMap::new(),
                 certificates: BTreeMap::new(),
                 targets: BTreeMap::new(),

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use renewd::config::secret_ref;
 use renewd::deploy::Deployer;
 use renewd::engine::{Engine, Issuers, Patience, Progress, Resolve, Scope};
-use renewd::model::{CertificateId, Seconds, Timestamp};
+use renewd::model::{CertificateId, HostSeed, Policy, Seconds, Timestamp};
 use renewd::plan::{Plan, Verdict};
 use renewd::store::{CertificateChange, HistoryEntry, SqliteStore, Store};
 use renewd::sys::clock::{Clock, ManualClock};
@@ -13,6 +13,9 @@ use renewd::sys::process::SystemRunner;
 
 use crate::support::ccm::Wanted;
 use crate::support::world::World;
+
+/// An answer that comes later.
+pub(crate) type BoxFuture<T> = std::pin::Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// A world whose renewd runs in this process.
 pub(crate) struct Rig {
@@ -47,28 +50,22 @@ impl Rig {
 
     /// As after a start of the process: policy and journal are read anew.
     pub(crate) async fn engine(&self) -> Arc<Engine> {
+        Arc::new((self.maker())(self.policy()).await)
+    }
+
+    /// The policy as it lies there.
+    pub(crate) fn policy(&self) -> Policy {
         let file = self.world.agent.path().join("renewd.toml");
-        let policy = renewd::config::load(&file)
+        let loaded = renewd::config::load(&file);
+        loaded
             .unwrap_or_else(|problems| panic!("{problems}"))
-            .policy;
-        let state = self.world.agent.state();
-        renewd::sys::fs::create_dir_all(&state, 0o711).unwrap();
-        let journal = state.join("state.db");
-        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&journal).await.unwrap());
-        let clock: Arc<dyn Clock> = Arc::<ManualClock>::clone(&self.clock);
-        let resolve: Resolve =
-            Arc::new(|secret| secret_ref::resolve(secret).map_err(|error| error.to_string()));
-        let runner = Arc::new(SystemRunner);
-        let told = Arc::clone(&self.told);
-        Arc::new(Engine {
-            deployer: Deployer::new(state, runner, Arc::clone(&resolve)).asking_for(policy.names()),
-            issuers: Issuers::new(policy.issuers.clone(), resolve, Arc::clone(&clock)),
-            policy,
-            store,
-            clock,
-            progress: Arc::new(move |progress| told.lock().unwrap().push(progress)),
-            stop: Arc::default(),
-        })
+            .policy
+    }
+
+    /// Makes engines as `renewd run` has them made.
+    pub(crate) fn maker(&self) -> impl Fn(Policy) -> BoxFuture<Engine> + Send + Sync + 'static {
+        let (clock, told) = (Arc::clone(&self.clock), Arc::clone(&self.told));
+        move |policy| Box::pin(make(policy, Arc::clone(&clock), Arc::clone(&told)))
     }
 
     /// What a start of the process does at this moment, without waiting for anything.
@@ -117,6 +114,27 @@ impl Rig {
     pub(crate) fn told(&self) -> Vec<String> {
         let told = std::mem::take(&mut *self.told.lock().unwrap());
         told.into_iter().map(line).collect()
+    }
+}
+
+async fn make(policy: Policy, clock: Arc<ManualClock>, told: Arc<Mutex<Vec<Progress>>>) -> Engine {
+    let state = policy.state_dir.clone();
+    renewd::sys::fs::create_dir_all(&state, 0o711).unwrap();
+    let journal = state.join("state.db");
+    let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&journal).await.unwrap());
+    let clock: Arc<dyn Clock> = clock;
+    let resolve: Resolve =
+        Arc::new(|secret| secret_ref::resolve(secret).map_err(|error| error.to_string()));
+    let runner = Arc::new(SystemRunner);
+    Engine {
+        deployer: Deployer::new(state, runner, Arc::clone(&resolve)).asking_for(policy.names()),
+        issuers: Issuers::new(policy.issuers.clone(), resolve, Arc::clone(&clock)),
+        policy,
+        store,
+        clock,
+        progress: Arc::new(move |progress| told.lock().unwrap().push(progress)),
+        host: HostSeed(1),
+        stop: Arc::default(),
     }
 }
 

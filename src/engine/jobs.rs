@@ -1,0 +1,70 @@
+//! Runs of jobs: what they do is a tick like any other; here it is written down that they ran.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tokio::time::Instant;
+
+use crate::engine::{Engine, EngineError, Patience, Scope};
+use crate::model::{JobName, JobResult, JobRun, Snapshot, Timestamp};
+use crate::plan::Plan;
+use crate::plan::explain::summary;
+use crate::sys::clock::Clock;
+use crate::sys::error_chain;
+
+/// A run that has begun.
+#[derive(Debug, Clone, Copy)]
+pub struct Begun {
+    /// By the clock on the wall, which may be set meanwhile.
+    pub at: Timestamp,
+    steady: Instant,
+}
+
+impl Begun {
+    /// Now.
+    #[must_use]
+    pub fn now(clock: &dyn Clock) -> Self {
+        Self {
+            at: clock.now(),
+            steady: Instant::now(),
+        }
+    }
+}
+
+impl Engine {
+    /// Converges, as a run of these jobs. A run that was stopped on its way, or killed, is no run: it is due again.
+    ///
+    /// # Errors
+    /// As [`Engine::converge`]; that the runs failed is then in the journal, where that can still be written.
+    pub async fn run_jobs(
+        self: &Arc<Self>,
+        jobs: &[JobName],
+        begun: Begun,
+        snapshot: &mut Snapshot,
+        patience: Patience,
+    ) -> Result<Plan, EngineError> {
+        let result = self.converge(snapshot, &Scope::All, patience).await;
+        if jobs.is_empty() || self.stop.load(Ordering::SeqCst) {
+            return result;
+        }
+        let took = begun.steady.elapsed().as_millis();
+        let (ended, message) = match &result {
+            Ok(plan) => (JobResult::Done, summary(plan)),
+            Err(error) => (JobResult::Failed, error_chain(error)),
+        };
+        let run = JobRun {
+            started_at: begun.at,
+            took_ms: u64::try_from(took).unwrap_or(u64::MAX),
+            result: ended,
+            message,
+        };
+        for name in jobs {
+            let written = self.store.job_ran(*name, &run).await;
+            if result.is_ok() {
+                written?;
+            }
+            snapshot.jobs.insert(*name, run.clone());
+        }
+        result
+    }
+}

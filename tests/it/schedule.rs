@@ -1,0 +1,198 @@
+//! Jobs: run by the calendar, caught up with, shown, and run by hand; through suspend, jumps and clocks that are set.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use renewd::engine::{RunError, RunOptions};
+use renewd::model::{JobName, JobResult, JobRun, Seconds, Snapshot, Timestamp, Waiting};
+use renewd::plan::Verdict;
+use renewd::store::{SqliteStore, Store};
+use renewd::sys::fs::Lock;
+use serde_json::Value;
+
+use crate::support::ccm::{Ccm, Wanted};
+use crate::support::engine::{Rig, due, healthy, id};
+use crate::support::world::{NAME, World};
+
+/// `renewd run` in this process, over the clock of a rig.
+struct Daemon {
+    task: tokio::task::JoinHandle<Result<(), RunError<String>>>,
+    stop: Arc<Mutex<Arc<AtomicBool>>>,
+}
+
+impl Daemon {
+    fn start(rig: &Rig) -> Self {
+        let stop = Arc::new(Mutex::new(Arc::default()));
+        let (make, seen) = (rig.maker(), Arc::clone(&stop));
+        let options = RunOptions {
+            load: Box::new(|| Err("nobody asks for it".to_owned())),
+            stamp: Box::new(String::new),
+            first_stamp: String::new(),
+            engine: Box::new(move |policy| {
+                let (engine, seen) = (make(policy), Arc::clone(&seen));
+                Box::pin(async move {
+                    let engine = engine.await;
+                    *seen.lock().unwrap() = Arc::clone(&engine.stop);
+                    Ok(engine)
+                })
+            }),
+            lock: Box::new(|state| {
+                Box::pin(async move {
+                    let lock = Lock::acquire(&state.join("lock"), "test", PATIENCE).await;
+                    lock.map_err(|error| error.to_string())
+                })
+            }),
+        };
+        let task = tokio::spawn(renewd::engine::run(rig.policy(), options));
+        Self { task, stop }
+    }
+
+    async fn stop(self, rig: &Rig) {
+        self.stop.lock().unwrap().store(true, Ordering::SeqCst);
+        // A tick in the far future wakes it.
+        rig.clock.advance(Seconds::days(2));
+        let ended = tokio::time::timeout(PATIENCE, self.task).await;
+        assert!(
+            matches!(ended, Ok(Ok(Ok(())))),
+            "the daemon did not end well"
+        );
+    }
+}
+
+async fn snapshot(rig: &Rig) -> Snapshot {
+    let journal = rig.world.agent.state().join("state.db");
+    let store = SqliteStore::open_read_only(&journal)
+        .await
+        .unwrap()
+        .unwrap();
+    let snapshot = store.snapshot().await.unwrap();
+    store.close().await.unwrap();
+    snapshot
+}
+
+/// Waits until both jobs ran at this moment.
+async fn ran_at(rig: &Rig, moment: Timestamp) {
+    let begun = Instant::now();
+    loop {
+        let jobs = snapshot(rig).await.jobs;
+        let at = |name| jobs.get(&name).map(|run: &JobRun| run.started_at);
+        if at(JobName::Check) == Some(moment) && at(JobName::Renew) == Some(moment) {
+            return;
+        }
+        assert!(begun.elapsed() < PATIENCE, "not at {moment}: {jobs:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_notices_that_it_slept_and_that_the_clock_was_set() {
+    let rig = Rig::live(Wanted::new().at("2027-04-01")).await;
+    let start = rig.clock_now();
+    let daemon = Daemon::start(&rig);
+    ran_at(&rig, start).await;
+
+    // A long suspend: one run for all that was missed, and the certificate that expired meanwhile is renewed.
+    rig.clock.advance(Seconds::days(90));
+    let woken = rig.clock_now();
+    ran_at(&rig, woken).await;
+    assert_eq!(rig.world.ccm.issued(NAME).await, 2);
+
+    // Back again: nothing waits for the time that was.
+    rig.clock.set(start + Seconds::days(1));
+    ran_at(&rig, start + Seconds::days(1)).await;
+
+    rig.clock.advance(Seconds::days(1));
+    ran_at(&rig, start + Seconds::days(2)).await;
+    let plan = rig.engine().await.store.snapshot().await.unwrap();
+    assert!(
+        plan.orders.is_empty() && plan.rollouts.is_empty(),
+        "{plan:?}"
+    );
+    daemon.stop(&rig).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_renewal_waits_for_its_job_and_not_beyond_the_emergency() {
+    let rig = Rig::live(Wanted::new().at("2027-04-01")).await;
+    let yearly = "[job.renew]\nschedule = \"0 0 1 1 *\"\n";
+    let policy = rig.world.policy();
+    rig.world.agent.write_policy(&format!("{yearly}{policy}"));
+    let run = JobRun {
+        started_at: rig.clock_now(),
+        took_ms: 1,
+        result: JobResult::Done,
+        message: String::new(),
+    };
+    let store = &rig.engine().await.store;
+    store.job_ran(JobName::Renew, &run).await.unwrap();
+    let renew_at = due(&rig.tick().await, "www");
+
+    rig.clock.set(renew_at);
+    let plan = rig.tick().await;
+    let Verdict::Wait(Waiting::Schedule { until }) = &plan.verdicts[&id("www")] else {
+        panic!("{:?}", plan.verdicts);
+    };
+    // A tenth of the life of thirty days.
+    assert!(*until > renew_at + Seconds::days(6), "{until}");
+    assert!(plan.next_wake <= *until);
+    assert_eq!(rig.world.ccm.issued(NAME).await, 1);
+    assert!(plan.alerts.is_empty(), "{:?}", plan.alerts);
+
+    rig.clock.set(*until);
+    assert!(healthy(&rig.tick().await));
+    assert_eq!(rig.world.ccm.issued(NAME).await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_are_shown_and_run_by_hand() {
+    let world = World::live(Ccm::start().await).await;
+    let shown = |name: &str| -> Value {
+        let all = world.agent.run(&["jobs", "--json"]).expect(0).json();
+        let found = all
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|job| job["name"] == name);
+        found
+            .unwrap_or_else(|| panic!("no {name} in {all}"))
+            .clone()
+    };
+    // `once` is a run of both.
+    let (check, renew) = (shown("check"), shown("renew"));
+    for job in [&check, &renew] {
+        assert_eq!(job["result"], "done", "{job}");
+        assert!(
+            job["message"].as_str().unwrap().contains("1 certificate"),
+            "{job}"
+        );
+        assert!(job["duration"].as_f64().unwrap() >= 0.0, "{job}");
+        assert_eq!(job["time_zone"], "UTC", "{job}");
+        assert!(job["next_run"].as_str() > job["last_run"].as_str(), "{job}");
+    }
+    assert_eq!(check["schedule"], "0 17 */6 * * *");
+
+    // A moment has whole seconds.
+    while shown("check")["last_run"] == check["last_run"] {
+        world.agent.run(&["jobs", "run", "check"]).expect(0);
+    }
+    assert_eq!(shown("renew"), renew, "only what was asked for ran");
+    let text = world.agent.run(&["jobs"]).expect(0).stdout;
+    for part in [
+        "check: 0 17 */6 * * * (UTC)",
+        "renew: ",
+        "last: 20",
+        "next: 20",
+    ] {
+        assert!(text.contains(part), "{part} is not in {text}");
+    }
+    let refused = world.agent.run(&["jobs", "run", "chekc"]).expect(64);
+    assert!(
+        refused.stderr.contains("check and renew"),
+        "{}",
+        refused.stderr
+    );
+}
+
+/// For a daemon on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
