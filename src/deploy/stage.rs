@@ -162,9 +162,7 @@ fn one_export(
         StepError::configuration(text)
     };
     let password = password::of(&site.layout, site.resolve, export, certificate)?;
-    let digest = bundle::input_digest(material, &export.kind, certificate, password.as_ref());
-    // Which files an export has, and what they are called, is part of what they were made from.
-    let input = sha256(format!("{digest} {:?}", export.kind).as_bytes());
+    let input = bundle::input_digest(material, &export.kind, certificate, password.as_ref());
     let unchanged = former.and_then(|former| former.files(export, certificate, input));
     let files = match unchanged {
         Some(files) => files,

@@ -2,10 +2,12 @@
 //!
 //! Owner, mode and the writing itself are `deploy`'s business.
 
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::digest;
 use aws_lc_rs::hmac;
+use aws_lc_rs::pbkdf2;
 
 use crate::model::{
     CertificateId, ExportKind, ExportLayout, Fingerprint, PemFiles, PfxProfile, TrustFormat,
@@ -117,7 +119,8 @@ pub fn render(
 
 /// SHA-256 over everything that determines the content of an export: equal digests mean that nothing needs writing,
 /// although a PFX has other bytes each time. The password goes in through an HMAC under the private key, so that the
-/// digest may be kept beside the files and tells nothing of it.
+/// digest may be kept beside the files and tells nothing of it. A trust store outlives the key: its password is stretched
+/// as in the store itself, which is written for everybody to read.
 #[must_use]
 pub fn input_digest(
     material: &Material,
@@ -127,8 +130,10 @@ pub fn input_digest(
 ) -> Fingerprint {
     let mut input = Input::new();
     input.add(certificate.as_str().as_bytes());
-    input.add(&material.key.spki().0);
-    input.add(&material.leaf);
+    if !matches!(kind, ExportKind::Trust { .. }) {
+        input.add(&material.key.spki().0);
+        input.add(&material.leaf);
+    }
     for der in &material.chain {
         input.add(der);
     }
@@ -182,10 +187,10 @@ pub fn input_digest(
             input.add_path(Some(path));
             match format {
                 TrustFormat::Pem => {}
-                TrustFormat::Jks => protected(&mut input),
+                TrustFormat::Jks => input.add(&stretched(password)),
                 TrustFormat::Pkcs12(profile) => {
                     input.add(profile.word().as_bytes());
-                    protected(&mut input);
+                    input.add(&stretched(password));
                 }
             }
         }
@@ -211,6 +216,19 @@ pub fn input_digest(
         }
     }
     input.finish()
+}
+
+/// As slow to guess from as a PKCS #12 file.
+fn stretched(password: Option<&Secret>) -> [u8; 32] {
+    let mut out = [0; 32];
+    pbkdf2::derive(
+        pbkdf2::PBKDF2_HMAC_SHA256,
+        ROUNDS,
+        b"renewd trust store",
+        password.map_or(&[][..], Secret::expose),
+        &mut out,
+    );
+    out
 }
 
 fn pem_files(
@@ -283,7 +301,7 @@ impl Input {
     fn new() -> Self {
         let mut input = Self(digest::Context::new(&digest::SHA256));
         // Another way to write a form gets another number, which makes every export of it due.
-        input.add(b"renewd export 1");
+        input.add(b"renewd export 2");
         input
     }
 
@@ -312,6 +330,8 @@ const PLACEHOLDER: &str = "{certificate}";
 const LAYOUT_ALIAS: &str = "tomcat";
 /// `iis` has no choice of profile; Windows Server 2019 and newer read this one.
 const LAYOUT_PROFILE: PfxProfile = PfxProfile::Modern;
+/// Of PBKDF2, as in the stores.
+const ROUNDS: NonZeroU32 = NonZeroU32::new(10_000).unwrap();
 const PASSWORD_FILE: &str = "keystorePass.txt";
 
 #[cfg(test)]

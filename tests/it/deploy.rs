@@ -1,6 +1,7 @@
 //! Rollouts on real files, against a real nginx, driven by the machine that drives them in production.
 
 mod disk;
+mod exports;
 mod files;
 #[cfg(feature = "failpoints")]
 mod killed;

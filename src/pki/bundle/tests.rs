@@ -267,6 +267,23 @@ fn the_input_digest_changes_with_everything_that_changes_the_content() {
     assert!(seen.insert(input_digest(&one, &kind, &other, Some(&password))));
     let secret = Secret::from("correct horsf".to_owned());
     assert!(seen.insert(digest(&one, &kind, &secret)));
+    // A trust store is made from the chain: a new leaf and key of the same CA change nothing, its password does.
+    for format in [
+        TrustFormat::Pem,
+        TrustFormat::Jks,
+        TrustFormat::Pkcs12(PfxProfile::Modern),
+    ] {
+        let mut renewed = material();
+        renewed.chain.clone_from(&one.chain);
+        let kind = trust(format);
+        assert_eq!(
+            digest(&renewed, &kind, &password),
+            digest(&one, &kind, &password)
+        );
+        let other = digest(&renewed, &kind, &secret) != digest(&one, &kind, &password);
+        assert_eq!(other, format != TrustFormat::Pem, "{format:?}");
+        assert!(seen.insert(digest(&shorter, &kind, &password)));
+    }
     // A password that is not written does not count.
     assert_eq!(
         digest(&one, &all_pem(), &secret),

@@ -42,6 +42,10 @@ impl Stand {
         std::fs::create_dir_all(&state).unwrap();
         let resolve = Arc::new(|reference: &renewd::model::SecretRef| match reference {
             renewd::model::SecretRef::Env(name) => Ok(Secret::from(name.clone())),
+            // Named by what is in it.
+            renewd::model::SecretRef::File(path) if path.is_relative() => {
+                Ok(Secret::from(path.display().to_string()))
+            }
             other => Err(format!("{other} is not there")),
         });
         let target = TargetPolicy {
