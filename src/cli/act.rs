@@ -10,7 +10,7 @@ use crate::cli::{CommandResult, Failure, output};
 use crate::engine::{Begun, Engine, Patience, RunError, RunOptions, Scope};
 use crate::model::{
     CertificateId, Failures, JobName, Policy, RevisionFacts, RevisionId, RolloutPhase, Seconds,
-    Snapshot, TargetId, TargetState, Timestamp,
+    Snapshot, TargetId, TargetState, Timestamp, Waiting,
 };
 use crate::plan::explain::counted;
 use crate::plan::{Plan, Verdict, rollout_machine};
@@ -338,6 +338,7 @@ async fn converge(
     };
     let plan = plan.map_err(|error| context::engine_failure(&error))?;
     let exit = summary(engine, &snapshot, &plan, scope);
+    tell_shortages(&plan, scope);
     if !quiet {
         output::note(&counts(&plan));
     }
@@ -359,6 +360,18 @@ fn summary(engine: &Engine, snapshot: &Snapshot, plan: &Plan, scope: &Scope) -> 
         .fold(Exit::Done, |exit, (id, verdict)| {
             exit.worse(Exit::of(verdict, attempt(engine, snapshot, id)))
         })
+}
+
+/// An alert is raised once; whoever asks again still wants to know why nothing happens. Once for each disk.
+fn tell_shortages(plan: &Plan, scope: &Scope) {
+    let mut told = BTreeSet::new();
+    for (id, verdict) in in_scope(plan, scope) {
+        if let Verdict::Wait(waiting @ Waiting::NoSpace { shortage, .. }) = verdict
+            && told.insert(&shortage.path)
+        {
+            output::error(&format!("{id}: {waiting}"));
+        }
+    }
 }
 
 /// What is tried again for a certificate that waits for another attempt.

@@ -80,6 +80,7 @@ impl Exit {
                 (ErrorClass::Authentication, _) => Self::NoPermission,
                 (ErrorClass::Configuration, _) => Self::Configuration,
             },
+            Verdict::Wait(Waiting::NoSpace { .. }) => Self::CannotWrite,
             Verdict::Wait(
                 Waiting::Issuance { .. }
                 | Waiting::Settling { .. }

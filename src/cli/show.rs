@@ -5,9 +5,10 @@ use crate::cli::context;
 use crate::cli::exit::Exit;
 use crate::cli::output::{self, BOLD, RED};
 use crate::cli::{CommandResult, Failure};
+use crate::engine::plan_within_space;
 use crate::model::{CertificateId, Policy, Snapshot, Timestamp};
+use crate::plan::Plan;
 use crate::plan::explain::{self, Report, counted};
-use crate::plan::{Plan, plan as decide};
 use crate::store::{HistoryEntry, Store, StoredAlert};
 use crate::sys::clock::{Clock, SystemClock};
 use crate::sys::host;
@@ -143,7 +144,7 @@ async fn look(policy: &Policy, now: Timestamp) -> Result<Seen, Failure> {
         None => (Snapshot::default(), Vec::new()),
     };
     snapshot.host = host::seed();
-    let plan = decide(policy, &snapshot, now);
+    let plan = plan_within_space(policy, &mut snapshot, now);
     let report = explain::report(policy, &snapshot, &plan);
     Ok(Seen {
         snapshot,

@@ -198,27 +198,14 @@ fn state_of(
 }
 
 fn export_object(live: &Path, export: &ExportSpec) -> Value {
-    let (form, files): (&str, Vec<PathBuf>) = match &export.kind {
-        ExportKind::Pem(files) => {
-            let all = [
-                &files.key,
-                &files.chain,
-                &files.certificate,
-                &files.fullchain,
-                &files.combined,
-            ];
-            ("pem", all.into_iter().flatten().cloned().collect())
-        }
-        ExportKind::Pfx { path, .. } => ("pfx", vec![path.clone()]),
-        ExportKind::Jks { path, .. } => ("jks", vec![path.clone()]),
-        ExportKind::Trust { path, .. } => ("trust", vec![path.clone()]),
-        ExportKind::Layout {
-            layout, directory, ..
-        } => {
-            let files = layout.files().iter();
-            ("layout", files.map(|file| directory.join(file)).collect())
-        }
+    let form = match &export.kind {
+        ExportKind::Pem(_) => "pem",
+        ExportKind::Pfx { .. } => "pfx",
+        ExportKind::Jks { .. } => "jks",
+        ExportKind::Trust { .. } => "trust",
+        ExportKind::Layout { .. } => "layout",
     };
+    let files = export.kind.files();
     // An absolute path replaces what it is joined to.
     let files: Vec<PathBuf> = files
         .iter()

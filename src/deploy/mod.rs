@@ -32,6 +32,7 @@ mod prune;
 mod readers;
 mod service;
 mod site;
+mod space;
 mod stage;
 mod tomcat;
 
@@ -41,6 +42,7 @@ pub use deployer::{Deployer, SecretResolver};
 pub use error::{StepDone, StepError};
 pub use examine::{Examined, Outcome};
 pub use material::{MaterialError, Materials};
+pub use space::shortage;
 
 /// Every boundary inside a step, for tests that kill the process at each. `name=2*off->return` in `FAILPOINTS` lets two
 /// passes go and kills at the third.

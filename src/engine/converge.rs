@@ -8,12 +8,12 @@ use tokio::task::JoinSet;
 use tracing::Instrument as _;
 
 use crate::engine::progress::{self, Progress};
-use crate::engine::{Engine, EngineError};
+use crate::engine::{Engine, EngineError, plan_within_space};
 use crate::model::{
     CertificateId, ErrorClass, OrderClosing, OrderEvent, Seconds, Snapshot, StepFailure, TargetId,
     Timestamp,
 };
-use crate::plan::{Action, Plan, Verdict, plan};
+use crate::plan::{Action, Plan, Verdict};
 use crate::store::{CertificateChange, Touched};
 use crate::sys::systemd;
 
@@ -54,7 +54,7 @@ impl Engine {
         let mut idle_rounds = 0;
         loop {
             let now = self.clock.now();
-            let plan = plan(&self.policy, snapshot, now);
+            let plan = plan_within_space(&self.policy, snapshot, now);
             self.tell_alerts(&plan, now).await?;
             let actions: Vec<Action> = plan
                 .actions

@@ -13,6 +13,7 @@ mod order;
 mod order_effect;
 mod progress;
 mod rollout;
+mod space;
 mod wake;
 mod watchdog;
 
@@ -23,6 +24,7 @@ pub use converge::{Patience, Scope};
 pub use issuers::{Issuers, Resolve};
 pub use jobs::Begun;
 pub use progress::{Progress, ProgressSink, log_sink};
+pub use space::plan_within_space;
 pub use wake::{Answer, RunError, RunOptions, run};
 
 use crate::deploy::Deployer;

@@ -65,6 +65,34 @@ pub enum ExportKind {
     },
 }
 
+impl ExportKind {
+    /// The paths of its files, as the policy has them.
+    #[must_use]
+    pub fn files(&self) -> Vec<PathBuf> {
+        match self {
+            Self::Pem(files) => {
+                let all = [
+                    &files.key,
+                    &files.chain,
+                    &files.certificate,
+                    &files.fullchain,
+                    &files.combined,
+                ];
+                all.into_iter().flatten().cloned().collect()
+            }
+            Self::Pfx { path, .. } | Self::Jks { path, .. } | Self::Trust { path, .. } => {
+                vec![path.clone()]
+            }
+            Self::Layout {
+                layout, directory, ..
+            } => {
+                let files = layout.files().iter();
+                files.map(|file| directory.join(file)).collect()
+            }
+        }
+    }
+}
+
 /// Which PEM files are written.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PemFiles {

@@ -16,6 +16,7 @@ mod policy;
 mod reason;
 mod recipe;
 mod rollout;
+mod shortage;
 mod snapshot;
 mod time;
 
@@ -46,6 +47,7 @@ pub use rollout::{
     Cause, Look, ProbeReport, Rollout, RolloutClosing, RolloutEvent, RolloutPhase, RolloutStep,
     UndoPhase,
 };
+pub use shortage::{Scarce, Shortage};
 pub use snapshot::{
     CertificateState, FailedRollout, Failures, FulfilledOrder, Offer, SetAside, Snapshot, Started,
     StepFailure, TargetState,

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{DriftKind, SubjectAltNames, Timestamp};
+use crate::model::{DriftKind, Shortage, SubjectAltNames, Timestamp};
 
 /// What kind of failure it was, and so what helps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -189,6 +189,13 @@ pub enum Waiting {
         /// When that begins, or when it is too late to wait for it.
         until: Timestamp,
     },
+    /// No order is opened: what it brings could not be stored.
+    NoSpace {
+        /// Next look.
+        until: Timestamp,
+        /// Where.
+        shortage: Shortage,
+    },
     /// Another step of the same target is under way.
     Rollout,
     /// Other certificates of the same target are on their way; all go in with one reload.
@@ -209,6 +216,7 @@ impl Waiting {
             Self::Service { .. } => "service",
             Self::NoOffer { .. } => "no-offer",
             Self::Schedule { .. } => "schedule",
+            Self::NoSpace { .. } => "no-space",
             Self::Rollout => "rollout",
             Self::Batch { .. } => "batch",
         }
@@ -223,6 +231,7 @@ impl Waiting {
             | Self::Backoff { until, .. }
             | Self::Service { until, .. }
             | Self::NoOffer { until }
+            | Self::NoSpace { until, .. }
             | Self::Batch { until }
             | Self::Schedule { until } => Some(*until),
             Self::Rollout => None,
@@ -265,6 +274,10 @@ impl fmt::Display for Waiting {
                     "renewal is due, and ordered in the next run of job renew, at {until}"
                 )
             }
+            Self::NoSpace { until, shortage } => write!(
+                f,
+                "nothing is ordered that could not be stored: {shortage}; free some, next look at {until}"
+            ),
             Self::Rollout => f.write_str("another rollout of the target is under way"),
             Self::Batch { until } => write!(
                 f,

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{
     Cause, CertificateId, Drift, EarlierRevision, ErrorClass, Fingerprint, HostSeed, IssuerId,
-    JobName, JobRun, Order, OrderId, RevisionFacts, RevisionId, Rollout, RolloutId, TargetId,
-    Timestamp,
+    JobName, JobRun, Order, OrderId, RevisionFacts, RevisionId, Rollout, RolloutId, Shortage,
+    TargetId, Timestamp,
 };
 
 /// The planner's view of the world. May be stale: every action is checked again before it is carried out.
@@ -25,6 +25,8 @@ pub struct Snapshot {
     pub jobs: BTreeMap<JobName, JobRun>,
     /// Of this host.
     pub host: HostSeed,
+    /// Certificates for which no order is worth its price: a disk that they are written to has no room.
+    pub shortages: BTreeMap<CertificateId, Shortage>,
 }
 
 /// What is known of a certificate.

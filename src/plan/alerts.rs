@@ -49,6 +49,17 @@ pub(crate) fn certificate(
             format!("Renewal brought nothing that ends later: {blocked}."),
         );
     }
+    if let Verdict::Wait(Waiting::NoSpace { shortage, .. }) = verdict {
+        // One disk, one alert, however many certificates wait for it.
+        let path = shortage.path.display().to_string();
+        draft.alert(
+            Severity::Warning,
+            "no-space",
+            &path,
+            format!("{path}: no room for new certificates"),
+            format!("{shortage}. Nothing is ordered that could not be stored; free some space, and it goes on by itself."),
+        );
+    }
     let Some(window) = window else {
         if let Verdict::Wait(Waiting::NoOffer { .. }) = verdict {
             draft.alert(

@@ -2,7 +2,7 @@
 
 use crate::model::{
     Blocked, CertificatePolicy, CertificateState, ErrorClass, Fingerprint, Order, OrderMode,
-    OrderPhase, OrderStep, Policy, Reason, Seconds, Timestamp, Waiting,
+    OrderPhase, OrderStep, Policy, Reason, Seconds, Shortage, Timestamp, Waiting,
 };
 use crate::plan::checks::{self, CheckInput};
 use crate::plan::draft::Draft;
@@ -19,6 +19,8 @@ pub(crate) struct Subject<'a> {
     pub(crate) state: &'a CertificateState,
     /// Its open order.
     pub(crate) order: Option<&'a Order>,
+    /// There is no room for what another order would bring.
+    pub(crate) shortage: Option<&'a Shortage>,
 }
 
 impl Subject<'_> {
@@ -140,6 +142,10 @@ pub(crate) fn open(
         if until > now {
             return wait(Waiting::Schedule { until }, draft);
         }
+    }
+    if let Some(shortage) = subject.shortage {
+        let (until, shortage) = (now + SPACE_INTERVAL, shortage.clone());
+        return wait(Waiting::NoSpace { until, shortage }, draft);
     }
     draft.new_orders.push(Action::OpenOrder {
         certificate: subject.policy.id.clone(),
@@ -347,6 +353,9 @@ fn fruitless(subject: &Subject<'_>, reason: &Reason, now: Timestamp) -> Option<W
 
 /// How often a follower looks. Renewals happen weeks before expiry; an hour is early, and cheap for the account.
 const SURVEY_INTERVAL: Seconds = Seconds::hours(1);
+
+/// How often the disks are looked at again once there was no room.
+const SPACE_INTERVAL: Seconds = Seconds::minutes(10);
 
 /// Long enough for a person to notice, short enough to heal by itself within the day. Never longer than a twentieth of
 /// the lifetime: no revision is due sooner.

@@ -277,6 +277,7 @@ fn next_action(
                 Waiting::Service { .. } => "verify",
                 Waiting::NoOffer { .. } => "survey",
                 Waiting::Schedule { .. } => "renew",
+                Waiting::NoSpace { .. } => "open-order",
                 Waiting::Rollout | Waiting::Batch { .. } => OPEN_ROLLOUT,
             },
             waiting.until(),

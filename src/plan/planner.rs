@@ -37,6 +37,7 @@ pub fn plan(policy: &Policy, snapshot: &Snapshot, now: Timestamp) -> Plan {
             policy: certificate,
             state: advance(&mut states, id).unwrap_or(&unknown_certificate),
             order: advance(&mut order, &id).copied(),
+            shortage: snapshot.shortages.get(id),
         };
         let verdict = certificates::decide(policy, &subject, now, &mut draft);
         places.visit(at, id, &subject);

@@ -8,6 +8,7 @@ mod daemon;
 mod exit;
 mod looking;
 mod rollback;
+mod space;
 
 use crate::support::agent::{Agent, Run, write_secret};
 use crate::support::ccm::Ccm;

@@ -89,7 +89,7 @@ fn scenarios() -> Vec<PathBuf> {
 }
 
 /// Every code that a person may read. A new one needs a scenario that shows it.
-const CODES: [&str; 58] = [
+const CODES: [&str; 60] = [
     "reason no-revision",
     "reason unusable",
     "reason issuer-changed",
@@ -115,6 +115,7 @@ const CODES: [&str; 58] = [
     "waiting backoff",
     "waiting service",
     "waiting no-offer",
+    "waiting no-space",
     "waiting rollout",
     "waiting batch",
     "blocked issuer-shortens",
@@ -137,6 +138,7 @@ const CODES: [&str; 58] = [
     "alert issuer-shortens",
     "alert renewal-rule",
     "alert no-offer",
+    "alert no-space",
     "alert rolled-back",
     "alert rollback-failed",
     "alert rollout-failing",

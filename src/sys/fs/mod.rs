@@ -12,6 +12,7 @@ mod error;
 mod file;
 mod lock;
 mod owner;
+mod room;
 mod tree;
 
 pub use acl::{Acl, Named, acl_of};
@@ -22,6 +23,7 @@ pub use file::{
 };
 pub use lock::{Lock, LockError};
 pub use owner::{group_id, own_ids, user_id};
+pub use room::{Room, room};
 pub use tree::{create_dir_all, list, remove_tree, rename_dir, sweep, sync_dir};
 
 #[cfg(test)]

@@ -30,6 +30,7 @@
 //! drift web CODE www DETAIL                        a check found a difference of the kind with this code; `-` for nobody's
 //! drift web newer-elsewhere www@2030-01-05 DETAIL  and when that was issued
 //! overwrite www on web                             `renewd release --force`
+//! full www /var/lib/renewd                         a disk has no room; `room` gives it back
 //! ```
 
 use std::collections::BTreeMap;
@@ -38,8 +39,8 @@ use std::fmt::Write as _;
 use renewd::model::{
     CertificateId, CertificatePolicy, Difference, DriftKind, DriftMode, ErrorClass, Failures,
     Fingerprint, Hooks, IssuerId, IssuerKind, IssuerPolicy, KeyAlgorithm, KeyReuse, KeySource,
-    Name, OrderMode, PcaPolicy, Probe, RemoteAccess, RemoteAuth, RenewRule, Seconds, SecretRef,
-    Subject, TargetId, TargetKind, TargetPolicy, Timestamp,
+    Name, OrderMode, PcaPolicy, Probe, RemoteAccess, RemoteAuth, RenewRule, Scarce, Seconds,
+    SecretRef, Shortage, Subject, TargetId, TargetKind, TargetPolicy, Timestamp,
 };
 use renewd::plan::explain;
 
@@ -150,6 +151,17 @@ pub(crate) fn obey(world: &mut World, command: &str) {
             let state = world.snapshot.certificates.get_mut(*id).unwrap();
             state.unusable = Some(detail.join(" "));
         }
+        ("full", [id, path]) => {
+            let shortage = Shortage {
+                path: path.into(),
+                of: Scarce::Bytes,
+                free: 12 << 10,
+                needed: 600 << 10,
+            };
+            let id = CertificateId::new(id).unwrap();
+            world.snapshot.shortages.insert(id, shortage);
+        }
+        ("room", []) => world.snapshot.shortages.clear(),
         ("drift", [id, kind, of, detail @ ..]) => {
             let values: Vec<&str> = of.split('@').collect();
             let found = Difference {
