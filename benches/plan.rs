@@ -178,6 +178,7 @@ fn place_policy(id: TargetId) -> TargetPolicy {
         command_timeout: Seconds(30),
         probe: Probe::None,
         hooks: renewd::model::Hooks::default(),
+        pacing: renewd::model::Pacing::default(),
         digest: DIGEST,
         drift: renewd::model::DriftMode::Repair,
     }

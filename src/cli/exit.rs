@@ -86,6 +86,8 @@ impl Exit {
                 | Waiting::Settling { .. }
                 | Waiting::Service { .. }
                 | Waiting::NoOffer { .. }
+                | Waiting::Window { .. }
+                | Waiting::ReloadBudget { .. }
                 | Waiting::Rollout
                 | Waiting::Batch { .. },
             ) => Self::TryLater,

@@ -144,6 +144,9 @@ fn object(policy: &Policy, target: &TargetPolicy, snapshot: &Snapshot) -> Value 
         "command_timeout": target.command_timeout.to_string(),
         "on_drift": target.drift.as_str(),
         "probe": probe,
+        "windows": target.pacing.windows.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "reloads_per_hour": target.pacing.reloads_per_hour,
+        "reloads": state.reloads.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "state": word,
         "detail": detail,
         "rollout": rollout.map(|rollout| rollout.phase.code()),
@@ -267,6 +270,15 @@ fn text(target: &Value) -> String {
         }
     }
     line("probe", proof);
+    let windows = target["windows"].as_array().into_iter().flatten();
+    let windows: Vec<&str> = windows.filter_map(Value::as_str).collect();
+    if !windows.is_empty() {
+        line("windows", format!("{} (UTC)", windows.join("; ")));
+    }
+    if !target["reloads_per_hour"].is_null() {
+        let budget = plain(&target["reloads_per_hour"]);
+        line("reloads", format!("{budget} in an hour at most"));
+    }
     for export in target["exports"].as_array().into_iter().flatten() {
         for file in export["files"].as_array().into_iter().flatten() {
             line("file", plain(file));

@@ -64,6 +64,8 @@ codes! {
     NoEffect = "CFG021",
     /// The schedule cannot be read or never fires.
     Schedule = "CFG022",
+    /// A maintenance window cannot be read, or the budget of reloads is out of range.
+    Pacing = "CFG023",
     /// A name cannot be in a certificate.
     BadName = "CFG030",
     /// A list has something twice.

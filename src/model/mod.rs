@@ -12,6 +12,7 @@ mod ids;
 mod job;
 mod name;
 mod order;
+mod pacing;
 mod policy;
 mod reason;
 mod recipe;
@@ -36,6 +37,7 @@ pub use name::{Name, NameError, SubjectAltNames};
 pub use order::{
     Order, OrderClosing, OrderEvent, OrderPhase, OrderRequest, OrderStep, Source, Subject,
 };
+pub use pacing::{MaintenanceWindow, Pacing};
 pub use policy::{
     CertificatePolicy, DriftMode, IssuerKind, IssuerPolicy, KeyReuse, KeySource, OrderMode,
     PcaPolicy, Policy, Prelude, Probe, ProxyProtocol, Reload, RemoteAccess, RemoteAuth, RenewRule,

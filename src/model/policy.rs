@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{
     CertificateId, ExportSpec, Fingerprint, Hooks, IssuerId, JobName, JobPolicy, KeyAlgorithm,
-    Seconds, Subject, SubjectAltNames, TargetId, Timestamp,
+    Pacing, Seconds, Subject, SubjectAltNames, TargetId, Timestamp,
 };
 
 /// The whole policy.
@@ -253,7 +253,9 @@ pub struct TargetPolicy {
     pub probe: Probe,
     /// What else is run around a rollout.
     pub hooks: Hooks,
-    /// Changes with any setting above; a change leads to a new rollout and clears backoff.
+    /// When it may be disturbed. Not part of the digest: another window is no reason for a rollout.
+    pub pacing: Pacing,
+    /// Changes with any other setting; a change leads to a new rollout and clears backoff.
     pub digest: Fingerprint,
     /// What happens to what differs from what was rolled out. No part of the digest: it asks for no rollout.
     pub drift: DriftMode,

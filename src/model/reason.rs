@@ -196,6 +196,16 @@ pub enum Waiting {
         /// Where.
         shortage: Shortage,
     },
+    /// No maintenance window of the target is open.
+    Window {
+        /// When one opens, or when it is too late to wait for one.
+        until: Timestamp,
+    },
+    /// The target had all the reloads that it may have in an hour.
+    ReloadBudget {
+        /// When it may have another, or when it is too late to wait for one.
+        until: Timestamp,
+    },
     /// Another step of the same target is under way.
     Rollout,
     /// Other certificates of the same target are on their way; all go in with one reload.
@@ -217,6 +227,8 @@ impl Waiting {
             Self::NoOffer { .. } => "no-offer",
             Self::Schedule { .. } => "schedule",
             Self::NoSpace { .. } => "no-space",
+            Self::Window { .. } => "window",
+            Self::ReloadBudget { .. } => "reload-budget",
             Self::Rollout => "rollout",
             Self::Batch { .. } => "batch",
         }
@@ -232,6 +244,8 @@ impl Waiting {
             | Self::Service { until, .. }
             | Self::NoOffer { until }
             | Self::NoSpace { until, .. }
+            | Self::Window { until }
+            | Self::ReloadBudget { until }
             | Self::Batch { until }
             | Self::Schedule { until } => Some(*until),
             Self::Rollout => None,
@@ -277,6 +291,14 @@ impl fmt::Display for Waiting {
             Self::NoSpace { until, shortage } => write!(
                 f,
                 "nothing is ordered that could not be stored: {shortage}; free some, next look at {until}"
+            ),
+            Self::Window { until } => write!(
+                f,
+                "ready; the target's maintenance window is closed, next look at {until}"
+            ),
+            Self::ReloadBudget { until } => write!(
+                f,
+                "ready; the target had its reloads for this hour, next at {until}"
             ),
             Self::Rollout => f.write_str("another rollout of the target is under way"),
             Self::Batch { until } => write!(

@@ -111,6 +111,10 @@ pub struct TargetState {
     pub overwrite: BTreeSet<CertificateId>,
     /// The live set was committed, and its service never showed it: nothing to return to.
     pub never_served: bool,
+    /// When its service was told of a new set, within the last hour before the latest of these, in order; not of the
+    /// old set on the way back.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub reloads: Vec<Timestamp>,
     /// Of rollouts that were rolled back or abandoned, in a row.
     pub failures: Failures,
     /// The last of these; `None` once a rollout succeeded.

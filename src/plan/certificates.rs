@@ -2,7 +2,7 @@
 
 use crate::model::{
     Blocked, CertificatePolicy, CertificateState, ErrorClass, Fingerprint, Order, OrderMode,
-    OrderPhase, OrderStep, Policy, Reason, Seconds, Shortage, Timestamp, Waiting,
+    OrderPhase, OrderStep, Policy, Reason, RevisionId, Seconds, Shortage, Timestamp, Waiting,
 };
 use crate::plan::checks::{self, CheckInput};
 use crate::plan::draft::Draft;
@@ -28,6 +28,14 @@ impl Subject<'_> {
     pub(crate) fn window(&self) -> Option<Window> {
         let newest = self.state.newest.as_ref()?;
         Some(renewal::window(self.policy.renew, &self.policy.id, newest))
+    }
+
+    /// When it is an emergency that a revision is served still, by the measure of the newest one, and its end.
+    pub(crate) fn end_of(&self, revision: &RevisionId) -> Option<(Timestamp, Timestamp)> {
+        let not_after = self.state.not_after(revision)?;
+        let window = self.window()?;
+        let margin = window.emergency_at.until(window.not_after);
+        Some((not_after - margin, not_after))
     }
 
     /// Whether a newer revision of it is on its way, after `verdict` was given.

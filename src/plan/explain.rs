@@ -278,7 +278,10 @@ fn next_action(
                 Waiting::NoOffer { .. } => "survey",
                 Waiting::Schedule { .. } => "renew",
                 Waiting::NoSpace { .. } => "open-order",
-                Waiting::Rollout | Waiting::Batch { .. } => OPEN_ROLLOUT,
+                Waiting::Window { .. }
+                | Waiting::ReloadBudget { .. }
+                | Waiting::Rollout
+                | Waiting::Batch { .. } => OPEN_ROLLOUT,
             },
             waiting.until(),
         ),

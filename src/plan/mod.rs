@@ -13,6 +13,7 @@
 //! | [`backoff`] | when a failed thing is tried again |
 //! | [`jobs`] | when what is done by the calendar is due |
 //! | [`open`] | what an order or a rollout looks like when it is opened |
+//! | `pacing` | what holds a rollout until a window opens or another reload is allowed |
 //! | [`outcome`] | what a certificate or a target is after an order or a rollout |
 //! | `alerts` | what a person must know |
 //! | [`explain`] | the plan as text and as data for `renewd plan` |
@@ -29,6 +30,7 @@ pub mod jobs;
 pub mod open;
 pub mod order_machine;
 pub mod outcome;
+mod pacing;
 pub mod planner;
 pub mod renewal;
 pub mod rollout_machine;

@@ -2,10 +2,11 @@
 
 use crate::model::{
     Cause, CertificateId, CertificateState, EarlierRevision, FailedRollout, Failures, Fingerprint,
-    FulfilledOrder, Order, OrderClosing, OrderEvent, Reason, RevisionFacts, RevisionId, Rollout,
-    RolloutClosing, RolloutPhase, SetAside, StepFailure, TargetState, Timestamp,
+    FulfilledOrder, Look, Order, OrderClosing, OrderEvent, Reason, RevisionFacts, RevisionId,
+    Rollout, RolloutClosing, RolloutPhase, RolloutStep, SetAside, StepFailure, TargetState,
+    Timestamp, UndoPhase,
 };
-use crate::plan::backoff;
+use crate::plan::{backoff, pacing};
 
 /// The certificate after an event of its order; `None` where the event does not change it.
 ///
@@ -111,12 +112,28 @@ pub fn target_after(state: &TargetState, rollout: &Rollout, now: Timestamp) -> O
             return Some(after);
         }
         RolloutPhase::Closed { closing } => closing,
+        // The way back is not counted: it must never wait, and it must not make the next attempt wait either.
+        RolloutPhase::Reloaded
+        | RolloutPhase::AwaitingService {
+            look: Look::Reloaded,
+            ..
+        } => {
+            reloaded(&mut after, now);
+            return Some(after);
+        }
+        // A reload that failed may have disturbed the service all the same.
+        RolloutPhase::Undoing {
+            cause,
+            undo: UndoPhase::Decided,
+        } if cause.step == RolloutStep::Reload => {
+            reloaded(&mut after, now);
+            return Some(after);
+        }
         RolloutPhase::Opened
         | RolloutPhase::Staged
         | RolloutPhase::PreHooks
         | RolloutPhase::Committed
         | RolloutPhase::Tested
-        | RolloutPhase::Reloaded
         | RolloutPhase::PostHooks
         | RolloutPhase::AwaitingService { .. }
         | RolloutPhase::Undoing { .. }
@@ -149,6 +166,12 @@ pub fn target_after(state: &TargetState, rollout: &Rollout, now: Timestamp) -> O
         }
     }
     Some(after)
+}
+
+/// Only what a budget still asks for is kept.
+fn reloaded(after: &mut TargetState, now: Timestamp) {
+    after.reloads = pacing::recent(&after.reloads, now).collect();
+    after.reloads.push(now);
 }
 
 fn in_place(after: &mut TargetState, rollout: &Rollout) {

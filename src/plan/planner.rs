@@ -102,9 +102,7 @@ fn renew_what_is_served(
         return None;
     }
     let served = place.state.live.get(&subject.policy.id)?;
-    let not_after = subject.state.not_after(served)?;
-    let window = subject.window()?;
-    let emergency_at = not_after - window.emergency_at.until(window.not_after);
+    let (emergency_at, not_after) = subject.end_of(served)?;
     if now < emergency_at {
         draft.wake(emergency_at);
         return None;

@@ -13,7 +13,7 @@ use crate::model::{
 };
 use crate::plan::certificates::{BATCH_WINDOW, Coming, Subject};
 use crate::plan::draft::Draft;
-use crate::plan::{Action, Next, Verdict, backoff, drift, rollout_machine};
+use crate::plan::{Action, Next, Verdict, backoff, drift, pacing, rollout_machine};
 
 /// A certificate on the target.
 #[derive(Debug, Clone, Copy)]
@@ -317,8 +317,12 @@ fn keeps_back(
     let routine = reasons
         .values()
         .all(|reason| matches!(reason, Reason::NotDeployed));
-    let until = batch(place, members, reasons, now).filter(|_| routine)?;
-    Some(Verdict::Wait(Waiting::Batch { until }))
+    let batch = batch(place, members, reasons, now).filter(|_| routine);
+    let waiting = batch.map_or_else(
+        || pacing::holds(place, members, reasons, now),
+        |until| Some(Waiting::Batch { until }),
+    );
+    waiting.map(Verdict::Wait)
 }
 
 /// Until when what is ready waits for others of the target, so that all go in with one reload; `None` where nobody is on
@@ -393,7 +397,14 @@ fn carry_on(
             return changing(rollout, members, |reason| Verdict::Act(reason.clone()));
         }
     }
-    let mut findings = match rollout_machine::next(rollout, place.policy.digest, now) {
+    let next = match rollout_machine::next(rollout, place.policy.digest, now) {
+        Next::Step(step) => match pacing::holds_step(place, rollout, members, now) {
+            Some(waiting) => Next::Wait(waiting),
+            None => Next::Step(step),
+        },
+        other => other,
+    };
+    let mut findings = match next {
         Next::Step(step) => {
             draft.rollouts.push(Action::AdvanceRollout {
                 rollout: rollout.id.clone(),

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use crate::model::{
     CertificateFacts, CertificateId, CertificatePolicy, CertificateState, DriftMode, Fingerprint,
     Hooks, IssuerId, IssuerKind, IssuerPolicy, KeyAlgorithm, KeyReuse, KeySource, Name, OrderMode,
-    Policy, Probe, RemoteAccess, RemoteAuth, RenewRule, RevisionFacts, RevisionId, ScmPolicy,
-    Seconds, SecretRef, Subject, TargetId, TargetKind, TargetPolicy, Timestamp,
+    Pacing, Policy, Probe, RemoteAccess, RemoteAuth, RenewRule, RevisionFacts, RevisionId,
+    ScmPolicy, Seconds, SecretRef, Subject, TargetId, TargetKind, TargetPolicy, Timestamp,
 };
 
 /// Named `<name>.example`, from the issuer `lab`, on no target.
@@ -112,6 +112,7 @@ pub(crate) fn target(name: &str) -> TargetPolicy {
         command_timeout: Seconds(30),
         probe: Probe::None,
         hooks: Hooks::default(),
+        pacing: Pacing::default(),
         digest: Fingerprint([1; 32]),
         drift: DriftMode::Repair,
     }

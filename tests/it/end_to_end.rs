@@ -11,3 +11,4 @@ mod hooks;
 mod hostile;
 mod targets;
 mod time;
+mod windows;

@@ -9,6 +9,7 @@ mod account;
 mod aside;
 mod batch;
 mod faults;
+mod pacing;
 mod properties;
 mod script;
 mod world;
@@ -116,6 +117,8 @@ const CODES: [&str; 60] = [
     "waiting service",
     "waiting no-offer",
     "waiting no-space",
+    "waiting window",
+    "waiting reload-budget",
     "waiting rollout",
     "waiting batch",
     "blocked issuer-shortens",

@@ -11,6 +11,7 @@ mod hooks;
 mod issuer;
 mod job;
 mod names;
+mod pacing;
 mod sockets;
 mod target;
 mod told;

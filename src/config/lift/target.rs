@@ -11,8 +11,9 @@ use crate::config::lift::clash::Claim;
 use crate::config::lift::told::Told;
 use crate::config::scalar::{self, PathRule};
 use crate::model::{
-    DriftMode, ExportKind, ExportSpec, FileAttributes, Name, PasswordSource, PemFiles, Prelude,
-    Probe, ProxyProtocol, RecipeExport, Seconds, StartTls, TargetId, TargetKind, TargetPolicy,
+    DriftMode, ExportKind, ExportSpec, FileAttributes, Name, Pacing, PasswordSource, PemFiles,
+    Prelude, Probe, ProxyProtocol, RecipeExport, Seconds, StartTls, TargetId, TargetKind,
+    TargetPolicy,
 };
 
 impl Lift<'_> {
@@ -58,8 +59,14 @@ impl Lift<'_> {
         };
         self.report_idle_pid_file(fields, probe.as_ref());
         let hooks = self.hooks(fields);
-        let (Ok(told), Some(command_timeout), Some(probe), Some(exports), Ok(hooks)) =
-            (told, command_timeout, probe, exports, hooks)
+        let pacing = match (kind, &told) {
+            (TargetKind::Files, _) => Ok(Pacing::default()),
+            (_, Ok(told)) => self.pacing(fields, told.reload.is_some() || told.restart.is_some()),
+            // Whether anything is reloaded is not known; what else is wrong is told all the same.
+            (_, Err(_)) => self.pacing(fields, true),
+        };
+        let (Ok(told), Some(command_timeout), Some(probe), Some(exports), Ok(hooks), Ok(pacing)) =
+            (told, command_timeout, probe, exports, hooks, pacing)
         else {
             return (None, claims);
         };
@@ -84,6 +91,7 @@ impl Lift<'_> {
             command_timeout,
             probe,
             hooks,
+            pacing,
             digest: canon.finish(),
             drift: match fields.text("drift") {
                 Some(("report", _)) => DriftMode::Report,

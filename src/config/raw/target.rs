@@ -159,6 +159,8 @@ const SERVICE: &[Key] = &[
     default("wildcard_label", Holds::Text, "\"renewd-probe\""),
     optional("starttls", Holds::Word(STARTTLS)),
     optional("proxy_protocol", Holds::Word(&["v1", "v2"])),
+    optional("windows", Holds::List),
+    default("reloads_per_hour", Holds::Count, "12"),
 ];
 
 const PLACES: &[Key] = &[

@@ -9,6 +9,7 @@ mod path;
 mod schedule;
 mod secret;
 mod share;
+mod window;
 
 pub(super) use address::{endpoint, host_port};
 pub(super) use duration::duration;
@@ -17,6 +18,7 @@ pub(super) use path::{PathRule, path};
 pub(super) use schedule::{schedule, zone};
 pub(super) use secret::{REFERENCES, reference};
 pub(super) use share::share;
+pub(super) use window::window;
 
 /// What is wrong with a text, and what to write instead.
 #[derive(Debug, Clone, PartialEq, Eq)]

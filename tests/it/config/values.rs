@@ -426,6 +426,11 @@ fn a_digest_changes_with_what_it_covers_and_with_nothing_else() {
             "[target.nginx.t]\nproxy_protocol = \"v2\"",
             "target",
         ),
+        (
+            "[target.nginx.t]",
+            "[target.nginx.t]\nwindows = [\"Sat 02:00-04:00\"]\nreloads_per_hour = 1",
+            "",
+        ),
         ("[target.nginx.t]", "[target.nginx.t]\ngroup = 5", "target"),
         (
             "[target.nginx.t]",
@@ -461,6 +466,29 @@ fn a_job_says_when_and_where_and_how_often() {
     assert_eq!(check.zone.iana_name(), Some("Europe/Berlin"));
     assert_eq!((check.jitter, check.floor), (Seconds(0), Seconds::hours(1)));
     assert_eq!(policy.jobs[&JobName::Renew], load("").jobs[&JobName::Renew]);
+}
+
+#[test]
+fn when_a_service_may_be_disturbed_is_read_for_every_kind_that_has_one() {
+    let text = format!(
+        "{ISSUER}[certificate.x]\nissuer = \"corp\"\nnames = [\"x.example\"]\n\
+         targets = [\"n\", \"c\", \"quiet\", \"f\"]\n\
+         [target.nginx.n]\nwindows = [\"Sat 02:00-04:00\", \"Mon-Fri 22:00-01:00\"]\nreloads_per_hour = 3\n\
+         [target.command.c]\nreload = [\"/bin/true\"]\nprobe = \"none\"\nexport.pem.a.key = \"key\"\n\
+         [target.command.quiet]\nwindows = [\"Sun 00:00-24:00\"]\nprobe = \"none\"\nexport.pem.a.key = \"key\"\n\
+         [target.files.f]\nexport.pem.a.key = \"key\"\n"
+    );
+    let policy = load(&text);
+    let pacing = |id| {
+        let pacing = &target(&policy, id).pacing;
+        let windows = pacing.windows.iter().map(ToString::to_string);
+        (windows.collect::<Vec<_>>(), pacing.reloads_per_hour)
+    };
+    let both = ["Sat 02:00-04:00", "Mon-Fri 22:00-01:00"].map(str::to_owned);
+    assert_eq!(pacing("n"), (both.to_vec(), Some(3)));
+    assert_eq!(pacing("c"), (Vec::new(), Some(12)));
+    assert_eq!(pacing("quiet"), (vec!["Sun 00:00-24:00".to_owned()], None));
+    assert_eq!(pacing("f"), (Vec::new(), None), "nobody is disturbed");
 }
 
 const ISSUER: &str = "[issuer.pca.corp]\nendpoint = \"https://ccm.example.com\"\nca = \"corp-issuing\"\n\

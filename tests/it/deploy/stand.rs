@@ -7,7 +7,7 @@ use std::sync::Arc;
 use renewd::deploy::{Deployer, StepDone, StepError};
 use renewd::model::{
     CertificateId, Drift, DriftKind, DriftMode, ErrorClass, ExportKind, ExportSpec, Failures,
-    FileAttributes, Fingerprint, Hooks, KeyAlgorithm, PemFiles, Probe, RevisionId, Rollout,
+    FileAttributes, Fingerprint, Hooks, KeyAlgorithm, Pacing, PemFiles, Probe, RevisionId, Rollout,
     RolloutClosing, RolloutEvent, RolloutId, RolloutPhase, RolloutStep, Seconds, Snapshot,
     TargetId, TargetKind, TargetPolicy, Timestamp,
 };
@@ -59,6 +59,7 @@ impl Stand {
             command_timeout: Seconds(10),
             probe: Probe::None,
             hooks: Hooks::default(),
+            pacing: Pacing::default(),
             digest: Fingerprint([7; 32]),
             drift: DriftMode::Repair,
         };

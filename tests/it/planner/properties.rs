@@ -123,7 +123,7 @@ proptest! {
 }
 
 /// `PROPTEST_CASES` asks for more than the suite has time for.
-fn config() -> ProptestConfig {
+pub(super) fn config() -> ProptestConfig {
     let asked = std::env::var("PROPTEST_CASES").ok();
     ProptestConfig {
         cases: asked.map_or(60, |cases| {

@@ -4,6 +4,7 @@
 //! now 2030-01-01                                   sets the clock; it never goes by itself
 //! issuer lab: timeout=30s settle=2m rev=1          made with these values when a policy names it
 //! target web: rev=1                                likewise; another `rev` is another policy
+//! target web: windows=5:2h+2h reloads=2             open on Saturday at two for two hours; two reloads in an hour
 //! policy www: issuer=lab names=a.example targets=web renew_at=1/3 validity=90d order=auto key=local algorithm=ec-p256
 //! forget www                                       takes the certificate out of the policy
 //! forget-target web
@@ -39,8 +40,9 @@ use std::fmt::Write as _;
 use renewd::model::{
     CertificateId, CertificatePolicy, Difference, DriftKind, DriftMode, ErrorClass, Failures,
     Fingerprint, Hooks, IssuerId, IssuerKind, IssuerPolicy, KeyAlgorithm, KeyReuse, KeySource,
-    Name, OrderMode, PcaPolicy, Probe, RemoteAccess, RemoteAuth, RenewRule, Scarce, Seconds,
-    SecretRef, Shortage, Subject, TargetId, TargetKind, TargetPolicy, Timestamp,
+    MaintenanceWindow, Name, OrderMode, Pacing, PcaPolicy, Probe, RemoteAccess, RemoteAuth,
+    RenewRule, Scarce, Seconds, SecretRef, Shortage, Subject, TargetId, TargetKind, TargetPolicy,
+    Timestamp,
 };
 use renewd::plan::explain;
 
@@ -302,13 +304,45 @@ fn target(world: &mut World, id: &str, values: &BTreeMap<&str, &str>) {
         command_timeout: Seconds(30),
         probe: Probe::None,
         hooks: Hooks::default(),
-        digest: digest(&format!("{id} {values:?}")),
+        pacing: pacing(values),
+        // When it may be disturbed is no matter of what is there.
+        digest: digest(&format!(
+            "{id} {:?}",
+            values
+                .iter()
+                .filter(|(key, _)| !["windows", "reloads"].contains(key))
+                .collect::<BTreeMap<_, _>>()
+        )),
         drift: match values.get("drift") {
             Some(&"report") => DriftMode::Report,
             _ => DriftMode::Repair,
         },
     };
     world.policy.targets.insert(id, target);
+}
+
+/// `windows=5:2h+2h,6:0h+24h` opens on Saturday at two for two hours and on Sunday for the whole day.
+fn pacing(values: &BTreeMap<&str, &str>) -> Pacing {
+    let windows = values.get("windows").copied().unwrap_or_default();
+    let window = |text: &str| {
+        let (day, span) = text.split_once(':').unwrap();
+        let (from, length) = span.split_once('+').unwrap();
+        let mut days = [false; 7];
+        days[day.parse::<usize>().unwrap()] = true;
+        MaintenanceWindow {
+            days,
+            from: seconds(from),
+            length: seconds(length),
+        }
+    };
+    Pacing {
+        windows: windows
+            .split(',')
+            .filter(|text| !text.is_empty())
+            .map(window)
+            .collect(),
+        reloads_per_hour: values.get("reloads").map(|count| count.parse().unwrap()),
+    }
 }
 
 fn policy(world: &mut World, id: &str, values: &BTreeMap<&str, &str>) {
