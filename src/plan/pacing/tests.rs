@@ -1,3 +1,5 @@
+//! Moments at which windows open, and how a budget frees itself.
+
 use super::*;
 
 /// Monday, 2027-03-01, 00:00 UTC.
