@@ -97,6 +97,7 @@ fn world(size: usize) -> (Policy, Snapshot) {
         issuers: [(issuer.id.clone(), issuer)].into_iter().collect(),
         certificates,
         targets,
+        alerting: renewd::model::Alerting::default(),
     };
     (policy, snapshot)
 }
@@ -119,6 +120,7 @@ fn certificate(id: &CertificateId, issuer: &IssuerId, target: &TargetId) -> Cert
         validity: Seconds::days(90),
         renew: RenewRule::Share { part: 1, whole: 3 },
         targets: [target.clone()].into_iter().collect(),
+        tags: std::collections::BTreeSet::new(),
         digest: DIGEST,
     }
 }

@@ -36,6 +36,8 @@ ps procps test
 setfacl acl test
 useradd passwd test
 git git test
+/usr/bin/python3 python3 test
+/usr/lib/python3/dist-packages/aiosmtpd/smtp.py python3-aiosmtpd test
 LIST
 }
 

@@ -32,6 +32,7 @@ pub mod deploy;
 pub mod engine;
 pub mod issuer;
 pub mod model;
+pub mod notify;
 pub mod pki;
 pub mod plan;
 pub mod store;

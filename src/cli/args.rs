@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::cli::Exit;
-use crate::model::{CertificateId, JobName, RevisionId, Seconds, TargetId, Timestamp};
+use crate::model::{CertificateId, ChannelId, JobName, RevisionId, Seconds, TargetId, Timestamp};
 
 /// The command line as a value, for man pages and completions.
 #[must_use]
@@ -126,6 +126,28 @@ pub(crate) enum Command {
     Target {
         #[command(subcommand)]
         command: TargetCommand,
+    },
+    /// Try the ways by which people are told of alerts, and see what was sent
+    Alert {
+        #[command(subcommand)]
+        command: AlertCommand,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AlertCommand {
+    /// Send a letter about nothing to everybody now, and say how it went
+    Test {
+        /// Only by this way, such as `ops` of `[alert.email.ops]`
+        name: Option<ChannelId>,
+    },
+    /// Show what a mail about an alert looks like; sends nothing
+    Preview,
+    /// Show the letters that were queued last, and how they fared; changes nothing
+    List {
+        /// As JSON: an array with one object per letter, the latest first
+        #[arg(long)]
+        json: bool,
     },
 }
 

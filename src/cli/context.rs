@@ -8,7 +8,7 @@ use crate::cli::exit::Exit;
 use crate::cli::{CommandResult, Failure, output};
 use crate::config;
 use crate::deploy::Deployer;
-use crate::engine::{Engine, EngineError, Issuers, ProgressSink, Resolve};
+use crate::engine::{Courier, Engine, EngineError, Issuers, ProgressSink, Resolve};
 use crate::model::{CertificateId, Policy};
 use crate::store::{SqliteStore, Store, StoreError};
 use crate::sys::clock::{Clock, SystemClock};
@@ -74,13 +74,41 @@ pub(crate) async fn execute(
 ) -> CommandResult {
     // What the progress does not say and a person should know.
     crate::telemetry::start("renewd=warn");
-    let _lock = lock(&policy.state_dir).await?;
+    let lock = lock(&policy.state_dir).await?;
     let engine = Arc::new(engine(policy, progress).await?);
     let result = work(&engine).await;
+    let courier = engine.courier().await;
     let closed = engine.store.close().await;
+    // A mail server that hangs must not keep the next command waiting.
+    drop(lock);
+    match courier {
+        Ok(Some(courier)) => deliver(&courier).await,
+        Ok(None) => {}
+        Err(error) => tracing::warn!("no alert was sent: {}", error_chain(&error)),
+    }
     let exit = result?;
     closed.map_err(|error| store_failure(&error))?;
     Ok(exit)
+}
+
+/// Sends what waits, each letter once. What does not leave stays in the journal for the next command, or the daemon.
+async fn deliver(courier: &Arc<Courier>) {
+    let mut round = std::pin::pin!(courier.deliver());
+    let ended = match tokio::time::timeout(DELIVERY, &mut round).await {
+        Ok(ended) => ended,
+        Err(_) => {
+            // The letter under way is finished, so that it is not sent twice.
+            courier.stop();
+            round.await
+        }
+    };
+    let ended = match ended {
+        Ok(_) => courier.close().await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = ended {
+        tracing::warn!("alerts were not sent: {}", error_chain(&error));
+    }
 }
 
 /// Prepares the state directory and takes its lock.
@@ -180,3 +208,5 @@ fn journal(state_dir: &Path) -> std::path::PathBuf {
 
 /// How long a second executor waits for the first.
 const LOCK_WAIT: std::time::Duration = std::time::Duration::from_secs(10);
+/// After this no further letter is begun.
+const DELIVERY: std::time::Duration = std::time::Duration::from_secs(15);

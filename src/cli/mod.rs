@@ -3,6 +3,7 @@
 //! Data goes to standard output, everything else to standard error. Nothing here decides what is due.
 
 mod act;
+mod alert;
 mod args;
 mod context;
 mod exit;
@@ -17,7 +18,7 @@ use std::process::ExitCode;
 pub use args::command;
 pub use exit::{Attempt, Exit};
 
-use args::{Arguments, Command, JobsCommand, TargetCommand};
+use args::{AlertCommand, Arguments, Command, JobsCommand, TargetCommand};
 
 /// Runs the command line of this process.
 #[must_use]
@@ -71,6 +72,15 @@ async fn dispatch(arguments: Arguments) -> Exit {
             command: Some(JobsCommand::Run { name, wait }),
             ..
         } => jobs::run(&arguments, *name, *wait).await,
+        Command::Alert {
+            command: AlertCommand::Test { name },
+        } => alert::test(&arguments, name.as_ref()).await,
+        Command::Alert {
+            command: AlertCommand::Preview,
+        } => alert::preview(&arguments),
+        Command::Alert {
+            command: AlertCommand::List { json },
+        } => alert::list(&arguments, *json).await,
         Command::Run => act::run(&arguments).await,
     };
     match result {

@@ -102,6 +102,8 @@ codes! {
     Attributes = "CFG054",
     /// A target writes nothing.
     NoExport = "CFG055",
+    /// How alerts are to leave the host does not fit.
+    Channel = "CFG060",
 }
 
 impl fmt::Display for Code {

@@ -3,9 +3,11 @@
 //! The one list that the checks, the suggestions, the sample file and the manual page are held against. A key that is
 //! not here is unknown; what a value means and whether it fits others is said in `lift`.
 
+mod alert;
 mod export;
 mod target;
 
+pub(super) use alert::{ALERT, EMAIL};
 pub(super) use export::{EXPORT, JKS, LAYOUT, PEM, PFX, TRUST};
 pub(super) use target::{APACHE, COMMAND, FILES, HAPROXY, HOOKS, NGINX, TARGET, TOMCAT};
 
@@ -179,6 +181,7 @@ pub(super) static ROOT: Table = Table {
         optional("issuer", Holds::Table(&ISSUER)),
         optional("certificate", Holds::Tables(&CERTIFICATE)),
         optional("target", Holds::Table(&TARGET)),
+        optional("alert", Holds::Table(&ALERT)),
     ]],
 };
 
@@ -281,6 +284,7 @@ pub(super) static CERTIFICATE: Table = Table {
         default("renew_at", Holds::Text, "\"1/3\""),
         optional("expired_days_since", Holds::Count),
         default("targets", Holds::List, "[]"),
+        default("tags", Holds::List, "[]"),
         optional("subject", Holds::Table(&SUBJECT)),
     ]],
 };

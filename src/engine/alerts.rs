@@ -1,24 +1,45 @@
-//! Raises what the plan says stands, resolves what stands no more.
+//! Raises what the plan says stands, resolves what stands no more, and queues the letters about both.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::engine::progress::Progress;
 use crate::engine::{Engine, EngineError};
-use crate::model::Timestamp;
+use crate::model::{
+    Alert, AlertKey, CertificateId, Channel, Concerned, Occasion, Policy, Post, Severity, Snapshot,
+    TargetId, Timestamp,
+};
+use crate::notify;
 use crate::plan::Plan;
-use crate::store::StoredAlert;
-use crate::sys::crash;
+use crate::store::{StoredAlert, Told};
+use crate::sys::{crash, host_name};
 
 impl Engine {
-    /// Compares the plan's standing alerts with the journal's: the same key is told once until it is over.
-    pub(crate) async fn tell_alerts(&self, plan: &Plan, now: Timestamp) -> Result<(), EngineError> {
-        let standing: BTreeSet<String> = plan.alerts.keys().map(ToString::to_string).collect();
+    /// Compares the plan's standing alerts with the journal's: the same key is told once until it is over, or worse.
+    pub(crate) async fn tell_alerts(
+        &self,
+        plan: &Plan,
+        snapshot: &Snapshot,
+        now: Timestamp,
+    ) -> Result<(), EngineError> {
         let known = self.store.open_alerts().await?;
+        if plan.alerts.is_empty() && known.is_empty() {
+            return Ok(());
+        }
+        let told = self.store.told().await?;
+        let known: BTreeMap<String, StoredAlert> = known
+            .into_iter()
+            .map(|alert| (alert.key.clone(), alert))
+            .collect();
         for (key, alert) in &plan.alerts {
-            let told = known.iter().any(|one| {
-                one.key == key.as_str() && one.title == alert.title && one.text == alert.text
+            let before = known.get(key.as_str());
+            let raised_at = before.map_or(now, |known| known.raised_at);
+            // It does not become better by half: a step that was reached stays until all is over.
+            let step = before.map_or(alert.step, |known| known.step.max(alert.step));
+            let posts = self.posts(alert, snapshot, &told, (raised_at, step, now));
+            let same = before.is_some_and(|one| {
+                one.title == alert.title && one.text == alert.text && one.step == step
             });
-            if told {
+            if same && posts.is_empty() {
                 continue;
             }
             let stored = StoredAlert {
@@ -26,18 +47,23 @@ impl Engine {
                 severity: alert.severity.to_string(),
                 title: alert.title.clone(),
                 text: alert.text.clone(),
-                raised_at: now,
+                step,
+                raised_at,
             };
-            self.store.raise_alert(&stored).await?;
+            self.store.raise_alert(&stored, &posts).await?;
             crash::point("alert.raised");
         }
         self.deliver_alerts(now).await?;
-        let known: BTreeSet<String> = known.into_iter().map(|alert| alert.key).collect();
-        if known.is_subset(&standing) {
-            return Ok(());
-        }
-        for over in self.store.resolve_alerts(&standing, now).await? {
-            (self.progress)(Progress::Resolved { title: over.title });
+        for over in known.values() {
+            if plan.alerts.keys().any(|key| key.as_str() == over.key) {
+                continue;
+            }
+            let posts = self.posts_over(over, snapshot, &told, now);
+            if self.store.resolve_alert(&over.key, now, &posts).await? {
+                crash::point("alert.resolved");
+                let title = over.title.clone();
+                (self.progress)(Progress::Resolved { title });
+            }
         }
         Ok(())
     }
@@ -51,9 +77,146 @@ impl Engine {
                 text: alert.text,
             });
             crash::point("alert.told");
-            // Standard error or the log is the one notifier of this build; it cannot fail.
+            // Standard error or the log cannot fail; whoever else is told has letters in the outbox.
             self.store.alert_delivered(&alert.key, now).await?;
         }
         Ok(())
+    }
+
+    /// Letters for everybody who should know of a standing alert and was not told of it, or of less.
+    fn posts(
+        &self,
+        alert: &Alert,
+        snapshot: &Snapshot,
+        told: &Told,
+        (raised_at, step, now): (Timestamp, u32, Timestamp),
+    ) -> Vec<Post> {
+        let told = told.get(alert.key.as_str());
+        let about = about(&self.policy, &alert.key);
+        let mut posts = Vec::new();
+        for channel in self.policy.alerting.channels.values() {
+            if !wants(channel, alert, &about, &self.policy) {
+                continue;
+            }
+            for recipient in channel.recipients() {
+                let key = (channel.id.clone(), recipient.clone());
+                let known = told.and_then(|told| told.get(&key));
+                if known.is_some_and(|known| *known >= step) {
+                    continue;
+                }
+                let occasion = Occasion::Raised(step);
+                let names = concerned(&about, snapshot);
+                let when = (occasion, now, known.is_none());
+                let letter = notify::letter(&host_name(), alert, names, raised_at, when);
+                posts.push(Post {
+                    channel: channel.id.clone(),
+                    recipient: recipient.clone(),
+                    letter,
+                    due_at: due(channel, alert.severity, now),
+                });
+            }
+        }
+        posts
+    }
+
+    /// Letters for everybody who was told of an alert, now that it is over.
+    fn posts_over(
+        &self,
+        over: &StoredAlert,
+        snapshot: &Snapshot,
+        told: &Told,
+        now: Timestamp,
+    ) -> Vec<Post> {
+        let Some(told) = told.get(&over.key) else {
+            return Vec::new();
+        };
+        let severity = *Severity::ALL
+            .iter()
+            .find(|severity| severity.code() == over.severity)
+            .unwrap_or(&Severity::Warning);
+        let (kind, subject) = over.key.split_once('/').unwrap_or((&over.key, ""));
+        let alert = Alert {
+            key: AlertKey::new(kind, subject),
+            severity,
+            step: over.step,
+            title: over.title.clone(),
+            text: String::new(),
+        };
+        let names = concerned(&about(&self.policy, &alert.key), snapshot);
+        let when = (Occasion::Over, now, false);
+        let letter = notify::letter(&host_name(), &alert, names, over.raised_at, when);
+        let channels = &self.policy.alerting.channels;
+        told.keys()
+            .filter_map(|(channel, recipient)| {
+                let channel = channels.get(channel)?;
+                Some(Post {
+                    channel: channel.id.clone(),
+                    recipient: recipient.clone(),
+                    letter: letter.clone(),
+                    due_at: due(channel, severity, now),
+                })
+            })
+            .collect()
+    }
+}
+
+/// The certificates that an alert is about: its subject is one, or a target that some are on, or both.
+fn about(policy: &Policy, key: &AlertKey) -> BTreeSet<CertificateId> {
+    let mut found = BTreeSet::new();
+    for part in key.subject().split('/') {
+        if let Some((id, _)) = policy.certificates.get_key_value(part) {
+            found.insert(id.clone());
+        }
+    }
+    if !found.is_empty() && key.subject().contains('/') {
+        return found;
+    }
+    if let Ok(target) = TargetId::new(key.subject()) {
+        let on = policy.certificates.iter();
+        let on = on.filter(|(_, certificate)| certificate.targets.contains(&target));
+        found.extend(on.map(|(id, _)| id.clone()));
+    }
+    found
+}
+
+fn wants(
+    channel: &Channel,
+    alert: &Alert,
+    about: &BTreeSet<CertificateId>,
+    policy: &Policy,
+) -> bool {
+    if alert.severity < channel.least {
+        return false;
+    }
+    // A way that is broken is no way to say so.
+    if alert.key.is_about_channels() && alert.key.subject() == channel.id.as_str() {
+        return false;
+    }
+    if channel.tags.is_empty() || about.is_empty() {
+        return true;
+    }
+    let mut certificates = about.iter().filter_map(|id| policy.certificates.get(id));
+    certificates.any(|certificate| !certificate.tags.is_disjoint(&channel.tags))
+}
+
+fn concerned(about: &BTreeSet<CertificateId>, snapshot: &Snapshot) -> Vec<Concerned> {
+    let end = |id| {
+        let newest = snapshot.certificates.get(id)?.newest.as_ref()?;
+        Some(newest.facts.not_after)
+    };
+    about
+        .iter()
+        .map(|id| Concerned {
+            name: id.to_string(),
+            not_after: end(id),
+        })
+        .collect()
+}
+
+/// When a letter leaves at the earliest.
+fn due(channel: &Channel, severity: Severity, now: Timestamp) -> Timestamp {
+    match channel.quiet {
+        Some(quiet) if severity < Severity::Critical => quiet.end(now).unwrap_or(now),
+        _ => now,
     }
 }

@@ -55,7 +55,7 @@ impl Engine {
         loop {
             let now = self.clock.now();
             let plan = plan_within_space(&self.policy, snapshot, now);
-            self.tell_alerts(&plan, now).await?;
+            self.tell_alerts(&plan, snapshot, now).await?;
             let actions: Vec<Action> = plan
                 .actions
                 .iter()

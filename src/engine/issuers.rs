@@ -41,6 +41,12 @@ impl Issuers {
         self.policies.get(id)
     }
 
+    /// What reads secrets.
+    #[must_use]
+    pub fn resolve(&self) -> &Resolve {
+        &self.resolve
+    }
+
     /// Forgets a connection whose credentials were refused: the next one reads the secrets anew, which may have been
     /// rotated.
     pub fn forget(&self, id: &IssuerId) {

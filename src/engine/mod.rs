@@ -5,6 +5,8 @@
 
 mod alerts;
 mod converge;
+mod courier;
+mod deliveries;
 mod ids;
 mod issuers;
 mod jobs;
@@ -21,6 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 pub use converge::{Patience, Scope};
+pub use courier::{Courier, Round};
 pub use issuers::{Issuers, Resolve};
 pub use jobs::Begun;
 pub use progress::{Progress, ProgressSink, log_sink};

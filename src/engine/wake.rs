@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_cron_scheduler::{Job, JobScheduler};
 
+use crate::engine::deliveries::Deliveries;
 use crate::engine::watchdog::longest_step;
 use crate::engine::{Begun, Engine, EngineError, Patience};
 use crate::model::{JobName, Policy, Seconds, Snapshot, Timestamp};
@@ -98,8 +99,10 @@ pub async fn run<E: fmt::Display>(
             continue;
         }
         let clock = Arc::clone(&daemon.engine.clock);
+        let news = daemon.deliveries.news();
         tokio::select! {
             () = clock.sleep_until(daemon.due) => {}
+            () = news.notified() => daemon.due = clock.now(),
             () = tokio::time::sleep(systemd::longest_nap().min(SILENCE)) => {
                 if bell.is_silent() {
                     daemon.reload_if_changed(&options).await;
@@ -116,6 +119,7 @@ pub async fn run<E: fmt::Display>(
         }
     }
     systemd::stopping();
+    daemon.deliveries.stop().await;
     if let Err(error) = daemon.engine.store.close().await {
         tracing::warn!(error = error_chain(&error), "the journal was not closed");
     }
@@ -125,6 +129,7 @@ pub async fn run<E: fmt::Display>(
 
 struct Daemon {
     engine: Arc<Engine>,
+    deliveries: Deliveries,
     snapshot: Option<Snapshot>,
     seen_version: i64,
     /// Whether systemd was told that the start is over.
@@ -141,7 +146,10 @@ impl Daemon {
             .map_err(RunError::Given)?;
         systemd::allow(longest_step(&engine.policy));
         let now = engine.clock.now();
+        let deliveries = Deliveries::start(Arc::clone(&engine.clock));
+        deliveries.hire(&engine).await;
         Ok(Self {
+            deliveries,
             engine: Arc::new(engine),
             snapshot: None,
             seen_version: 0,
@@ -176,6 +184,7 @@ impl Daemon {
         }
         let result = self.work().await;
         drop(lock);
+        self.deliveries.ring();
         match result {
             Ok(plan) => {
                 systemd::status(&summary(&plan));
@@ -283,6 +292,7 @@ impl Daemon {
             Ok(engine) => {
                 let now = engine.clock.now();
                 systemd::allow(longest_step(&engine.policy));
+                self.deliveries.hire(&engine).await;
                 let old = std::mem::replace(&mut self.engine, Arc::new(engine));
                 if let Err(error) = old.store.close().await {
                     tracing::warn!(error = error_chain(&error), "the journal was not closed");

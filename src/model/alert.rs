@@ -12,6 +12,9 @@ pub struct Alert {
     pub key: AlertKey,
     /// How bad.
     pub severity: Severity,
+    /// How far it has come: an alert that stands is told again when this has grown. 0 where nothing grows.
+    #[serde(default)]
+    pub step: u32,
     /// One line.
     pub title: String,
     /// What happened and what to do.
@@ -29,6 +32,21 @@ impl AlertKey {
     pub fn new(kind: &str, subject: &str) -> Self {
         Self(format!("{kind}/{subject}"))
     }
+
+    /// What it concerns: a certificate, a target, `TARGET/CERTIFICATE`.
+    #[must_use]
+    pub fn subject(&self) -> &str {
+        self.0.split_once('/').map_or("", |(_, subject)| subject)
+    }
+
+    /// Whether it is about a way by which alerts leave the host.
+    #[must_use]
+    pub fn is_about_channels(&self) -> bool {
+        self.0.starts_with(Self::CHANNELS)
+    }
+
+    /// Kinds of alerts about ways by which alerts leave the host begin with it.
+    pub const CHANNELS: &str = "alerts-";
 
     /// As text.
     #[must_use]
@@ -56,6 +74,9 @@ pub enum Severity {
 }
 
 impl Severity {
+    /// Every one.
+    pub const ALL: [Self; 3] = [Self::Notice, Self::Warning, Self::Critical];
+
     /// The code.
     #[must_use]
     pub const fn code(self) -> &'static str {

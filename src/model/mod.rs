@@ -5,11 +5,13 @@
 
 mod alert;
 mod certificate;
+mod channel;
 mod drift;
 mod export;
 mod hooks;
 mod ids;
 mod job;
+mod letter;
 mod name;
 mod order;
 mod pacing;
@@ -25,14 +27,20 @@ pub use alert::{Alert, AlertKey, Severity};
 pub use certificate::{
     CertificateFacts, EarlierRevision, Fingerprint, KeyAlgorithm, RevisionFacts,
 };
+pub use channel::{Alerting, Channel, EmailPolicy, Quiet, Relay, Security, SmtpPolicy, Way};
 pub use drift::{Difference, Drift, DriftKind};
 pub use export::{
     AclReader, ExportKind, ExportLayout, ExportSpec, FileAttributes, PasswordSource, PemFiles,
     PfxProfile, TrustFormat,
 };
 pub use hooks::{Hook, HookSteps, Hooks};
-pub use ids::{CertificateId, IdError, IssuerId, OrderId, RevisionId, RolloutId, TargetId};
+pub use ids::{
+    CertificateId, ChannelId, IdError, IssuerId, OrderId, RevisionId, RolloutId, TargetId,
+};
 pub use job::{HostSeed, JobName, JobPolicy, JobResult, JobRun, UnknownJob};
+pub use letter::{
+    ChannelState, Concerned, Delivery, LONGEST_QUEUE, Letter, Occasion, Post, Undelivered,
+};
 pub use name::{Name, NameError, SubjectAltNames};
 pub use order::{
     Order, OrderClosing, OrderEvent, OrderPhase, OrderRequest, OrderStep, Source, Subject,

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    CertificateId, ExportSpec, Fingerprint, Hooks, IssuerId, JobName, JobPolicy, KeyAlgorithm,
-    Pacing, Seconds, Subject, SubjectAltNames, TargetId, Timestamp,
+    Alerting, CertificateId, ExportSpec, Fingerprint, Hooks, IssuerId, JobName, JobPolicy,
+    KeyAlgorithm, Pacing, Seconds, Subject, SubjectAltNames, TargetId, Timestamp,
 };
 
 /// The whole policy.
@@ -24,6 +24,8 @@ pub struct Policy {
     pub certificates: BTreeMap<CertificateId, CertificatePolicy>,
     /// Where it is used.
     pub targets: BTreeMap<TargetId, TargetPolicy>,
+    /// Who is told of alerts.
+    pub alerting: Alerting,
 }
 
 impl Policy {
@@ -162,6 +164,8 @@ pub struct CertificatePolicy {
     pub renew: RenewRule,
     /// Where it is used; may be empty (obtained and kept only).
     pub targets: BTreeSet<TargetId>,
+    /// Words by which alerts find those who care.
+    pub tags: BTreeSet<String>,
     /// Changes with any setting that an order depends on; a change clears backoff.
     pub digest: Fingerprint,
 }

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Cause, CertificateId, Drift, EarlierRevision, ErrorClass, Fingerprint, HostSeed, IssuerId,
-    JobName, JobRun, Order, OrderId, RevisionFacts, RevisionId, Rollout, RolloutId, Shortage,
-    TargetId, Timestamp,
+    Cause, CertificateId, ChannelId, ChannelState, Drift, EarlierRevision, ErrorClass, Fingerprint,
+    HostSeed, IssuerId, JobName, JobRun, Order, OrderId, RevisionFacts, RevisionId, Rollout,
+    RolloutId, Shortage, TargetId, Timestamp,
 };
 
 /// The planner's view of the world. May be stale: every action is checked again before it is carried out.
@@ -27,6 +27,8 @@ pub struct Snapshot {
     pub host: HostSeed,
     /// Certificates for which no order is worth its price: a disk that they are written to has no room.
     pub shortages: BTreeMap<CertificateId, Shortage>,
+    /// How alerts leave the host, by channel; one without letters is absent.
+    pub channels: BTreeMap<ChannelId, ChannelState>,
 }
 
 /// What is known of a certificate.

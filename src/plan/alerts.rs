@@ -4,8 +4,8 @@
 //! do.
 
 use crate::model::{
-    Blocked, CertificateId, ErrorClass, Failures, Fingerprint, OrderMode, Rollout, RolloutPhase,
-    Seconds, SetAside, Severity, Snapshot, Timestamp, Waiting,
+    Blocked, CertificateId, ErrorClass, Failures, Fingerprint, LONGEST_QUEUE, OrderMode, Policy,
+    Rollout, RolloutPhase, Seconds, SetAside, Severity, Snapshot, Timestamp, Waiting,
 };
 use crate::plan::certificates::Subject;
 use crate::plan::draft::Draft;
@@ -142,6 +142,57 @@ pub(crate) fn target(
     }
     for member in members {
         old_one_served(place, member, now, draft);
+    }
+}
+
+/// What stands for the ways by which alerts leave the host: a letter that nobody gets is no reason to be silent.
+pub(crate) fn channels(policy: &Policy, snapshot: &Snapshot, now: Timestamp, draft: &mut Draft) {
+    for (id, state) in &snapshot.channels {
+        // What waits for a channel that left the policy is given up by the next delivery.
+        if !policy.alerting.channels.contains_key(id) {
+            continue;
+        }
+        let help = format!("Mend it and try it: `renewd alert test {id}`.");
+        if let Some(since) = state.failing_since {
+            if since.until(now) >= CHANNEL_PATIENCE {
+                draft.alert(
+                    Severity::Warning,
+                    "alerts-stuck",
+                    id.as_str(),
+                    format!(
+                        "{id}: alerts have not left this host since {since}: {}",
+                        state.last
+                    ),
+                    format!("They are kept and tried again. {help}"),
+                );
+            } else {
+                draft.wake(since + CHANNEL_PATIENCE);
+            }
+        }
+        if let Some((recipient, why)) = state.refused.iter().next() {
+            let more = match state.refused.len() {
+                1 => String::new(),
+                count => format!(" and {} more", count - 1),
+            };
+            draft.alert(
+                Severity::Warning,
+                "alerts-refused",
+                id.as_str(),
+                format!("{id}: an alert to {recipient}{more} was refused: {why}"),
+                format!("It is not sent again; `renewd status` shows what stands. {help}"),
+            );
+        }
+        if state.longest_queue >= LONGEST_QUEUE {
+            draft.alert(
+                Severity::Warning,
+                "alerts-overflow",
+                id.as_str(),
+                format!("{id}: {} alerts wait to be sent to one recipient", state.longest_queue),
+                format!(
+                    "Further ones are only in the log and in `renewd status` until there is room. {help}"
+                ),
+            );
+        }
     }
 }
 
@@ -394,3 +445,6 @@ const NAMES_SHOWN: usize = 5;
 
 /// A restart or a first start by hand takes less.
 const SERVICE_PATIENCE: Seconds = Seconds::minutes(10);
+
+/// A mail server may be restarted, or ask to come again after a while.
+const CHANNEL_PATIENCE: Seconds = Seconds::hours(1);

@@ -57,12 +57,25 @@ impl Draft {
         title: String,
         text: String,
     ) {
+        self.alert_step(severity, (kind, 0), subject, title, text);
+    }
+
+    /// This stands, and has come so far: it is told again when the step has grown.
+    pub(crate) fn alert_step(
+        &mut self,
+        severity: Severity,
+        (kind, step): (&str, u32),
+        subject: &str,
+        title: String,
+        text: String,
+    ) {
         let key = AlertKey::new(kind, subject);
         self.alerts.insert(
             key.clone(),
             Alert {
                 key,
                 severity,
+                step,
                 title,
                 text,
             },

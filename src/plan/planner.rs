@@ -78,6 +78,7 @@ pub fn plan(policy: &Policy, snapshot: &Snapshot, now: Timestamp) -> Plan {
         }
         alerts::target(&work.place, &members, snapshot, now, &mut draft);
     }
+    alerts::channels(policy, snapshot, now, &mut draft);
     let ids = policy.certificates.keys().cloned();
     draft.finish(ids.zip(verdicts).collect())
 }

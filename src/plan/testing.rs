@@ -26,6 +26,7 @@ pub(crate) fn certificate(name: &str) -> CertificatePolicy {
         validity: Seconds::days(90),
         renew: RenewRule::Share { part: 1, whole: 3 },
         targets: std::collections::BTreeSet::new(),
+        tags: std::collections::BTreeSet::new(),
         digest: Fingerprint([1; 32]),
     }
 }
@@ -74,6 +75,7 @@ pub(crate) fn policy() -> Policy {
         issuers: BTreeMap::new(),
         certificates: BTreeMap::new(),
         targets: BTreeMap::new(),
+        alerting: crate::model::Alerting::default(),
     }
 }
 

@@ -4,22 +4,24 @@
 //! `engine` writes, `plan` reads it as part of the snapshot; nobody else knows how it is kept.
 
 mod codec;
+mod error;
+mod outbox;
 mod rows;
 mod sqlite;
 mod sqlite_open;
 mod sqlite_read;
 
-use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use sqlx::migrate::MigrateError;
-
+pub use error::StoreError;
 pub use sqlite::SqliteStore;
 
 use crate::model::{
-    CertificateId, CertificateState, Fingerprint, IssuerId, JobName, JobRun, Offer, Order,
-    OrderEvent, OrderId, OrderPhase, OrderStep, ProbeReport, RevisionFacts, RevisionId, Rollout,
-    RolloutEvent, RolloutId, RolloutStep, Snapshot, StepFailure, TargetId, TargetState, Timestamp,
+    CertificateId, CertificateState, ChannelId, Delivery, Fingerprint, IssuerId, JobName, JobRun,
+    Offer, Order, OrderEvent, OrderId, OrderPhase, OrderStep, Post, ProbeReport, RevisionFacts,
+    RevisionId, Rollout, RolloutEvent, RolloutId, RolloutStep, Snapshot, StepFailure, TargetId,
+    TargetState, Timestamp, Undelivered,
 };
 
 /// An async answer of a store.
@@ -111,15 +113,17 @@ pub trait Store: Send + Sync {
     /// Every event of every order and rollout of a certificate, oldest first.
     fn history<'a>(&'a self, certificate: &'a CertificateId) -> BoxFuture<'a, Vec<HistoryEntry>>;
 
-    /// Raises an alert; the same key is raised once until it is resolved. Answers whether it is new.
-    fn raise_alert<'a>(&'a self, alert: &'a StoredAlert) -> BoxFuture<'a, bool>;
+    /// Raises an alert and queues the letters about it, in one transaction. An open one of the same key is kept true, and
+    /// told again only when its step has grown. Answers whether it is new, or worse.
+    fn raise_alert<'a>(&'a self, alert: &'a StoredAlert, posts: &'a [Post]) -> BoxFuture<'a, bool>;
 
-    /// Resolves every open alert whose key is not in `standing`; answers those that were resolved.
-    fn resolve_alerts<'a>(
+    /// Resolves an open alert and queues the letters about it, in one transaction. Answers whether there was one.
+    fn resolve_alert<'a>(
         &'a self,
-        standing: &'a BTreeSet<String>,
+        key: &'a str,
         at: Timestamp,
-    ) -> BoxFuture<'a, Vec<StoredAlert>>;
+        posts: &'a [Post],
+    ) -> BoxFuture<'a, bool>;
 
     /// Remembers the last run of a job.
     fn job_ran<'a>(&'a self, name: JobName, run: &'a JobRun) -> BoxFuture<'a, ()>;
@@ -133,8 +137,59 @@ pub trait Store: Send + Sync {
     /// Puts everything in order for whoever opens the journal next; nothing may be asked of it afterwards.
     fn close(&self) -> BoxFuture<'_, ()>;
 
-    /// A notifier delivered it.
+    /// It was printed or logged.
     fn alert_delivered<'a>(&'a self, key: &'a str, at: Timestamp) -> BoxFuture<'a, ()>;
+
+    /// Who was told, or will be, of the alerts that are open.
+    fn told(&self) -> BoxFuture<'_, Told>;
+
+    /// Letters whose time has come, in the order in which they were queued; so many at most.
+    fn due_posts(&self, now: Timestamp, most: u32) -> BoxFuture<'_, Vec<Undelivered>>;
+
+    /// When the next letter is due, if any waits.
+    fn next_post(&self) -> BoxFuture<'_, Option<Timestamp>>;
+
+    /// How attempts ended, by the letters' numbers.
+    fn posts_tried<'a>(
+        &'a self,
+        outcomes: &'a [(i64, Delivery)],
+        at: Timestamp,
+    ) -> BoxFuture<'a, ()>;
+
+    /// Forgets letters that were done with before a moment and whose alert is over.
+    fn forget_posts(&self, before: Timestamp) -> BoxFuture<'_, ()>;
+
+    /// The letters that were queued last, the latest first, with their state and how the last attempt ended.
+    fn posts(&self, most: u32) -> BoxFuture<'_, Vec<PostEntry>>;
+
+    /// The same journal once more, for work beside that of this one.
+    fn another(&self) -> BoxFuture<'_, Arc<dyn Store>>;
+}
+
+/// By alert, channel and recipient: the highest step that was told.
+pub type Told = BTreeMap<String, BTreeMap<(ChannelId, String), u32>>;
+
+/// A letter in the list of letters.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct PostEntry {
+    /// By which way.
+    pub channel: String,
+    /// To whom.
+    pub recipient: String,
+    /// Of the alert.
+    pub key: String,
+    /// `raised` or `over`.
+    pub occasion: String,
+    /// When it was queued.
+    pub queued_at: Timestamp,
+    /// `waiting`, `sent`, `refused` or `given-up`.
+    pub state: String,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// Of the next attempt, where one is to come.
+    pub due_at: Option<Timestamp>,
+    /// How the last attempt ended.
+    pub said: String,
 }
 
 /// What an executed action may have changed.
@@ -256,112 +311,10 @@ pub struct StoredAlert {
     pub title: String,
     /// What happened and what to do.
     pub text: String,
+    /// How far it has come.
+    pub step: u32,
     /// When.
     pub raised_at: Timestamp,
-}
-
-/// Why the journal could not be read or written.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// Opening or migrating it failed.
-    #[error("failed to open the journal {path}")]
-    Open {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: sqlx::Error,
-    },
-    /// The schema could not be brought up to date.
-    #[error("failed to bring the schema of the journal {path} up to date")]
-    Migrate {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: MigrateError,
-    },
-    /// A query failed.
-    #[error("failed to {what} in the journal")]
-    Query {
-        /// What was attempted.
-        what: &'static str,
-        /// Why.
-        #[source]
-        source: sqlx::Error,
-    },
-    /// A value could not be written as JSON.
-    #[error("failed to write the journal column {what}")]
-    Encode {
-        /// Which column.
-        what: &'static str,
-        /// Why.
-        #[source]
-        source: serde_json::Error,
-    },
-    /// A value could not be read.
-    #[error("failed to read the journal column {what}")]
-    Decode {
-        /// Which column.
-        what: &'static str,
-        /// Why.
-        #[source]
-        source: serde_json::Error,
-    },
-    /// Written by a newer renewd.
-    #[error(
-        "the journal column {what} has version {found}, which this renewd does not know; use a newer renewd"
-    )]
-    Version {
-        /// Which column.
-        what: &'static str,
-        /// Which version.
-        found: u32,
-    },
-    /// A certificate has an open order, or a target an open rollout.
-    #[error("{0} has one open already")]
-    AlreadyOpen(String),
-    /// The row is not there (any more).
-    #[error("the journal does not have {0}")]
-    Missing(String),
-    /// An id in the journal is not one.
-    #[error("the journal holds the impossible id {0:?}")]
-    Id(String),
-}
-
-impl StoreError {
-    /// Whether the cause is a full or read-only disk.
-    #[must_use]
-    pub fn is_full_or_read_only(&self) -> bool {
-        // SQLITE_READONLY, SQLITE_IOERR, SQLITE_FULL.
-        matches!(self.sqlite_code(), Some(8 | 10 | 13))
-    }
-
-    /// Whether the file is no journal, or no whole one.
-    #[must_use]
-    pub fn is_damaged(&self) -> bool {
-        // SQLITE_CORRUPT, SQLITE_NOTADB.
-        matches!(self.sqlite_code(), Some(11 | 26))
-    }
-
-    /// The primary result code; extended ones have theirs in the lowest byte.
-    fn sqlite_code(&self) -> Option<u32> {
-        let source = match self {
-            Self::Query { source, .. } | Self::Open { source, .. } => source,
-            Self::Migrate { source, .. } => match source {
-                MigrateError::Execute(source) | MigrateError::ExecuteMigration(source, _) => source,
-                _ => return None,
-            },
-            Self::Encode { .. }
-            | Self::Decode { .. }
-            | Self::Version { .. }
-            | Self::AlreadyOpen(_)
-            | Self::Missing(_)
-            | Self::Id(_) => return None,
-        };
-        let code = source.as_database_error()?.code()?.parse::<u32>().ok()?;
-        Some(code & 0xff)
-    }
 }
 
 /// The revisions of a certificate that somebody may still serve or return to, and so must stay on disk.

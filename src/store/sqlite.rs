@@ -4,14 +4,16 @@
 //! order was sent. IMMEDIATE, since a transaction that reads first and writes later loses to another writer.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use sqlx::sqlite::SqlitePool;
 use sqlx::{Row, Sqlite, Transaction};
 
 use crate::model::{
-    CertificateId, CertificateState, Failures, IssuerId, JobName, JobRun, Order, OrderClosing,
-    OrderEvent, OrderId, OrderPhase, OrderStep, RevisionFacts, Rollout, RolloutEvent, RolloutId,
-    RolloutPhase, RolloutStep, Snapshot, Started, StepFailure, TargetId, TargetState, Timestamp,
+    CertificateId, CertificateState, Delivery, Failures, IssuerId, JobName, JobRun, Order,
+    OrderClosing, OrderEvent, OrderId, OrderPhase, OrderStep, Post, RevisionFacts, Rollout,
+    RolloutEvent, RolloutId, RolloutPhase, RolloutStep, Snapshot, Started, StepFailure, TargetId,
+    TargetState, Timestamp, Undelivered,
 };
 use crate::store::codec::{decode, encode};
 use crate::store::rows::{
@@ -20,8 +22,8 @@ use crate::store::rows::{
 };
 use crate::store::sqlite_read::Alerts;
 use crate::store::{
-    BoxFuture, CertificateChange, HistoryEntry, OrderAdvance, RolloutAdvance, Store, StoreError,
-    StoredAlert, Touched,
+    BoxFuture, CertificateChange, HistoryEntry, OrderAdvance, PostEntry, RolloutAdvance, Store,
+    StoreError, StoredAlert, Told, Touched,
 };
 
 /// The journal of one state directory.
@@ -39,7 +41,10 @@ impl SqliteStore {
         self.begin("hold the write lock").await
     }
 
-    async fn begin(&self, what: &'static str) -> Result<Transaction<'_, Sqlite>, StoreError> {
+    pub(super) async fn begin(
+        &self,
+        what: &'static str,
+    ) -> Result<Transaction<'_, Sqlite>, StoreError> {
         self.pool
             .begin_with("BEGIN IMMEDIATE")
             .await
@@ -405,69 +410,17 @@ impl Store for SqliteStore {
         Box::pin(self.read_history(certificate))
     }
 
-    fn raise_alert<'a>(&'a self, alert: &'a StoredAlert) -> BoxFuture<'a, bool> {
-        Box::pin(async move {
-            const WHAT: &str = "raise an alert";
-            // An open one was told: what it says is kept true, and it is not told again.
-            let open = sqlx::query(
-                "UPDATE alerts SET severity = $2, title = $3, text = $4
-                 WHERE key = $1 AND resolved_at IS NULL",
-            )
-            .bind(&alert.key)
-            .bind(&alert.severity)
-            .bind(&alert.title)
-            .bind(&alert.text)
-            .execute(&self.pool)
-            .await
-            .map_err(query(WHAT))?;
-            if open.rows_affected() > 0 {
-                return Ok(false);
-            }
-            let done = sqlx::query(
-                "INSERT INTO alerts (key, severity, title, text, raised_at) VALUES ($1, $2, $3, $4, $5)
-                 ON CONFLICT (key) DO UPDATE SET severity = excluded.severity, title = excluded.title,
-                   text = excluded.text, raised_at = excluded.raised_at, delivered_at = NULL, resolved_at = NULL
-                 WHERE alerts.resolved_at IS NOT NULL",
-            )
-            .bind(&alert.key)
-            .bind(&alert.severity)
-            .bind(&alert.title)
-            .bind(&alert.text)
-            .bind(alert.raised_at.0)
-            .execute(&self.pool)
-            .await
-            .map_err(query(WHAT))?;
-            Ok(done.rows_affected() > 0)
-        })
+    fn raise_alert<'a>(&'a self, alert: &'a StoredAlert, posts: &'a [Post]) -> BoxFuture<'a, bool> {
+        Box::pin(self.write_alert(alert, posts))
     }
 
-    fn resolve_alerts<'a>(
+    fn resolve_alert<'a>(
         &'a self,
-        standing: &'a BTreeSet<String>,
+        key: &'a str,
         at: Timestamp,
-    ) -> BoxFuture<'a, Vec<StoredAlert>> {
-        Box::pin(async move {
-            const WHAT: &str = "resolve alerts";
-            let open = self.read_alerts(Alerts::Open).await?;
-            let over: Vec<StoredAlert> = open
-                .into_iter()
-                .filter(|a| !standing.contains(&a.key))
-                .collect();
-            if over.is_empty() {
-                return Ok(over);
-            }
-            let mut tx = self.begin(WHAT).await?;
-            for alert in &over {
-                sqlx::query("UPDATE alerts SET resolved_at = $1 WHERE key = $2")
-                    .bind(at.0)
-                    .bind(&alert.key)
-                    .execute(&mut *tx)
-                    .await
-                    .map_err(query(WHAT))?;
-            }
-            commit(tx, WHAT).await?;
-            Ok(over)
-        })
+        posts: &'a [Post],
+    ) -> BoxFuture<'a, bool> {
+        Box::pin(self.write_resolved(key, at, posts))
     }
 
     fn job_ran<'a>(&'a self, name: JobName, run: &'a JobRun) -> BoxFuture<'a, ()> {
@@ -507,6 +460,41 @@ impl Store for SqliteStore {
                 .await
                 .map_err(query("mark an alert as delivered"))?;
             Ok(())
+        })
+    }
+
+    fn told(&self) -> BoxFuture<'_, Told> {
+        Box::pin(self.read_told())
+    }
+
+    fn due_posts(&self, now: Timestamp, most: u32) -> BoxFuture<'_, Vec<Undelivered>> {
+        Box::pin(self.read_due_posts(now, most))
+    }
+
+    fn next_post(&self) -> BoxFuture<'_, Option<Timestamp>> {
+        Box::pin(self.read_next_post())
+    }
+
+    fn posts_tried<'a>(
+        &'a self,
+        outcomes: &'a [(i64, Delivery)],
+        at: Timestamp,
+    ) -> BoxFuture<'a, ()> {
+        Box::pin(self.write_tried(outcomes, at))
+    }
+
+    fn forget_posts(&self, before: Timestamp) -> BoxFuture<'_, ()> {
+        Box::pin(self.delete_posts(before))
+    }
+
+    fn posts(&self, most: u32) -> BoxFuture<'_, Vec<PostEntry>> {
+        Box::pin(self.read_posts(most))
+    }
+
+    fn another(&self) -> BoxFuture<'_, Arc<dyn Store>> {
+        Box::pin(async move {
+            let store: Arc<dyn Store> = Arc::new(self.open_another().await?);
+            Ok(store)
         })
     }
 }

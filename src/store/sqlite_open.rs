@@ -58,6 +58,13 @@ impl SqliteStore {
         Ok(store.has_schema().await?.then_some(store))
     }
 
+    /// The same journal once more, with a connection of its own.
+    pub(super) async fn open_another(&self) -> Result<Self, StoreError> {
+        let options = self.pool.connect_options().as_ref().clone();
+        let path = options.get_filename().to_owned();
+        Self::connect(&path, options).await
+    }
+
     async fn has_schema(&self) -> Result<bool, StoreError> {
         let row = sqlx::query("SELECT count(*) FROM sqlite_master WHERE name = 'certificates'")
             .fetch_one(&self.pool)

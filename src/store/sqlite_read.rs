@@ -8,6 +8,7 @@ use crate::model::{
     Snapshot, TargetId, TargetState, Timestamp,
 };
 use crate::store::codec::decode;
+use crate::store::outbox;
 use crate::store::rows::query;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{HistoryEntry, StoreError, StoredAlert, Touched};
@@ -54,6 +55,7 @@ impl SqliteStore {
                 snapshot.jobs.insert(name, decode("jobs.run", row.get(1))?);
             }
         }
+        snapshot.channels = outbox::channels(&mut tx).await?;
         tx.commit().await.map_err(query(WHAT))?;
         Ok(snapshot)
     }
@@ -167,11 +169,11 @@ impl SqliteStore {
     pub(crate) async fn read_alerts(&self, which: Alerts) -> Result<Vec<StoredAlert>, StoreError> {
         let sql = match which {
             Alerts::Undelivered => {
-                "SELECT key, severity, title, text, raised_at FROM alerts
+                "SELECT key, severity, title, text, raised_at, step FROM alerts
                  WHERE delivered_at IS NULL AND resolved_at IS NULL ORDER BY raised_at, key"
             }
             Alerts::Open => {
-                "SELECT key, severity, title, text, raised_at FROM alerts
+                "SELECT key, severity, title, text, raised_at, step FROM alerts
                  WHERE resolved_at IS NULL ORDER BY raised_at, key"
             }
         };
@@ -187,6 +189,7 @@ impl SqliteStore {
                 title: row.get(2),
                 text: row.get(3),
                 raised_at: Timestamp(row.get(4)),
+                step: row.get(5),
             })
             .collect())
     }

@@ -10,6 +10,18 @@ pub mod pid;
 pub mod process;
 pub mod systemd;
 
+/// The name of this host, as its kernel knows it.
+#[must_use]
+pub fn host_name() -> String {
+    let name = nix::unistd::gethostname().unwrap_or_default();
+    let name = name.to_string_lossy().into_owned();
+    if name.is_empty() {
+        "localhost".to_owned()
+    } else {
+        name
+    }
+}
+
 /// An error and everything that caused it, in one line.
 #[must_use]
 pub fn error_chain(error: &dyn std::error::Error) -> String {

@@ -19,6 +19,7 @@ mod docs;
 mod end_to_end;
 mod follower;
 mod issuer;
+mod mail;
 mod man;
 mod planner;
 mod policy_change;

@@ -42,7 +42,7 @@ fn general(header: &str) -> String {
     let mut parts: Vec<&str> = header.split('.').collect();
     let named: &[usize] = match parts.first() {
         Some(&"certificate") => &[1],
-        Some(&"issuer" | &"target") => &[2, 5],
+        Some(&"issuer" | &"target" | &"alert") => &[2, 5],
         _ => &[],
     };
     let deep = parts.len() > 3 && parts[0] != "certificate";

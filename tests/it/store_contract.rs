@@ -341,29 +341,37 @@ async fn an_alert_is_raised_once_until_it_is_over() {
         severity: "critical".into(),
         title: "www expired".into(),
         text: "mend the issuer".into(),
+        step: 0,
         raised_at: T0,
     };
-    assert!(store.raise_alert(&alert).await.unwrap());
-    assert!(!store.raise_alert(&alert).await.unwrap());
+    assert!(store.raise_alert(&alert, &[]).await.unwrap());
+    assert!(!store.raise_alert(&alert, &[]).await.unwrap());
     assert_eq!(
         store.undelivered_alerts().await.unwrap(),
         std::slice::from_ref(&alert)
     );
     store.alert_delivered(&alert.key, T0).await.unwrap();
     assert!(store.undelivered_alerts().await.unwrap().is_empty());
-    let standing = BTreeSet::from([alert.key.clone()]);
-    assert!(
-        store
-            .resolve_alerts(&standing, T0)
-            .await
-            .unwrap()
-            .is_empty()
+    // What has grown worse is told again, and does not become better by half.
+    let worse = StoredAlert {
+        step: 2,
+        ..alert.clone()
+    };
+    assert!(store.raise_alert(&worse, &[]).await.unwrap());
+    assert!(!store.raise_alert(&alert, &[]).await.unwrap());
+    assert_eq!(
+        store.undelivered_alerts().await.unwrap(),
+        std::slice::from_ref(&worse)
     );
-    let over = store.resolve_alerts(&BTreeSet::new(), T0).await.unwrap();
-    assert_eq!(over, std::slice::from_ref(&alert));
+    store.alert_delivered(&alert.key, T0).await.unwrap();
+    assert!(store.resolve_alert(&alert.key, T0, &[]).await.unwrap());
+    assert!(!store.resolve_alert(&alert.key, T0, &[]).await.unwrap());
     assert!(store.open_alerts().await.unwrap().is_empty());
-    assert!(store.raise_alert(&alert).await.unwrap());
-    assert_eq!(store.undelivered_alerts().await.unwrap().len(), 1);
+    assert!(store.raise_alert(&alert, &[]).await.unwrap());
+    assert_eq!(
+        store.undelivered_alerts().await.unwrap(),
+        std::slice::from_ref(&alert)
+    );
 }
 
 #[tokio::test]

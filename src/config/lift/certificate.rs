@@ -45,6 +45,7 @@ impl Lift<'_> {
         let validity = self.validity(fields, issuer.as_ref().map(|(_, kind, _)| *kind));
         let renew = self.renew(&id, fields, validity, follower);
         let targets = self.target_names(&id, fields, targets_defined);
+        let tags = self.tags(fields);
         if follower {
             self.no_effect_on_follower(&id, fields);
         }
@@ -84,6 +85,7 @@ impl Lift<'_> {
             validity,
             renew: renew?,
             targets: targets?,
+            tags: tags?,
             digest: canon.finish(),
         })
     }

@@ -3,6 +3,7 @@
 //! Every function reports what it finds and goes on; `None` always means that the reason was reported. The policy
 //! is handed out only if nothing was.
 
+mod alert;
 mod certificate;
 mod clash;
 mod defined;
@@ -109,6 +110,8 @@ pub(super) fn policy(
         }
     }
 
+    let alerting = lift.alerting(&top, &certificates);
+
     clash::report(&lift.users, &claims, lift.problems);
     issuers_defined.report_unused(lift.problems);
     targets_defined.report_unused(lift.problems);
@@ -118,6 +121,7 @@ pub(super) fn policy(
         issuers,
         certificates,
         targets,
+        alerting,
     }
 }
 

@@ -49,6 +49,19 @@ pub(in crate::config) fn host_port(text: &str) -> Result<String, Refusal> {
     Ok(format!("{host}:{port}"))
 }
 
+/// Reads the name or address of a server, without a port, and gives it back in lower case.
+pub(in crate::config) fn server(text: &str) -> Result<String, Refusal> {
+    let lower = text.to_ascii_lowercase();
+    match split(&lower) {
+        Some((host, None)) => host_name(&host),
+        Some((_, Some(_))) => {
+            Err(Refusal::new("has a port in it").help("write the port as `port`, a key of its own"))
+        }
+        None => Err(Refusal::new("is no host name or address")
+            .help("write for example `mail.example.com` or `[2001:db8::25]`")),
+    }
+}
+
 /// Host (IPv6 still in brackets) and port, if there is one.
 fn split(text: &str) -> Option<(String, Option<u16>)> {
     let number = |text: &str| {
@@ -93,7 +106,8 @@ fn host_name(host: &str) -> Result<String, Refusal> {
     }
 }
 
-fn is_loopback(host: &str) -> bool {
+/// Whether a host is this one, whatever name servers say.
+pub(in crate::config) fn is_loopback(host: &str) -> bool {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     host == "localhost"
         || bare

@@ -4,6 +4,7 @@
 
 mod address;
 mod duration;
+mod mail;
 mod mode;
 mod path;
 mod schedule;
@@ -11,8 +12,9 @@ mod secret;
 mod share;
 mod window;
 
-pub(super) use address::{endpoint, host_port};
+pub(super) use address::{endpoint, host_port, is_loopback, server};
 pub(super) use duration::duration;
+pub(super) use mail::{mail_address, quiet};
 pub(super) use mode::{KEY_FORBIDDEN, mode};
 pub(super) use path::{PathRule, path};
 pub(super) use schedule::{schedule, zone};

@@ -74,7 +74,34 @@ CREATE TABLE alerts (
   severity     TEXT NOT NULL,
   title        TEXT NOT NULL,
   text         TEXT NOT NULL,
+  step         INTEGER NOT NULL DEFAULT 0,
   raised_at    INTEGER NOT NULL,
   delivered_at INTEGER,
   resolved_at  INTEGER
 ) STRICT, WITHOUT ROWID;
+
+-- Letters about alerts, one row for each recipient, queued by the transaction that raises or resolves the alert.
+CREATE TABLE outbox (
+  -- In this order they leave.
+  seq       INTEGER PRIMARY KEY AUTOINCREMENT,
+  channel   TEXT NOT NULL,
+  recipient TEXT NOT NULL,
+  alert     TEXT NOT NULL,
+  raised_at INTEGER NOT NULL,
+  -- `raised` or `over`.
+  occasion  TEXT NOT NULL,
+  step      INTEGER NOT NULL,
+  letter    TEXT NOT NULL,
+  queued_at INTEGER NOT NULL,
+  -- Of the next attempt.
+  due_at    INTEGER NOT NULL,
+  attempts  INTEGER NOT NULL DEFAULT 0,
+  -- `waiting`, `sent`, `refused` or `given-up`.
+  state     TEXT NOT NULL DEFAULT 'waiting',
+  -- Of the last attempt, and how that ended.
+  tried_at  INTEGER,
+  said      TEXT NOT NULL DEFAULT '',
+  UNIQUE (alert, raised_at, occasion, step, channel, recipient)
+) STRICT;
+CREATE INDEX outbox_waiting ON outbox (due_at) WHERE state = 'waiting';
+CREATE INDEX outbox_ended ON outbox (channel, recipient, seq) WHERE state <> 'waiting';

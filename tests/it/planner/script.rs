@@ -390,6 +390,7 @@ fn policy(world: &mut World, id: &str, values: &BTreeMap<&str, &str>) {
             .iter()
             .map(|id| TargetId::new(id).unwrap())
             .collect(),
+        tags: std::collections::BTreeSet::new(),
         // Where it is used is no matter of an order.
         digest: digest(&format!(
             "{:?}",

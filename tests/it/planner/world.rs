@@ -99,6 +99,7 @@ impl World {
                 issuers: BTreeMap::new(),
                 certificates: BTreeMap::new(),
                 targets: BTreeMap::new(),
+                alerting: renewd::model::Alerting::default(),
             },
             snapshot: Snapshot::default(),
             now: Timestamp(0),

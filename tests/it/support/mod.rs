@@ -6,6 +6,7 @@ pub(crate) mod ccm;
 pub(crate) mod certs;
 pub(crate) mod engine;
 pub(crate) mod machine;
+pub(crate) mod mail;
 pub(crate) mod nginx;
 pub(crate) mod peer;
 pub(crate) mod reader;

@@ -1,0 +1,181 @@
+//! Commands about alerts: try a way by which they leave the host, see what they look like, list what was sent.
+
+use crate::cli::args::Arguments;
+use crate::cli::context;
+use crate::cli::exit::Exit;
+use crate::cli::output::{self, BOLD, GREEN, RED, YELLOW};
+use crate::cli::{CommandResult, Failure};
+use crate::config;
+use crate::model::{
+    Alert, AlertKey, Channel, ChannelId, Concerned, Letter, Occasion, Policy, Seconds, Severity,
+    Timestamp,
+};
+use crate::notify::{self, SendError};
+use crate::store::{PostEntry, Store};
+use crate::sys::clock::{Clock, SystemClock};
+use crate::sys::{error_chain, host_name};
+
+/// Sends a letter to everybody, now, past the journal.
+pub(crate) async fn test(arguments: &Arguments, name: Option<&ChannelId>) -> CommandResult {
+    let policy = context::load(arguments)?.policy;
+    let letter = sample(&policy, SystemClock.now());
+    let mut exit = Exit::Done;
+    for channel in chosen(&policy, name)? {
+        let resolve = |reference: &_| {
+            config::secret_ref::resolve(reference).map_err(|error| error_chain(&error))
+        };
+        let mut notifier = match notify::notifier(channel, &resolve) {
+            Ok(notifier) => notifier,
+            Err(error) => {
+                output::data(&format!("{RED}fail{RED:#}  {}: {error}\n", channel.id));
+                exit = exit.worse(Exit::Configuration);
+                continue;
+            }
+        };
+        for recipient in channel.recipients() {
+            let what = format!("{BOLD}{}{BOLD:#}: {recipient}", channel.id);
+            match notifier.send(&letter, recipient).await {
+                Ok(receipt) => {
+                    output::data(&format!("{GREEN}ok{GREEN:#}    {what}: {}\n", receipt.0))
+                }
+                Err(error) => {
+                    output::data(&format!("{RED}fail{RED:#}  {what}: {error}\n"));
+                    exit = exit.worse(match error {
+                        SendError::Unreachable(_) => Exit::Unavailable,
+                        SendError::Later(_) => Exit::TryLater,
+                        SendError::Refused(_) => Exit::DataInvalid,
+                    });
+                }
+            }
+        }
+        notifier.close().await;
+    }
+    Ok(exit)
+}
+
+/// What an alert looks like.
+pub(crate) fn preview(arguments: &Arguments) -> CommandResult {
+    let policy = context::load(arguments)?.policy;
+    let letter = sample(&policy, SystemClock.now());
+    output::data(&format!(
+        "Subject: {}\n\n{}",
+        notify::subject(&letter),
+        notify::text(&letter)
+    ));
+    Ok(Exit::Done)
+}
+
+/// The letters that were queued last.
+pub(crate) async fn list(arguments: &Arguments, json: bool) -> CommandResult {
+    let policy = context::load(arguments)?.policy;
+    let store = context::reader(&policy).await?;
+    let posts = match &store {
+        Some(store) => store
+            .posts(MOST_LISTED)
+            .await
+            .map_err(|error| context::store_failure(&error))?,
+        None => Vec::new(),
+    };
+    if json {
+        let list: Vec<_> = posts.iter().map(object).collect();
+        let text = serde_json::to_string_pretty(&list)
+            .map_err(|error| Failure::new(Exit::Bug, error.to_string()))?;
+        output::data(&format!("{text}\n"));
+        return Ok(Exit::Done);
+    }
+    for post in &posts {
+        output::data(&line(post));
+    }
+    if posts.is_empty() {
+        output::note("no alert was queued for anybody");
+    }
+    Ok(Exit::Done)
+}
+
+fn object(post: &PostEntry) -> serde_json::Value {
+    serde_json::json!({
+        "channel": post.channel,
+        "recipient": post.recipient,
+        "alert": post.key,
+        "occasion": post.occasion,
+        "queued_at": post.queued_at.to_string(),
+        "state": post.state,
+        "attempts": post.attempts,
+        "next_attempt": post.due_at.map(|at| at.to_string()),
+        "answer": post.said,
+    })
+}
+
+fn line(post: &PostEntry) -> String {
+    let colour = match post.state.as_str() {
+        "sent" => GREEN,
+        "waiting" => YELLOW,
+        _ => RED,
+    };
+    let over = if post.occasion == "over" {
+        " (over)"
+    } else {
+        ""
+    };
+    let next = match post.due_at {
+        Some(at) if post.attempts > 0 => {
+            format!(", {} attempts, next at {at}", post.attempts)
+        }
+        Some(at) => format!(", leaves at {at}"),
+        None => String::new(),
+    };
+    let said = if post.said.is_empty() {
+        String::new()
+    } else {
+        format!("\n      {}", post.said)
+    };
+    format!(
+        "{}  {colour}{}{colour:#}  {BOLD}{}{BOLD:#}{over} to {} by {}{next}{said}\n",
+        post.queued_at, post.state, post.key, post.recipient, post.channel
+    )
+}
+
+/// One channel, or all.
+fn chosen<'a>(policy: &'a Policy, name: Option<&ChannelId>) -> Result<Vec<&'a Channel>, Failure> {
+    let channels = &policy.alerting.channels;
+    let Some(name) = name else {
+        if channels.is_empty() {
+            return Err(Failure::new(
+                Exit::Usage,
+                "the policy tells nobody of alerts: it has no table such as [alert.email.ops]",
+            ));
+        }
+        return Ok(channels.values().collect());
+    };
+    match channels.get(name) {
+        Some(channel) => Ok(vec![channel]),
+        None => {
+            let known: Vec<&str> = channels.keys().map(ChannelId::as_str).collect();
+            Err(Failure::new(
+                Exit::Usage,
+                format!("no alert channel `{name}`; there are: {}", known.join(", ")),
+            ))
+        }
+    }
+}
+
+/// A letter about nothing; about the first certificate of the policy, where there is one.
+fn sample(policy: &Policy, now: Timestamp) -> Letter {
+    let certificates = policy.certificates.keys().take(1);
+    let certificates = certificates.map(|id| Concerned {
+        name: id.to_string(),
+        not_after: Some(now + Seconds::days(6) + Seconds(1)),
+    });
+    let alert = Alert {
+        key: AlertKey::new("test", "renewd"),
+        severity: Severity::Notice,
+        step: 0,
+        title: "a test of renewd's alerts; nothing is wrong".to_owned(),
+        text: "Somebody ran `renewd alert test`. The dates in this letter are made up.".to_owned(),
+    };
+    let when = (Occasion::Raised(0), now, true);
+    notify::letter(&host_name(), &alert, certificates.collect(), now, when)
+}
+
+/// Letters.
+const MOST_LISTED: u32 = 100;

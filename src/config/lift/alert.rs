@@ -1,0 +1,276 @@
+//! Who is told of alerts.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::config::code::Code;
+use crate::config::diagnostic::Diagnostic;
+use crate::config::fields::Fields;
+use crate::config::lift::Lift;
+use crate::config::raw;
+use crate::config::scalar::{self, PathRule};
+use crate::config::source::Place;
+use crate::model::{
+    Alerting, CertificateId, CertificatePolicy, Channel, ChannelId, EmailPolicy, Quiet, Relay,
+    Seconds, Security, Severity, SmtpPolicy, Way,
+};
+
+impl Lift<'_> {
+    /// Everything about alerts.
+    pub(super) fn alerting(
+        &mut self,
+        top: &Fields<'_>,
+        certificates: &BTreeMap<CertificateId, CertificatePolicy>,
+    ) -> Alerting {
+        let mut alerting = Alerting::default();
+        let Some(alert) = top.table("alert", &raw::ALERT) else {
+            return alerting;
+        };
+        for (name, fields) in alert.tables("email", &raw::EMAIL) {
+            let Ok(id) = ChannelId::new(name) else {
+                continue;
+            };
+            let way = self.email(&fields).map(Way::Email);
+            if let Some(channel) = self.channel(id, &fields, way, certificates) {
+                alerting.channels.insert(channel.id.clone(), channel);
+            }
+        }
+        alerting
+    }
+
+    /// What every way has.
+    fn channel(
+        &mut self,
+        id: ChannelId,
+        fields: &Fields<'_>,
+        way: Option<Way>,
+        certificates: &BTreeMap<CertificateId, CertificatePolicy>,
+    ) -> Option<Channel> {
+        let least = match fields.text("least") {
+            None => (!fields.has("least")).then_some(Severity::Notice),
+            Some((word, _)) => Severity::ALL.iter().find(|s| s.code() == word).copied(),
+        };
+        let tags = self.tags(fields);
+        self.unused_tags(fields, certificates);
+        let quiet = self.quiet(fields, least.unwrap_or(Severity::Notice));
+        let limits = (Seconds(1), Seconds::minutes(5));
+        let timeout = self.duration(fields, "timeout", Seconds(30), limits);
+        Some(Channel {
+            id,
+            way: way?,
+            least: least?,
+            tags: tags?,
+            quiet: quiet?,
+            timeout: timeout?,
+        })
+    }
+
+    fn email(&mut self, fields: &Fields<'_>) -> Option<EmailPolicy> {
+        let from = self.mail(fields, "from");
+        let to = self.mails(fields, "to");
+        let relay = self.smtp(fields).map(Relay::Smtp);
+        Some(EmailPolicy {
+            from: from?,
+            to: to?,
+            relay: relay?,
+        })
+    }
+
+    fn smtp(&mut self, fields: &Fields<'_>) -> Option<SmtpPolicy> {
+        let security = match fields.text("tls") {
+            None => Some(Security::StartTls),
+            Some((word, _)) => Security::ALL.iter().find(|s| s.as_str() == word).copied(),
+        };
+        let server = match fields.text("server") {
+            None if fields.has("server") || fields.is_partial() => None,
+            None => {
+                let message = "nobody takes the mails over";
+                let label = "needs a server";
+                let problem = Diagnostic::error(Code::Channel, fields.header, message, label);
+                self.problems
+                    .push(problem.help("write `server = \"mail.example.com\"`"));
+                None
+            }
+            Some((text, place)) => match scalar::server(text) {
+                Ok(server) => Some((server, place)),
+                Err(refusal) => {
+                    self.problems
+                        .refuse(Code::Channel, place, "`server`", refusal);
+                    None
+                }
+            },
+        };
+        let port = match fields.count("port") {
+            None if fields.has("port") => None,
+            None => security.map(Security::port),
+            Some((number, place)) => match u16::try_from(number) {
+                Ok(number) if number > 0 => Some(number),
+                _ => {
+                    let message = "`port` is no port";
+                    let problem = Diagnostic::error(Code::Channel, place, message, "");
+                    self.problems
+                        .push(problem.help("write a number from 1 to 65535"));
+                    None
+                }
+            },
+        };
+        let login = self.login(fields);
+        let roots = self.path(fields, "roots", PathRule::Absolute);
+        if fields.has("roots") && roots.is_none() {
+            return None;
+        }
+        let (security, (server, place)) = (security?, server?);
+        if security == Security::None && !scalar::is_loopback(&server) {
+            let message = "alerts would go over a network in the clear";
+            let label = "is another host";
+            let problem = Diagnostic::error(Code::Channel, place, message, label);
+            self.problems.push(problem.help(
+                "write `tls = \"starttls\"` or `tls = \"tls\"`; none is for a server on this host itself",
+            ));
+            return None;
+        }
+        Some(SmtpPolicy {
+            server,
+            port: port?,
+            security,
+            login: login?,
+            roots: roots.map(|(path, _)| path),
+        })
+    }
+
+    /// User and password, both or none.
+    fn login(&mut self, fields: &Fields<'_>) -> Option<Option<(String, crate::model::SecretRef)>> {
+        let password = self.secret(fields, "password").ok()?;
+        if !fields.has("user") && password.is_none() {
+            return Some(None);
+        }
+        let user = self.line(fields, "user", LONGEST_USER);
+        if fields.has("user") && user.is_none() {
+            return None;
+        }
+        match (user, password) {
+            (Some((user, _)), Some(password)) => Some(Some((user, password))),
+            (user, _) => {
+                if !fields.is_partial() {
+                    let (there, missing) = match user {
+                        Some(_) => ("user", "password"),
+                        None => ("password", "user"),
+                    };
+                    let message = format!("`{there}` is there and `{missing}` is not");
+                    let problem =
+                        Diagnostic::error(Code::Credentials, fields.header, message, "needs both");
+                    self.problems.push(problem);
+                }
+                None
+            }
+        }
+    }
+
+    fn mail(&mut self, fields: &Fields<'_>, key: &str) -> Option<String> {
+        let (text, place) = fields.text(key)?;
+        self.one_mail(key, text, place)
+    }
+
+    fn one_mail(&mut self, key: &str, text: &str, place: Place) -> Option<String> {
+        match scalar::mail_address(text) {
+            Ok(address) => Some(address),
+            Err(refusal) => {
+                let what = format!("`{key}`");
+                self.problems.refuse(Code::Channel, place, &what, refusal);
+                None
+            }
+        }
+    }
+
+    fn mails(&mut self, fields: &Fields<'_>, key: &str) -> Option<Vec<String>> {
+        let list = fields.list(key)?;
+        let mut good = list.whole;
+        let mut found = Vec::new();
+        for (text, place) in &list.texts {
+            match self.one_mail(key, text, *place) {
+                Some(address) if found.contains(&address) => {
+                    let message = format!("`{key}` has {address} twice");
+                    self.problems
+                        .push(Diagnostic::error(Code::Repeated, *place, message, ""));
+                    good = false;
+                }
+                Some(address) => found.push(address),
+                None => good = false,
+            }
+        }
+        if list.whole && found.is_empty() && good {
+            let message = format!("`{key}` is empty");
+            let problem = Diagnostic::error(Code::Channel, list.place, message, "");
+            self.problems
+                .push(problem.help(format!("write `{key} = [\"ops@example.com\"]`")));
+            return None;
+        }
+        good.then_some(found)
+    }
+
+    fn quiet(&mut self, fields: &Fields<'_>, least: Severity) -> Option<Option<Quiet>> {
+        let Some((text, place)) = fields.text("quiet") else {
+            return (!fields.has("quiet")).then_some(None);
+        };
+        match scalar::quiet(text) {
+            Ok(quiet) => {
+                if least == Severity::Critical {
+                    let message = "`quiet` has no effect: what is critical is always sent";
+                    let problem = Diagnostic::warning(Code::NoEffect, place, message, "");
+                    self.problems.push(problem);
+                }
+                Some(Some(quiet))
+            }
+            Err(refusal) => {
+                self.problems
+                    .refuse(Code::Channel, place, "`quiet`", refusal);
+                None
+            }
+        }
+    }
+
+    /// Words of a certificate, or of those who care.
+    pub(super) fn tags(&mut self, fields: &Fields<'_>) -> Option<BTreeSet<String>> {
+        let Some(list) = fields.list("tags") else {
+            return (!fields.has("tags")).then(BTreeSet::new);
+        };
+        let mut good = list.whole;
+        let mut found = BTreeSet::new();
+        for (text, place) in &list.texts {
+            // The rules of all names.
+            if let Err(error) = CertificateId::new(text) {
+                let message = format!("{text:?} cannot be a tag");
+                let problem = Diagnostic::error(Code::BadId, *place, message, error.to_string());
+                self.problems.push(problem);
+                good = false;
+            } else if !found.insert((*text).to_owned()) {
+                let message = format!("`tags` has {text} twice");
+                self.problems
+                    .push(Diagnostic::error(Code::Repeated, *place, message, ""));
+                good = false;
+            }
+        }
+        good.then_some(found)
+    }
+
+    /// A misspelt tag would keep alerts from people without a word.
+    fn unused_tags(
+        &mut self,
+        fields: &Fields<'_>,
+        certificates: &BTreeMap<CertificateId, CertificatePolicy>,
+    ) {
+        if self.problems.hide_uses() || self.problems.has_errors() {
+            return;
+        }
+        for (tag, place) in fields.list("tags").map_or(Vec::new(), |list| list.texts) {
+            if certificates.values().any(|one| one.tags.contains(tag)) {
+                continue;
+            }
+            let message = format!("no certificate has the tag `{tag}`");
+            let problem = Diagnostic::warning(Code::Unused, place, message, "");
+            self.problems.push(problem);
+        }
+    }
+}
+
+/// Characters; a mail address fits.
+const LONGEST_USER: usize = 254;

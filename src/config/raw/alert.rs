@@ -1,0 +1,43 @@
+//! Who is told of alerts.
+
+use crate::config::raw::{Holds, Key, Table, default, optional, required};
+
+/// The ways by which alerts leave the host.
+pub(in crate::config) static ALERT: Table = Table {
+    header: "alert",
+    groups: &[&[optional("email", Holds::Tables(&EMAIL))]],
+};
+
+/// Mails.
+pub(in crate::config) static EMAIL: Table = Table {
+    header: "alert.email.NAME",
+    groups: &[
+        &[
+            required("from", Holds::Text),
+            required("to", Holds::List),
+            optional("server", Holds::Text),
+            optional("port", Holds::Count),
+            default(
+                "tls",
+                Holds::Word(&["starttls", "tls", "none"]),
+                "\"starttls\"",
+            ),
+            optional("user", Holds::Text),
+            optional("password", Holds::Secret),
+            optional("roots", Holds::Path),
+        ],
+        CHANNEL,
+    ],
+};
+
+/// What every way has.
+const CHANNEL: &[Key] = &[
+    default(
+        "least",
+        Holds::Word(&["notice", "warning", "critical"]),
+        "\"notice\"",
+    ),
+    default("tags", Holds::List, "[]"),
+    optional("quiet", Holds::Text),
+    default("timeout", Holds::Duration, "\"30s\""),
+];

@@ -1,0 +1,190 @@
+//! Who is told of alerts, and by which way.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::PathBuf;
+
+use crate::model::{ChannelId, Seconds, SecretRef, Severity, Timestamp};
+
+/// What the policy says about alerts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Alerting {
+    /// By name.
+    pub channels: BTreeMap<ChannelId, Channel>,
+}
+
+/// A way by which alerts leave the host, and which of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Channel {
+    /// Name in the policy.
+    pub id: ChannelId,
+    /// Which service, and whom.
+    pub way: Way,
+    /// Alerts below this are not sent.
+    pub least: Severity,
+    /// Only alerts about certificates with one of these tags, and those that are about none; empty for every alert.
+    pub tags: BTreeSet<String>,
+    /// While these last nothing leaves but what is critical.
+    pub quiet: Option<Quiet>,
+    /// For one attempt, with connection and answer.
+    pub timeout: Seconds,
+}
+
+impl Channel {
+    /// Whom each alert is sent to; at least one.
+    #[must_use]
+    pub fn recipients(&self) -> &[String] {
+        match &self.way {
+            Way::Email(email) => &email.to,
+        }
+    }
+}
+
+/// The services.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Way {
+    /// Mails.
+    Email(EmailPolicy),
+}
+
+/// Settings of a channel of mails.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EmailPolicy {
+    /// The sender's address.
+    pub from: String,
+    /// Addresses; never empty.
+    pub to: Vec<String>,
+    /// Who takes the mails over.
+    pub relay: Relay,
+}
+
+/// Who takes mails over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Relay {
+    /// A server.
+    Smtp(SmtpPolicy),
+    /// This host's own mail system: a program like sendmail(8), by absolute path.
+    Sendmail(PathBuf),
+}
+
+/// A mail server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SmtpPolicy {
+    /// Name or address; the name that its certificate must show.
+    pub server: String,
+    /// Port.
+    pub port: u16,
+    /// TLS.
+    pub security: Security,
+    /// User and password.
+    pub login: Option<(String, SecretRef)>,
+    /// PEM file with the only authorities that are trusted; `None` takes the system's.
+    pub roots: Option<PathBuf>,
+}
+
+/// How the connection to a mail server is kept secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Security {
+    /// Plain, then TLS before anything is said (RFC 3207); a server that offers none is refused.
+    StartTls,
+    /// TLS from the first byte (RFC 8314).
+    Tls,
+    /// None: for a server on this host.
+    None,
+}
+
+impl Security {
+    /// Every one.
+    pub const ALL: [Self; 3] = [Self::StartTls, Self::Tls, Self::None];
+
+    /// As the policy writes it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::StartTls => "starttls",
+            Self::Tls => "tls",
+            Self::None => "none",
+        }
+    }
+
+    /// The port that belongs to it: submission (RFC 6409), submission over TLS (RFC 8314), SMTP.
+    #[must_use]
+    pub const fn port(self) -> u16 {
+        match self {
+            Self::StartTls => 587,
+            Self::Tls => 465,
+            Self::None => 25,
+        }
+    }
+}
+
+/// A part of every day (UTC), perhaps over midnight. In minutes of the day; both differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quiet {
+    /// First minute.
+    pub from: u16,
+    /// The minute after the last.
+    pub until: u16,
+}
+
+impl Quiet {
+    /// When it ends, if `now` is in it.
+    #[must_use]
+    pub fn end(self, now: Timestamp) -> Option<Timestamp> {
+        let day = now.0.div_euclid(DAY) * DAY;
+        let (from, until) = (i64::from(self.from) * 60, i64::from(self.until) * 60);
+        let at = now.0 - day;
+        let (inside, next_day) = if from < until {
+            ((from..until).contains(&at), false)
+        } else {
+            (at >= from || at < until, at >= from)
+        };
+        inside.then(|| Timestamp(day + until + if next_day { DAY } else { 0 }))
+    }
+}
+
+impl fmt::Display for Quiet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (from, until) = (self.from, self.until);
+        write!(
+            f,
+            "{:02}:{:02}-{:02}:{:02}",
+            from / 60,
+            from % 60,
+            until / 60,
+            until % 60
+        )
+    }
+}
+
+/// Seconds.
+const DAY: i64 = 86_400;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quiet_hours_end_today_or_tomorrow() {
+        let at = |text: &str| Timestamp::parse(text).unwrap();
+        let night = Quiet {
+            from: 22 * 60,
+            until: 7 * 60,
+        };
+        let morning = at("2030-01-02T07:00:00Z");
+        assert_eq!(night.end(at("2030-01-01T22:00:00Z")), Some(morning));
+        assert_eq!(night.end(at("2030-01-02T06:59:59Z")), Some(morning));
+        assert_eq!(night.end(morning), None);
+        assert_eq!(night.end(at("2030-01-01T21:59:59Z")), None);
+        let noon = Quiet {
+            from: 12 * 60,
+            until: 13 * 60 + 30,
+        };
+        assert_eq!(
+            noon.end(at("2030-01-01T12:00:00Z")),
+            Some(at("2030-01-01T13:30:00Z"))
+        );
+        assert_eq!(noon.end(at("2030-01-01T13:30:00Z")), None);
+        assert_eq!(noon.to_string(), "12:00-13:30");
+    }
+}

@@ -1,0 +1,269 @@
+//! Letters by SMTP, with lettre.
+//!
+//! TLS is demanded or absent, never opportunistic. lettre's own time-out ends with the connection, so that each exchange
+//! is under one of ours. One envelope for one recipient: what the server says is about that one alone.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use base64::Engine as _;
+use lettre::address::Envelope;
+use lettre::message::header::{Header, HeaderName, HeaderValue};
+use lettre::message::{Mailbox, MultiPart};
+use lettre::transport::smtp::authentication::{Credentials, Mechanism};
+use lettre::transport::smtp::client::{
+    AsyncSmtpConnection, Certificate, CertificateStore, TlsParameters,
+};
+use lettre::transport::smtp::extension::ClientId;
+use lettre::{Address, Message};
+
+use crate::model::{EmailPolicy, Letter, Relay, SecretRef, Security, SmtpPolicy, Timestamp};
+use crate::notify::render;
+use crate::notify::{BoxFuture, Notifier, Receipt, SendError};
+use crate::pki::Secret;
+use crate::sys::{error_chain, fs};
+
+/// The notifier.
+pub struct Email {
+    server: SmtpPolicy,
+    credentials: Option<Credentials>,
+    roots: Option<Vec<u8>>,
+    from: Mailbox,
+    limit: Duration,
+    /// What a server must not be quoted with.
+    hidden: Vec<Secret>,
+    open: Option<AsyncSmtpConnection>,
+}
+
+impl Email {
+    /// Letters from one address, each exchange within `limit`. Connects to nobody yet.
+    ///
+    /// # Errors
+    /// [`SendError::Unreachable`] when the password or the roots cannot be read.
+    pub fn new(
+        policy: &EmailPolicy,
+        limit: Duration,
+        resolve: &dyn Fn(&SecretRef) -> Result<Secret, String>,
+    ) -> Result<Self, SendError> {
+        let Relay::Smtp(server) = &policy.relay else {
+            return Err(SendError::Unreachable("no mail server".to_owned()));
+        };
+        let mut hidden = Vec::new();
+        let mut credentials = None;
+        if let Some((user, reference)) = &server.login {
+            let secret = resolve(reference).map_err(SendError::Unreachable)?;
+            let password = secret.expose_str().ok_or_else(|| {
+                SendError::Unreachable("the password of the mail server is not UTF-8".to_owned())
+            })?;
+            let encode = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
+            hidden.push(encode(&format!("\0{user}\0{password}")).into());
+            hidden.push(encode(password).into());
+            hidden.push(password.to_owned().into());
+            credentials = Some(Credentials::new(user.clone(), password.to_owned()));
+        }
+        let roots = server.roots.as_deref().map(|path| {
+            fs::read(path, LARGEST_ROOTS)
+                .map_err(|error| SendError::Unreachable(error_chain(&error)))
+        });
+        Ok(Self {
+            credentials,
+            roots: roots.transpose()?,
+            from: Mailbox::new(Some(SENDER.to_owned()), address(&policy.from)?),
+            limit,
+            hidden,
+            open: None,
+            server: server.clone(),
+        })
+    }
+
+    async fn hand_in(&mut self, letter: &Letter, recipient: &str) -> Result<Receipt, SendError> {
+        let to = address(recipient).map_err(|error| SendError::Refused(error.to_string()))?;
+        let message = self.message(letter, to.clone())?;
+        let envelope = Envelope::new(Some(self.from.email.clone()), vec![to])
+            .map_err(|error| SendError::Refused(error_chain(&error)))?;
+        let mut connection = match self.open.take() {
+            Some(open) if !open.has_broken() => open,
+            _ => within(self.limit, self.connect()).await?.map_err(|error| {
+                SendError::Unreachable(self.mask(&format!(
+                    "{} port {}: {}",
+                    self.server.server,
+                    self.server.port,
+                    error_chain(&error)
+                )))
+            })?,
+        };
+        let sent = within(self.limit, connection.send(&envelope, &message)).await?;
+        match sent {
+            Ok(response) => {
+                let lines: Vec<&str> = response.message().collect();
+                self.open = Some(connection);
+                let said = format!("{} {}", response.code(), lines.join(" "));
+                Ok(Receipt(self.mask(&said)))
+            }
+            Err(error) => {
+                let text = self.mask(&error_chain(&error));
+                // The connection was given up by lettre; the next letter makes a new one.
+                Err(match error.status().map(u16::from) {
+                    // An address that this server has no way to write.
+                    None if error.is_client() => SendError::Refused(text),
+                    // Before any login, or after one that ended: not about this letter (RFC 4954, 6).
+                    Some(421 | 530 | 535 | 538) | None => SendError::Unreachable(text),
+                    Some(_) if error.is_permanent() => SendError::Refused(text),
+                    Some(_) => SendError::Later(text),
+                })
+            }
+        }
+    }
+
+    async fn connect(&self) -> Result<AsyncSmtpConnection, lettre::transport::smtp::Error> {
+        // As the resolver wants addresses: without brackets.
+        let name = self.server.server.trim_matches(['[', ']']);
+        let server = (name, self.server.port);
+        let hello = ClientId::default();
+        let limit = Some(self.limit);
+        let mut connection = match self.server.security {
+            Security::Tls => {
+                let tls = Some(self.parameters()?);
+                AsyncSmtpConnection::connect_tokio1(server, limit, &hello, tls, None).await?
+            }
+            Security::StartTls => {
+                let tls = self.parameters()?;
+                let mut plain =
+                    AsyncSmtpConnection::connect_tokio1(server, limit, &hello, None, None).await?;
+                plain.starttls(tls, &hello).await?;
+                plain
+            }
+            Security::None => {
+                AsyncSmtpConnection::connect_tokio1(server, limit, &hello, None, None).await?
+            }
+        };
+        if let Some(credentials) = &self.credentials {
+            let mechanisms = [Mechanism::Plain, Mechanism::Login];
+            if let Err(error) = connection.auth(&mechanisms, credentials).await {
+                connection.abort().await;
+                return Err(error);
+            }
+        }
+        Ok(connection)
+    }
+
+    fn parameters(&self) -> Result<TlsParameters, lettre::transport::smtp::Error> {
+        let name = self.server.server.trim_matches(['[', ']']);
+        let mut builder = TlsParameters::builder(name.to_owned());
+        if let Some(roots) = &self.roots {
+            builder = builder.certificate_store(CertificateStore::None);
+            for root in pem_pieces(roots) {
+                builder = builder.add_root_certificate(Certificate::from_pem(&root)?);
+            }
+        }
+        builder.build_rustls()
+    }
+
+    fn message(&self, letter: &Letter, to: Address) -> Result<Vec<u8>, SendError> {
+        let mut builder = Message::builder()
+            .from(self.from.clone())
+            .to(Mailbox::new(None, to))
+            .subject(render::subject(letter))
+            .message_id(Some(letter.message_id.clone()))
+            .date(moment(letter.date))
+            .header(AutoSubmitted);
+        if let Some(before) = &letter.follows {
+            builder = builder
+                .in_reply_to(before.clone())
+                .references(before.clone());
+        }
+        let body = MultiPart::alternative_plain_html(render::text(letter), render::html(letter));
+        let message = builder
+            .multipart(body)
+            .map_err(|error| SendError::Refused(error_chain(&error)))?;
+        Ok(message.formatted())
+    }
+
+    /// A server may quote what it was sent.
+    fn mask(&self, text: &str) -> String {
+        let mut text = text.to_owned();
+        for secret in self.hidden.iter().filter_map(Secret::expose_str) {
+            text = text.replace(secret, "***");
+        }
+        text.chars()
+            .map(|c| if c.is_control() { ' ' } else { c })
+            .take(LONGEST_ANSWER)
+            .collect()
+    }
+}
+
+impl Notifier for Email {
+    fn send<'a>(
+        &'a mut self,
+        letter: &'a Letter,
+        recipient: &'a str,
+    ) -> BoxFuture<'a, Result<Receipt, SendError>> {
+        Box::pin(self.hand_in(letter, recipient))
+    }
+
+    fn close(&mut self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            if let Some(mut open) = self.open.take() {
+                let _ = within(GOODBYE, open.quit()).await;
+            }
+        })
+    }
+}
+
+/// Bounds an exchange.
+async fn within<T>(limit: Duration, exchange: impl Future<Output = T>) -> Result<T, SendError> {
+    tokio::time::timeout(limit, exchange).await.map_err(|_| {
+        SendError::Unreachable(format!(
+            "the mail server did not finish within {} s",
+            limit.as_secs()
+        ))
+    })
+}
+
+/// An address, its domain as the network knows it.
+fn address(text: &str) -> Result<Address, SendError> {
+    text.parse()
+        .map_err(|_| SendError::Unreachable(format!("{text:?} is no mail address")))
+}
+
+/// Each certificate of a PEM file by itself: lettre reads one.
+fn pem_pieces(file: &[u8]) -> Vec<Vec<u8>> {
+    const END: &str = "-----END CERTIFICATE-----";
+    let text = String::from_utf8_lossy(file);
+    let pieces = text.split_inclusive(END);
+    pieces
+        .filter(|piece| piece.ends_with(END))
+        .map(|piece| piece.as_bytes().to_vec())
+        .collect()
+}
+
+/// Mails know no moment before 1970.
+fn moment(at: Timestamp) -> std::time::SystemTime {
+    UNIX_EPOCH + Duration::from_secs(u64::try_from(at.0).unwrap_or(0))
+}
+
+/// Tells machines that answer mails that nobody reads their answer (RFC 3834).
+#[derive(Debug, Clone, Copy)]
+struct AutoSubmitted;
+
+impl Header for AutoSubmitted {
+    fn name() -> HeaderName {
+        HeaderName::new_from_ascii_str("Auto-Submitted")
+    }
+
+    fn parse(_: &str) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(Self)
+    }
+
+    fn display(&self) -> HeaderValue {
+        HeaderValue::new(Self::name(), "auto-generated".to_owned())
+    }
+}
+
+/// Shown before the address.
+const SENDER: &str = "renewd";
+/// For QUIT, which changes nothing.
+const GOODBYE: Duration = Duration::from_secs(2);
+/// Characters of what a server said that are kept.
+const LONGEST_ANSWER: usize = 500;
+/// Bytes; the system's own bundle of all public roots has a quarter of it.
+const LARGEST_ROOTS: u64 = 1024 * 1024;

@@ -1,0 +1,218 @@
+//! Alerts by mail, against a real mail server: each once in the good case and never not at all, whatever the server does
+//! and whenever the process dies.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests arrange files and processes directly"
+)]
+
+mod outage;
+mod process;
+
+use std::sync::Arc;
+
+use renewd::engine::Engine;
+use renewd::model::Seconds;
+use serde_json::json;
+
+use crate::support::agent::write_secret;
+use crate::support::ccm::Wanted;
+use crate::support::engine::Rig;
+use crate::support::mail::{Mail, MailServer, PASSWORD};
+
+/// A renewd whose one certificate cannot be obtained until the secret key is mended.
+struct Post {
+    rig: Rig,
+    mail: MailServer,
+}
+
+impl Post {
+    async fn new(security: &str) -> Self {
+        let mail = MailServer::start(security);
+        let rig = Rig::new(Wanted::new().at("2027-04-01")).await;
+        let post = Self { rig, mail };
+        post.write("", "tags = [\"shop\"]");
+        let dir = post.rig.world.agent.path();
+        write_secret(&dir.join("mail-password"), PASSWORD);
+        post.break_orders();
+        post
+    }
+
+    /// Writes the policy, with more keys of the channel and of the certificate.
+    fn write(&self, channel: &str, certificate: &str) {
+        let policy = format!(
+            r#"{}
+[certificate.www]
+issuer = "corp"
+names = ["www.example.test"]
+validity = "30d"
+{certificate}
+
+[alert.email.ops]
+server = "localhost"
+port = {}
+user = "mailer"
+password = "file:{{dir}}/mail-password"
+roots = "{}"
+from = "renewd@web1.example.test"
+to = ["ops@example.test", "boss@example.test"]
+timeout = "10s"
+{channel}
+"#,
+            self.rig.world.issuer(),
+            self.mail.port,
+            self.mail.roots().display()
+        );
+        self.rig.world.agent.write_policy(&policy);
+    }
+
+    /// Orders fail at once, with an alert.
+    fn break_orders(&self) {
+        let path = self.rig.world.agent.path().join("sk");
+        write_secret(&path, "wrong-secret-key");
+    }
+
+    fn mend_orders(&self) {
+        let path = self.rig.world.agent.path().join("sk");
+        write_secret(&path, self.rig.world.ccm.secret_key());
+    }
+
+    /// A tick and a round of deliveries, as after a start of the process.
+    async fn round(&self) -> renewd::engine::Round {
+        self.rig.tick().await;
+        self.deliver().await
+    }
+
+    async fn deliver(&self) -> renewd::engine::Round {
+        deliver(&self.rig.engine().await).await
+    }
+
+    /// Rounds at their moments for so long.
+    async fn rounds(&self, length: Seconds) -> usize {
+        let engine = self.rig.engine().await;
+        let courier = engine.courier().await.unwrap().unwrap();
+        let end = self.rig.clock_now() + length;
+        let mut count = 0;
+        loop {
+            let round = courier.deliver().await.unwrap();
+            count += 1;
+            assert!(count < 2000, "a round every moment");
+            match round.next {
+                Some(next) if next <= end => self.rig.clock.set(next.max(self.rig.clock_now())),
+                _ => break,
+            }
+        }
+        self.rig.clock.set(end);
+        count
+    }
+
+    /// Open alerts by key.
+    async fn stands(&self) -> Vec<String> {
+        let open = self.rig.engine().await.store.open_alerts().await.unwrap();
+        open.into_iter().map(|alert| alert.key).collect()
+    }
+}
+
+async fn deliver(engine: &Arc<Engine>) -> renewd::engine::Round {
+    let courier = engine.courier().await.unwrap().expect("somebody to tell");
+    courier.deliver().await.unwrap()
+}
+
+fn to<'a>(mails: &'a [Mail], recipient: &str) -> Vec<&'a Mail> {
+    mails.iter().filter(|m| m.to() == recipient).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alert_and_its_end_are_mailed_once_to_each_and_belong_together() {
+    let post = Post::new("starttls").await;
+    post.round().await;
+    post.round().await;
+    let raised = post.mail.mails();
+    assert_eq!(raised.len(), 2, "{raised:#?}");
+    let host = nix::unistd::gethostname().unwrap().into_string().unwrap();
+    for mail in &raised {
+        assert_eq!(mail.0["defects"], json!([]));
+        assert_eq!(mail.0["tls"], true, "it went in the clear");
+        assert_eq!(mail.text("login"), "mailer");
+        assert_eq!(mail.text("from"), "renewd@web1.example.test");
+        let begin = format!("[{host}] warning: www: no new certificate: ");
+        assert!(mail.subject().starts_with(&begin), "{}", mail.subject());
+        assert_eq!(mail.header("Auto-Submitted"), "auto-generated");
+        assert_eq!(mail.header("References"), "");
+        assert!(mail.header("From").contains("renewd@web1.example.test"));
+        assert_eq!(mail.header("To"), mail.to());
+        assert!(mail.text("plain").contains("www  there is none yet"));
+        assert!(mail.text("html").contains("<td>www</td>"));
+        assert_eq!(mail.header("Date"), "Thu, 01 Apr 2027 00:00:00 +0000");
+    }
+    assert_eq!(to(&raised, "ops@example.test").len(), 1);
+    assert_eq!(to(&raised, "boss@example.test").len(), 1);
+    let id = raised[0].header("Message-ID").to_owned();
+    assert!(id.starts_with("<renewd.renewal-failing=2Fwww."), "{id}");
+
+    // The same trouble is not told twice.
+    post.rig.clock.advance(Seconds::hours(3));
+    post.round().await;
+    assert_eq!(post.mail.mails().len(), 2);
+
+    post.mend_orders();
+    post.rig.clock.advance(Seconds::hours(12));
+    post.rig.settle().await;
+    post.deliver().await;
+    post.round().await;
+    let over = post.mail.mails().split_off(2);
+    assert_eq!(over.len(), 2, "{over:#?}");
+    for mail in &over {
+        let begin = format!("[{host}] over: www: no new certificate: ");
+        assert!(mail.subject().starts_with(&begin), "{}", mail.subject());
+        assert_eq!(mail.header("References"), id);
+        assert_eq!(mail.header("In-Reply-To"), id);
+        assert_ne!(mail.header("Message-ID"), id);
+    }
+    assert_eq!(to(&over, "boss@example.test").len(), 1);
+    assert_eq!(post.stands().await, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_from_the_first_byte_works_too() {
+    let post = Post::new("tls").await;
+    post.write("tls = \"tls\"", "");
+    post.round().await;
+    let mails = post.mail.mails();
+    assert_eq!(mails.len(), 2);
+    assert!(mails.iter().all(|mail| mail.0["tls"] == true), "{mails:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn alerts_find_those_who_care() {
+    let post = Post::new("starttls").await;
+    for channel in ["tags = [\"mail\"]", "least = \"critical\""] {
+        post.write(channel, "tags = [\"shop\"]");
+        let before = post.mail.connections();
+        post.round().await;
+        assert_eq!(post.mail.connections(), before, "{channel}");
+    }
+    // Who is added later is told of what stands.
+    post.write("tags = [\"shop\"]", "tags = [\"shop\", \"public\"]");
+    post.round().await;
+    assert_eq!(post.mail.mails().len(), 2);
+    post.rig.clock.advance(Seconds::days(1));
+    post.round().await;
+    assert_eq!(post.mail.mails().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_critical_waits_for_the_end_of_quiet_hours() {
+    let post = Post::new("starttls").await;
+    // The clock stands at midnight.
+    post.write("quiet = \"22:00-06:30\"", "");
+    let round = post.round().await;
+    assert_eq!(post.mail.mails().len(), 0);
+    let end = post.rig.clock_now() + Seconds::minutes(390);
+    assert_eq!(round.next, Some(end));
+    post.rig.clock.set(end - Seconds(1));
+    post.deliver().await;
+    assert_eq!(post.mail.mails().len(), 0);
+    post.rig.clock.set(end);
+    post.deliver().await;
+    assert_eq!(post.mail.mails().len(), 2);
+}

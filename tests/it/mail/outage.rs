@@ -1,0 +1,219 @@
+//! Mail servers that are away, refuse, or are not who they should be.
+
+use std::collections::BTreeSet;
+
+use renewd::model::Seconds;
+use serde_json::json;
+
+use crate::mail::{Post, to};
+use crate::support::agent::write_secret;
+use crate::support::mail::{Mail, PASSWORD};
+
+/// How the letters of an alert stand, by recipient.
+async fn states(post: &Post, occasion: &str) -> Vec<(String, String)> {
+    let engine = post.rig.engine().await;
+    let mut all: Vec<_> = engine
+        .store
+        .posts(100)
+        .await
+        .unwrap()
+        .into_iter()
+        .filter(|one| one.occasion == occasion && one.key == "renewal-failing/www")
+        .map(|one| (one.recipient, one.state))
+        .collect();
+    all.sort();
+    all
+}
+
+fn ids(mails: &[Mail]) -> BTreeSet<(String, String)> {
+    let id = |mail: &Mail| (mail.to().to_owned(), mail.header("Message-ID").to_owned());
+    mails.iter().map(id).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_away_for_days_gets_each_letter_once_and_in_order() {
+    let mut post = Post::new("starttls").await;
+    post.mail.end();
+    post.round().await;
+    let attempts = post.rounds(Seconds::days(3)).await;
+    assert!((50..150).contains(&attempts), "{attempts} in three days");
+    assert_eq!(states(&post, "raised").await[0].1, "waiting");
+
+    // The journal and the log say so, since the mail cannot.
+    post.rig.tick().await;
+    assert!(post.stands().await.contains(&"alerts-stuck/ops".to_owned()));
+    let told = post.rig.told();
+    assert!(
+        told.iter()
+            .any(|line| line.starts_with("alert warning: ops: alerts have not left")),
+        "{told:#?}"
+    );
+
+    // What is over meanwhile is told after what it ended.
+    post.mend_orders();
+    post.rig.settle().await;
+    assert!(
+        !post
+            .stands()
+            .await
+            .contains(&"renewal-failing/www".to_owned())
+    );
+    post.rounds(Seconds::days(2)).await;
+    post.mail.begin();
+    post.rounds(Seconds::hours(3)).await;
+    let mails = post.mail.mails();
+    for recipient in ["ops@example.test", "boss@example.test"] {
+        let got = to(&mails, recipient);
+        assert_eq!(got.len(), 2, "{mails:#?}");
+        assert_eq!(got[0].header("References"), "");
+        assert_eq!(got[1].header("References"), got[0].header("Message-ID"));
+    }
+    assert_eq!(ids(&mails).len(), mails.len(), "nothing twice");
+    post.rig.tick().await;
+    assert_eq!(post.stands().await, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_letter_about_what_is_over_is_not_tried_for_ever_and_one_about_what_stands_is() {
+    let mut post = Post::new("starttls").await;
+    post.mail.end();
+    post.round().await;
+    post.rounds(Seconds::days(20)).await;
+    assert!(
+        states(&post, "raised")
+            .await
+            .iter()
+            .all(|(_, state)| state == "waiting")
+    );
+    post.mend_orders();
+    post.rig.settle().await;
+    post.rounds(Seconds::days(8)).await;
+    for occasion in ["raised", "over"] {
+        let states = states(&post, occasion).await;
+        assert!(
+            states.iter().all(|(_, state)| state == "given-up"),
+            "{states:?}"
+        );
+    }
+    post.rig.tick().await;
+    assert_eq!(
+        post.stands().await,
+        ["alerts-refused/ops"],
+        "a person hears of it"
+    );
+    // And nothing of it is kept for ever.
+    post.mail.begin();
+    post.rig.clock.advance(Seconds::days(40));
+    post.deliver().await;
+    assert_eq!(states(&post, "raised").await, []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_server_refuses_for_now_is_tried_again_and_what_it_refuses_for_good_is_not() {
+    let post = Post::new("starttls").await;
+    let login = json!(["mailer", PASSWORD]);
+    post.mail.answer(json!({"login": login, "rcpt": {
+        "ops@example.test": "451 4.7.1 greylisted",
+        "boss@example.test": "550 5.1.1 no such user here",
+    }}));
+    let round = post.round().await;
+    assert_eq!((round.sent, round.failed), (0, 2));
+    let state = |to: &str, state: &str| (to.to_owned(), state.to_owned());
+    assert_eq!(
+        states(&post, "raised").await,
+        [
+            state("boss@example.test", "refused"),
+            state("ops@example.test", "waiting")
+        ]
+    );
+    let wait = post.rig.clock_now().until(round.next.unwrap());
+    assert!((60..=75).contains(&wait.0), "{wait}");
+    post.rig.tick().await;
+    assert_eq!(
+        post.stands().await,
+        ["alerts-refused/ops", "renewal-failing/www"]
+    );
+    let told = post.rig.told().join("\n");
+    let why = "alert warning: ops: an alert to boss@example.test was refused: ";
+    assert!(told.contains(why) && told.contains("550"), "{told}");
+
+    // Refused after the whole letter was handed over.
+    post.mail
+        .answer(json!({"login": login, "data": "452 4.3.1 disk full"}));
+    post.rounds(Seconds::hours(2)).await;
+    assert_eq!(post.mail.mails().len(), 0);
+    post.mail.answer(json!({"login": login}));
+    post.rounds(Seconds::hours(2)).await;
+    let mails = post.mail.mails();
+    assert_eq!(mails.len(), 1, "{mails:#?}");
+    assert_eq!(mails[0].to(), "ops@example.test");
+
+    // It is over when a letter to the same recipient passes.
+    post.mend_orders();
+    post.rig.settle().await;
+    post.rounds(Seconds::hours(1)).await;
+    assert_eq!(to(&post.mail.mails(), "boss@example.test").len(), 1);
+    post.rig.tick().await;
+    assert_eq!(post.stands().await, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_leaves_by_a_server_that_is_not_trusted_or_does_not_trust_us_and_nothing_is_lost() {
+    let post = Post::new("starttls").await;
+    let dir = post.rig.world.agent.path().to_owned();
+    let secret = |text: &str| write_secret(&dir.join("mail-password"), text);
+    let last = async || {
+        let engine = post.rig.engine().await;
+        let snapshot = engine.store.snapshot().await.unwrap();
+        let mut channels = snapshot.channels.into_values();
+        channels.next().map_or(String::new(), |state| state.last)
+    };
+
+    // A password that is refused, and one that cannot be read.
+    secret("canary-of-another-password");
+    post.round().await;
+    assert!(last().await.contains("535"), "{}", last().await);
+    assert!(!last().await.contains("canary"), "{}", last().await);
+    std::fs::remove_file(dir.join("mail-password")).unwrap();
+    post.rounds(Seconds::hours(1)).await;
+    assert!(last().await.contains("mail-password"), "{}", last().await);
+    secret(PASSWORD);
+
+    // Authorities that do not know it, and a name that it does not have.
+    let good = std::fs::read_to_string(dir.join("renewd.toml")).unwrap();
+    let roots = format!("roots = \"{}\"\n", post.mail.roots().display());
+    let other = crate::support::mail::MailServer::start("none");
+    let file = dir.join("renewd.toml");
+    for (from, to) in [
+        (roots.clone(), String::new()),
+        (roots, format!("roots = \"{}\"\n", other.roots().display())),
+        (
+            "server = \"localhost\"".to_owned(),
+            "server = \"127.0.0.1\"".to_owned(),
+        ),
+    ] {
+        std::fs::write(&file, good.replace(&from, &to)).unwrap();
+        post.rounds(Seconds::hours(2)).await;
+        let last = last().await;
+        assert!(last.contains("certificate"), "{to}: {last}");
+    }
+    // One that offers no TLS where it is demanded.
+    let plain = good
+        .replace(
+            &format!("port = {}", post.mail.port),
+            &format!("port = {}", other.port),
+        )
+        .replace(
+            &post.mail.roots().display().to_string(),
+            &other.roots().display().to_string(),
+        );
+    std::fs::write(&file, plain).unwrap();
+    post.rounds(Seconds::hours(2)).await;
+    assert!(last().await.contains("STARTTLS"), "{}", last().await);
+    assert_eq!(other.mails().len() + post.mail.mails().len(), 0);
+
+    std::fs::write(&file, good).unwrap();
+    post.rounds(Seconds::hours(2)).await;
+    let mails = post.mail.mails();
+    assert_eq!((mails.len(), ids(&mails).len()), (2, 2), "{mails:#?}");
+}
