@@ -255,10 +255,11 @@ async fn let_go(
 
 /// Something that others left keeps ours away: a difference that was found, or what a rollout stumbled over.
 fn is_in_the_way(state: &TargetState, name: &CertificateId) -> bool {
-    let drift = state.drift.as_ref();
-    let differs = drift.is_some_and(|drift| {
-        let mut all = drift.differences.iter();
-        all.any(|found| found.certificate.as_ref().is_none_or(|whose| whose == name))
+    let disk = state.drift.iter().flat_map(|drift| &drift.differences);
+    let wire = state.wire.iter().flat_map(|wire| &wire.differences);
+    let differs = disk.chain(wire).any(|found| {
+        let whose = found.certificate.as_ref();
+        whose.is_none_or(|whose| whose == name)
     });
     differs || state.failed.is_some() || state.aside.contains_key(name)
 }

@@ -130,6 +130,8 @@ fn object(policy: &Policy, target: &TargetPolicy, snapshot: &Snapshot) -> Value 
             "proxy_protocol": prelude.proxy_protocol.map(ProxyProtocol::as_str),
         }),
     };
+    let disk = state.drift.iter().flat_map(|drift| &drift.differences);
+    let wire = state.wire.iter().flat_map(|wire| &wire.differences);
     let (word, detail) = state_of(target, &state, rollout);
     json!({
         "name": id,
@@ -155,10 +157,7 @@ fn object(policy: &Policy, target: &TargetPolicy, snapshot: &Snapshot) -> Value 
         "proven_at": state.proven_at.map(|at| at.to_string()),
         "held": state.held,
         "failures": state.failures.count,
-        "drift": state.drift.as_ref().map_or_else(Vec::new, |drift| {
-            let differences = drift.differences.iter();
-            differences.map(difference).collect()
-        }),
+        "drift": disk.chain(wire).map(difference).collect::<Vec<_>>(),
     })
 }
 
@@ -188,6 +187,9 @@ fn state_of(
     }
     if let Some(drift) = &state.drift {
         return ("drifted", Some(drift.to_string()));
+    }
+    if let Some(first) = state.wire.iter().flat_map(|wire| &wire.differences).next() {
+        return ("drifted", Some(first.detail.clone()));
     }
     let failed = state
         .failed

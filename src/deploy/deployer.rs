@@ -151,6 +151,11 @@ impl Deployer {
         drift::is_current(&layout, target.digest, revisions)
     }
 
+    /// Of the policy.
+    pub(super) fn names(&self, certificate: &CertificateId) -> Option<&SubjectAltNames> {
+        self.names.get(certificate)
+    }
+
     pub(super) fn runner(&self) -> &dyn Runner {
         &*self.runner
     }

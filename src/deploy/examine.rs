@@ -159,7 +159,7 @@ impl Deployer {
     }
 
     /// The live set as the rollout that brought it.
-    fn as_if_rolled_out(
+    pub(super) fn as_if_rolled_out(
         &self,
         target: &TargetPolicy,
         state: &TargetState,
@@ -177,6 +177,7 @@ impl Deployer {
             policy: target.digest,
             hooks: HookSteps::default(),
             overwrite: BTreeSet::new(),
+            strange: BTreeSet::new(),
             opened_at: Timestamp(0),
             phase: RolloutPhase::Reloaded,
             started: None,

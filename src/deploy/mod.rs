@@ -35,6 +35,7 @@ mod site;
 mod space;
 mod stage;
 mod tomcat;
+mod wire;
 
 pub mod probe;
 

@@ -32,7 +32,7 @@ impl Begun {
 }
 
 impl Engine {
-    /// Converges, as a run of these jobs. A run that was stopped on its way, or killed, is no run: it is due again.
+    /// Converges, as a run of these jobs; a check asks the services first what they serve. A run that was stopped on its way, or killed, is no run: it is due again.
     ///
     /// # Errors
     /// As [`Engine::converge`]; that the runs failed is then in the journal, where that can still be written.
@@ -43,7 +43,15 @@ impl Engine {
         snapshot: &mut Snapshot,
         patience: Patience,
     ) -> Result<Plan, EngineError> {
-        let result = self.converge(snapshot, &Scope::All, patience).await;
+        let looked = if jobs.contains(&JobName::Check) {
+            self.observe_services(snapshot).await
+        } else {
+            Ok(())
+        };
+        let result = match looked {
+            Ok(()) => self.converge(snapshot, &Scope::All, patience).await,
+            Err(error) => Err(error),
+        };
         if jobs.is_empty() || self.stop.load(Ordering::SeqCst) {
             return result;
         }

@@ -1,9 +1,13 @@
 //! Compares what the journal says with what is on disk.
 
+use std::sync::atomic::Ordering;
+
+use tokio::task::JoinSet;
+
 use crate::engine::{Engine, EngineError};
-use crate::model::Snapshot;
+use crate::model::{Snapshot, TargetPolicy, TargetState, Wire};
 use crate::store::CertificateChange;
-use crate::sys::error_chain;
+use crate::sys::{error_chain, systemd};
 
 impl Engine {
     /// The snapshot of the journal, with drift of every target and the readability of every newest revision.
@@ -52,6 +56,58 @@ impl Engine {
         Ok(())
     }
 
+    /// What services serve, at a check: a handshake per name of every target that has something to show and nothing
+    /// under way. Costs seconds for hundreds of names, so it is no part of [`Self::observe`].
+    ///
+    /// # Errors
+    /// When the journal cannot be written.
+    pub async fn observe_services(&self, snapshot: &mut Snapshot) -> Result<(), EngineError> {
+        let now = self.clock.now();
+        let targets = self.policy.targets.values();
+        let mut waiting = targets.filter_map(|target| {
+            let state = snapshot.targets.get(&target.id)?;
+            let busy = snapshot.rollouts.values().any(|r| r.target == target.id);
+            (!busy && can_show(state, target)).then_some((target, state))
+        });
+        let mut looks = JoinSet::new();
+        let mut seen = Vec::new();
+        loop {
+            while looks.len() < TARGETS_AT_ONCE
+                && !self.stop.load(Ordering::SeqCst)
+                && let Some((target, state)) = waiting.next()
+            {
+                let (deployer, target, state) =
+                    (self.deployer.clone(), target.clone(), state.clone());
+                looks.spawn(async move {
+                    let served = deployer.served(&target, &state, now).await;
+                    (target.id, served)
+                });
+            }
+            let Some(look) = looks.join_next().await else {
+                break;
+            };
+            systemd::alive();
+            if let Ok((id, Some(differences))) = look {
+                seen.push((id, differences));
+            }
+        }
+        for (id, differences) in seen {
+            let Some(state) = snapshot.targets.get_mut(&id) else {
+                continue;
+            };
+            let retold = state.wire.as_ref().is_some_and(|wire| wire.retold);
+            let wire = (!differences.is_empty()).then_some(Wire {
+                differences,
+                retold,
+            });
+            if wire != state.wire {
+                state.wire = wire;
+                self.store.change_target(&id, state).await?;
+            }
+        }
+        Ok(())
+    }
+
     async fn observe_targets(&self, snapshot: &mut Snapshot) -> Result<(), EngineError> {
         let now = self.clock.now();
         for id in self.policy.targets.keys() {
@@ -71,3 +127,14 @@ impl Engine {
         Ok(())
     }
 }
+
+/// Its set was proven or put into place by this very policy; anything else a rollout is about to prove anyway.
+fn can_show(state: &TargetState, target: &TargetPolicy) -> bool {
+    !state.live.is_empty()
+        && state.policy == Some(target.digest)
+        && state.undo_failed.is_none()
+        && !state.never_served
+}
+
+/// Each asks a few names at a time.
+const TARGETS_AT_ONCE: usize = 4;

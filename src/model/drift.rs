@@ -40,6 +40,16 @@ impl fmt::Display for Drift {
     }
 }
 
+/// What a service was seen to serve that is not what was rolled out.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Wire {
+    /// At most one for a certificate. Never empty.
+    pub differences: Vec<Difference>,
+    /// The service was told once more, and it did not help; until it serves what it should.
+    pub retold: bool,
+}
+
 /// One difference.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Difference {
@@ -49,7 +59,7 @@ pub struct Difference {
     pub certificate: Option<CertificateId>,
     /// The path, and what is wrong with it.
     pub detail: String,
-    /// Begin of validity of the certificate that is there, for [`DriftKind::NewerElsewhere`].
+    /// Begin of validity of the certificate that is there, for [`DriftKind::NewerElsewhere`] and [`DriftKind::ServedNewer`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issued_at: Option<Timestamp>,
 }
@@ -70,6 +80,12 @@ pub enum DriftKind {
     FileUnreadable,
     /// Its content was changed.
     FileEdited,
+    /// The service serves a certificate of somebody else that was issued later.
+    ServedNewer,
+    /// The service serves something that renewd does not manage there, or another chain.
+    ServedOther,
+    /// The file is new, and the service serves an older revision.
+    ServedOld,
     /// Mode, owner or group were changed.
     AttributesChanged,
 }
@@ -85,18 +101,33 @@ impl DriftKind {
             Self::FileUnreadable => "file-unreadable",
             Self::FileEdited => "file-edited",
             Self::LinkChanged => "link-changed",
+            Self::ServedNewer => "served-newer",
+            Self::ServedOther => "served-other",
+            Self::ServedOld => "served-old",
             Self::AttributesChanged => "attributes-changed",
         }
     }
 
+    /// Whether it was seen in a handshake, and not on disk.
+    #[must_use]
+    pub const fn is_served(self) -> bool {
+        matches!(
+            self,
+            Self::ServedNewer | Self::ServedOther | Self::ServedOld
+        )
+    }
+
     /// Every kind.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 10] = [
         Self::NewerElsewhere,
         Self::KeyExposed,
         Self::LinkChanged,
         Self::FileMissing,
         Self::FileUnreadable,
         Self::FileEdited,
+        Self::ServedNewer,
+        Self::ServedOther,
+        Self::ServedOld,
         Self::AttributesChanged,
     ];
 }

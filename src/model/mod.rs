@@ -28,7 +28,7 @@ pub use certificate::{
     CertificateFacts, EarlierRevision, Fingerprint, KeyAlgorithm, RevisionFacts,
 };
 pub use channel::{Alerting, Channel, EmailPolicy, Quiet, Relay, Security, SmtpPolicy, Way};
-pub use drift::{Difference, Drift, DriftKind};
+pub use drift::{Difference, Drift, DriftKind, Wire};
 pub use export::{
     AclReader, ExportKind, ExportLayout, ExportSpec, FileAttributes, PasswordSource, PemFiles,
     PfxProfile, TrustFormat,

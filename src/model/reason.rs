@@ -88,7 +88,7 @@ pub enum Reason {
     NotDeployed,
     /// The target's policy changed.
     TargetChanged,
-    /// Files or link are not what was committed.
+    /// Files or link are not what was committed, or the service does not serve it.
     Drifted {
         /// How; gives the code.
         #[serde(default = "edited")]
@@ -337,7 +337,7 @@ pub enum Blocked {
         /// Where, and what.
         detail: String,
     },
-    /// Files or link are not what was committed, and the policy says that they are left so.
+    /// The target is not as it was rolled out, and is left so: by the policy, or since telling the service did not help.
     Drifted {
         /// How; gives the code.
         kind: DriftKind,
@@ -388,7 +388,7 @@ impl fmt::Display for Blocked {
             Self::Drifted { detail, .. } => {
                 write!(
                     f,
-                    "the target differs: {detail}; left so by `drift = \"report\"`"
+                    "the target differs: {detail}; left so until a person acts, or the next rollout"
                 )
             }
             Self::Held => {

@@ -35,6 +35,10 @@ pub struct Rollout {
     /// Certificates whose newer ones, which somebody else installed, are to be replaced.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub overwrite: BTreeSet<CertificateId>,
+    /// Certificates in place of which the service was seen to serve something else before: the way back cannot be proven
+    /// by them, and where they do not change the way there is not asked for them either.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub strange: BTreeSet<CertificateId>,
     /// When.
     pub opened_at: Timestamp,
     /// The last phase that was reached and written down.
@@ -43,6 +47,22 @@ pub struct Rollout {
     pub started: Option<Started<RolloutStep>>,
     /// Of the present step, in a row.
     pub failures: Failures,
+}
+
+impl Rollout {
+    /// Nothing changes; the service is only told once more, since it serves something else.
+    #[must_use]
+    pub fn only_tells_again(&self) -> bool {
+        let served =
+            |reason: &Reason| matches!(reason, Reason::Drifted { kind, .. } if kind.is_served());
+        !self.reasons.is_empty() && self.reasons.values().all(served)
+    }
+
+    /// Something else was served in place of this certificate, and this rollout is not about it.
+    #[must_use]
+    pub fn leaves_strange(&self, id: &CertificateId) -> bool {
+        self.strange.contains(id) && !self.reasons.contains_key(id)
+    }
 }
 
 /// How far a rollout has come.

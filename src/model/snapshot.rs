@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::{
     Cause, CertificateId, ChannelId, ChannelState, Drift, EarlierRevision, ErrorClass, Fingerprint,
     HostSeed, IssuerId, JobName, JobRun, Order, OrderId, RevisionFacts, RevisionId, Rollout,
-    RolloutId, Shortage, TargetId, Timestamp,
+    RolloutId, Shortage, TargetId, Timestamp, Wire,
 };
 
 /// The planner's view of the world. May be stale: every action is checked again before it is carried out.
@@ -108,6 +108,9 @@ pub struct TargetState {
     pub proven_at: Option<Timestamp>,
     /// What is not as it was committed, by the last check.
     pub drift: Option<Drift>,
+    /// What its service does not serve as it should, by the last check.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wire: Option<Wire>,
     /// A person asked for our certificates here although somebody else installed newer ones; until the next rollout.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub overwrite: BTreeSet<CertificateId>,

@@ -16,7 +16,10 @@ pub(crate) fn reason(
 ) -> Option<Reason> {
     let overwritten = place.state.overwrite.contains(id);
     let found = about(place, members, id).filter(|found| match found.kind {
-        DriftKind::NewerElsewhere => overwritten,
+        DriftKind::NewerElsewhere | DriftKind::ServedNewer => overwritten,
+        DriftKind::ServedOther | DriftKind::ServedOld => {
+            overwritten || (repairs(place) && !retold(place))
+        }
         DriftKind::KeyExposed
         | DriftKind::FileMissing
         | DriftKind::FileUnreadable
@@ -71,7 +74,7 @@ pub(crate) fn left(
     members: &[Member<'_>],
     is_changed: impl Fn(&CertificateId) -> bool,
 ) -> Vec<Finding> {
-    if place.state.drift.is_none() {
+    if place.state.drift.is_none() && place.state.wire.is_none() {
         return Vec::new();
     }
     members
@@ -87,6 +90,9 @@ pub(crate) fn left(
                 | DriftKind::FileUnreadable
                 | DriftKind::FileEdited
                 | DriftKind::LinkChanged
+                | DriftKind::ServedNewer
+                | DriftKind::ServedOther
+                | DriftKind::ServedOld
                 | DriftKind::AttributesChanged => Verdict::Blocked(Blocked::Drifted {
                     kind: worst.kind,
                     detail: worst.detail.clone(),
@@ -102,12 +108,12 @@ pub(crate) fn left(
 
 /// One alert per kind: a lost directory must not ring a hundred times.
 pub(crate) fn alerts(place: &Place<'_>, draft: &mut Draft) {
-    let Some(drift) = &place.state.drift else {
+    if place.state.drift.is_none() && place.state.wire.is_none() {
         return;
-    };
+    }
     let id = &place.policy.id;
     for kind in DriftKind::ALL {
-        let found: Vec<&Difference> = drift.of(kind).collect();
+        let found: Vec<&Difference> = all(place).filter(|found| found.kind == kind).collect();
         let Some(first) = found.first() else {
             continue;
         };
@@ -138,6 +144,9 @@ const fn severity(kind: DriftKind) -> Severity {
         | DriftKind::FileUnreadable
         | DriftKind::FileEdited
         | DriftKind::LinkChanged
+        | DriftKind::ServedNewer
+        | DriftKind::ServedOther
+        | DriftKind::ServedOld
         | DriftKind::AttributesChanged => Severity::Warning,
     }
 }
@@ -152,6 +161,12 @@ fn advice(place: &Place<'_>, kind: DriftKind, whose: Option<&CertificateId>) -> 
         )
     };
     match kind {
+        DriftKind::ServedNewer => format!(
+            "Somebody else's was issued later, so nothing is changed. `renewd renew {name}` obtains a later one, `renewd release {name} --force` tells the service to read renewd's."
+        ),
+        DriftKind::ServedOther | DriftKind::ServedOld if retold(place) => format!(
+            "Telling the service once more did not help: look at its configuration, then `renewd release {name} --force`."
+        ),
         DriftKind::NewerElsewhere => format!(
             "Somebody else installed it; nothing older replaces it, and the target is left alone meanwhile. `renewd renew {name}` obtains a later one, `renewd release {name} --force` puts back what renewd has."
         ),
@@ -164,6 +179,8 @@ fn advice(place: &Place<'_>, kind: DriftKind, whose: Option<&CertificateId>) -> 
         | DriftKind::FileUnreadable
         | DriftKind::FileEdited
         | DriftKind::LinkChanged
+        | DriftKind::ServedOther
+        | DriftKind::ServedOld
         | DriftKind::AttributesChanged => then,
     }
 }
@@ -174,16 +191,31 @@ fn about<'a>(
     members: &'a [Member<'_>],
     id: &'a CertificateId,
 ) -> impl Iterator<Item = &'a Difference> {
-    let drift = place.state.drift.as_ref();
-    let all = drift.into_iter().flat_map(|drift| &drift.differences);
-    all.filter(move |found| match &found.certificate {
+    all(place).filter(move |found| match &found.certificate {
         Some(whose) if whose == id => true,
         Some(whose) => {
             found.kind != DriftKind::NewerElsewhere
+                && !found.kind.is_served()
                 && !members.iter().any(|m| m.subject.policy.id == *whose)
         }
         None => true,
     })
+}
+
+/// On disk and on the wire.
+fn all<'a>(place: &Place<'a>) -> impl Iterator<Item = &'a Difference> {
+    let disk = place
+        .state
+        .drift
+        .iter()
+        .flat_map(|drift| &drift.differences);
+    let wire = place.state.wire.iter().flat_map(|wire| &wire.differences);
+    disk.chain(wire)
+}
+
+/// The service was told once more and serves something else still.
+fn retold(place: &Place<'_>) -> bool {
+    place.state.wire.as_ref().is_some_and(|wire| wire.retold)
 }
 
 fn repairs(place: &Place<'_>) -> bool {

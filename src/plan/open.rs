@@ -1,6 +1,6 @@
 //! What an order or a rollout looks like when it is opened: everything it needs is frozen here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
     CertificateId, CertificatePolicy, Failures, KeySource, Order, OrderId, OrderMode, OrderPhase,
@@ -70,9 +70,16 @@ pub fn rollout(
         policy: target.digest,
         hooks: target.hooks.steps(),
         overwrite: state.overwrite.clone(),
+        strange: strange(state),
         opened_at: now,
         phase: RolloutPhase::Opened,
         started: None,
         failures: Failures::default(),
     }
+}
+
+fn strange(state: &TargetState) -> BTreeSet<CertificateId> {
+    let wire = state.wire.iter();
+    let seen = wire.flat_map(|wire| &wire.differences);
+    seen.filter_map(|seen| seen.certificate.clone()).collect()
 }

@@ -180,6 +180,7 @@ fn in_place(after: &mut TargetState, rollout: &Rollout) {
     after.policy = Some(rollout.policy);
     after.drift = None;
     after.overwrite.clear();
+    still_strange(after, rollout);
     let new = &rollout.revisions;
     after
         .aside
@@ -192,6 +193,20 @@ fn in_place(after: &mut TargetState, rollout: &Rollout) {
     if reached {
         after.wanted = None;
         hold_off(after, rollout);
+    }
+}
+
+/// What the proof saw is served; what it left out is as it was.
+fn still_strange(after: &mut TargetState, rollout: &Rollout) {
+    let Some(wire) = &mut after.wire else {
+        return;
+    };
+    wire.differences.retain(|seen| {
+        let id = seen.certificate.as_ref();
+        id.is_some_and(|id| rollout.leaves_strange(id))
+    });
+    if wire.differences.is_empty() {
+        after.wire = None;
     }
 }
 
@@ -225,6 +240,15 @@ fn rolled_back(state: &TargetState, rollout: &Rollout) -> u32 {
 }
 
 fn fail(after: &mut TargetState, rollout: &Rollout, cause: &Cause, times: u32, now: Timestamp) {
+    if let Some(wire) = &mut after.wire
+        && rollout.only_tells_again()
+        && times > 0
+    {
+        // Not repeated, and no failure of the set, which was proven before.
+        wire.retold = true;
+        after.overwrite.clear();
+        return;
+    }
     let same = after
         .failed
         .as_ref()

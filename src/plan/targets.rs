@@ -134,6 +134,7 @@ pub(crate) fn is_quiet(place: &Place<'_>) -> bool {
     let state = place.state;
     place.rollout.is_none()
         && state.drift.is_none()
+        && state.wire.is_none()
         && state.failures.count == 0
         && state.undo_failed.is_none()
         && state.wanted.is_none()

@@ -90,7 +90,7 @@ fn scenarios() -> Vec<PathBuf> {
 }
 
 /// Every code that a person may read. A new one needs a scenario that shows it.
-const CODES: [&str; 62] = [
+const CODES: [&str; 69] = [
     "reason no-revision",
     "reason unusable",
     "reason issuer-changed",
@@ -110,6 +110,8 @@ const CODES: [&str; 62] = [
     "reason file-unreadable",
     "reason file-edited",
     "reason attributes-changed",
+    "reason served-other",
+    "reason served-old",
     "reason rollback-asked",
     "waiting issuance",
     "waiting settling",
@@ -127,6 +129,8 @@ const CODES: [&str; 62] = [
     "blocked held",
     "blocked newer-elsewhere",
     "blocked file-missing",
+    "blocked served-other",
+    "blocked served-newer",
     "closing fulfilled",
     "closing failed",
     "closing abandoned",
@@ -150,6 +154,9 @@ const CODES: [&str; 62] = [
     "alert no-way-back",
     "alert newer-elsewhere",
     "alert key-exposed",
+    "alert served-other",
+    "alert served-old",
+    "alert served-newer",
     "alert file-missing",
     "alert file-edited",
     "alert old-one-served",

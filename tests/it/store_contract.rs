@@ -55,6 +55,7 @@ fn rollout(id: &str, target: &str, certificate: &str) -> Rollout {
     let certificate = CertificateId::new(certificate).unwrap();
     Rollout {
         overwrite: BTreeSet::new(),
+        strange: BTreeSet::new(),
         id: RolloutId::new(id).unwrap(),
         target: TargetId::new(target).unwrap(),
         reasons: BTreeMap::from([(certificate, Reason::NotDeployed)]),

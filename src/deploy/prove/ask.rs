@@ -55,6 +55,66 @@ pub(in crate::deploy) async fn ask_once(
     repeat(&listener, Seconds(0), questions).await
 }
 
+/// A name for which something else is served than should be.
+pub(in crate::deploy) struct Sight {
+    /// `host:port serves …`.
+    pub(in crate::deploy) text: String,
+    /// What is served, DER, if it is a certificate at all.
+    pub(in crate::deploy) leaf: Option<Vec<u8>>,
+    /// Whose name it is.
+    pub(in crate::deploy) of: BTreeSet<CertificateId>,
+}
+
+/// What is served wrongly now, of what was proven before: seen twice, since a worker on its way out may have answered.
+/// Who does not answer serves nothing wrong. `deadline` is the policy's, as for [`ask_once`].
+pub(in crate::deploy) async fn wrong(
+    connect: &str,
+    prelude: Prelude,
+    deadline: Seconds,
+    questions: Vec<Question>,
+) -> Vec<Sight> {
+    let connected = timeout(SHORTEST_HANDSHAKE, TcpStream::connect(connect)).await;
+    if !matches!(connected, Ok(Ok(_))) {
+        return Vec::new();
+    }
+    let listener = Listener {
+        connect: Arc::from(connect),
+        prelude,
+        shortest: SHORTEST_HANDSHAKE,
+        longest: longest(prelude, deadline),
+        end: Instant::now() + LONGEST_LOOK,
+    };
+    let mut open: BTreeMap<usize, Open> =
+        questions.into_iter().map(Open::new).enumerate().collect();
+    let first = wrong_of(round(&listener, &open).await);
+    if first.is_empty() {
+        return Vec::new();
+    }
+    sleep(SETTLED).await;
+    open.retain(|index, _| first.contains_key(index));
+    let again = wrong_of(round(&listener, &open).await).into_iter();
+    again
+        .filter(|(index, failure)| {
+            let before = first.get(index);
+            before.is_some_and(|before| before.shown == failure.shown)
+        })
+        .map(|(_, failure)| Sight {
+            text: failure.text,
+            leaf: failure.shown,
+            of: failure.of,
+        })
+        .collect()
+}
+
+fn wrong_of(answers: Vec<(usize, Answer)>) -> BTreeMap<usize, Failure> {
+    let failures = answers
+        .into_iter()
+        .filter_map(|(index, answer)| Some((index, answer.err()?)));
+    failures
+        .filter(|(_, failure)| failure.kind == FailureKind::Wrong)
+        .collect()
+}
+
 /// Mail servers make strangers wait for their greeting (Postfix's postscreen 6 s), and RFC 5321 §4.5.3.2.1 wants
 /// clients to be patient for minutes. A connection that hangs must leave time for another one all the same.
 fn longest(prelude: Prelude, deadline: Seconds) -> Duration {
@@ -181,6 +241,8 @@ struct Failure {
     /// `host:port serves …`, or why there was no answer.
     text: String,
     kind: FailureKind,
+    /// The leaf of a wrong answer.
+    shown: Option<Vec<u8>>,
     /// How long was waited in vain; `None` where the answer did not fail to come.
     patience: Option<Duration>,
     /// Whose name it is.
@@ -259,6 +321,7 @@ async fn one(connect: &str, prelude: Prelude, question: &Question, within: Durat
         Err(problem) => Err(Failure {
             text: format!("{} {problem} for {}", seen.address, question.name),
             kind: FailureKind::Wrong,
+            shown: seen.presented.first().cloned(),
             patience: None,
             of: question.of.clone(),
         }),
@@ -281,6 +344,7 @@ async fn shake(
                 | ProbeError::Prelude { .. }
                 | ProbeError::Handshake { .. } => None,
             },
+            shown: None,
             text: format!("{error} (asking for {})", question.name),
             kind: match error {
                 ProbeError::Connect { .. } => FailureKind::Nobody,
@@ -350,6 +414,8 @@ fn failed(deadline: Seconds, failures: Vec<Failure>) -> Unproven {
     Unproven { error, nobody }
 }
 
+/// All names of one target, at a check.
+const LONGEST_LOOK: Duration = Duration::from_secs(60);
 /// Handshakes side by side: a target may have hundreds of names, and is not to be flooded.
 const AT_ONCE: usize = 16;
 /// Of those who talk before TLS: mail servers count the connections of one client, and few are allowed.

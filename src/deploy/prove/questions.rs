@@ -97,6 +97,9 @@ pub(in crate::deploy) fn forward(
 ) -> Result<Vec<Question>, StepError> {
     let mut questions = Questions::default();
     for (certificate, revision) in &site.rollout.revisions {
+        if site.rollout.leaves_strange(certificate) {
+            continue;
+        }
         let (leaf, chain) = public(site, certificate, revision)?;
         let at_least = presentable(target, &chain).len();
         let names = asked(site, certificate, &leaf);
@@ -136,6 +139,9 @@ pub(in crate::deploy) fn backward(site: &Site<'_>, wildcard_label: &str) -> Vec<
     let mut questions = Questions::default();
     let rollout = site.rollout;
     for (certificate, revision) in &rollout.previous {
+        if rollout.strange.contains(certificate) {
+            continue;
+        }
         if let Ok((leaf, _)) = public(site, certificate, revision) {
             let names = asked(site, certificate, &leaf);
             questions.add(

@@ -126,6 +126,7 @@ impl Stand {
             policy: self.target.digest,
             hooks: self.target.hooks.steps(),
             overwrite: self.overwrite.clone(),
+            strange: BTreeSet::new(),
             opened_at: now(),
             phase: RolloutPhase::Opened,
             started: None,

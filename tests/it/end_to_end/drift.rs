@@ -1,6 +1,8 @@
 //! What others changed, on a real nginx over months: told, put right where the policy says so, and never what is newer.
 
 use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::time::Duration;
 
 use renewd::model::{KeyAlgorithm, Seconds};
 use renewd::plan::Verdict;
@@ -144,4 +146,134 @@ async fn what_somebody_else_installed_and_is_newer_stays_until_renewal_brings_a_
         told.iter().any(|l| l.starts_with("resolved: ")),
         "{told:#?}"
     );
+}
+
+/// Waits until nginx has read what it was told to read.
+async fn until_served(rig: &Rig, serial: &str) {
+    for _ in 0..200 {
+        if rig.world.served() == serial {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("{serial} is not served");
+}
+
+/// A pair of somebody else in a directory, valid since so long ago; its serial.
+fn pair_in(rig: &Rig, directory: &Path, age: Seconds) -> String {
+    let now = rig.clock_now();
+    let validity = Validity(now - age, now + Seconds::days(60));
+    let material = certs::sample(KeyAlgorithm::EcP256, &[NAME], validity).material;
+    let chain = format!("{}{}", material.leaf_pem(), material.chain_pem());
+    std::fs::create_dir_all(directory).unwrap();
+    std::fs::write(directory.join("server.crt"), chain).unwrap();
+    std::fs::write(directory.join("server.key"), material.key.to_pem().expose()).unwrap();
+    material.facts().unwrap().serial
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_serves_the_old_one_from_new_files_is_told_once_more() {
+    let rig = Rig::live(start()).await;
+    let first = rig.world.served();
+    rig.force("www").await;
+    assert!(healthy(&rig.settle().await));
+    let second = rig.world.served();
+    assert_ne!(first, second);
+    rig.told();
+    let live = rig.world.agent.live("web");
+    let old = live.parent().unwrap().join("generations/1");
+    rig.world.nginx.edit(&live, &old);
+    until_served(&rig, &first).await;
+    rig.world.nginx.mend();
+
+    let reloads = rig.world.reloads();
+    assert!(healthy(&rig.tick().await));
+    let told = rig.told();
+    assert_eq!(rig.world.served(), second, "{told:#?}");
+    assert_eq!(rig.world.reloads(), reloads + 1);
+    assert!(
+        told[0].starts_with("alert warning: web: 127.0.0.1:"),
+        "{told:#?}"
+    );
+    assert!(told[0].contains(&first), "{told:#?}");
+    assert!(
+        told.iter().any(|line| line.starts_with("resolved: web: ")),
+        "{told:#?}"
+    );
+    assert!(healthy(&rig.tick().await));
+    assert_eq!(rig.told(), Vec::<String>::new());
+    assert_eq!(rig.world.reloads(), reloads + 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_renewd_does_not_manage_is_reported_and_the_service_told_only_once() {
+    let rig = Rig::live(start()).await;
+    let ours = rig.world.served();
+    let (live, other) = (
+        rig.world.agent.live("web"),
+        rig.world.agent.path().join("other"),
+    );
+    let theirs = pair_in(&rig, &other.join("www"), Seconds::days(9));
+    rig.world.nginx.edit(&live, &other);
+    until_served(&rig, &theirs).await;
+    let reloads = rig.world.reloads();
+    let mut after_first = 0;
+    for round in 0..4 {
+        let plan = rig.tick().await;
+        assert_eq!(
+            code(&plan.verdicts[&id("www")]),
+            "served-other",
+            "{:#?}",
+            rig.told()
+        );
+        let told = rig.told();
+        if round == 0 {
+            assert!(told[0].contains(&theirs), "{told:#?}");
+            after_first = rig.world.reloads();
+            assert!(after_first > reloads, "{told:#?}");
+        } else {
+            assert_eq!(told, Vec::<String>::new(), "told once");
+        }
+        rig.clock.advance(Seconds::hours(6));
+    }
+    assert_eq!(rig.world.reloads(), after_first, "no storm of reloads");
+    assert_eq!(rig.world.served(), theirs);
+    let targets = rig
+        .world
+        .agent
+        .run(&["target", "list", "--json"])
+        .expect(0)
+        .json();
+    assert_eq!(targets[0]["state"], "drifted");
+    assert_eq!(targets[0]["drift"][0]["code"], "served-other");
+    // Mended by whoever did it.
+    rig.world.nginx.mend();
+    rig.world.nginx.tell();
+    until_served(&rig, &ours).await;
+    assert!(healthy(&rig.tick().await));
+    assert!(rig.told()[0].starts_with("resolved: web: "));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_served_and_was_issued_later_is_not_touched_and_a_service_that_is_down_is_no_drift()
+{
+    let mut rig = Rig::live(start()).await;
+    rig.clock.advance(Seconds::days(2));
+    let (live, other) = (
+        rig.world.agent.live("web"),
+        rig.world.agent.path().join("other"),
+    );
+    let theirs = pair_in(&rig, &other.join("www"), Seconds::hours(1));
+    rig.world.nginx.edit(&live, &other);
+    until_served(&rig, &theirs).await;
+    let reloads = rig.world.reloads();
+    for _ in 0..2 {
+        let plan = rig.tick().await;
+        assert_eq!(code(&plan.verdicts[&id("www")]), "served-newer");
+    }
+    assert_eq!(rig.world.reloads(), reloads);
+    assert_eq!(rig.told().len(), 1);
+    rig.world.nginx.stop();
+    assert!(healthy(&rig.tick().await), "nobody serves anything wrong");
+    assert_eq!(rig.world.reloads(), reloads);
 }

@@ -176,8 +176,13 @@ pub(crate) fn obey(world: &mut World, command: &str) {
                 issued_at: values.get(1).map(|at| Timestamp::parse(at).unwrap()),
             };
             let state = world.snapshot.targets.get_mut(*id).unwrap();
-            let drift = state.drift.get_or_insert_default();
-            drift.differences.push(found);
+            if found.kind.is_served() {
+                let wire = state.wire.get_or_insert_default();
+                wire.differences.push(found);
+            } else {
+                let drift = state.drift.get_or_insert_default();
+                drift.differences.push(found);
+            }
         }
         ("overwrite", [id, "on", target]) => {
             let state = world.snapshot.targets.get_mut(*target).unwrap();

@@ -140,6 +140,7 @@ async fn make(policy: Policy, clock: Arc<ManualClock>, told: Arc<Mutex<Vec<Progr
 
 async fn tick(engine: &Arc<Engine>) -> Plan {
     let mut snapshot = engine.observe().await.unwrap();
+    engine.observe_services(&mut snapshot).await.unwrap();
     let plan = engine.converge(&mut snapshot, &Scope::All, Patience::NONE);
     plan.await.unwrap()
 }

@@ -145,7 +145,24 @@ impl Nginx {
         self.log().matches("(SIGHUP) received").count()
     }
 
-    /// Undoes [`Nginx::break_configuration`].
+    /// Whoever edits the configuration by hand: what was below one directory comes from another one, and nginx is told.
+    /// Undone by [`Nginx::mend`] and [`Nginx::tell`].
+    pub(crate) fn edit(&self, from: &Path, to: &Path) {
+        let (from, to) = (from.display().to_string(), to.display().to_string());
+        assert!(self.configuration.contains(&from), "{from}");
+        let edited = self.configuration.replace(&from, &to);
+        std::fs::write(self.prefix.join("nginx.conf"), edited).unwrap();
+        self.tell();
+    }
+
+    /// Reloads it without renewd.
+    pub(crate) fn tell(&self) {
+        let argv = self.reload();
+        let told = Command::new(&argv[0]).args(&argv[1..]).status().unwrap();
+        assert!(told.success());
+    }
+
+    /// Undoes [`Nginx::break_configuration`] and [`Nginx::edit`]; nginx is not told.
     pub(crate) fn mend(&self) {
         std::fs::write(self.prefix.join("nginx.conf"), &self.configuration).unwrap();
     }
