@@ -132,6 +132,11 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: AlertCommand,
     },
+    /// Help with systemd
+    Systemd {
+        #[command(subcommand)]
+        command: SystemdCommand,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -149,6 +154,12 @@ pub(crate) enum AlertCommand {
         #[arg(long)]
         json: bool,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SystemdCommand {
+    /// Print a drop-in for the units: where the policy lets renewd write, which their sandbox must allow
+    Dropin,
 }
 
 #[derive(Debug, Subcommand)]

@@ -12,10 +12,8 @@ use crate::engine::{Courier, Engine, EngineError, Issuers, ProgressSink, Resolve
 use crate::model::{CertificateId, Policy};
 use crate::store::{SqliteStore, Store, StoreError};
 use crate::sys::clock::{Clock, SystemClock};
-use crate::sys::error_chain;
 use crate::sys::fs::{self, Attributes, FsError, Lock, LockError};
-use crate::sys::host;
-use crate::sys::process::SystemRunner;
+use crate::sys::{error_chain, host, outside, systemd};
 
 /// Reads the policy; problems go to standard error, all at once.
 pub(crate) fn load(arguments: &Arguments) -> Result<config::Loaded, Failure> {
@@ -116,6 +114,13 @@ pub(crate) async fn lock(state_dir: &Path) -> Result<Lock, Failure> {
     // Others may pass through to the exports below, and see nothing here.
     fs::create_dir_all(state_dir, 0o711)
         .map_err(|error| Failure::new(Exit::CannotWrite, error_chain(&error)))?;
+    if systemd::is_service() && fs::is_read_only(state_dir) {
+        let text = format!(
+            "the sandbox of the unit keeps the state directory {} from being written; install what `renewd systemd dropin` prints",
+            state_dir.display()
+        );
+        return Err(Failure::new(Exit::CannotWrite, text));
+    }
     let words = std::env::args_os();
     let command: Vec<_> = words
         .map(|word| word.to_string_lossy().into_owned())
@@ -141,7 +146,7 @@ pub(crate) async fn engine(policy: Policy, progress: ProgressSink) -> Result<Eng
     });
     let deployer = Deployer::new(
         policy.state_dir.clone(),
-        Arc::new(SystemRunner),
+        outside::runner(),
         Arc::clone(&resolve),
     )
     .asking_for(policy.names());

@@ -91,6 +91,7 @@ impl Exit {
                 | Waiting::Rollout
                 | Waiting::Batch { .. },
             ) => Self::TryLater,
+            Verdict::Blocked(Blocked::RestartNeeded { .. }) => Self::Configuration,
             Verdict::Blocked(
                 Blocked::IssuerShortens { .. }
                 | Blocked::UndoFailed { .. }

@@ -10,6 +10,7 @@ mod exit;
 mod jobs;
 mod output;
 mod show;
+mod systemd;
 mod target;
 
 use std::fmt;
@@ -18,7 +19,7 @@ use std::process::ExitCode;
 pub use args::command;
 pub use exit::{Attempt, Exit};
 
-use args::{AlertCommand, Arguments, Command, JobsCommand, TargetCommand};
+use args::{AlertCommand, Arguments, Command, JobsCommand, SystemdCommand, TargetCommand};
 
 /// Runs the command line of this process.
 #[must_use]
@@ -81,6 +82,9 @@ async fn dispatch(arguments: Arguments) -> Exit {
         Command::Alert {
             command: AlertCommand::List { json },
         } => alert::list(&arguments, *json).await,
+        Command::Systemd {
+            command: SystemdCommand::Dropin,
+        } => systemd::drop_in(&arguments),
         Command::Run => act::run(&arguments).await,
     };
     match result {

@@ -19,7 +19,7 @@ use crate::plan::rollout_machine::waits_for_post_hook;
 use crate::store::Store;
 use crate::sys::clock::{Clock, SystemClock};
 use crate::sys::error_chain;
-use crate::sys::process::SystemRunner;
+use crate::sys::outside;
 
 /// Every target with its resolved values and its present state.
 pub(crate) async fn list(arguments: &Arguments, as_json: bool) -> CommandResult {
@@ -57,7 +57,7 @@ pub(crate) async fn test(arguments: &Arguments, name: &TargetId) -> CommandResul
     let resolve = Arc::new(|reference: &crate::model::SecretRef| {
         config::secret_ref::resolve(reference).map_err(|error| error_chain(&error))
     });
-    let deployer = Deployer::new(policy.state_dir.clone(), Arc::new(SystemRunner), resolve)
+    let deployer = Deployer::new(policy.state_dir.clone(), outside::runner(), resolve)
         .asking_for(policy.names());
     let mut exit = Exit::Done;
     for examined in deployer.examine(target, &state, SystemClock.now()).await {

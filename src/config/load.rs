@@ -121,11 +121,12 @@ fn find(file: &Path, sources: &mut Sources, problems: &mut Problems) -> Vec<Path
         }
     };
     if let Ok(metadata) = std::fs::metadata(&directory)
-        && metadata.mode() & 0o002 != 0
+        && let as_root = nix::unistd::geteuid().is_root()
+        && let Some((who, fix)) = strangers(Access::from(&metadata), as_root)
     {
         let shown = directory.display();
-        let message = format!("every user of this machine may add files to {shown}");
-        let help = format!("run: chmod o-w {shown}");
+        let message = format!("{who} may add files to {shown}");
+        let help = format!("run: {fix} {shown}");
         refuse(Code::Permissions, message, Some(help));
     }
     let paths = names.iter().filter(|name| {
@@ -211,25 +212,30 @@ fn read(path: &Path, limit: u64) -> Result<(String, Option<Access>), Unread> {
 /// The policy says which programs run, so who may change it is who may run programs as this user.
 fn permissions(path: &Path, access: Access, root: bool, id: FileId) -> Option<Diagnostic> {
     let shown = path.display();
+    let (who, fix) = strangers(access, root)?;
+    let what = if root {
+        "what root runs"
+    } else {
+        "what runs as you"
+    };
+    let message = format!("{who} may change {shown}, and with it {what}");
+    let problem = Diagnostic::of_file(Code::Permissions, id, message);
+    Some(problem.help(format!("run: {fix} {shown}")))
+}
+
+/// Who else may write, and what ends that.
+fn strangers(access: Access, root: bool) -> Option<(String, &'static str)> {
     let Access { mode, owner, group } = access;
     if mode & 0o002 != 0 {
-        let message = format!("every user of this machine may change {shown} (mode {mode:04o})");
-        let problem = Diagnostic::of_file(Code::Permissions, id, message);
-        return Some(problem.help(format!("run: chmod o-w {shown}")));
-    }
-    let (who, fix) = if root && owner != 0 {
-        (format!("user {owner}"), "chown root")
+        let who = format!("every user of this machine (mode {mode:04o})");
+        Some((who, "chmod o-w"))
+    } else if root && owner != 0 {
+        Some((format!("user {owner}"), "chown root"))
     } else if root && mode & 0o020 != 0 && group != 0 {
-        (format!("group {group}"), "chmod g-w")
+        Some((format!("group {group}"), "chmod g-w"))
     } else {
-        return None;
-    };
-    let message = format!("{who} may change {shown}, and with it what root runs");
-    let problem = Diagnostic {
-        severity: Severity::Warning,
-        ..Diagnostic::of_file(Code::Permissions, id, message)
-    };
-    Some(problem.help(format!("run: {fix} {shown}")))
+        None
+    }
 }
 
 /// Who may do what with a file.
@@ -319,12 +325,11 @@ mod tests {
     #[test]
     fn who_may_change_what_root_runs_is_told() {
         let error = |help: &str| Some((Severity::Error, help.to_owned()));
-        let warning = |help: &str| Some((Severity::Warning, help.to_owned()));
         assert_eq!(said(0o644, 0, 0, true), None);
         assert_eq!(said(0o664, 0, 0, true), None);
         assert_eq!(said(0o646, 0, 0, true), error("run: chmod o-w /p"));
-        assert_eq!(said(0o664, 0, 50, true), warning("run: chmod g-w /p"));
-        assert_eq!(said(0o600, 1000, 0, true), warning("run: chown root /p"));
+        assert_eq!(said(0o664, 0, 50, true), error("run: chmod g-w /p"));
+        assert_eq!(said(0o600, 1000, 0, true), error("run: chown root /p"));
     }
 
     #[test]

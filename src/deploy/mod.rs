@@ -43,6 +43,7 @@ pub use deployer::{Deployer, SecretResolver};
 pub use error::{StepDone, StepError};
 pub use examine::{Examined, Outcome};
 pub use material::{MaterialError, Materials};
+pub use places::loose_directories;
 pub use space::shortage;
 
 /// Every boundary inside a step, for tests that kill the process at each. `name=2*off->return` in `FAILPOINTS` lets two

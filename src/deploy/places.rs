@@ -1,11 +1,12 @@
 //! What a service reads, by the policy: the places of certificates and keys, whoever wrote what is there.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::deploy::StepError;
 use crate::deploy::layout::Layout;
 use crate::deploy::manifest::MOST_BYTES;
-use crate::model::{CertificateId, ExportKind, ExportLayout, PemFiles, TargetPolicy};
+use crate::model::{CertificateId, ExportKind, ExportLayout, PemFiles, Policy, TargetPolicy};
 use crate::pki::{PrivateKey, Secret, facts, pem};
 use crate::sys::error_chain as causes;
 use crate::sys::fs;
@@ -15,6 +16,23 @@ use crate::sys::fs;
 struct Pair {
     certificate: PathBuf,
     key: PathBuf,
+}
+
+/// The directories outside of the state directory that a target's files are written to, for all certificates that use it.
+#[must_use]
+pub fn loose_directories(policy: &Policy, target: &TargetPolicy) -> BTreeSet<PathBuf> {
+    let files: Vec<PathBuf> = target
+        .exports
+        .iter()
+        .flat_map(|export| export.kind.files())
+        .filter(|file| file.is_absolute())
+        .collect();
+    let certificates = policy.certificates.values();
+    certificates
+        .filter(|certificate| certificate.targets.contains(&target.id))
+        .flat_map(|certificate| files.iter().map(|file| named(file, &certificate.id)))
+        .filter_map(|file| file.parent().map(Path::to_owned))
+        .collect()
 }
 
 /// That each certificate in PEM that the target has at its places goes with the key beside it. What is not there is left
@@ -130,10 +148,14 @@ fn pairs(layout: &Layout, kind: &ExportKind, certificate: &CertificateId) -> Vec
 
 /// Where a file of an export is found once it is committed, as a service is pointed at it.
 fn place(layout: &Layout, certificate: &CertificateId, path: &Path) -> PathBuf {
-    let path = match path.to_str() {
-        Some(text) => PathBuf::from(text.replace("{certificate}", certificate.as_str())),
-        None => path.to_owned(),
-    };
+    let path = named(path, certificate);
     // An absolute path replaces what it is joined to.
     layout.live().join(certificate.as_str()).join(path)
+}
+
+fn named(path: &Path, certificate: &CertificateId) -> PathBuf {
+    match path.to_str() {
+        Some(text) => PathBuf::from(text.replace("{certificate}", certificate.as_str())),
+        None => path.to_owned(),
+    }
 }

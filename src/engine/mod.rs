@@ -13,6 +13,7 @@ mod jobs;
 mod observe;
 mod order;
 mod order_effect;
+mod places;
 mod progress;
 mod rollout;
 mod space;

@@ -22,6 +22,7 @@ impl Engine {
         self.tidy_keys(&snapshot);
         self.observe_revisions(&mut snapshot).await?;
         self.observe_targets(&mut snapshot).await?;
+        self.observe_places(&mut snapshot).await?;
         Ok(snapshot)
     }
 

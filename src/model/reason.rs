@@ -1,6 +1,7 @@
 //! Why something happens, why not yet, why not at all: stable codes with the values a person needs.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -330,6 +331,11 @@ pub enum Blocked {
         /// Of the last one.
         message: String,
     },
+    /// The sandbox of renewd's unit keeps a place of the policy from being written; it is made at the start.
+    RestartNeeded {
+        /// The directory.
+        path: PathBuf,
+    },
     /// A rollback by hand holds the newest revision off the target.
     Held,
     /// Somebody else installed a certificate on the target that was issued later; nothing older replaces it.
@@ -359,6 +365,7 @@ impl Blocked {
             Self::IssuerShortens { .. } => "issuer-shortens",
             Self::UndoFailed { .. } => "undo-failed",
             Self::RolloutFailed { .. } => "rollout-failed",
+            Self::RestartNeeded { .. } => "restart-needed",
             Self::Held => "held",
             Self::NewerElsewhere { .. } => DriftKind::NewerElsewhere.code(),
             Self::Drifted { kind, .. } => kind.code(),
@@ -391,6 +398,11 @@ impl fmt::Display for Blocked {
                     "the target differs: {detail}; left so until a person acts, or the next rollout"
                 )
             }
+            Self::RestartNeeded { path } => write!(
+                f,
+                "the sandbox of the unit keeps {} from being written; install what `renewd systemd dropin` prints, then restart renewd",
+                path.display()
+            ),
             Self::Held => {
                 f.write_str("rolled back by hand; held until `renewd release` or a newer revision")
             }

@@ -1,6 +1,7 @@
 //! What is true at one moment, as far as it was observed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -106,6 +107,9 @@ pub struct TargetState {
     pub policy: Option<Fingerprint>,
     /// When the deciding probes last saw it; `None` for never or for `probe = "none"`.
     pub proven_at: Option<Timestamp>,
+    /// A directory of its files that renewd, as a service, is kept from writing by the sandbox of its unit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unwritable: Option<PathBuf>,
     /// What is not as it was committed, by the last check.
     pub drift: Option<Drift>,
     /// What its service does not serve as it should, by the last check.

@@ -136,6 +136,15 @@ pub(crate) fn target(
         );
     }
     drift::alerts(place, draft);
+    if let Some(path) = &place.state.unwritable {
+        draft.alert(
+            Severity::Warning,
+            "restart-needed",
+            id,
+            format!("{id}: renewd may not write to {}", path.display()),
+            "The sandbox of the unit is made when renewd is started, and allows other places. Install what `renewd systemd dropin` prints, then restart renewd.".to_owned(),
+        );
+    }
     failed_rollouts(place, members, draft);
     if let Some(rollout) = place.rollout {
         open_rollout(place, rollout, snapshot, now, draft);

@@ -94,6 +94,11 @@ fn rollout(
         };
         return all(members, &Verdict::Blocked(blocked));
     }
+    if let Some(path) = &place.state.unwritable {
+        // Said when it is known, and not when a renewal is due and nobody looks.
+        let blocked = Blocked::RestartNeeded { path: path.clone() };
+        return all(members, &Verdict::Blocked(blocked));
+    }
     let reasons = reasons(place, members, wanted);
     let mut findings = held(place.state, members, &reasons);
     findings.extend(drift::left(place, members, |id| reasons.contains_key(id)));
@@ -135,6 +140,7 @@ pub(crate) fn is_quiet(place: &Place<'_>) -> bool {
     place.rollout.is_none()
         && state.drift.is_none()
         && state.wire.is_none()
+        && state.unwritable.is_none()
         && state.failures.count == 0
         && state.undo_failed.is_none()
         && state.wanted.is_none()

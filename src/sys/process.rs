@@ -127,8 +127,9 @@ async fn run(invocation: &Invocation, kept: &mut Kept) -> Result<End, String> {
     end.map_err(|e| format!("failed to wait for it: {e}"))
 }
 
-async fn spawn(invocation: &Invocation) -> Result<(Child, OwnedFd), String> {
-    let Some((program, arguments)) = invocation.argv.split_first() else {
+/// What can be said before anything is started: program, directory and account are there.
+pub(super) async fn check(invocation: &Invocation) -> Result<Option<User>, String> {
+    let Some(program) = invocation.argv.first() else {
         return Err("no program is given".to_owned());
     };
     if !Path::new(program).is_absolute() {
@@ -141,10 +142,16 @@ async fn spawn(invocation: &Invocation) -> Result<(Child, OwnedFd), String> {
             directory.display()
         ));
     }
-    let account = match invocation.user.clone() {
-        Some(user) => Some(account(user).await?),
-        None => None,
-    };
+    match invocation.user.clone() {
+        Some(user) => account(user).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+async fn spawn(invocation: &Invocation) -> Result<(Child, OwnedFd), String> {
+    let account = check(invocation).await?;
+    let (program, arguments) = invocation.argv.split_first().ok_or("no program is given")?;
+    let directory = invocation.directory.as_deref().unwrap_or(Path::new("/"));
     let mut tries = 0;
     loop {
         // One pipe for both streams keeps the order in which things were said.
@@ -324,7 +331,7 @@ impl Kept {
 pub const OUTPUT_LIMIT: usize = 64 * 1024;
 
 /// All that a child sees of our environment.
-const ENVIRONMENT: [(&str, &str); 2] = [
+pub(super) const ENVIRONMENT: [(&str, &str); 2] = [
     ("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"),
     ("LANG", "C.UTF-8"),
 ];

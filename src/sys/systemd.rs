@@ -57,6 +57,22 @@ fn watchdog() -> Option<Duration> {
     sd_notify::watchdog_enabled()
 }
 
+/// Whether systemd is this machine's process 1.
+#[must_use]
+pub fn booted() -> bool {
+    sd_notify::booted().unwrap_or(false)
+}
+
+/// Whether systemd started this very process as a service: then it is in the sandbox of its unit.
+#[must_use]
+pub fn is_service() -> bool {
+    // Both are inherited by children of services; the first one (systemd 248) says whose it is.
+    match std::env::var("SYSTEMD_EXEC_PID") {
+        Ok(process) => process == std::process::id().to_string(),
+        Err(_) => std::env::var_os("INVOCATION_ID").is_some(),
+    }
+}
+
 /// The directory of the unit's credentials (`LoadCredential=`).
 #[must_use]
 pub fn credentials_directory() -> Option<PathBuf> {

@@ -11,6 +11,7 @@ mod batch;
 mod faults;
 mod pacing;
 mod properties;
+mod sandbox;
 mod script;
 mod world;
 

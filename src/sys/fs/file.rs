@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, readlinkat, renameat};
 use nix::sys::stat::{FileStat, Mode, SFlag};
-use nix::unistd::{UnlinkatFlags, linkat, symlinkat, unlinkat};
+use nix::unistd::{AccessFlags, UnlinkatFlags, access, linkat, symlinkat, unlinkat};
 use serde::{Deserialize, Serialize};
 
 use crate::sys::fs::FsError;
@@ -253,6 +253,16 @@ pub fn stat(path: &Path) -> Result<Option<Stat>, FsError> {
         Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
         Err(e) => Err(FsError::new("look at", path, e)),
     }
+}
+
+/// Whether a directory, or the nearest one above it that is there, cannot be written because its file system, or our view
+/// of it, is read-only. Rights are another matter.
+#[must_use]
+pub fn is_read_only(directory: &Path) -> bool {
+    let mut there = directory.ancestors().filter(|path| path.is_dir());
+    there
+        .next()
+        .is_some_and(|path| access(path, AccessFlags::W_OK) == Err(Errno::EROFS))
 }
 
 /// Reads a regular file of at most `limit` bytes. Links are followed: what is read decides nothing about what is

@@ -18,8 +18,8 @@ mod tree;
 pub use acl::{Acl, Named, acl_of};
 pub use error::FsError;
 pub use file::{
-    Attributes, Kind, Stat, adopt, beside, create_new, discard, keep, prepare, read, read_checked,
-    read_if_exists, read_link, remove_file, stat, switch_link, write_atomic,
+    Attributes, Kind, Stat, adopt, beside, create_new, discard, is_read_only, keep, prepare, read,
+    read_checked, read_if_exists, read_link, remove_file, stat, switch_link, write_atomic,
 };
 pub use lock::{Lock, LockError};
 pub use owner::{group_id, own_ids, user_id};

@@ -58,7 +58,25 @@ impl Host {
         };
         host.give_credentials(&text(&user["access_key"]));
         host.write_policy(&host.policy());
+        host.allow_places();
         host
+    }
+
+    /// As the head of the printed drop-in says.
+    pub(super) fn allow_places(&self) {
+        for unit in ["renewd", "renewd-once"] {
+            let install = format!(
+                "renewd systemd dropin | install -D -m 644 /dev/stdin /etc/systemd/system/{unit}.service.d/paths.conf"
+            );
+            self.machine.ok(&["sh", "-c", &install]);
+        }
+        self.machine.ok(&["systemctl", "daemon-reload"]);
+    }
+
+    /// A program of the administrator's.
+    pub(super) fn write_program(&self, path: &str, text: &str) {
+        self.machine.write(path, text);
+        self.machine.ok(&["chmod", "755", path]);
     }
 
     /// The access key as a file that only root may read, the secret key sealed for this machine.
@@ -152,12 +170,18 @@ directory = "/etc/nginx/tls"
             .clone()
     }
 
+    /// What `renewd history --json` lists for a certificate.
+    #[track_caller]
+    pub(super) fn history(&self, name: &str) -> Vec<Value> {
+        let text = self.machine.ok(&["renewd", "history", name, "--json"]);
+        let all: Value = serde_json::from_str(&text).unwrap();
+        all[0]["events"].as_array().unwrap().clone()
+    }
+
     /// How many orders there were for a certificate, by the journal.
     #[track_caller]
     pub(super) fn orders(&self, name: &str) -> usize {
-        let text = self.machine.ok(&["renewd", "history", name, "--json"]);
-        let all: Value = serde_json::from_str(&text).unwrap();
-        let events = all[0]["events"].as_array().unwrap();
+        let events = self.history(name);
         let opened = |event: &&Value| event["machine"] == "order" && event["kind"] == "opened";
         events.iter().filter(opened).count()
     }

@@ -1,0 +1,89 @@
+//! What the policy means for the units of systemd.
+
+use std::path::Path;
+
+use crate::cli::args::Arguments;
+use crate::cli::exit::Exit;
+use crate::cli::{CommandResult, context, output};
+use crate::deploy::loose_directories;
+use crate::model::Policy;
+
+/// A drop-in with the places that the sandbox must let renewd write to.
+pub(crate) fn drop_in(arguments: &Arguments) -> CommandResult {
+    let policy = context::load(arguments)?.policy;
+    let (text, missing) = render(&policy);
+    output::data(&text);
+    for path in missing {
+        output::note(&format!(
+            "{path} is not there: make it before renewd is restarted, or renewd may not write there"
+        ));
+    }
+    Ok(Exit::Done)
+}
+
+/// The drop-in, and directories in it that are not there.
+fn render(policy: &Policy) -> (String, Vec<String>) {
+    let mut text = HEAD.to_owned();
+    let mut missing = Vec::new();
+    if policy.state_dir != Path::new(DEFAULT_STATE) {
+        text.push_str("# the state\n");
+        text.push_str(&line(&policy.state_dir));
+        if !policy.state_dir.is_dir() {
+            missing.push(policy.state_dir.display().to_string());
+        }
+    }
+    for target in policy.targets.values() {
+        let directories = loose_directories(policy, target);
+        if !directories.is_empty() {
+            text.push_str(&format!("# target {}\n", target.id));
+        }
+        for directory in directories {
+            text.push_str(&line(&directory));
+            if !directory.is_dir() {
+                missing.push(directory.display().to_string());
+            }
+        }
+    }
+    (text, missing)
+}
+
+/// Quoted as in systemd.syntax(7), with `%` of specifiers doubled. One that is not there must not keep the unit from
+/// starting (`-`).
+fn line(path: &Path) -> String {
+    let mut quoted = String::new();
+    for c in path.to_string_lossy().chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            '%' => quoted.push_str("%%"),
+            _ => quoted.push(c),
+        }
+    }
+    format!("ReadWritePaths=\"-{quoted}\"\n")
+}
+
+const HEAD: &str = "\
+# Where the policy lets renewd write, for the sandbox of its units. Printed by `renewd systemd dropin`; print it again when
+# the places in the policy change:
+#
+#   for unit in renewd renewd-once; do
+#     renewd systemd dropin | install -D -m 644 /dev/stdin /etc/systemd/system/$unit.service.d/paths.conf
+#   done
+#   systemctl daemon-reload
+#   systemctl try-restart renewd
+[Service]
+";
+
+/// Of the units: `StateDirectory=`.
+const DEFAULT_STATE: &str = "/var/lib/renewd";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_quoted_for_systemd() {
+        let path = Path::new("/srv/a b/100%/\"x\"\\y");
+        let expected = "ReadWritePaths=\"-/srv/a b/100%%/\\\"x\\\"\\\\y\"\n";
+        assert_eq!(line(path), expected);
+    }
+}
