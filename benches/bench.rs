@@ -3,8 +3,16 @@
 //! `cargo bench --bench bench -- plan` runs one of them by name; without a name all run.
 
 mod bundles;
+#[path = "../tests/it/support/certs.rs"]
+#[expect(
+    dead_code,
+    clippy::unwrap_used,
+    reason = "made for tests, which use all of it"
+)]
+mod certs;
 mod once;
 mod plan;
+mod rollout;
 
 fn main() {
     // Cargo adds `--bench`.
@@ -22,8 +30,9 @@ fn main() {
     assert!(known, "no such benchmark: {names:?}");
 }
 
-const BENCHMARKS: [(&str, fn()); 3] = [
+const BENCHMARKS: [(&str, fn()); 4] = [
     ("plan", plan::run),
     ("bundles", bundles::run),
     ("once", once::run),
+    ("rollout", rollout::run),
 ];

@@ -12,13 +12,7 @@ use std::time::{Duration, Instant};
 use renewd::model::{KeyAlgorithm, PfxProfile, Seconds, Timestamp};
 use renewd::pki::{Material, Secret, jks, pem, pfx};
 
-#[path = "../tests/it/support/certs.rs"]
-#[expect(
-    dead_code,
-    clippy::unwrap_used,
-    reason = "made for tests, which use all of it"
-)]
-mod certs;
+use crate::certs;
 
 /// One line for each form; leaf and intermediate in each bundle; one thread.
 pub(crate) fn run() {

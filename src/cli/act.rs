@@ -244,6 +244,7 @@ async fn let_go(
             released = true;
             state.failures = Failures::default();
             state.aside.clear();
+            state.split = None;
             change(engine, target, &state).await?;
         }
     }
@@ -461,6 +462,7 @@ fn unblock(state: &mut TargetState) {
     state.undo_failed = None;
     state.failures = Failures::default();
     state.aside.clear();
+    state.split = None;
 }
 
 async fn snapshot(engine: &Engine) -> Result<Snapshot, Failure> {

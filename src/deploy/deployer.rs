@@ -300,7 +300,7 @@ impl Job {
         self.on_disk(|site, _| commit::restore(site)).await?;
         let runner = &*self.deployer.runner;
         let done = |output| StepDone {
-            event: RolloutEvent::ReloadedBack,
+            event: RolloutEvent::ReloadedBack { refused: false },
             output,
         };
         if !self.deployer.has_previous(&self.rollout, self.now) {
@@ -342,7 +342,7 @@ impl Job {
     fn reload_back_failed(&self, error: StepError) -> StepDone {
         tracing::warn!(rollout = %self.rollout.id, %error, "no reload on the way back");
         StepDone {
-            event: RolloutEvent::ReloadedBack,
+            event: RolloutEvent::ReloadedBack { refused: true },
             output: error.output,
         }
     }

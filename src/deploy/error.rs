@@ -67,6 +67,22 @@ impl StepError {
         self
     }
 
+    /// Both, of several members of the set. One that may pass by itself is not counted beside one that does not.
+    pub(super) fn and(mut self, other: Self) -> Self {
+        match (self.retry, other.retry) {
+            (false, true) => return self,
+            (true, false) => return other,
+            (true, true) | (false, false) => {}
+        }
+        for line in [&self.message, &other.message] {
+            if !self.output.lines().any(|known| known == line) {
+                self.output = format!("{}{line}\n", self.output);
+            }
+        }
+        self.named.extend(other.named);
+        self
+    }
+
     /// The policy or the host must change.
     pub(crate) fn configuration(message: impl Into<String>) -> Self {
         Self::new(ErrorClass::Configuration, message)

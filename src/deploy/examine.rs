@@ -78,7 +78,8 @@ impl Deployer {
         let (deployer, target, state) = (self.clone(), target.clone(), state.clone());
         let looked = tokio::task::spawn_blocking(move || {
             let fit = state.live.iter().try_for_each(|(certificate, revision)| {
-                preflight::revision(deployer.materials(), certificate, revision, now).map(drop)
+                preflight::load(deployer.materials(), certificate, revision)
+                    .and_then(|material| preflight::check(&material, certificate, revision, now))
             });
             let layout = Layout::new(deployer.state_dir(), &target.id);
             let manifest = manifest::live(&layout);

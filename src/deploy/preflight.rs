@@ -7,20 +7,13 @@ use crate::pki::chain::{Link, is_self_issued, link, verify};
 use crate::pki::{Material, PkiError, facts};
 use crate::sys::error_chain as causes;
 
-/// A revision that is fit to be served at `now`: readable, key and leaf a pair, valid, named, its chain linked by
-/// signatures.
-pub(super) fn revision(
+/// A revision as it is stored.
+pub(super) fn load(
     materials: &Materials,
     certificate: &CertificateId,
     revision: &RevisionId,
-    now: Timestamp,
 ) -> Result<Material, StepError> {
-    let refused = |class, problem: String| {
-        let text = format!("certificate {certificate}, revision {revision}: {problem}");
-        StepError::new(class, text)
-    };
-    let rejected = |problem| refused(ErrorClass::Rejected, problem);
-    let material = materials
+    materials
         .load_revision(certificate, revision)
         .map_err(|error| {
             let class = match &error {
@@ -31,11 +24,30 @@ pub(super) fn revision(
             };
             StepError {
                 retry: class == ErrorClass::Transient,
-                ..refused(class, causes(&error))
+                ..refused(certificate, revision, class, &causes(&error))
             }
-        })?;
-    check(&material, now).map_err(rejected)?;
-    Ok(material)
+        })
+}
+
+/// Whether a revision is fit to be served at `now`: key and leaf a pair, valid, named, its chain linked by signatures.
+pub(super) fn check(
+    material: &Material,
+    certificate: &CertificateId,
+    revision: &RevisionId,
+    now: Timestamp,
+) -> Result<(), StepError> {
+    is_fit(material, now)
+        .map_err(|problem| refused(certificate, revision, ErrorClass::Rejected, &problem))
+}
+
+fn refused(
+    certificate: &CertificateId,
+    revision: &RevisionId,
+    class: ErrorClass,
+    problem: &str,
+) -> StepError {
+    let text = format!("certificate {certificate}, revision {revision}: {problem}");
+    StepError::new(class, text)
 }
 
 /// Whether clients that trust these roots will follow the path that the service will present.
@@ -55,7 +67,7 @@ pub(super) fn path(
     })
 }
 
-fn check(material: &Material, now: Timestamp) -> Result<(), String> {
+fn is_fit(material: &Material, now: Timestamp) -> Result<(), String> {
     let read = |error: PkiError| causes(&error);
     let leaf = material.facts().map_err(read)?;
     if leaf.spki != material.key.spki() {

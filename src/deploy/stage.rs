@@ -10,8 +10,8 @@ use crate::deploy::manifest::{Entry, MOST_BYTES, Manifest, VERSION, sha256, writ
 use crate::deploy::site::Site;
 use crate::deploy::{StepError, foreign, password, preflight, prove, readers};
 use crate::model::{
-    AclReader, CertificateId, ErrorClass, ExportSpec, Fingerprint, Probe, Reason, TargetPolicy,
-    Timestamp,
+    AclReader, CertificateId, ErrorClass, ExportSpec, Fingerprint, Probe, Reason, RevisionId,
+    TargetPolicy, Timestamp,
 };
 use crate::pki::bundle::{self, BundleFile};
 use crate::pki::{Material, Secret};
@@ -33,25 +33,22 @@ pub(super) fn run(
             Probe::Tls { roots: None, .. } | Probe::None => None,
         };
         let mut materials = BTreeMap::new();
+        let mut refused: Option<StepError> = None;
+        // All of them, so that every bad one is set aside at once.
         for (certificate, revision) in &site.rollout.revisions {
-            let material = preflight::revision(site.materials, certificate, revision, now)
-                .map_err(|error| error.about(certificate))?;
-            // What is there already stays, and what a person asked for goes in.
-            let comes_in = site.rollout.previous.get(certificate) != Some(revision);
-            let asked_for = matches!(
-                site.rollout.reasons.get(certificate),
-                Some(Reason::RollbackAsked)
-            );
-            if comes_in && !asked_for {
-                prove::fits(site, certificate, &material.leaf)
-                    .map_err(|error| error.about(certificate))?;
+            match member(site, target, roots.as_deref(), certificate, revision, now) {
+                Ok(material) => drop(materials.insert(certificate, material)),
+                Err(error) => {
+                    let error = error.about(certificate);
+                    refused = Some(match refused {
+                        Some(first) => first.and(error),
+                        None => error,
+                    });
+                }
             }
-            if let Some(roots) = &roots {
-                let chain = prove::presentable(target, &material.chain);
-                preflight::path(certificate, &material.leaf, chain, roots, now)
-                    .map_err(|error| error.about(certificate))?;
-            }
-            materials.insert(certificate, material);
+        }
+        if let Some(error) = refused {
+            return Err(error);
         }
         let manifest = match site.manifest() {
             Some(manifest) => manifest,
@@ -66,6 +63,33 @@ pub(super) fn run(
         Ok(manifest)
     };
     attempt().inspect_err(|_| clean_up(site))
+}
+
+/// What is to be put into place of one member, after its checks.
+fn member(
+    site: &Site<'_>,
+    target: &TargetPolicy,
+    roots: Option<&[Vec<u8>]>,
+    certificate: &CertificateId,
+    revision: &RevisionId,
+    now: Timestamp,
+) -> Result<Material, StepError> {
+    let material = preflight::load(site.materials, certificate, revision)?;
+    if site.rollout.previous.get(certificate) == Some(revision) {
+        // What is there already stays, whatever is wrong with it: it must not hold back the others.
+        return Ok(material);
+    }
+    preflight::check(&material, certificate, revision, now)?;
+    // What a person asked for goes in, were it for other names.
+    let reason = site.rollout.reasons.get(certificate);
+    if !matches!(reason, Some(Reason::RollbackAsked)) {
+        prove::fits(site, certificate, &material.leaf)?;
+    }
+    if let Some(roots) = roots {
+        let chain = prove::presentable(target, &material.chain);
+        preflight::path(certificate, &material.leaf, chain, roots, now)?;
+    }
+    Ok(material)
 }
 
 /// The content of a loose file as it was staged.
@@ -159,7 +183,7 @@ fn one_export(
             "export {} of certificate {certificate}: {problem}",
             export.name
         );
-        StepError::configuration(text)
+        StepError::configuration(text).about(certificate)
     };
     let password = password::of(&site.layout, site.resolve, export, certificate)?;
     let input = bundle::input_digest(material, &export.kind, certificate, password.as_ref());

@@ -194,7 +194,7 @@ impl Engine {
             | RolloutEvent::Tested
             | RolloutEvent::Reloaded
             | RolloutEvent::Restored
-            | RolloutEvent::ReloadedBack
+            | RolloutEvent::ReloadedBack { .. }
             | RolloutEvent::Superseded { .. }
             | RolloutEvent::Closed => self.done(&subject, message),
         }
@@ -276,13 +276,16 @@ fn describe(event: &RolloutEvent, after: &Rollout, policy: Option<&TargetPolicy>
             format!("{} failed: {}{then}", cause.step, cause.message)
         }
         RolloutEvent::Restored => "files and link are as before".to_owned(),
-        RolloutEvent::ReloadedBack if reload.is_none() => {
+        RolloutEvent::ReloadedBack { .. } if reload.is_none() => {
             "nobody to tell: the policy has no `reload`".to_owned()
         }
-        RolloutEvent::ReloadedBack if after.phase.service_was_told() => {
+        RolloutEvent::ReloadedBack { refused: true } => {
+            "no reload on the way back: the service refuses the old set as well".to_owned()
+        }
+        RolloutEvent::ReloadedBack { .. } if after.phase.service_was_told() => {
             "service reloaded with the old set".to_owned()
         }
-        RolloutEvent::ReloadedBack => {
+        RolloutEvent::ReloadedBack { .. } => {
             "service was not told of the new set and keeps the old one".to_owned()
         }
         RolloutEvent::VerifiedBack { reports } if reports.is_empty() => {

@@ -59,7 +59,7 @@ pub use rollout::{
 };
 pub use shortage::{Scarce, Shortage};
 pub use snapshot::{
-    CertificateState, FailedRollout, Failures, FulfilledOrder, Offer, SetAside, Snapshot, Started,
-    StepFailure, TargetState,
+    CertificateState, FailedRollout, Failures, FulfilledOrder, Offer, SetAside, Snapshot, Split,
+    Started, StepFailure, TargetState,
 };
 pub use time::{Seconds, TimeError, Timestamp};

@@ -218,6 +218,9 @@ pub struct Cause {
     /// Members of the set that the step blames, as far as it can tell; empty where it could be any.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub named: BTreeSet<CertificateId>,
+    /// The service refused what was there before as well, when it was put back: the fault is not in the set.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub refused: bool,
 }
 
 /// How a rollout ends.
@@ -389,7 +392,11 @@ pub enum RolloutEvent {
     /// Link and loose files are as before.
     Restored,
     /// The service was told, on the way back.
-    ReloadedBack,
+    ReloadedBack {
+        /// It refused the old set as well, or nobody was there to be told; what is served decides all the same.
+        #[serde(default)]
+        refused: bool,
+    },
     /// The old set is served.
     VerifiedBack {
         /// What each probe saw.
@@ -420,7 +427,7 @@ impl RolloutEvent {
             | Self::FailureHookEnded { .. }
             | Self::Failed { .. }
             | Self::Restored
-            | Self::ReloadedBack
+            | Self::ReloadedBack { .. }
             | Self::Superseded { .. }
             | Self::Closed => &[],
         }
@@ -440,7 +447,7 @@ impl RolloutEvent {
             Self::Verified { .. } => "verified",
             Self::Failed { .. } => "failed",
             Self::Restored => "restored",
-            Self::ReloadedBack => "reloaded-back",
+            Self::ReloadedBack { .. } => "reloaded-back",
             Self::VerifiedBack { .. } => "verified-back",
             Self::Superseded { .. } => "superseded",
             Self::Closed => "closed",

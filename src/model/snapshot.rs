@@ -131,6 +131,9 @@ pub struct TargetState {
     /// Members that made a rollout of several fail: the rest goes without them, and each is tried again alone.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub aside: BTreeMap<CertificateId, SetAside>,
+    /// A set of several that failed with nobody to blame, while the bad ones among them are looked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub split: Option<Split>,
     /// Revisions that a rollback by hand keeps off.
     pub held: BTreeSet<RevisionId>,
     /// A rollback asked for by hand: the set to go to.
@@ -159,6 +162,19 @@ pub struct SetAside {
     pub revision: RevisionId,
     /// Of it, in a row, under the policy of the target that the last one names.
     pub failures: Failures,
+}
+
+/// A set that failed with nobody to blame, in parts that go one after the other.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Split {
+    /// Digest of the target's policy that it failed under; another one makes it whole again.
+    pub policy: Fingerprint,
+    /// What is still to be tried, the next one first; none is empty.
+    pub parts: Vec<BTreeMap<CertificateId, RevisionId>>,
+    /// How many more rollouts may fail before the search pauses; 0 while it does.
+    pub left: u32,
+    /// Pauses, in a row.
+    pub pauses: Failures,
 }
 
 /// A step whose intent is written and whose outcome is not: it may or may not have happened.

@@ -257,7 +257,7 @@ fn set_aside(target: &str, certificate: &CertificateId, aside: &SetAside, draft:
     } else {
         (
             Severity::Warning,
-            "rolled-back",
+            "set-aside",
             "It is tried again by itself, a few times",
         )
     };

@@ -14,6 +14,7 @@
 //! | [`jobs`] | when what is done by the calendar is due |
 //! | [`open`] | what an order or a rollout looks like when it is opened |
 //! | `pacing` | what holds a rollout until a window opens or another reload is allowed |
+//! | `blame` | which members a failed rollout sets aside, and in which parts the rest goes again |
 //! | [`outcome`] | what a certificate or a target is after an order or a rollout |
 //! | `alerts` | what a person must know |
 //! | [`explain`] | the plan as text and as data for `renewd plan` |
@@ -21,6 +22,7 @@
 mod action;
 pub(crate) mod alerts;
 pub mod backoff;
+mod blame;
 mod certificates;
 pub mod checks;
 mod draft;

@@ -1,12 +1,11 @@
 //! What a certificate or a target is after an event of an order or a rollout: what the journal writes together with it.
 
 use crate::model::{
-    Cause, CertificateId, CertificateState, EarlierRevision, FailedRollout, Failures, Fingerprint,
-    FulfilledOrder, Look, Order, OrderClosing, OrderEvent, Reason, RevisionFacts, RevisionId,
-    Rollout, RolloutClosing, RolloutPhase, RolloutStep, SetAside, StepFailure, TargetState,
-    Timestamp, UndoPhase,
+    Cause, CertificateState, EarlierRevision, FailedRollout, Failures, Fingerprint, FulfilledOrder,
+    Look, Order, OrderClosing, OrderEvent, Reason, RevisionFacts, Rollout, RolloutClosing,
+    RolloutPhase, RolloutStep, StepFailure, TargetState, Timestamp, UndoPhase,
 };
-use crate::plan::{backoff, pacing};
+use crate::plan::{blame, pacing};
 
 /// The certificate after an event of its order; `None` where the event does not change it.
 ///
@@ -181,10 +180,7 @@ fn in_place(after: &mut TargetState, rollout: &Rollout) {
     after.drift = None;
     after.overwrite.clear();
     still_strange(after, rollout);
-    let new = &rollout.revisions;
-    after
-        .aside
-        .retain(|id, aside| new.get(id) != Some(&aside.revision));
+    blame::after_success(after, rollout);
     let reached = after.wanted.as_ref().is_some_and(|wanted| {
         wanted
             .iter()
@@ -271,55 +267,8 @@ fn fail(after: &mut TargetState, rollout: &Rollout, cause: &Cause, times: u32, n
         cause: cause.clone(),
     });
     if after.undo_failed.is_none() {
-        set_aside(after, rollout, cause, &failure);
+        blame::after_failure(after, rollout, cause, &failure);
     }
-}
-
-/// Sets aside what the failure blames, so that the rest can go without it. Where it blames all that changed there is no
-/// rest, and the fault may as well be the service's: then the whole set is tried again, as it is where nobody is named.
-fn set_aside(after: &mut TargetState, rollout: &Rollout, cause: &Cause, failure: &StepFailure) {
-    let changed: Vec<_> = rollout
-        .reasons
-        .iter()
-        .filter(|(_, reason)| matches!(reason, Reason::NotDeployed))
-        .filter_map(|(id, _)| Some((id, rollout.revisions.get(id)?)))
-        .filter(|(id, revision)| rollout.previous.get(*id) != Some(*revision))
-        .collect();
-    let blamed: Vec<_> = match changed.as_slice() {
-        // Tried again alone.
-        [(id, revision)] if is_aside(after, id, revision) => changed,
-        [] | [_] => return,
-        _ => {
-            let of_all = changed.len();
-            let named = changed
-                .into_iter()
-                .filter(|(id, _)| cause.named.contains(*id));
-            let named: Vec<_> = named.collect();
-            if named.len() == of_all {
-                return;
-            }
-            named
-        }
-    };
-    for (id, revision) in blamed {
-        let mut failures = match after.aside.remove(id) {
-            Some(aside) if aside.revision == *revision => aside.failures,
-            Some(_) | None => Failures::default(),
-        };
-        if backoff::count(&failures, rollout.policy) == 0 {
-            failures = Failures::default();
-        }
-        failures.add(failure.clone());
-        let revision = revision.clone();
-        after
-            .aside
-            .insert(id.clone(), SetAside { revision, failures });
-    }
-}
-
-fn is_aside(state: &TargetState, id: &CertificateId, revision: &RevisionId) -> bool {
-    let aside = state.aside.get(id);
-    aside.is_some_and(|aside| aside.revision == *revision)
 }
 
 /// As many as a rollback by hand may sensibly reach; each costs a hundred bytes per certificate.

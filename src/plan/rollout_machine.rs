@@ -156,8 +156,10 @@ pub fn transition(
             (UndoPhase::Decided, RolloutEvent::Restored) => {
                 Some(undoing(cause, UndoPhase::Restored))
             }
-            (UndoPhase::Restored, RolloutEvent::ReloadedBack) => {
-                Some(undoing(cause, UndoPhase::Reloaded))
+            (UndoPhase::Restored, RolloutEvent::ReloadedBack { refused }) => {
+                let mut cause = cause.clone();
+                cause.refused |= *refused;
+                Some(undoing(&cause, UndoPhase::Reloaded))
             }
             (UndoPhase::Reloaded, RolloutEvent::VerifiedBack { .. }) => {
                 Some(undoing(cause, UndoPhase::Verified))
@@ -249,6 +251,7 @@ pub fn on_error(
             message: failed.trouble.message,
             output: failed.trouble.output,
             named: failed.named,
+            refused: false,
         },
         look_at: now + look_again(rollout.opened_at, now),
         restorable,
@@ -383,7 +386,7 @@ const fn none_of(event: &RolloutEvent) -> Option<RolloutPhase> {
         | RolloutEvent::Verified { .. }
         | RolloutEvent::Failed { .. }
         | RolloutEvent::Restored
-        | RolloutEvent::ReloadedBack
+        | RolloutEvent::ReloadedBack { .. }
         | RolloutEvent::VerifiedBack { .. }
         | RolloutEvent::Superseded { .. }
         | RolloutEvent::Closed => None,

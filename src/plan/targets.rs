@@ -5,11 +5,11 @@
 //! is opened only when something wanted differs from what is live. A certificate that left the policy stays in place
 //! until the next rollout: taking it away would be a reload for nothing, and may break a service that still names it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
     Blocked, CertificateId, CertificateState, Reason, RevisionId, Rollout, RolloutEvent, SetAside,
-    TargetPolicy, TargetState, Timestamp, Waiting,
+    Split, TargetPolicy, TargetState, Timestamp, Waiting,
 };
 use crate::plan::certificates::{BATCH_WINDOW, Coming, Subject};
 use crate::plan::draft::Draft;
@@ -74,6 +74,20 @@ pub(crate) fn decide(
             at: member.at,
             verdict,
         });
+    }
+    if turn(place, members, now).is_some() {
+        // The parts of the set whose turn it is not, and what became ready meanwhile.
+        for member in members {
+            let newest = fit(member.subject.state, place.state, now);
+            let later = newest.is_some() && newest != wanted.get(&member.subject.policy.id);
+            if later && findings.iter().all(|found| found.at != member.at) {
+                let verdict = Verdict::Wait(Waiting::Rollout);
+                findings.push(Finding {
+                    at: member.at,
+                    verdict,
+                });
+            }
+        }
     }
     findings
 }
@@ -146,6 +160,7 @@ pub(crate) fn is_quiet(place: &Place<'_>) -> bool {
         && state.wanted.is_none()
         && state.held.is_empty()
         && state.aside.is_empty()
+        && state.split.is_none()
         && !policy_changed(place)
 }
 
@@ -180,6 +195,8 @@ fn without_aside(
     now: Timestamp,
 ) -> BTreeMap<CertificateId, RevisionId> {
     let state = place.state;
+    let turn = turn(place, members, now);
+    let waits = |id| turn.as_ref().is_some_and(|turn| !turn.contains(id));
     members
         .iter()
         .filter_map(|member| {
@@ -187,12 +204,43 @@ fn without_aside(
             let asked = asked_for(state).and_then(|set| set.get(id));
             let revision = match asked {
                 Some(asked) => Some(asked),
-                None if aside(place, member).is_some() => state.live.get(id),
+                None if aside(place, member).is_some() || waits(id) => state.live.get(id),
                 None => newest_or_live(member.subject.state, state, id, now),
             };
             Some((id.clone(), revision?.clone()))
         })
         .collect()
+}
+
+/// Members of the part of a split set whose turn it is, of what is still wanted of it.
+fn turn<'a>(
+    place: &Place<'a>,
+    members: &[Member<'_>],
+    now: Timestamp,
+) -> Option<BTreeSet<&'a CertificateId>> {
+    let state = place.state;
+    let split = split(place).filter(|_| asked_for(state).is_none())?;
+    let is_due = |id: &CertificateId, revision: &RevisionId| {
+        let found = members.binary_search_by(|member| member.subject.policy.id.cmp(id));
+        found.is_ok_and(|at| {
+            let member = &members[at];
+            fit(member.subject.state, state, now) == Some(revision)
+                && state.live.get(id) != Some(revision)
+                && aside(place, member).is_none()
+        })
+    };
+    let parts = split.parts.iter().map(|part| {
+        let due = part.iter().filter(|(id, revision)| is_due(id, revision));
+        due.map(|(id, _)| id).collect::<BTreeSet<_>>()
+    });
+    let mut parts = parts.filter(|part| !part.is_empty());
+    parts.next()
+}
+
+/// A set in parts, unless it failed under another policy of the target.
+fn split<'a>(place: &Place<'a>) -> Option<&'a Split> {
+    let split = place.state.split.as_ref();
+    split.filter(|split| split.policy == place.policy.digest)
 }
 
 /// What a person asked for, unless it is in place.
@@ -304,6 +352,13 @@ fn keeps_back(
     now: Timestamp,
 ) -> Option<Verdict> {
     let state = place.state;
+    let seed = place.policy.id.as_str();
+    if let Some(split) = split(place).filter(|split| split.left == 0)
+        && turn(place, members, now).is_some()
+        && let Some(pause) = backoff::waiting(&split.pauses, seed, place.policy.digest, now)
+    {
+        return Some(Verdict::Wait(pause));
+    }
     let failures = backoff::count(&state.failures, place.policy.digest);
     if let Some(failed) = &state.failed
         && failures > 0
@@ -315,7 +370,6 @@ fn keeps_back(
                 message: format!("{}: {}", failed.cause.step, failed.cause.message),
             }));
         }
-        let seed = place.policy.id.as_str();
         let waiting = backoff::waiting(&state.failures, seed, place.policy.digest, now);
         if let Some(waiting) = waiting {
             return Some(Verdict::Wait(waiting));

@@ -4,6 +4,7 @@
     reason = "tests arrange files and processes directly"
 )]
 
+mod bad_member;
 mod batch;
 mod drift;
 mod following;

@@ -13,6 +13,7 @@ mod pacing;
 mod properties;
 mod sandbox;
 mod script;
+mod split;
 mod world;
 
 use std::collections::BTreeSet;
@@ -91,7 +92,7 @@ fn scenarios() -> Vec<PathBuf> {
 }
 
 /// Every code that a person may read. A new one needs a scenario that shows it.
-const CODES: [&str; 69] = [
+const CODES: [&str; 70] = [
     "reason no-revision",
     "reason unusable",
     "reason issuer-changed",
@@ -148,6 +149,7 @@ const CODES: [&str; 69] = [
     "alert no-offer",
     "alert no-space",
     "alert rolled-back",
+    "alert set-aside",
     "alert rollback-failed",
     "alert rollout-failing",
     "alert rollout-blocked",

@@ -103,9 +103,12 @@ pub(in crate::deploy) fn forward(
         let (leaf, chain) = public(site, certificate, revision)?;
         let at_least = presentable(target, &chain).len();
         let names = asked(site, certificate, &leaf);
+        // What was there before is still to be served; that clients accept it was a matter of its own rollout, and one
+        // that has expired since must not keep the others away.
+        let comes_in = site.rollout.previous.get(certificate) != Some(revision);
         let expected = Expected {
             leaf: Some(leaf),
-            behind: Some(Behind {
+            behind: comes_in.then(|| Behind {
                 chain,
                 at_least,
                 roots: roots.map(|roots| (roots.to_vec(), now)),

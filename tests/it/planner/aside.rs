@@ -9,15 +9,15 @@ use renewd::plan::Verdict;
 use super::script::obey;
 use super::world::World;
 
-fn id(of: usize) -> CertificateId {
+pub(crate) fn id(of: usize) -> CertificateId {
     CertificateId::new(&format!("c{of}")).unwrap()
 }
 
-fn live(world: &World) -> BTreeMap<CertificateId, RevisionId> {
+pub(crate) fn live(world: &World) -> BTreeMap<CertificateId, RevisionId> {
     world.snapshot.targets["web"].live.clone()
 }
 
-fn rollouts(world: &World) -> usize {
+pub(crate) fn rollouts(world: &World) -> usize {
     let lines = world.log.lines.iter();
     lines
         .filter(|line| line.contains("open-rollout web"))
@@ -25,7 +25,7 @@ fn rollouts(world: &World) -> usize {
 }
 
 /// All are live, and a new revision of each is wanted.
-fn all_due(members: usize) -> World {
+pub(crate) fn all_due(members: usize) -> World {
     let mut world = World::new();
     obey(&mut world, "now 2030-01-01");
     for member in 0..members {
@@ -39,7 +39,7 @@ fn all_due(members: usize) -> World {
     world
 }
 
-fn newest(world: &World, of: usize) -> &RevisionId {
+pub(crate) fn newest(world: &World, of: usize) -> &RevisionId {
     let newest = world.snapshot.certificates[&id(of)].newest.as_ref();
     &newest.unwrap().id
 }

@@ -24,7 +24,7 @@ fn is_live(world: &World, of: usize) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(48) })]
 
     /// All are asked for at the same time; for each, how often the issuer is looked at in vain, once a minute.
     #[test]

@@ -22,6 +22,8 @@ pub(crate) struct Fault {
     pub(crate) down: bool,
     /// Members of the set that a rollout's step blames; without any of them in the set it does not fail.
     pub(crate) named: BTreeSet<CertificateId>,
+    /// Members of the set that are to blame, which the step does not say; likewise.
+    pub(crate) unnamed: BTreeSet<CertificateId>,
 }
 
 impl Fault {
@@ -37,6 +39,7 @@ impl Fault {
             again: false,
             down: false,
             named: BTreeSet::new(),
+            unnamed: BTreeSet::new(),
         }
     }
 }
@@ -74,7 +77,10 @@ impl Faults {
         self.take_where(|fault| {
             fault.step == step
                 && fault.subject == subject
-                && (fault.named.is_empty() || fault.named.iter().any(changes))
+                && match fault.named.len() + fault.unnamed.len() {
+                    0 => true,
+                    _ => fault.named.iter().chain(&fault.unnamed).any(changes),
+                }
         })
     }
 

@@ -16,9 +16,11 @@
 //! json                                             likewise, as scripts read it
 //! alerts                                           prints the standing alerts in full
 //! fail STEP SUBJECT [times=2|always] [class=transient] [message="…"] [retry_after=2h] [again=yes] [service=down]
+//!     [named=a+b|unnamed=a+b]                      of a rollout: only while one of them is to change, and whether it says so
+//! break web                                        the service refuses its configuration, whatever is in its files
 //! lose-answer SUBJECT effect=yes|no                the next submit's answer is lost
 //! crash STEP SUBJECT before|after                  the process dies before or after the step's effect
-//! mend                                             takes back every `fail`; `uncrash` every `crash`
+//! mend                                             takes back every `fail` and `break`; `uncrash` every `crash`
 //! lifetime 7d|asked                                what the issuer gives
 //! ca-ends 2030-06-01                               nothing is issued beyond
 //! pending 3                                        looks until the next certificates are issued
@@ -42,7 +44,7 @@ use renewd::model::{
     Fingerprint, Hooks, IssuerId, IssuerKind, IssuerPolicy, KeyAlgorithm, KeyReuse, KeySource,
     MaintenanceWindow, Name, OrderMode, Pacing, PcaPolicy, Probe, RemoteAccess, RemoteAuth,
     RenewRule, Scarce, Seconds, SecretRef, Shortage, Subject, TargetId, TargetKind, TargetPolicy,
-    Timestamp,
+    TargetState, Timestamp,
 };
 use renewd::plan::explain;
 
@@ -128,7 +130,16 @@ pub(crate) fn obey(world: &mut World, command: &str) {
                 after_effect: *when == "after",
             });
         }
-        ("mend", []) => world.faults.failures.clear(),
+        ("break", [target]) => {
+            let service = world.services.get_mut(*target).unwrap();
+            service.broken = true;
+        }
+        ("mend", []) => {
+            world.faults.failures.clear();
+            for service in world.services.values_mut() {
+                service.broken = false;
+            }
+        }
         ("uncrash", []) => world.faults.crashes.clear(),
         ("lifetime", ["asked"]) => world.account.lifetime = None,
         ("lifetime", [length]) => world.account.lifetime = Some(seconds(length)),
@@ -207,9 +218,15 @@ fn force(world: &mut World, id: &str) {
     state.survey_failures = Failures::default();
     for target in world.policy.certificates[id].targets.clone() {
         let state = world.snapshot.targets.entry(target).or_default();
-        state.undo_failed = None;
-        state.failures = Failures::default();
+        unblock(state);
     }
+}
+
+fn unblock(state: &mut TargetState) {
+    state.undo_failed = None;
+    state.failures = Failures::default();
+    state.aside.clear();
+    state.split = None;
 }
 
 /// As `renewd rollback` does.
@@ -228,8 +245,7 @@ fn rollback(world: &mut World, id: &str, target: &str) {
     wanted.insert(certificate, stored[goal].clone());
     state.held.extend(stored[..goal].iter().cloned());
     state.wanted = Some(wanted);
-    state.undo_failed = None;
-    state.failures = Failures::default();
+    unblock(state);
 }
 
 fn fail(world: &mut World, step: &str, subject: &str, values: &BTreeMap<&str, &str>) {
@@ -245,6 +261,10 @@ fn fail(world: &mut World, step: &str, subject: &str, values: &BTreeMap<&str, &s
             "named" => {
                 let ids = value.split('+').map(|id| CertificateId::new(id).unwrap());
                 fault.named = ids.collect();
+            }
+            "unnamed" => {
+                let ids = value.split('+').map(|id| CertificateId::new(id).unwrap());
+                fault.unnamed = ids.collect();
             }
             "service" => fault.down = *value == "down",
             other => panic!("no such value: {other}"),

@@ -22,6 +22,8 @@ use super::faults::{Fault, Faults};
 pub(crate) struct Service {
     pub(crate) disk: BTreeMap<CertificateId, RevisionId>,
     pub(crate) served: BTreeMap<CertificateId, RevisionId>,
+    /// Its configuration is refused, whatever the files are.
+    pub(crate) broken: bool,
 }
 
 /// Everything.
@@ -571,6 +573,9 @@ impl World {
                 service.disk = rollout.revisions.clone();
                 RolloutEvent::Committed
             }
+            RolloutStep::Test if service.broken => {
+                return wrong("its configuration is broken, and it serves", service);
+            }
             RolloutStep::Test => RolloutEvent::Tested,
             RolloutStep::Reload => {
                 service.served = service.disk.clone();
@@ -586,9 +591,12 @@ impl World {
                 service.disk = rollout.previous.clone();
                 RolloutEvent::Restored
             }
+            RolloutStep::ReloadBack if service.broken => {
+                RolloutEvent::ReloadedBack { refused: true }
+            }
             RolloutStep::ReloadBack => {
                 service.served = service.disk.clone();
-                RolloutEvent::ReloadedBack
+                RolloutEvent::ReloadedBack { refused: false }
             }
             RolloutStep::VerifyBack if service.served != rollout.previous => {
                 return wrong("still serves", service);

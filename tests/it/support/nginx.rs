@@ -140,6 +140,13 @@ impl Nginx {
         self.mend();
     }
 
+    /// Serves these sites from its next reload on.
+    pub(crate) fn reconfigure(&self, sites: &[Site]) {
+        let text = configuration(&self.prefix, self.port, sites);
+        let text = text.replace("error.log warn", "error.log notice");
+        std::fs::write(self.prefix.join("nginx.conf"), text).unwrap();
+    }
+
     /// How often it read its configuration anew, by its own log.
     pub(crate) fn reconfigured(&self) -> usize {
         self.log().matches("(SIGHUP) received").count()

@@ -1,0 +1,198 @@
+//! What a failed rollout means for the members of its set: one bad member must not hold back the rest.
+//!
+//! Members that the failure names are set aside, and the rest goes again without them. Where it names nobody, and what
+//! was there before is accepted, the fault is in the set: it is split into halves that go one after the other, and the
+//! halves that fail are split again, down to the single member, which is set aside. A bad member among `n` is found
+//! with `2·log2(n) + 1` rollouts at most. A search that has failed `2·log2(n) + 2` times pauses with backoff and goes
+//! on with what is left; by then it has found one bad member at least, so it ends. Where the service refuses what was
+//! there before as well, the fault is not in the set, and nothing is split.
+
+use std::collections::BTreeMap;
+
+use crate::model::{
+    Cause, CertificateId, Failures, Reason, RevisionId, Rollout, RolloutStep, SetAside, Split,
+    StepFailure, TargetState,
+};
+use crate::plan::backoff;
+
+type Set = BTreeMap<CertificateId, RevisionId>;
+
+/// After a rollout that was rolled back or abandoned.
+pub(crate) fn after_failure(
+    after: &mut TargetState,
+    rollout: &Rollout,
+    cause: &Cause,
+    failure: &StepFailure,
+) {
+    let changed = changed(rollout);
+    if changed.is_empty() {
+        return;
+    }
+    let former = after.split.take();
+    let mut search = former.filter(|split| split.policy == rollout.policy);
+    if let Some(split) = &mut search {
+        forget(split, |id, revision| changed.get(id) == Some(revision));
+    }
+    let (named, rest): (Set, Set) = changed
+        .clone()
+        .into_iter()
+        .partition(|(id, _)| cause.named.contains(id));
+    let in_set = is_in_set(cause);
+    if changed.len() == 1 {
+        let known = changed.iter().any(|(id, revision)| {
+            let aside = after.aside.get(id);
+            aside.is_some_and(|aside| aside.revision == *revision)
+        });
+        let found = search.is_some() && (in_set || rest.is_empty());
+        if known || found {
+            set_aside(after, changed, rollout, failure);
+        } else if let Some(split) = &mut search {
+            split.parts.insert(0, changed);
+        }
+    } else if !named.is_empty() && !rest.is_empty() {
+        set_aside(after, named, rollout, failure);
+        if let Some(split) = &mut search {
+            split.parts.insert(0, rest);
+        }
+    } else if in_set && (named.is_empty() || search.is_some()) {
+        let split = search.get_or_insert_with(|| Split {
+            policy: rollout.policy,
+            parts: Vec::new(),
+            left: 0,
+            pauses: Failures::default(),
+        });
+        if split.left == 0 {
+            split.left = patience(changed.len());
+        }
+        let (first, second) = halves(changed);
+        split.parts.splice(0..0, [first, second]);
+    } else if let Some(split) = &mut search {
+        split.parts.insert(0, changed);
+    }
+    after.split = search.and_then(|split| go_on(split, cause, failure));
+}
+
+/// After a rollout whose set is in place.
+pub(crate) fn after_success(after: &mut TargetState, rollout: &Rollout) {
+    let new = &rollout.revisions;
+    after
+        .aside
+        .retain(|id, aside| new.get(id) != Some(&aside.revision));
+    let Some(mut split) = after.split.take() else {
+        return;
+    };
+    forget(&mut split, |id, revision| {
+        let there = new.get(id);
+        // It is in place, or another one of the same certificate was put there.
+        there == Some(revision) || (there.is_some() && there != rollout.previous.get(id))
+    });
+    after.split = Some(split).filter(|split| !split.parts.is_empty());
+}
+
+/// What the rollout was to bring, without what it only repeats.
+fn changed(rollout: &Rollout) -> Set {
+    let routine = rollout
+        .reasons
+        .iter()
+        .filter(|(_, reason)| matches!(reason, Reason::NotDeployed));
+    routine
+        .filter_map(|(id, _)| Some((id, rollout.revisions.get(id)?)))
+        .filter(|(id, revision)| rollout.previous.get(*id) != Some(*revision))
+        .map(|(id, revision)| (id.clone(), revision.clone()))
+        .collect()
+}
+
+/// Whether the service fails with the set and not without it. A disk or a hook fails with any set.
+const fn is_in_set(cause: &Cause) -> bool {
+    let by_service = match cause.step {
+        RolloutStep::Test | RolloutStep::Reload | RolloutStep::Verify => true,
+        RolloutStep::Stage
+        | RolloutStep::PreHook
+        | RolloutStep::Commit
+        | RolloutStep::PostHook
+        | RolloutStep::FailureHook
+        | RolloutStep::Restore
+        | RolloutStep::ReloadBack
+        | RolloutStep::VerifyBack
+        | RolloutStep::Close => false,
+    };
+    by_service && !cause.refused
+}
+
+fn set_aside(after: &mut TargetState, blamed: Set, rollout: &Rollout, failure: &StepFailure) {
+    for (id, revision) in blamed {
+        let mut failures = match after.aside.remove(&id) {
+            Some(aside) if aside.revision == revision => aside.failures,
+            Some(_) | None => Failures::default(),
+        };
+        if backoff::count(&failures, rollout.policy) == 0 {
+            failures = Failures::default();
+        }
+        failures.add(failure.clone());
+        after.aside.insert(id, SetAside { revision, failures });
+    }
+}
+
+fn halves(mut set: Set) -> (Set, Set) {
+    let middle = set.keys().nth(set.len().div_ceil(2)).cloned();
+    let second = middle.map_or_else(Set::new, |middle| set.split_off(&middle));
+    (set, second)
+}
+
+/// The search after a failure: on with the next part, or a pause in which what is left is one part again.
+fn go_on(mut split: Split, cause: &Cause, failure: &StepFailure) -> Option<Split> {
+    split.left = if cause.refused {
+        0
+    } else {
+        split.left.saturating_sub(1)
+    };
+    if split.left == 0 {
+        let left: Set = split.parts.drain(..).flatten().collect();
+        split.parts.push(left);
+        split.pauses.add(failure.clone());
+    }
+    split.parts.retain(|part| !part.is_empty());
+    (!split.parts.is_empty()).then_some(split)
+}
+
+fn forget(split: &mut Split, over: impl Fn(&CertificateId, &RevisionId) -> bool) {
+    for part in &mut split.parts {
+        part.retain(|id, revision| !over(id, revision));
+    }
+    split.parts.retain(|part| !part.is_empty());
+}
+
+/// How often a search among `members` may fail before it pauses: enough to find one, wherever it is, and to try what
+/// stood beside it.
+pub(crate) const fn patience(members: usize) -> u32 {
+    2 * members.next_power_of_two().ilog2() + 2
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(size: usize) -> Set {
+        (0..size)
+            .map(|at| {
+                let id = CertificateId::new(&format!("c{at}")).unwrap();
+                (id, RevisionId::new("r1").unwrap())
+            })
+            .collect()
+    }
+
+    #[test]
+    fn halves_are_the_whole_and_the_first_is_never_the_smaller() {
+        for size in 2..20 {
+            let (first, second) = halves(set(size));
+            assert_eq!(first.len() + second.len(), size);
+            assert!(first.len() - second.len() <= 1 && !second.is_empty());
+        }
+    }
+
+    #[test]
+    fn patience_grows_with_the_logarithm() {
+        let all = [2, 3, 4, 8, 50, 1000].map(patience);
+        assert_eq!(all, [4, 6, 6, 8, 14, 22]);
+    }
+}
