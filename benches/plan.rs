@@ -181,6 +181,7 @@ fn place_policy(id: TargetId) -> TargetPolicy {
         probe: Probe::None,
         hooks: renewd::model::Hooks::default(),
         pacing: renewd::model::Pacing::default(),
+        observe: Vec::new(),
         digest: DIGEST,
         drift: renewd::model::DriftMode::Repair,
     }

@@ -12,8 +12,8 @@ use crate::cli::{CommandResult, Failure, context};
 use crate::config;
 use crate::deploy::{Deployer, Outcome};
 use crate::model::{
-    Difference, ErrorClass, ExportKind, ExportSpec, Policy, Probe, ProxyProtocol, Rollout,
-    RolloutPhase, Snapshot, StartTls, TargetId, TargetPolicy, TargetState,
+    Difference, ErrorClass, ExportKind, ExportSpec, Observed, Policy, Probe, ProxyProtocol,
+    Rollout, RolloutPhase, SightKind, Snapshot, StartTls, TargetId, TargetPolicy, TargetState,
 };
 use crate::plan::rollout_machine::waits_for_post_hook;
 use crate::store::Store;
@@ -64,7 +64,10 @@ pub(crate) async fn test(arguments: &Arguments, name: &TargetId) -> CommandResul
         let what = examined.what;
         let line = match examined.outcome {
             Outcome::Good(text) => format!("{GREEN}ok{GREEN:#}    {what:<9}  {text}\n"),
-            Outcome::Skipped(text) => format!("{YELLOW}-{YELLOW:#}     {what:<9}  {text}\n"),
+            Outcome::Skipped(text) => {
+                let text = text.replace('\n', "\n                 ");
+                format!("{YELLOW}-{YELLOW:#}     {what:<9}  {text}\n")
+            }
             Outcome::Bad(error) => {
                 exit = exit.worse(exit_of(error.class));
                 let mut line = format!("{RED}fail{RED:#}  {what:<9}  {}\n", error.message);
@@ -158,6 +161,24 @@ fn object(policy: &Policy, target: &TargetPolicy, snapshot: &Snapshot) -> Value 
         "held": state.held,
         "failures": state.failures.count,
         "drift": disk.chain(wire).map(difference).collect::<Vec<_>>(),
+        "observe": target.observe.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "observed": state.observed.as_ref().filter(|_| !target.observe.is_empty()).map(observed),
+    })
+}
+
+fn observed(observed: &Observed) -> Value {
+    let sights = observed.sights.iter();
+    let sights = sights.map(|sight| {
+        json!({
+            "name": sight.name, "address": sight.address, "code": sight.kind.code(), "detail": sight.detail,
+        })
+    });
+    json!({
+        "at": observed.at.to_string(),
+        "code": observed.worst().code(),
+        "since": observed.since.map(|at| at.to_string()),
+        "places": sights.collect::<Vec<_>>(),
+        "left": observed.left,
     })
 }
 
@@ -280,6 +301,22 @@ fn text(target: &Value) -> String {
     if !target["reloads_per_hour"].is_null() {
         let budget = plain(&target["reloads_per_hour"]);
         line("reloads", format!("{budget} in an hour at most"));
+    }
+    if target["observe"] != json!([]) {
+        line("observe", plain(&target["observe"]));
+    }
+    let observed = &target["observed"];
+    if !observed.is_null() {
+        let word = format!("{} at {}", plain(&observed["code"]), plain(&observed["at"]));
+        line("observed", word);
+        for sight in observed["places"].as_array().into_iter().flatten() {
+            if sight["code"] != SightKind::Same.code() {
+                line("", plain(&sight["detail"]));
+            }
+        }
+        if observed["left"] != 0 {
+            line("", format!("{} more were not looked at", observed["left"]));
+        }
     }
     for export in target["exports"].as_array().into_iter().flatten() {
         for file in export["files"].as_array().into_iter().flatten() {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::deploy::layout::Layout;
 use crate::deploy::manifest::{Manifest, Saved};
+use crate::deploy::observe::{Resolver, SystemResolver};
 use crate::deploy::site::Site;
 use crate::deploy::{
     Materials, StepDone, StepError, commit, drift, hooks, places, prove, prune, service, stage,
@@ -29,6 +30,7 @@ pub struct Deployer {
     runner: Arc<dyn Runner>,
     resolve: SecretResolver,
     names: Arc<BTreeMap<CertificateId, SubjectAltNames>>,
+    resolver: Arc<dyn Resolver>,
 }
 
 impl Deployer {
@@ -41,7 +43,15 @@ impl Deployer {
             runner,
             resolve,
             names: Arc::default(),
+            resolver: Arc::new(SystemResolver),
         }
+    }
+
+    /// Finds the addresses of names by this; without it by the system.
+    #[must_use]
+    pub fn resolving_by(mut self, resolver: Arc<dyn Resolver>) -> Self {
+        self.resolver = resolver;
+        self
     }
 
     /// Asks services for these names of a certificate, which are those of the policy. A certificate often has more, such
@@ -158,6 +168,10 @@ impl Deployer {
 
     pub(super) fn runner(&self) -> &dyn Runner {
         &*self.runner
+    }
+
+    pub(super) fn resolver(&self) -> &Arc<dyn Resolver> {
+        &self.resolver
     }
 
     pub(super) fn state_dir(&self) -> &Path {

@@ -6,14 +6,14 @@ use crate::deploy::deployer::Deployer;
 use crate::deploy::layout::Layout;
 use crate::deploy::{StepError, manifest, places, preflight, prove, readers, service};
 use crate::model::{
-    ErrorClass, Failures, HookSteps, Probe, Rollout, RolloutId, RolloutPhase, TargetPolicy,
-    TargetState, Timestamp,
+    ErrorClass, Failures, HookSteps, Probe, Rollout, RolloutId, RolloutPhase, SightKind,
+    TargetPolicy, TargetState, Timestamp,
 };
 
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Examined {
-    /// `preflight`, `files`, `test` or `probe`.
+    /// `preflight`, `files`, `test`, `probe` or `observed`.
     pub what: &'static str,
     /// What came of it.
     pub outcome: Outcome,
@@ -59,14 +59,18 @@ impl Deployer {
             ),
         };
         let probe = self.probe_now(target, state, now).await;
-        [
+        let mut all = vec![
             ("preflight", preflight),
             ("files", files),
             ("test", test),
             ("probe", probe),
-        ]
-        .map(|(what, outcome)| Examined { what, outcome })
-        .into()
+        ];
+        if !target.observe.is_empty() && !state.live.is_empty() {
+            all.push(("observed", self.observe_now(target, state, now).await));
+        }
+        let all = all.into_iter();
+        all.map(|(what, outcome)| Examined { what, outcome })
+            .collect()
     }
 
     async fn on_disk_now(
@@ -107,6 +111,29 @@ impl Deployer {
             let bug = || Outcome::Bad(StepError::new(ErrorClass::Bug, error.to_string()));
             (bug(), bug())
         })
+    }
+
+    /// What is seen elsewhere is no failure of this target.
+    async fn observe_now(
+        &self,
+        target: &TargetPolicy,
+        state: &TargetState,
+        now: Timestamp,
+    ) -> Outcome {
+        let observed = self.observe(target, state, now).await;
+        let other = observed
+            .sights
+            .iter()
+            .filter(|sight| sight.kind != SightKind::Same);
+        let mut lines: Vec<String> = other.map(|sight| sight.detail.clone()).collect();
+        if observed.left > 0 {
+            lines.push(format!("{} more were not looked at", observed.left));
+        }
+        if lines.is_empty() {
+            let text = "all other addresses serve what is live";
+            return Outcome::Good(format!("{text} ({})", observed.sights.len()));
+        }
+        Outcome::Skipped(lines.join("\n"))
     }
 
     async fn probe_now(

@@ -24,6 +24,7 @@ mod hooks;
 mod layout;
 mod manifest;
 mod material;
+mod observe;
 mod password;
 mod places;
 mod preflight;
@@ -43,6 +44,7 @@ pub use deployer::{Deployer, SecretResolver};
 pub use error::{StepDone, StepError};
 pub use examine::{Examined, Outcome};
 pub use material::{MaterialError, Materials};
+pub use observe::{Addresses, Resolver, SystemResolver};
 pub use places::loose_directories;
 pub use space::shortage;
 

@@ -172,6 +172,7 @@ impl Engine {
                 None => Ok(Touched::default()),
             },
             Action::Survey { certificate } => self.survey(&certificate, now).await,
+            Action::Observe { target } => self.observe_addresses(&target, now).await,
         }
     }
 
@@ -255,7 +256,9 @@ impl Engine {
                         || of.is_some_and(|of| of.targets.iter().any(|t| targets.contains(t)))
                 })
             }
-            Action::OpenRollout { target, .. } => targets.contains(target),
+            Action::OpenRollout { target, .. } | Action::Observe { target } => {
+                targets.contains(target)
+            }
             Action::AdvanceRollout { rollout, .. } | Action::RecordRollout { rollout, .. } => {
                 snapshot
                     .rollouts

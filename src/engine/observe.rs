@@ -1,12 +1,14 @@
 //! Compares what the journal says with what is on disk.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use tokio::task::JoinSet;
 
 use crate::engine::{Engine, EngineError};
-use crate::model::{Snapshot, TargetPolicy, TargetState, Wire};
-use crate::store::CertificateChange;
+use crate::model::{SightKind, Snapshot, TargetId, TargetPolicy, TargetState, Timestamp, Wire};
+use crate::plan::explain::counted;
+use crate::store::{CertificateChange, Touched};
 use crate::sys::{error_chain, systemd};
 
 impl Engine {
@@ -19,6 +21,7 @@ impl Engine {
     pub async fn observe(&self) -> Result<Snapshot, EngineError> {
         let mut snapshot = self.store.snapshot().await?;
         snapshot.host = self.host;
+        snapshot.checked_at = Some(self.clock.now());
         self.tidy_keys(&snapshot);
         self.observe_revisions(&mut snapshot).await?;
         self.observe_targets(&mut snapshot).await?;
@@ -127,6 +130,49 @@ impl Engine {
         }
         Ok(())
     }
+
+    /// Looks at the addresses of a target that decide nothing, and remembers what is there.
+    pub(crate) async fn observe_addresses(
+        &self,
+        target: &TargetId,
+        now: Timestamp,
+    ) -> Result<Touched, EngineError> {
+        let mut touched = Touched::default();
+        let Some(policy) = self.policy.targets.get(target) else {
+            return Ok(touched);
+        };
+        let mut state = self.target_state(target).await?;
+        let stopped = async {
+            while !self.stop.load(Ordering::SeqCst) {
+                tokio::time::sleep(STOP_LOOK).await;
+            }
+        };
+        let mut observed = tokio::select! {
+            observed = self.deployer.observe(policy, &state, now) => observed,
+            () = stopped => return Ok(touched),
+        };
+        let before = state.observed.as_ref();
+        if observed.worst() == SightKind::Differs {
+            observed.since = before.and_then(|before| before.since).or(Some(now));
+        }
+        if before.is_none_or(|before| before.sights != observed.sights) {
+            let differing = observed.differing().count();
+            let (all, silent) = (observed.sights.len(), SightKind::Silent);
+            let silent = observed.sights.iter().filter(|sight| sight.kind == silent);
+            self.done(
+                target,
+                format!(
+                    "observed elsewhere: {}, {differing} with another certificate, {} without an answer",
+                    counted(all, "place"),
+                    silent.count()
+                ),
+            );
+        }
+        state.observed = Some(observed);
+        self.store.change_target(target, &state).await?;
+        touched.targets.insert(target.clone());
+        Ok(touched)
+    }
 }
 
 /// Its set was proven or put into place by this very policy; anything else a rollout is about to prove anyway.
@@ -139,3 +185,5 @@ fn can_show(state: &TargetState, target: &TargetPolicy) -> bool {
 
 /// Each asks a few names at a time.
 const TARGETS_AT_ONCE: usize = 4;
+/// How soon a look ends when the process is to end.
+const STOP_LOOK: Duration = Duration::from_millis(100);

@@ -100,6 +100,9 @@ pub(super) fn span(action: &Action, snapshot: &Snapshot) -> Span {
             span.record("target", target.as_str());
             about_certificates(&span, reasons.keys());
         }
+        Action::Observe { target } => {
+            span.record("target", target.as_str());
+        }
         Action::AdvanceRollout { rollout, .. } | Action::RecordRollout { rollout, .. } => {
             about_rollout(&span, rollout, snapshot);
         }

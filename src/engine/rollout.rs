@@ -201,7 +201,7 @@ impl Engine {
         Ok(())
     }
 
-    async fn target_state(&self, id: &TargetId) -> Result<TargetState, EngineError> {
+    pub(crate) async fn target_state(&self, id: &TargetId) -> Result<TargetState, EngineError> {
         let mut part = Snapshot::default();
         let mut touched = Touched::default();
         touched.targets.insert(id.clone());

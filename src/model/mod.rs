@@ -13,6 +13,7 @@ mod ids;
 mod job;
 mod letter;
 mod name;
+mod observed;
 mod order;
 mod pacing;
 mod policy;
@@ -42,6 +43,7 @@ pub use letter::{
     ChannelState, Concerned, Delivery, LONGEST_QUEUE, Letter, Occasion, Post, Undelivered,
 };
 pub use name::{Name, NameError, SubjectAltNames};
+pub use observed::{Observe, Observed, Sight, SightKind};
 pub use order::{
     Order, OrderClosing, OrderEvent, OrderPhase, OrderRequest, OrderStep, Source, Subject,
 };

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{
     Alerting, CertificateId, ExportSpec, Fingerprint, Hooks, IssuerId, JobName, JobPolicy,
-    KeyAlgorithm, Pacing, Seconds, Subject, SubjectAltNames, TargetId, Timestamp,
+    KeyAlgorithm, Observe, Pacing, Seconds, Subject, SubjectAltNames, TargetId, Timestamp,
 };
 
 /// The whole policy.
@@ -259,6 +259,8 @@ pub struct TargetPolicy {
     pub hooks: Hooks,
     /// When it may be disturbed. Not part of the digest: another window is no reason for a rollout.
     pub pacing: Pacing,
+    /// Where else its names are looked at; no rollout depends on it, so the digest does not.
+    pub observe: Vec<Observe>,
     /// Changes with any other setting; a change leads to a new rollout and clears backoff.
     pub digest: Fingerprint,
     /// What happens to what differs from what was rolled out. No part of the digest: it asks for no rollout.

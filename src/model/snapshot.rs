@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{
     Cause, CertificateId, ChannelId, ChannelState, Drift, EarlierRevision, ErrorClass, Fingerprint,
-    HostSeed, IssuerId, JobName, JobRun, Order, OrderId, RevisionFacts, RevisionId, Rollout,
-    RolloutId, Shortage, TargetId, Timestamp, Wire,
+    HostSeed, IssuerId, JobName, JobRun, Observed, Order, OrderId, RevisionFacts, RevisionId,
+    Rollout, RolloutId, Shortage, TargetId, Timestamp, Wire,
 };
 
 /// The planner's view of the world. May be stale: every action is checked again before it is carried out.
@@ -30,6 +30,8 @@ pub struct Snapshot {
     pub shortages: BTreeMap<CertificateId, Shortage>,
     /// How alerts leave the host, by channel; one without letters is absent.
     pub channels: BTreeMap<ChannelId, ChannelState>,
+    /// When the host itself was last looked at; `None` where only the journal was read.
+    pub checked_at: Option<Timestamp>,
 }
 
 /// What is known of a certificate.
@@ -140,6 +142,9 @@ pub struct TargetState {
     pub wanted: Option<BTreeMap<CertificateId, RevisionId>>,
     /// An undo could not be proven.
     pub undo_failed: Option<String>,
+    /// The last look at addresses that decide nothing; `None` where there was none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed: Option<Observed>,
 }
 
 /// A rollout that did not succeed.

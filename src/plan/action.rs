@@ -82,6 +82,11 @@ pub enum Action {
         /// For which certificate.
         certificate: CertificateId,
     },
+    /// Look at addresses that decide nothing. Only where nothing else is to be done: nobody waits for it.
+    Observe {
+        /// Of which target; it has no open rollout.
+        target: TargetId,
+    },
 }
 
 /// What was decided for one certificate.

@@ -21,6 +21,8 @@ pub(crate) struct Draft {
     pub(crate) surveys: Vec<Action>,
     /// Renewals that are due are ordered from then on; `None` for now.
     pub(crate) renewals_from: Option<Timestamp>,
+    /// Looks at what decides nothing.
+    pub(crate) observations: Vec<Action>,
     alerts: BTreeMap<AlertKey, Alert>,
     next_wake: Timestamp,
 }
@@ -36,6 +38,7 @@ impl Draft {
             new_orders: Vec::new(),
             surveys: Vec::new(),
             renewals_from: None,
+            observations: Vec::new(),
             alerts: BTreeMap::new(),
             next_wake: now + LONGEST_SLEEP,
         }
@@ -89,6 +92,9 @@ impl Draft {
         actions.append(&mut self.new_rollouts);
         actions.append(&mut self.new_orders);
         actions.append(&mut self.surveys);
+        if actions.is_empty() {
+            actions = self.observations;
+        }
         Plan {
             actions,
             // In order, so that the tree is built in one pass.

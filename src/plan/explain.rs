@@ -9,7 +9,8 @@ use serde::Serialize;
 
 use crate::model::{
     CertificateId, CertificatePolicy, CertificateState, OrderMode, Policy, Probe, ProbeReport,
-    RevisionId, Rollout, RolloutPhase, Snapshot, TargetId, TargetState, Timestamp, Waiting,
+    RevisionId, Rollout, RolloutPhase, SightKind, Snapshot, TargetId, TargetPolicy, TargetState,
+    Timestamp, Waiting,
 };
 use crate::plan::{Action, Plan, Verdict};
 
@@ -57,6 +58,9 @@ pub struct TargetReport {
     pub rollout: Option<&'static str>,
     /// When a handshake showed the present set, RFC 3339; `null` for never, or where the policy says `probe = "none"`.
     pub proven_at: Option<String>,
+    /// What was seen of the target's names at other addresses, at the last look: `observed-same`, `observed-silent`
+    /// (somewhere nobody answers) or `observed-differs`; `null` where the policy observes nothing.
+    pub observed: Option<&'static str>,
 }
 
 /// A report for every certificate of the policy, in the order of their names.
@@ -89,11 +93,8 @@ pub fn report(policy: &Policy, snapshot: &Snapshot, plan: &Plan) -> Vec<Report> 
                     .map(|target| {
                         let place = snapshot.targets.get(target);
                         let rollout = rollouts.get(target).copied();
-                        let probed = policy
-                            .targets
-                            .get(target)
-                            .is_none_or(|target| target.probe != Probe::None);
-                        on_target(id, state, target, place, rollout, probed)
+                        let policy = policy.targets.get(target);
+                        on_target(id, state, target, place, rollout, policy)
                     })
                     .collect(),
             })
@@ -224,6 +225,9 @@ fn place(target: &TargetReport) -> String {
         None if target.serial.is_some() && target.state != UNPROVEN => text.push_str(", unproven"),
         None => {}
     }
+    if target.observed == Some(SightKind::Differs.code()) {
+        text.push_str(", another certificate elsewhere");
+    }
     text
 }
 
@@ -303,6 +307,8 @@ fn doing<'a>(snapshot: &'a Snapshot, plan: &'a Plan) -> BTreeMap<&'a Certificate
             Action::AdvanceOrder { order, step } => (step.code(), of_order(snapshot, order)),
             Action::RecordOrder { order, event } => (event.code(), of_order(snapshot, order)),
             Action::AbandonOrder { order, .. } => ("abandon-order", of_order(snapshot, order)),
+            // It is done for nobody's sake.
+            Action::Observe { .. } => continue,
             Action::OpenRollout { reasons, .. } => (OPEN_ROLLOUT, reasons.keys().collect()),
             Action::AdvanceRollout { rollout, step } => {
                 (step.code(), of_rollout(snapshot, rollout))
@@ -334,8 +340,9 @@ fn on_target(
     target: &TargetId,
     place: Option<&TargetState>,
     rollout: Option<&Rollout>,
-    probed: bool,
+    policy: Option<&TargetPolicy>,
 ) -> TargetReport {
+    let probed = policy.is_none_or(|policy| policy.probe != Probe::None);
     let live = place.and_then(|place| place.live.get(id));
     let newest = state.newest.as_ref().map(|newest| &newest.id);
     let held = place.is_some_and(|place| newest.is_some_and(|newest| place.held.contains(newest)));
@@ -364,6 +371,10 @@ fn on_target(
             .and_then(|place| place.proven_at)
             .filter(|_| live.is_some())
             .map(|at| at.to_string()),
+        observed: place
+            .and_then(|place| place.observed.as_ref())
+            .filter(|_| policy.is_some_and(|policy| !policy.observe.is_empty()))
+            .map(|observed| observed.worst().code()),
     }
 }
 

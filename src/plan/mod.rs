@@ -29,6 +29,7 @@ mod draft;
 mod drift;
 pub mod explain;
 pub mod jobs;
+mod observed;
 pub mod open;
 pub mod order_machine;
 pub mod outcome;

@@ -115,6 +115,7 @@ pub(crate) fn target(name: &str) -> TargetPolicy {
         probe: Probe::None,
         hooks: Hooks::default(),
         pacing: Pacing::default(),
+        observe: Vec::new(),
         digest: Fingerprint([1; 32]),
         drift: DriftMode::Repair,
     }

@@ -7,6 +7,7 @@ mod files;
 mod killed;
 mod material;
 mod nginx;
+mod observe;
 mod probe;
 mod rights;
 mod served;

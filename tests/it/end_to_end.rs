@@ -10,6 +10,7 @@ mod drift;
 mod following;
 mod hooks;
 mod hostile;
+mod observed;
 mod targets;
 mod time;
 mod windows;

@@ -11,8 +11,8 @@ use crate::config::lift::clash::Claim;
 use crate::config::lift::told::Told;
 use crate::config::scalar::{self, PathRule};
 use crate::model::{
-    DriftMode, ExportKind, ExportSpec, FileAttributes, Name, Pacing, PasswordSource, PemFiles,
-    Prelude, Probe, ProxyProtocol, RecipeExport, Seconds, StartTls, TargetId, TargetKind,
+    DriftMode, ExportKind, ExportSpec, FileAttributes, Name, Observe, Pacing, PasswordSource,
+    PemFiles, Prelude, Probe, ProxyProtocol, RecipeExport, Seconds, StartTls, TargetId, TargetKind,
     TargetPolicy,
 };
 
@@ -57,6 +57,7 @@ impl Lift<'_> {
                 )
             }
         };
+        let observe = self.observe(fields, probe.as_ref());
         self.report_idle_pid_file(fields, probe.as_ref());
         let hooks = self.hooks(fields);
         let pacing = match (kind, &told) {
@@ -65,8 +66,23 @@ impl Lift<'_> {
             // Whether anything is reloaded is not known; what else is wrong is told all the same.
             (_, Err(_)) => self.pacing(fields, true),
         };
-        let (Ok(told), Some(command_timeout), Some(probe), Some(exports), Ok(hooks), Ok(pacing)) =
-            (told, command_timeout, probe, exports, hooks, pacing)
+        let (
+            Ok(told),
+            Some(command_timeout),
+            Some(probe),
+            Some(exports),
+            Ok(hooks),
+            Ok(pacing),
+            Some(observe),
+        ) = (
+            told,
+            command_timeout,
+            probe,
+            exports,
+            hooks,
+            pacing,
+            observe,
+        )
         else {
             return (None, claims);
         };
@@ -92,6 +108,7 @@ impl Lift<'_> {
             probe,
             hooks,
             pacing,
+            observe,
             digest: canon.finish(),
             drift: match fields.text("drift") {
                 Some(("report", _)) => DriftMode::Report,
@@ -170,6 +187,7 @@ impl Lift<'_> {
                     "wildcard_label",
                     "starttls",
                     "proxy_protocol",
+                    "observe",
                 ] {
                     if let Some(entry) = fields.entry(key) {
                         let message = format!("`{key}` has no effect");
@@ -211,6 +229,51 @@ impl Lift<'_> {
             }
             _ => None,
         }
+    }
+
+    /// Where else names are looked at; a place without a port has that of the listener.
+    fn observe(&mut self, fields: &Fields<'_>, probe: Option<&Probe>) -> Option<Vec<Observe>> {
+        if !fields.knows("observe") {
+            return Some(Vec::new());
+        }
+        let Some(list) = fields.list("observe") else {
+            return (!fields.has("observe")).then(Vec::new);
+        };
+        let port = match probe? {
+            Probe::Tls { connect, .. } => connect.rsplit_once(':').map(|(_, port)| port),
+            Probe::None => None,
+        };
+        let mut places = Vec::new();
+        for (text, place) in &list.texts {
+            let wanted = match (*text, port) {
+                ("names", _) => Ok(Observe::Names),
+                (text, Some(port)) => scalar::host_maybe_port(text, port).map(Observe::At),
+                (_, None) => continue,
+            };
+            match wanted {
+                Ok(wanted) if !places.contains(&wanted) => places.push(wanted),
+                Ok(_) => {}
+                Err(refusal) => {
+                    self.problems
+                        .refuse(Code::Probe, *place, "`observe`", refusal);
+                    return None;
+                }
+            }
+        }
+        if places.len() > MOST_OBSERVED {
+            let message = format!("`observe` has more than {MOST_OBSERVED} places");
+            let problem = Diagnostic::error(Code::Probe, list.place, message, "");
+            self.problems
+                .push(problem.help(
+                    "name those that matter; \"names\" stands for all that names resolve to",
+                ));
+            return None;
+        }
+        // There is nobody to ask without a probe, which is reported already.
+        if port.is_none() {
+            places.clear();
+        }
+        list.whole.then_some(places)
     }
 
     fn connect(&mut self, fields: &Fields<'_>) -> Option<String> {
@@ -263,5 +326,7 @@ fn prelude(fields: &Fields<'_>) -> Option<Prelude> {
 const COMMAND_TIMEOUT: Seconds = Seconds(60);
 /// Old workers of a loaded nginx may serve for some seconds after a reload.
 const DEADLINE: Seconds = Seconds(30);
+/// Each is asked for every name.
+const MOST_OBSERVED: usize = 16;
 /// Unlikely to have a listener of its own.
 const WILDCARD_LABEL: &str = "renewd-probe";

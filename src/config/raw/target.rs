@@ -161,6 +161,7 @@ const SERVICE: &[Key] = &[
     optional("proxy_protocol", Holds::Word(&["v1", "v2"])),
     optional("windows", Holds::List),
     default("reloads_per_hour", Holds::Count, "12"),
+    optional("observe", Holds::List),
 ];
 
 const PLACES: &[Key] = &[

@@ -62,6 +62,21 @@ pub(in crate::config) fn server(text: &str) -> Result<String, Refusal> {
     }
 }
 
+/// The same where a port may be missing and is this one then.
+pub(in crate::config) fn host_maybe_port(text: &str, port: &str) -> Result<String, Refusal> {
+    let help =
+        "write \"names\", `host` or `host:port`, such as `lb.example.com` or `[2001:db8::7]:443`";
+    let lower = text.to_ascii_lowercase();
+    let Some((host, own)) = split(&lower) else {
+        return Err(Refusal::new("is neither \"names\" nor a host").help(help));
+    };
+    let host = host_name(&host).map_err(|refusal| refusal.help(help))?;
+    Ok(match own {
+        Some(own) => format!("{host}:{own}"),
+        None => format!("{host}:{port}"),
+    })
+}
+
 /// Host (IPv6 still in brackets) and port, if there is one.
 fn split(text: &str) -> Option<(String, Option<u16>)> {
     let number = |text: &str| {
@@ -158,6 +173,22 @@ mod tests {
             "http://10.0.0.1",
         ] {
             assert!(endpoint(bad, "").is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_place_without_a_port_gets_one() {
+        for (text, want) in [
+            ("LB.example.com", "lb.example.com:443"),
+            ("lb.example.com:8443", "lb.example.com:8443"),
+            ("192.0.2.7", "192.0.2.7:443"),
+            ("[2001:DB8::7]", "[2001:db8::7]:443"),
+            ("[2001:db8::7]:8443", "[2001:db8::7]:8443"),
+        ] {
+            assert_eq!(host_maybe_port(text, "443").as_deref(), Ok(want));
+        }
+        for bad in ["", "::1", "a:b", "a:0", "*.example.com", "https://x"] {
+            assert!(host_maybe_port(bad, "443").is_err(), "{bad}");
         }
     }
 

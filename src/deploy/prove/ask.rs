@@ -115,6 +115,32 @@ fn wrong_of(answers: Vec<(usize, Answer)>) -> BTreeMap<usize, Failure> {
         .collect()
 }
 
+/// One look at somebody whose answer decides nothing.
+pub(in crate::deploy) async fn look(
+    connect: &str,
+    prelude: Prelude,
+    question: &Question,
+    within: Duration,
+) -> Look {
+    match one(connect, prelude, question, within).await {
+        Ok(report) => Look::Same(report),
+        Err(failure) => match failure.kind {
+            FailureKind::Wrong => Look::Differs(failure.text),
+            FailureKind::Silent | FailureKind::Nobody => Look::Silent(failure.text),
+        },
+    }
+}
+
+/// What came of it.
+pub(in crate::deploy) enum Look {
+    /// As it should be.
+    Same(ProbeReport),
+    /// Another certificate, in words.
+    Differs(String),
+    /// No certificate, in words.
+    Silent(String),
+}
+
 /// Mail servers make strangers wait for their greeting (Postfix's postscreen 6 s), and RFC 5321 §4.5.3.2.1 wants
 /// clients to be patient for minutes. A connection that hangs must leave time for another one all the same.
 fn longest(prelude: Prelude, deadline: Seconds) -> Duration {

@@ -3,5 +3,5 @@
 mod ask;
 mod questions;
 
-pub(super) use ask::{Sight, ask, ask_once, somebody_listens, wrong};
+pub(super) use ask::{Look, Sight, ask, ask_once, look, somebody_listens, wrong};
 pub(super) use questions::{Question, backward, fits, former_expired, forward, presentable, roots};

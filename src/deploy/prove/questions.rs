@@ -29,6 +29,30 @@ pub(in crate::deploy) struct Question {
     pub(super) of: BTreeSet<CertificateId>,
 }
 
+impl Question {
+    /// As reports call it.
+    pub(in crate::deploy) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What resolves to addresses: the host name, or the address itself; `None` where no name is asked for.
+    pub(in crate::deploy) fn host(&self) -> Option<&str> {
+        let is_address = || self.name.parse::<std::net::IpAddr>().is_ok();
+        match &self.sni {
+            Some(host) => Some(host),
+            None => is_address().then_some(self.name.as_str()),
+        }
+    }
+
+    /// Whatever is presented behind the leaf.
+    pub(in crate::deploy) fn for_the_leaf_alone(mut self) -> Self {
+        for expected in &mut self.expected {
+            expected.behind = None;
+        }
+        self
+    }
+}
+
 /// Questions by name and kind of key: two certificates with one name in common are told apart by their keys, or else
 /// either will do.
 #[derive(Default)]

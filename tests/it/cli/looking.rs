@@ -184,7 +184,15 @@ async fn what_scripts_read_has_the_documented_keys() {
         assert_eq!(all[0]["serial"], plain.serial());
         let mut place = keys(&all[0]["targets"][0]);
         place.sort_unstable();
-        assert_eq!(place, ["name", "proven_at", "rollout", "serial", "state"]);
+        let wanted = [
+            "name",
+            "observed",
+            "proven_at",
+            "rollout",
+            "serial",
+            "state",
+        ];
+        assert_eq!(place, wanted);
         let mut next = keys(&all[0]["next_action"]);
         next.sort_unstable();
         assert_eq!(next, ["action", "at"]);

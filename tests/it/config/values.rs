@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use renewd::config::Loaded;
 use renewd::model::{
     CertificatePolicy, ExportKind, ExportLayout, IssuerKind, IssuerPolicy, JobName, KeyAlgorithm,
-    KeyReuse, KeySource, OrderMode, PasswordSource, PfxProfile, Policy, Prelude, Probe, Reload,
-    RemoteAuth, RenewRule, Seconds, SecretRef, TargetKind, TargetPolicy, TrustFormat,
+    KeyReuse, KeySource, Observe, OrderMode, PasswordSource, PfxProfile, Policy, Prelude, Probe,
+    Reload, RemoteAuth, RenewRule, Seconds, SecretRef, TargetKind, TargetPolicy, TrustFormat,
 };
 
 use super::{Etc, fixtures};
@@ -538,4 +538,33 @@ fn an_access_list_that_cannot_be_meant_is_refused_at_its_entry() {
             assert!(shown.contains(part), "{entry}, {part}: {shown}");
         }
     }
+}
+
+#[test]
+fn where_else_names_are_looked_at_is_no_reason_for_a_rollout() {
+    let base = r#"
+[issuer.pca.corp]
+endpoint = "https://ccm.example.com"
+ca = "x"
+access_key = "env:AK"
+secret_key = "env:SK"
+
+[certificate.x]
+issuer = "corp"
+names = ["x.example.com"]
+targets = ["t"]
+
+[target.nginx.t]
+connect = "127.0.0.1:8443"
+"#;
+    let before = load(base);
+    assert_eq!(target(&before, "t").observe, []);
+    let line = r#"observe = ["names", "LB.example.com", "[::1]:444", "lb.example.com:8443"]"#;
+    let after = load(&format!("{base}{line}\n"));
+    let at = |place: &str| Observe::At(place.to_owned());
+    assert_eq!(
+        target(&after, "t").observe,
+        [Observe::Names, at("lb.example.com:8443"), at("[::1]:444")]
+    );
+    assert_eq!(target(&before, "t").digest, target(&after, "t").digest);
 }

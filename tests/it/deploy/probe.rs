@@ -35,7 +35,7 @@ impl ResolvesServerCert for InTurn {
     }
 }
 
-fn certified(material: &Material, key: &Material) -> Arc<CertifiedKey> {
+pub(super) fn certified(material: &Material, key: &Material) -> Arc<CertifiedKey> {
     let all = std::iter::once(&material.leaf).chain(&material.chain[..1]);
     let chain = all.map(|der| CertificateDer::from(der.clone())).collect();
     let der = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.key.pkcs8().to_vec()));
@@ -43,7 +43,7 @@ fn certified(material: &Material, key: &Material) -> Arc<CertifiedKey> {
     Arc::new(CertifiedKey::new(chain, signer))
 }
 
-fn config(
+pub(super) fn config(
     keys: Vec<Arc<CertifiedKey>>,
     versions: &[&'static SupportedProtocolVersion],
     clients: Option<&Sample>,
@@ -75,7 +75,15 @@ fn config(
 
 /// Accepts connections for as long as the test runs; returns its address and the most it had at once.
 async fn serve(config: ServerConfig, delay: Duration) -> (String, Arc<AtomicUsize>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    serve_at("127.0.0.1:0", config, delay).await
+}
+
+pub(super) async fn serve_at(
+    address: &str,
+    config: ServerConfig,
+    delay: Duration,
+) -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind(address).await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let acceptor = TlsAcceptor::from(Arc::new(config));
     let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));

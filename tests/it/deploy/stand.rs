@@ -60,6 +60,7 @@ impl Stand {
             probe: Probe::None,
             hooks: Hooks::default(),
             pacing: Pacing::default(),
+            observe: Vec::new(),
             digest: Fingerprint([7; 32]),
             drift: DriftMode::Repair,
         };

@@ -329,6 +329,7 @@ fn target(world: &mut World, id: &str, values: &BTreeMap<&str, &str>) {
         command_timeout: Seconds(30),
         probe: Probe::None,
         hooks: Hooks::default(),
+        observe: Vec::new(),
         pacing: pacing(values),
         // When it may be disturbed is no matter of what is there.
         digest: digest(&format!(

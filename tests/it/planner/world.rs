@@ -270,6 +270,7 @@ impl World {
             Action::AdvanceRollout { rollout, step } => self.rollout_step(&rollout, step),
             Action::RecordRollout { rollout, event } => self.rollout_event(&rollout, event),
             Action::Survey { certificate } => self.survey(&certificate),
+            Action::Observe { target } => panic!("{target} observes nothing"),
         }
     }
 
@@ -726,6 +727,7 @@ fn one_action_each(plan: &Plan, snapshot: &Snapshot) {
                 format!("certificate {certificate}")
             }
             Action::Survey { certificate } => format!("certificate {certificate}"),
+            Action::Observe { target } => format!("target {target}"),
             Action::OpenRollout { target, .. } => {
                 assert!(
                     snapshot
