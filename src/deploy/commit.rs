@@ -120,14 +120,7 @@ fn save(site: &Site<'_>, manifest: &Manifest) -> Result<(), StepError> {
 }
 
 fn save_one(site: &Site<'_>, index: usize, path: &Path) -> Result<Was, StepError> {
-    let Some(Stat {
-        kind,
-        mode,
-        uid,
-        gid,
-        ..
-    }) = fs::stat(path)?
-    else {
+    let Some(Stat { kind, .. }) = fs::stat(path)? else {
         return Ok(Was::Nothing);
     };
     match kind {
@@ -143,7 +136,9 @@ fn save_one(site: &Site<'_>, index: usize, path: &Path) -> Result<Was, StepError
             )));
         }
     }
-    let bytes = Secret::new(fs::read(path, MOST_BYTES)?);
+    // What it was a moment ago it need not be now; owner and mode are those of what is read.
+    let (bytes, Stat { mode, uid, gid, .. }) = fs::read_in_place(path, MOST_BYTES)?;
+    let bytes = Secret::new(bytes);
     fs::write_atomic(
         &site.records().saved_copy(index),
         bytes.expose(),
@@ -172,7 +167,7 @@ fn place(site: &Site<'_>, index: usize, entry: &Entry) -> Result<(), StepError> 
         return Ok(());
     }
     let content = stage::loose_content(site, index, entry)?;
-    fs::prepare(&entry.path, &tag, content.expose(), &entry.attributes())?;
+    fs::prepare(&entry.path, &tag, content.expose(), &site.attributes(entry))?;
     fs::adopt(&entry.path, &tag)?;
     Ok(())
 }
@@ -233,6 +228,7 @@ fn put_back(site: &Site<'_>, place: &SavedPlace, entry: Option<&Entry>) -> Resul
                 uid: Some(*uid),
                 gid: Some(*gid),
                 acl: acl.clone(),
+                label: site.selinux.as_ref().and_then(|_| fs::label_of(path)),
             };
             fs::prepare(path, &site.old_tag(), bytes.expose(), &attributes)?;
             fs::adopt(path, &site.old_tag())?;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::deploy::layout::Layout;
 use crate::deploy::manifest::{Manifest, Saved};
 use crate::deploy::observe::{Resolver, SystemResolver};
+use crate::deploy::selinux::{self, Selinux};
 use crate::deploy::site::Site;
 use crate::deploy::{
     Materials, StepDone, StepError, commit, drift, hooks, places, prove, prune, service, stage,
@@ -27,6 +28,8 @@ pub type SecretResolver = Arc<dyn Fn(&SecretRef) -> Result<Secret, String> + Sen
 pub struct Deployer {
     state_dir: PathBuf,
     materials: Materials,
+    /// Of the host, where it is looked at.
+    root: PathBuf,
     runner: Arc<dyn Runner>,
     resolve: SecretResolver,
     names: Arc<BTreeMap<CertificateId, SubjectAltNames>>,
@@ -40,6 +43,7 @@ impl Deployer {
         Self {
             materials: Materials::new(state_dir.clone()),
             state_dir,
+            root: PathBuf::from("/"),
             runner,
             resolve,
             names: Arc::default(),
@@ -59,6 +63,13 @@ impl Deployer {
     #[must_use]
     pub fn asking_for(mut self, names: BTreeMap<CertificateId, SubjectAltNames>) -> Self {
         self.names = Arc::new(names);
+        self
+    }
+
+    /// Looks at the host below another directory than `/`, to find whether SELinux is on.
+    #[must_use]
+    pub fn on_host(mut self, root: PathBuf) -> Self {
+        self.root = root;
         self
     }
 
@@ -184,6 +195,7 @@ impl Deployer {
             layout: Layout::new(&self.state_dir, &rollout.target),
             materials: &self.materials,
             resolve: &self.resolve,
+            selinux: Selinux::of(&self.root),
             names: &self.names,
         }
     }
@@ -214,7 +226,19 @@ impl Job {
             commit::run(site)
         })
         .await?;
-        Ok(RolloutEvent::Committed.into())
+        let output = match Selinux::of(&self.deployer.root) {
+            Some(host) => {
+                let places = self
+                    .on_disk(|site, _| Ok(selinux::new_places(site)))
+                    .await?;
+                selinux::restore(&host, &*self.deployer.runner, &places).await
+            }
+            None => String::new(),
+        };
+        Ok(StepDone {
+            event: RolloutEvent::Committed,
+            output,
+        })
     }
 
     /// A service must not be tested, let alone reloaded, with a half-done set: it is completed first.
@@ -401,7 +425,7 @@ impl Job {
                         ..error
                     })
             }
-            Probe::None => service::runs(&self.target),
+            Probe::None => service::runs(&*self.deployer.runner, &self.target).await,
         }
     }
 
@@ -414,7 +438,8 @@ impl Job {
             resolve: &self.deployer.resolve,
             combined: &combined,
         };
-        service::reload(&host, &self.target).await
+        let told = service::reload(&host, &self.target).await;
+        told.map_err(|error| service::nobody_was_told(&self.target, error))
     }
 
     /// For a server that a bad reload ends: that what it will read goes together, and that it accepts its configuration.

@@ -98,6 +98,7 @@ impl Entry {
             uid: self.uid,
             gid: self.gid,
             acl: self.acl.clone(),
+            label: None,
         }
     }
 

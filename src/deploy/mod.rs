@@ -31,6 +31,7 @@ mod preflight;
 mod prove;
 mod prune;
 mod readers;
+mod selinux;
 mod service;
 mod site;
 mod space;

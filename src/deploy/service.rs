@@ -103,25 +103,84 @@ async fn secret(resolve: &SecretResolver, reference: &SecretRef) -> Result<Secre
         })
 }
 
-/// Whether there is a service to tell at all, where no probe can say so.
-pub(super) fn runs(target: &TargetPolicy) -> Result<(), StepError> {
+/// Whether there is a service to tell at all, where no probe can say so: by its `pid_file`, else by systemd where that is
+/// whom the reload goes to. Of another command only its failure tells, see [`nobody_was_told`].
+pub(super) async fn runs(runner: &dyn Runner, target: &TargetPolicy) -> Result<(), StepError> {
     let Some(pid_file) = &target.pid_file else {
-        return Ok(());
+        return match unit_of(target) {
+            Some((systemctl, unit)) => is_active(runner, target, systemctl, unit).await,
+            None => Ok(()),
+        };
     };
     match pid::running(pid_file) {
         Ok(Ok(_)) => Ok(()),
-        Ok(Err(why)) => Err(StepError {
-            service_runs: false,
-            ..StepError::new(
-                ErrorClass::Transient,
-                format!(
-                    "the service does not run: {why}; the new files are in place for its start"
-                ),
-            )
-        }),
+        Ok(Err(why)) => Err(stopped(&why.to_string())),
         Err(problem) => Err(StepError::configuration(format!(
             "cannot tell whether the service runs: {problem}"
         ))),
+    }
+}
+
+/// Program and unit of a reload by systemd.
+fn unit_of(target: &TargetPolicy) -> Option<(&str, &str)> {
+    let Some(Reload::Command(argv)) = &target.reload else {
+        return None;
+    };
+    match argv.as_slice() {
+        [program, verb, unit] if program.ends_with("/systemctl") && verb.contains("reload") => {
+            Some((program, unit))
+        }
+        _ => None,
+    }
+}
+
+async fn is_active(
+    runner: &dyn Runner,
+    target: &TargetPolicy,
+    systemctl: &str,
+    unit: &str,
+) -> Result<(), StepError> {
+    let argv = [systemctl, "is-active", unit].map(str::to_owned);
+    let outcome = runner
+        .run(&Invocation {
+            argv: argv.into(),
+            env: Vec::new(),
+            directory: None,
+            user: None,
+            timeout: target.command_timeout.to_std(),
+        })
+        .await;
+    // systemctl(1): where nobody answers, nothing is known, and the reload itself will tell.
+    match outcome.output.trim() {
+        state @ ("inactive" | "failed") => Err(stopped(&format!("the unit {unit} is {state}"))),
+        _ => Ok(()),
+    }
+}
+
+/// A failed reload that could tell nobody, where neither probe nor `pid_file` could say so before: nginx finds the number
+/// of its main process in a file of its own.
+pub(super) fn nobody_was_told(target: &TargetPolicy, error: StepError) -> StepError {
+    let blind = target.probe == Probe::None && target.pid_file.is_none();
+    let text = &error.output;
+    let no_number = text.contains("nginx: [error] invalid PID number")
+        || (text.contains("nginx: [error] open()") && text.contains(".pid\" failed (2:"));
+    if blind && no_number {
+        StepError {
+            output: error.output,
+            ..stopped("it has no main process")
+        }
+    } else {
+        error
+    }
+}
+
+fn stopped(why: &str) -> StepError {
+    StepError {
+        service_runs: false,
+        ..StepError::new(
+            ErrorClass::Transient,
+            format!("the service does not run: {why}; the new files are in place for its start"),
+        )
     }
 }
 

@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use crate::deploy::layout::{Layout, Records, new_tag, old_tag};
-use crate::deploy::manifest::Manifest;
+use crate::deploy::manifest::{Entry, Manifest};
+use crate::deploy::selinux::Selinux;
 use crate::deploy::service::is_alarming;
 use crate::deploy::{Materials, SecretResolver, StepError};
 use crate::model::{CertificateId, ErrorClass, Rollout, SubjectAltNames};
+use crate::sys::fs::Attributes;
 
 /// One rollout and the places it is about.
 pub(super) struct Site<'a> {
@@ -15,6 +17,8 @@ pub(super) struct Site<'a> {
     pub(super) layout: Layout,
     pub(super) materials: &'a Materials,
     pub(super) resolve: &'a SecretResolver,
+    /// Where SELinux is on.
+    pub(super) selinux: Option<Selinux>,
     /// What a service is asked for, by the policy; of a certificate that is not here, all its names.
     pub(super) names: &'a BTreeMap<CertificateId, SubjectAltNames>,
 }
@@ -65,6 +69,14 @@ impl Site<'_> {
             })
             .map(|entry| entry.certificate)
             .collect()
+    }
+
+    /// With what a loose file is written.
+    pub(super) fn attributes(&self, entry: &Entry) -> Attributes {
+        match &self.selinux {
+            Some(host) => host.at(entry),
+            None => entry.attributes(),
+        }
     }
 
     /// Of upcoming loose files.

@@ -348,7 +348,7 @@ fn put_beside(site: &Site<'_>, index: usize, entry: &Entry) -> Result<(), StepEr
         return Ok(());
     }
     let content = loose_content(site, index, entry)?;
-    fs::prepare(&entry.path, &tag, content.expose(), &entry.attributes())?;
+    fs::prepare(&entry.path, &tag, content.expose(), &site.attributes(entry))?;
     Ok(())
 }
 

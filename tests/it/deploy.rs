@@ -2,6 +2,8 @@
 
 mod disk;
 mod exports;
+#[cfg(feature = "failpoints")]
+mod faults;
 mod files;
 #[cfg(feature = "failpoints")]
 mod killed;
@@ -10,5 +12,7 @@ mod nginx;
 mod observe;
 mod probe;
 mod rights;
+mod selinux;
 mod served;
 pub(crate) mod stand;
+mod unproven;

@@ -12,10 +12,11 @@ use renewd::model::{
     CertificateId, ErrorClass, ExportSpec, KeyAlgorithm, Name, Probe, Reload, RevisionId, Rollout,
     RolloutStep, Seconds,
 };
-use renewd::pki::Material;
+use renewd::pki::{Material, Secret, bundle};
 
 use crate::deploy::stand::{Stand, validity};
 use crate::support::nginx::Load;
+use crate::support::reader::Reader;
 use crate::support::server::Server;
 
 type Revision = (CertificateId, RevisionId);
@@ -28,6 +29,42 @@ struct Served {
     stand: Stand,
     server: Server,
     port: u16,
+    readers: Readers,
+}
+
+/// Readers of what the server reads, from the first set to the end: by one descriptor, as renewd promises a pair, and by two
+/// paths, as most servers open theirs.
+#[derive(Default)]
+struct Readers(Vec<Reader>);
+
+impl Readers {
+    fn watch(&mut self, live: &std::path::Path) {
+        let names = [
+            ("www/server.crt", "www/server.key"),
+            ("www/site.crt", "www/site.key"),
+            ("www/haproxy.pem", "www/haproxy.pem"),
+        ];
+        let there = names.into_iter().find(|(leaf, _)| live.join(leaf).exists());
+        if let Some((certificate, key)) = there {
+            self.0.push(Reader::start(live, certificate, key).paced());
+            self.0
+                .push(Reader::by_paths(&live.join(certificate), &live.join(key)));
+        }
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "what was counted is for people")]
+impl Drop for Readers {
+    fn drop(&mut self) {
+        for reader in self.0.drain(..) {
+            let seen = reader.stop();
+            println!("{seen}");
+            if !std::thread::panicking() {
+                assert_eq!(seen.wrong, Vec::<String>::new());
+                assert!(seen.pairs > 0);
+            }
+        }
+    }
 }
 
 impl Served {
@@ -61,6 +98,7 @@ impl Served {
         for step in [RolloutStep::Stage, RolloutStep::Commit] {
             self.stand.step(&rollout, step).await.unwrap();
         }
+        self.readers.watch(&self.stand.live_path(""));
         self.server.start(ports);
         ready();
         let rollout = self.stand.drive(rollout).await;
@@ -202,7 +240,23 @@ fn write_foreign(directory: &std::path::Path, material: &Material) {
     std::fs::write(directory.join("haproxy.pem"), format!("{key}{leaf}{chain}")).unwrap();
     std::fs::write(directory.join("server.crt"), leaf).unwrap();
     std::fs::write(directory.join("chain.crt"), chain).unwrap();
-    std::fs::write(directory.join("server.key"), key).unwrap();
+    std::fs::write(directory.join("server.key"), &key).unwrap();
+    std::fs::write(
+        directory.join("site.crt"),
+        pem(&material.leaf) + &chain_of(material),
+    )
+    .unwrap();
+    std::fs::write(directory.join("site.key"), key).unwrap();
+    let password = Secret::from(tomcat::PASSWORD.to_owned());
+    for (file, kind) in [("site.p12", tomcat::pkcs12()), ("site.jks", tomcat::jks())] {
+        let id = CertificateId::new("www").unwrap();
+        let mut files = bundle::render(material, &kind, &id, Some(&password)).unwrap();
+        std::fs::write(directory.join(file), files.remove(0).bytes.expose()).unwrap();
+    }
+}
+
+fn chain_of(material: &Material) -> String {
+    renewd::pki::pem::certificate(&material.chain[0])
 }
 
 /// Stops the clients, who must have got everything they asked for.

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::sys::fs::FsError;
 use crate::sys::fs::acl::{self, Acl};
 use crate::sys::fs::dir::{Dir, set_mode};
+use crate::sys::fs::{fault, label};
 
 /// Who may do what with a file; set before its content is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +29,8 @@ pub struct Attributes {
     /// Access list; with one, its own bits stand in for the mode. `None` leaves a file without, whatever its directory hands
     /// down.
     pub acl: Option<Acl>,
+    /// SELinux context, as it is stored; `None` leaves what the kernel gives.
+    pub label: Option<Vec<u8>>,
 }
 
 impl Attributes {
@@ -37,6 +40,7 @@ impl Attributes {
         uid: None,
         gid: None,
         acl: None,
+        label: None,
     };
 }
 
@@ -287,7 +291,33 @@ pub fn read_checked<E: From<FsError>>(
     // Without O_NONBLOCK the open of a pipe would wait for a writer.
     let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
     let fd = nix::fcntl::open(path, flags, Mode::empty()).map_err(|e| failed(e.into()))?;
-    let mut file = File::from(fd);
+    read_open(path, File::from(fd), limit, check)
+}
+
+/// Reads the regular file at a place that is about to be replaced, and says what it is. Its content will be written back
+/// some day with the owner it has now, so no link is followed: whoever may write in the directory could have put one there
+/// that points at another's file.
+///
+/// # Errors
+/// [`FsError`], also when it is longer or no regular file.
+pub fn read_in_place(path: &Path, limit: u64) -> Result<(Vec<u8>, Stat), FsError> {
+    let (dir, name) = Dir::of(path)?;
+    let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let failed = |e: Errno| FsError::new("read", path, e);
+    let file = File::from(openat(&dir, name, flags, Mode::empty()).map_err(failed)?);
+    let stat = nix::sys::stat::fstat(&file).map_err(failed)?;
+    let bytes = read_open(path, file, limit, |_| Ok::<(), FsError>(()))?;
+    Ok((bytes, stat.into()))
+}
+
+fn read_open<E: From<FsError>>(
+    path: &Path,
+    mut file: File,
+    limit: u64,
+    check: impl FnOnce(&Metadata) -> Result<(), E>,
+) -> Result<Vec<u8>, E> {
+    let failed = |e: io::Error| FsError::new("read", path, e);
+    fault::at("fs.read", path).map_err(failed)?;
     let meta = file.metadata().map_err(failed)?;
     if !meta.is_file() {
         return Err(failed(io::Error::other("it is no regular file")).into());
@@ -340,11 +370,16 @@ fn write_new(dir: &Dir, name: &OsStr, bytes: &[u8], wanted: &Attributes) -> Resu
     let path = dir.join(name);
     let flags =
         OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    fault::at("fs.create", &path).map_err(|e| FsError::new("create", &path, e))?;
     let fd = openat(dir, name, flags, Mode::from_bits_truncate(0o600))
         .map_err(|e| FsError::new("create", &path, e))?;
     let mut file = File::from(fd);
     let fill = || -> Result<(), FsError> {
         own(&file, wanted).map_err(|e| FsError::new("set the owner of", &path, e))?;
+        if let Some(context) = &wanted.label {
+            label::set(&file, context)
+                .map_err(|e| FsError::new("set the SELinux context of", &path, e))?;
+        }
         // After the owner, since a change of owner may clear bits.
         match &wanted.acl {
             Some(list) => acl::set(&file, list),
@@ -355,9 +390,12 @@ fn write_new(dir: &Dir, name: &OsStr, bytes: &[u8], wanted: &Attributes) -> Resu
         if wanted.acl.is_none() {
             set_mode(&file, wanted.mode).map_err(|e| FsError::new("set the mode of", &path, e))?;
         }
-        file.write_all(bytes)
+        fault::at("fs.write", &path)
+            .and_then(|()| file.write_all(bytes))
             .map_err(|e| FsError::new("write", &path, e))?;
-        file.sync_all().map_err(|e| FsError::new("sync", &path, e))
+        fault::at("fs.sync", &path)
+            .and_then(|()| file.sync_all())
+            .map_err(|e| FsError::new("sync", &path, e))
     };
     let mut fill = fill;
     fill().inspect_err(|_| {
@@ -378,7 +416,10 @@ fn own(file: &File, wanted: &Attributes) -> io::Result<()> {
 }
 
 fn rename_within(dir: &Dir, from: &OsStr, to: &OsStr) -> Result<(), FsError> {
-    renameat(dir, from, dir, to).map_err(|e| FsError::new("replace", &dir.join(to), e))?;
+    let path = dir.join(to);
+    fault::at("fs.rename", &path)
+        .and_then(|()| Ok(renameat(dir, from, dir, to)?))
+        .map_err(|e| FsError::new("replace", &path, e))?;
     dir.sync()
 }
 

@@ -9,7 +9,9 @@
 mod acl;
 mod dir;
 mod error;
+mod fault;
 mod file;
+mod label;
 mod lock;
 mod owner;
 mod room;
@@ -19,8 +21,10 @@ pub use acl::{Acl, Named, acl_of};
 pub use error::FsError;
 pub use file::{
     Attributes, Kind, Stat, adopt, beside, create_new, discard, is_read_only, keep, prepare, read,
-    read_checked, read_if_exists, read_link, remove_file, stat, switch_link, write_atomic,
+    read_checked, read_if_exists, read_in_place, read_link, remove_file, stat, switch_link,
+    write_atomic,
 };
+pub use label::label_of;
 pub use lock::{Lock, LockError};
 pub use owner::{group_id, own_ids, user_id};
 pub use room::{Room, room};

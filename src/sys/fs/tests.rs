@@ -27,6 +27,7 @@ const OPEN: Attributes = Attributes {
     uid: None,
     gid: None,
     acl: None,
+    label: None,
 };
 
 #[test]
@@ -56,6 +57,7 @@ fn the_mode_does_not_depend_on_the_umask_and_owners_are_set() {
         uid: Some(uid),
         gid: Some(gid),
         acl: None,
+        label: None,
     };
     write_atomic(&path, b"x", &wanted).unwrap();
     let stat = stat(&path).unwrap().unwrap();
@@ -187,6 +189,23 @@ fn reads_are_bounded_and_only_of_files() {
             .to_string()
             .contains("no regular file")
     );
+}
+
+#[test]
+fn what_is_to_be_written_back_is_read_through_no_link() {
+    let dir = tempfile::tempdir().unwrap();
+    let (place, secret) = (dir.path().join("place"), dir.path().join("secret"));
+    fs::write(&secret, "another's").unwrap();
+    fs::write(&place, "old").unwrap();
+    let (bytes, seen) = read_in_place(&place, 10).unwrap();
+    assert_eq!(
+        (bytes.as_slice(), Some(seen)),
+        (&b"old"[..], stat(&place).unwrap())
+    );
+    fs::remove_file(&place).unwrap();
+    symlink(&secret, &place).unwrap();
+    assert!(read_in_place(&place, 10).is_err());
+    assert_eq!(read(&place, 10).unwrap(), b"another's");
 }
 
 #[test]

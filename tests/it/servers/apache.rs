@@ -13,7 +13,7 @@ use renewd::model::{
     Reload, RolloutPhase, RolloutStep, TargetKind,
 };
 
-use super::{Served, argv, no_request_failed};
+use super::{Readers, Served, argv, no_request_failed};
 use crate::deploy::stand::validity;
 use crate::support::nginx::free_port;
 use crate::support::server::Server;
@@ -60,6 +60,7 @@ fn prepare(dir: &Path, loose: Option<&Path>) -> Served {
         stand,
         server,
         port,
+        readers: Readers::default(),
     }
 }
 

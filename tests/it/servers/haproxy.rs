@@ -13,7 +13,7 @@ use renewd::model::{
     RolloutStep, TargetKind,
 };
 
-use super::{NAME, Served, argv, no_request_failed};
+use super::{NAME, Readers, Served, argv, no_request_failed};
 use crate::support::nginx::free_port;
 use crate::support::server::Server;
 
@@ -72,6 +72,7 @@ frontend f
         stand,
         server,
         port,
+        readers: Readers::default(),
     }
 }
 

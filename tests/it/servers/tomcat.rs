@@ -12,50 +12,55 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use renewd::model::{
-    ErrorClass, ExportKind, ExportSpec, FileAttributes, PasswordSource, PfxProfile, Reload,
-    RolloutStep, SecretRef, TargetKind,
+    ErrorClass, ExportKind, ExportSpec, FileAttributes, KeyAlgorithm, PasswordSource, PfxProfile,
+    Reload, RolloutStep, SecretRef, TargetKind,
 };
 
-use super::{Served, argv, no_request_failed};
-use crate::deploy::stand::pem;
+use super::{Readers, Served, argv, no_request_failed, write_foreign};
+use crate::deploy::stand::{pem, validity};
 use crate::support::nginx::free_port;
 use crate::support::server::Server;
 
 /// Installed by scripts/install-tools.sh; a missing one fails the test.
 const HOME: &str = "/usr/share/tomcat10";
 /// Of the stand's secrets, `env:` gives the name itself.
-const PASSWORD: &str = "changeit";
+pub(super) const PASSWORD: &str = "changeit";
 
 struct Ports {
     http: u16,
     tls: [u16; 3],
 }
 
+fn given() -> PasswordSource {
+    PasswordSource::Given(SecretRef::Env(PASSWORD.into()))
+}
+
+pub(super) fn pkcs12() -> ExportKind {
+    ExportKind::Pfx {
+        path: "site.p12".into(),
+        profile: PfxProfile::Modern,
+        alias: "site".into(),
+        password: given(),
+    }
+}
+
+pub(super) fn jks() -> ExportKind {
+    ExportKind::Jks {
+        path: "site.jks".into(),
+        alias: "site".into(),
+        password: given(),
+    }
+}
+
 fn exports() -> Vec<ExportSpec> {
-    let password = || PasswordSource::Given(SecretRef::Env(PASSWORD.into()));
     let spec = |name: &str, kind| ExportSpec {
         name: name.into(),
         kind,
         attributes: FileAttributes::default(),
     };
     vec![
-        spec(
-            "p12",
-            ExportKind::Pfx {
-                path: "site.p12".into(),
-                profile: PfxProfile::Modern,
-                alias: "site".into(),
-                password: password(),
-            },
-        ),
-        spec(
-            "jks",
-            ExportKind::Jks {
-                path: "site.jks".into(),
-                alias: "site".into(),
-                password: password(),
-            },
-        ),
+        spec("p12", pkcs12()),
+        spec("jks", jks()),
         pem("pem", "site.crt", "site.key"),
     ]
 }
@@ -97,9 +102,11 @@ fn prepare(dir: &Path) -> (Served, Ports) {
     fs::write(base.join("conf/Catalina/localhost/manager.xml"), context).unwrap();
     fs::write(
         base.join("conf/server.xml"),
-        configuration(&ports, &stand.live_path("www")),
+        configuration(&ports, &base.join("served")),
     )
     .unwrap();
+    // Tomcat reads its configuration once: for a foreign certificate the way to its files is changed.
+    std::os::unix::fs::symlink(stand.live_path("www"), base.join("served")).unwrap();
     let catalina = format!("{HOME}/bin/catalina.sh");
     let server = Server::new(
         &[&catalina, "run"],
@@ -115,6 +122,7 @@ fn prepare(dir: &Path) -> (Served, Ports) {
         stand,
         server,
         port,
+        readers: Readers::default(),
     };
     (served, ports)
 }
@@ -182,6 +190,46 @@ fn deployed(port: u16) {
     }
 }
 
+/// Somebody else's certificate for the same name is served after the reload, and no longer once Tomcat is told again.
+async fn finds_a_foreign_certificate(
+    served: &mut Served,
+    dir: &Path,
+    ports: &Ports,
+    old: &super::Revision,
+) {
+    let (foreign, link) = (dir.join("foreign"), dir.join("tomcat/served"));
+    let material = served
+        .stand
+        .material(&[super::NAME], KeyAlgorithm::EcP256, validity());
+    write_foreign(&foreign, &material);
+    let once = dir.join("foreign-once");
+    fs::write(&once, "").unwrap();
+    let script = format!(
+        "if rm {once} 2>/dev/null; then ln -sfn {foreign} {link}; else ln -sfn {live} {link}; fi; curl -sS --fail -u deploy:pw http://127.0.0.1:{port}/manager/text/sslReload",
+        once = once.display(),
+        foreign = foreign.display(),
+        link = link.display(),
+        live = served.stand.live_path("www").display(),
+        port = ports.http,
+    );
+    let reload = Reload::Command(argv(&["/bin/sh", "-c", &script]));
+    let before = served.stand.target.reload.replace(reload);
+    let patience = served.stand.target.probe.clone();
+    served.deadline(3);
+    served.stand.log.clear();
+    let new = served.issue();
+    let rollout = served.roll(&new).await;
+    served.stand.target.reload = before;
+    served.stand.target.probe = patience;
+    served.ended(&rollout, "rolled-back");
+    let error = served.stand.error(RolloutStep::Verify);
+    let serial = renewd::pki::facts(&material.leaf).unwrap().serial;
+    assert!(error.message.contains(&serial), "{}", error.message);
+    for port in ports.tls {
+        served.assert_serves(port, old).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn tomcat_is_told_by_its_manager_and_believed_only_when_it_says_ok() {
     let dir = tempfile::tempdir().unwrap();
@@ -203,6 +251,7 @@ async fn tomcat_is_told_by_its_manager_and_believed_only_when_it_says_ok() {
     let load = served.load();
     served.refuses_other_names(&new).await;
     served.survives_a_reload_that_hangs(dir.path(), &new).await;
+    finds_a_foreign_certificate(&mut served, dir.path(), &ports, &new).await;
     no_request_failed(load);
     served.stand.log.clear();
 

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use nix::fcntl::{OFlag, open, openat};
 use nix::sys::stat::Mode;
@@ -17,6 +18,23 @@ use renewd::pki::{PrivateKey, facts, pem};
 pub(crate) struct Reader {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<Seen>,
+    slow: Arc<AtomicBool>,
+}
+
+const PACE: Duration = Duration::from_millis(2);
+const STRANGER: &str = "the key is not that of";
+
+impl std::fmt::Display for Seen {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "reader: {} pairs of {} certificates, {} straddled a commit, {} wrong",
+            self.pairs,
+            self.certificates.len(),
+            self.straddled,
+            self.wrong.len()
+        )
+    }
 }
 
 /// What was seen.
@@ -26,6 +44,8 @@ pub(crate) struct Seen {
     pub(crate) pairs: u64,
     /// Different certificates.
     pub(crate) certificates: std::collections::BTreeSet<String>,
+    /// Certificate and key of two sets, one after the other, as two opens by path may find them.
+    pub(crate) straddled: u64,
     /// Everything else: a key of another certificate, a torn file, a missing half.
     pub(crate) wrong: Vec<String>,
 }
@@ -34,16 +54,56 @@ impl Reader {
     /// Watches `live`, which holds `<certificate>` and `<key>` below it.
     pub(crate) fn start(live: &Path, certificate: &str, key: &str) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
+        let slow = Arc::new(AtomicBool::new(false));
+        let paced = Arc::clone(&slow);
         let (told, live) = (Arc::clone(&stop), live.to_owned());
         let (certificate, key) = (certificate.to_owned(), key.to_owned());
         let thread = std::thread::spawn(move || {
             let mut seen = Seen::default();
             while !told.load(Ordering::SeqCst) {
                 look(&live, &certificate, &key, &mut seen);
+                if paced.load(Ordering::SeqCst) {
+                    std::thread::sleep(PACE);
+                }
             }
             seen
         });
-        Self { stop, thread }
+        Self { stop, thread, slow }
+    }
+
+    /// Watches two files that are opened one after the other by their paths.
+    pub(crate) fn by_paths(certificate: &Path, key: &Path) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&stop);
+        let (certificate, key) = (certificate.to_owned(), key.to_owned());
+        let thread = std::thread::spawn(move || {
+            let mut seen = Seen::default();
+            let read = |path: &str| std::fs::read(path).map_err(|e| format!("{path}: {e}"));
+            let (certificate, key) = (certificate.to_str().unwrap(), key.to_str().unwrap());
+            while !told.load(Ordering::SeqCst) {
+                std::thread::sleep(PACE);
+                match pair(&read, certificate, key) {
+                    Ok(serial) => {
+                        seen.pairs += 1;
+                        seen.certificates.insert(serial);
+                    }
+                    Err(why) if why.starts_with(STRANGER) => seen.straddled += 1,
+                    Err(why) => seen.wrong.push(why),
+                }
+            }
+            seen
+        });
+        Self {
+            stop,
+            thread,
+            slow: Arc::default(),
+        }
+    }
+
+    /// Leaves others some of the processor.
+    pub(crate) fn paced(self) -> Self {
+        self.slow.store(true, Ordering::SeqCst);
+        self
     }
 
     pub(crate) fn stop(self) -> Seen {
@@ -94,7 +154,7 @@ fn pair(
         .map_err(|error| error.to_string())?;
     let key = PrivateKey::from_pem(&read(key)?).map_err(|error| error.to_string())?;
     if key.spki() != leaf.spki {
-        return Err(format!("the key is not that of {}", leaf.serial));
+        return Err(format!("{STRANGER} {}", leaf.serial));
     }
     Ok(leaf.serial)
 }

@@ -1,0 +1,174 @@
+//! Disks that fail in the middle, by injected errors: what the kernel says is passed on with path and remedy, and what was
+//! there stays. Full and read-only disks for real are in `disk`.
+
+use std::path::Path;
+
+use renewd::model::{CertificateId, ErrorClass, RolloutStep};
+
+use crate::deploy::stand::{Stand, is_pair, pem, serial_in};
+
+/// What the kernel says, what it means, and what helps.
+const ERRORS: [(&str, ErrorClass, &str); 5] = [
+    ("EDQUOT", ErrorClass::Transient, "raise the quota"),
+    ("EIO", ErrorClass::Transient, "kernel log"),
+    ("ENOSPC", ErrorClass::Transient, "free space"),
+    ("EROFS", ErrorClass::Configuration, "remount it"),
+    ("EACCES", ErrorClass::Configuration, "access to it"),
+];
+
+/// Sets a point, for paths with this text in them, while it lives.
+struct Fault(&'static str);
+
+impl Fault {
+    fn at(point: &'static str, error: &str, path: &str) -> Self {
+        fail::cfg(point, &format!("return({error} {path})")).unwrap();
+        Self(point)
+    }
+}
+
+impl Drop for Fault {
+    fn drop(&mut self) {
+        fail::remove(self.0);
+    }
+}
+
+fn left_beside(etc: &Path) -> Vec<String> {
+    let names = std::fs::read_dir(etc).unwrap();
+    let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name.starts_with('.')).collect()
+}
+
+/// All in one: the points are the process's.
+#[tokio::test]
+async fn a_disk_that_fails_in_any_phase_is_told_and_leaves_the_old_state_intact() {
+    let dir = tempfile::tempdir().unwrap();
+    let etc = dir.path().join("etc");
+    let at = |name: &str| etc.join(name).display().to_string();
+    let (certificate, key) = (etc.join("www.pem"), etc.join("www.key"));
+    let mut stand = Stand::new(
+        dir.path(),
+        vec![
+            pem("live", "fullchain.pem", "key.pem"),
+            pem("loose", &at("www.pem"), &at("www.key")),
+        ],
+    );
+    let mut old = stand.issue("www", &["www.test"]);
+    let rollout = stand.open(std::slice::from_ref(&old));
+    let rollout = stand.drive(rollout).await;
+    stand.live_now(&rollout);
+    let state = dir.path().join("state/targets/web");
+    let staging = state.join("generations/.staging-").display().to_string();
+    let live = state.join("live").display().to_string();
+    let beside = |name: &str| {
+        etc.join(format!(".{name}.renewd-new"))
+            .display()
+            .to_string()
+    };
+    use RolloutStep::{Commit, Stage};
+    let cases = [
+        (Stage, "fs.create", staging.clone()),
+        (Stage, "fs.write", staging.clone()),
+        (Stage, "fs.sync", staging),
+        (Stage, "fs.create", beside("www.key")),
+        (Stage, "fs.write", beside("www.pem")),
+        (Stage, "fs.sync", beside("www.pem")),
+        (Commit, "fs.read", at("www.key")),
+        (Commit, "fs.write", "/.renewd/saved/".to_owned()),
+        (Commit, "fs.sync", "/.renewd/.saved.json".to_owned()),
+        (Commit, "fs.rename", at("www.key")),
+        // The new key is in its place by then.
+        (Commit, "fs.rename", at("www.pem")),
+        (Commit, "fs.rename", live),
+    ];
+    for (step, point, path) in &cases {
+        for (error, class, remedy) in ERRORS {
+            let what = format!("{step}: {error} at {point} of {path}");
+            let new = stand.issue("www", &["www.test"]);
+            let rollout = stand.open(std::slice::from_ref(&new));
+            if *step == Commit {
+                stand.step(&rollout, Stage).await.unwrap();
+            }
+            let fault = Fault::at(point, error, path);
+            let failed = stand.step(&rollout, *step).await;
+            drop(fault);
+            let failed = failed.expect_err(&what);
+            assert_eq!(failed.class, class, "{what}: {failed:?}");
+            assert_eq!(failed.retry, class == ErrorClass::Transient, "{what}");
+            for part in [path.trim_end_matches('-'), remedy] {
+                assert!(
+                    failed.message.contains(part),
+                    "{what}, {part}: {}",
+                    failed.message
+                );
+            }
+            let serial = stand.serial(&old);
+            for file in [certificate.clone(), stand.live_path("www/fullchain.pem")] {
+                assert_eq!(serial_in(&file), serial, "{what}: {}", file.display());
+            }
+            assert!(is_pair(&certificate, &key), "{what}");
+            assert_eq!(stand.drift(), None, "{what}");
+            if *step == Commit {
+                // What waits beside its place may be tried again; once the rollout is given up, it goes.
+                stand.step(&rollout, RolloutStep::Close).await.unwrap();
+            }
+            assert_eq!(left_beside(&etc), Vec::<String>::new(), "{what}");
+        }
+        // The same goes in once the disk is well again.
+        let new = stand.issue("www", &["www.test"]);
+        let rollout = stand.open(std::slice::from_ref(&new));
+        let rollout = stand.drive(rollout).await;
+        stand.live_now(&rollout);
+        assert_eq!(left_beside(&etc), Vec::<String>::new());
+        old = new;
+    }
+
+    // On the way back it is told as well, and goes on where it stopped.
+    for (error, _, remedy) in ERRORS {
+        let new = stand.issue("www", &["www.test"]);
+        let rollout = stand.open(std::slice::from_ref(&new));
+        for step in [Stage, Commit] {
+            stand.step(&rollout, step).await.unwrap();
+        }
+        let fault = Fault::at("fs.rename", error, &at("www.pem"));
+        let failed = stand
+            .step(&rollout, RolloutStep::Restore)
+            .await
+            .unwrap_err();
+        drop(fault);
+        for part in ["www.pem", remedy] {
+            assert!(failed.message.contains(part), "{}", failed.message);
+        }
+        stand.step(&rollout, RolloutStep::Restore).await.unwrap();
+        assert_eq!(serial_in(&certificate), stand.serial(&old));
+        assert!(is_pair(&certificate, &key));
+    }
+
+    // A revision that cannot be stored is not half there.
+    let material = stand.material(
+        &["api.test"],
+        renewd::model::KeyAlgorithm::EcP256,
+        crate::deploy::stand::validity(),
+    );
+    let api = CertificateId::new("api").unwrap();
+    for (error, _, remedy) in ERRORS {
+        let fault = Fault::at("fs.write", error, "state/revisions/api");
+        let failed = stand
+            .deployer
+            .materials()
+            .store_revision(&api, &material)
+            .unwrap_err();
+        drop(fault);
+        let text = renewd::sys::error_chain(&failed);
+        assert!(
+            text.contains("revisions/api") && text.contains(remedy),
+            "{text}"
+        );
+        let revision = material.revision_id();
+        assert!(!stand.deployer.materials().revision_exists(&api, &revision));
+    }
+    stand
+        .deployer
+        .materials()
+        .store_revision(&api, &material)
+        .unwrap();
+}
