@@ -6,7 +6,7 @@ use crate::cli::exit::Exit;
 use crate::cli::output::{self, BOLD, RED};
 use crate::cli::{CommandResult, Failure};
 use crate::engine::plan_within_space;
-use crate::model::{CertificateId, Policy, Snapshot, Timestamp};
+use crate::model::{CertificateId, Policy, Seconds, Snapshot, Timestamp};
 use crate::plan::Plan;
 use crate::plan::explain::{self, Report, counted};
 use crate::store::{HistoryEntry, Store, StoredAlert};
@@ -183,8 +183,9 @@ fn render_history(events: &[HistoryEntry]) -> String {
             last = &event.id;
         }
         let step = event.step.as_deref().unwrap_or("-");
+        let took = event.milliseconds.map(duration).unwrap_or_default();
         text.push_str(&format!(
-            "  {}  {:<12} {:<9} {}\n",
+            "  {}  {:<12} {:<9} {took:>8}  {}\n",
             event.at, step, event.kind, event.message
         ));
         for probe in &event.probes {
@@ -195,4 +196,32 @@ fn render_history(events: &[HistoryEntry]) -> String {
         }
     }
     text
+}
+
+/// `240 ms`, `3.2 s`, `2m 5s`.
+fn duration(milliseconds: u64) -> String {
+    match milliseconds {
+        0..1000 => format!("{milliseconds} ms"),
+        1000..60_000 => format!("{}.{} s", milliseconds / 1000, milliseconds / 100 % 10),
+        longer => Seconds(i64::try_from(longer / 1000).unwrap_or(i64::MAX)).to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_short_to_read() {
+        for (milliseconds, shown) in [
+            (0, "0 ms"),
+            (999, "999 ms"),
+            (1000, "1.0 s"),
+            (3250, "3.2 s"),
+            (59_999, "59.9 s"),
+            (125_000, "2m 5s"),
+        ] {
+            assert_eq!(duration(milliseconds), shown);
+        }
+    }
 }

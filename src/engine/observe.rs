@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use crate::engine::{Engine, EngineError};
 use crate::model::{SightKind, Snapshot, TargetId, TargetPolicy, TargetState, Timestamp, Wire};
 use crate::plan::explain::counted;
-use crate::store::{CertificateChange, Touched};
+use crate::store::{self, CertificateChange, Touched};
 use crate::sys::{error_chain, systemd};
 
 impl Engine {
@@ -23,6 +23,7 @@ impl Engine {
         snapshot.host = self.host;
         snapshot.checked_at = Some(self.clock.now());
         self.tidy_keys(&snapshot);
+        self.tidy_revisions(&snapshot);
         self.observe_revisions(&mut snapshot).await?;
         self.observe_targets(&mut snapshot).await?;
         self.observe_places(&mut snapshot).await?;
@@ -36,6 +37,25 @@ impl Engine {
         let tidied = materials.sweep().and_then(|()| materials.keep_keys(&open));
         if let Err(error) = tidied {
             tracing::warn!(error = error_chain(&error), "keys of closed orders stay");
+        }
+    }
+
+    /// What ended long ago goes with its key, also where no order comes that would put it away.
+    fn tidy_revisions(&self, snapshot: &Snapshot) {
+        let now = self.clock.now();
+        let materials = self.deployer.materials();
+        for (id, state) in &snapshot.certificates {
+            if !state
+                .earlier
+                .iter()
+                .any(|earlier| store::is_over(earlier, now))
+            {
+                continue;
+            }
+            let keep = store::referenced_revisions(snapshot, id, now);
+            if let Err(error) = materials.prune(id, &keep) {
+                tracing::warn!(certificate = %id, error = error_chain(&error), "old revisions stay on disk");
+            }
         }
     }
 

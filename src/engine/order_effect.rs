@@ -268,7 +268,7 @@ impl Engine {
         materials
             .remove_key(&order.id)
             .map_err(|error| material_failure(&error))?;
-        let mut keep = referenced_revisions(snapshot, &order.certificate);
+        let mut keep = referenced_revisions(snapshot, &order.certificate, self.clock.now());
         keep.insert(revision.clone());
         if let Err(error) = materials.prune(&order.certificate, &keep) {
             // What stays costs a few kilobytes, and the next order tries again.

@@ -5,6 +5,7 @@
 
 mod codec;
 mod error;
+mod keep;
 mod outbox;
 mod rows;
 mod sqlite;
@@ -15,13 +16,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub use error::StoreError;
+pub use keep::{is_over, referenced_revisions};
 pub use sqlite::SqliteStore;
 
 use crate::model::{
     CertificateId, CertificateState, ChannelId, Delivery, Fingerprint, IssuerId, JobName, JobRun,
     Offer, Order, OrderEvent, OrderId, OrderPhase, OrderStep, Post, ProbeReport, RevisionFacts,
-    RevisionId, Rollout, RolloutEvent, RolloutId, RolloutStep, Snapshot, StepFailure, TargetId,
-    TargetState, Timestamp, Undelivered,
+    Rollout, RolloutEvent, RolloutId, RolloutStep, Snapshot, StepFailure, TargetId, TargetState,
+    Timestamp, Undelivered,
 };
 
 /// An async answer of a store.
@@ -294,6 +296,8 @@ pub struct HistoryEntry {
     pub phase: String,
     /// One line for people.
     pub message: String,
+    /// From the intent of the step to this outcome; `None` for what is no outcome of a step.
+    pub milliseconds: Option<u64>,
     /// Captured output of a command; empty where there was none.
     pub output: String,
     /// What handshakes showed, where the step was a proof; one for each name that was asked for.
@@ -315,27 +319,4 @@ pub struct StoredAlert {
     pub step: u32,
     /// When.
     pub raised_at: Timestamp,
-}
-
-/// The revisions of a certificate that somebody may still serve or return to, and so must stay on disk.
-#[must_use]
-pub fn referenced_revisions(
-    snapshot: &Snapshot,
-    certificate: &CertificateId,
-) -> BTreeSet<RevisionId> {
-    let mut found = BTreeSet::new();
-    for target in snapshot.targets.values() {
-        found.extend(target.live.get(certificate).cloned());
-        let wanted = target.wanted.as_ref().and_then(|w| w.get(certificate));
-        found.extend(wanted.cloned());
-    }
-    for rollout in snapshot.rollouts.values() {
-        found.extend(rollout.revisions.get(certificate).cloned());
-        found.extend(rollout.previous.get(certificate).cloned());
-    }
-    if let Some(state) = snapshot.certificates.get(certificate) {
-        found.extend(state.newest.iter().map(|newest| newest.id.clone()));
-        found.extend(state.earlier.iter().map(|earlier| earlier.id.clone()));
-    }
-    found
 }

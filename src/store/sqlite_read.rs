@@ -1,5 +1,7 @@
 //! Reading the journal: snapshots, history, alerts.
 
+use std::collections::BTreeMap;
+
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
@@ -135,7 +137,8 @@ impl SqliteStore {
     ) -> Result<Vec<HistoryEntry>, StoreError> {
         let rows = sqlx::query(
             "SELECT e.at, e.machine, e.id, e.kind, e.step, e.phase, e.message, e.output, r.target,
-                    CASE WHEN e.machine = 'rollout' AND e.phase IN ('verified', 'undo-verified') THEN e.event END
+                    CASE WHEN e.machine = 'rollout' AND e.phase IN ('verified', 'undo-verified') THEN e.event END,
+                    e.written
              FROM subjects s
              JOIN events e ON e.machine = s.machine AND e.id = s.id
              LEFT JOIN rollouts r ON e.machine = 'rollout' AND r.id = e.id
@@ -145,6 +148,7 @@ impl SqliteStore {
         .fetch_all(&self.pool)
         .await
         .map_err(query("read the history"))?;
+        let mut intents = Intents::default();
         rows.iter()
             .map(|row| {
                 let event: Option<&str> = row.get(9);
@@ -158,6 +162,7 @@ impl SqliteStore {
                     step: row.get(4),
                     phase: row.get(5),
                     message: row.get(6),
+                    milliseconds: intents.took(row),
                     output: row.get(7),
                     target: row.get(8),
                     probes: event.map_or_else(Vec::new, |event| event.reports().to_vec()),
@@ -205,7 +210,7 @@ pub(crate) enum Alerts {
 
 /// Puts the new value in place of the old; answers whether it is another.
 fn replace<K: Ord + Clone, V: PartialEq>(
-    map: &mut std::collections::BTreeMap<K, V>,
+    map: &mut BTreeMap<K, V>,
     key: &K,
     new: Option<V>,
 ) -> bool {
@@ -227,4 +232,24 @@ fn target(row: &SqliteRow) -> Result<(TargetId, TargetState), StoreError> {
 
 fn id<T: std::str::FromStr>(text: &str) -> Result<T, StoreError> {
     text.parse().map_err(|_| StoreError::Id(text.to_owned()))
+}
+
+/// When the steps were begun that have no outcome yet, by machine, id and step.
+#[derive(Default)]
+struct Intents(BTreeMap<(String, String, String), i64>);
+
+impl Intents {
+    /// How long the step took whose outcome this row of the history is. One that was begun again after a crash counts
+    /// from then; a clock that was set back meanwhile says nothing.
+    fn took(&mut self, row: &SqliteRow) -> Option<u64> {
+        let step: Option<String> = row.get(4);
+        let key = (row.get(1), row.get(2), step?);
+        let written: i64 = row.get(10);
+        if row.get::<&str, _>(3) == "started" {
+            self.0.insert(key, written);
+            return None;
+        }
+        let begun = self.0.remove(&key)?;
+        u64::try_from(written.checked_sub(begun)?).ok()
+    }
 }

@@ -59,7 +59,10 @@ CREATE TABLE events (
   phase   TEXT NOT NULL,
   message TEXT NOT NULL,
   output  TEXT NOT NULL DEFAULT '',
-  event   TEXT
+  event   TEXT,
+  -- Milliseconds since 1970 by the host's clock: how long a step took is the time between two events. `at` is the moment
+  -- that decisions are made by.
+  written INTEGER NOT NULL DEFAULT (CAST(unixepoch('subsec') * 1000 AS INTEGER))
 ) STRICT;
 CREATE INDEX events_of ON events (machine, id);
 

@@ -211,9 +211,21 @@ async fn what_scripts_read_has_the_documented_keys() {
         let mut found = keys(event);
         found.sort_unstable();
         let wanted = [
-            "at", "id", "kind", "machine", "message", "output", "phase", "probes", "step", "target",
+            "at",
+            "id",
+            "kind",
+            "machine",
+            "message",
+            "milliseconds",
+            "output",
+            "phase",
+            "probes",
+            "step",
+            "target",
         ];
         assert_eq!(found, wanted);
+        let is_outcome = event["kind"] == "succeeded";
+        assert_eq!(event["milliseconds"].is_u64(), is_outcome, "{event}");
     }
     let steps = |machine: &str| -> Vec<&str> {
         let done = events

@@ -81,6 +81,59 @@ async fn a_failing_pre_hook_stops_the_rollout_before_anything_is_in_place() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn after_a_rollback_the_on_failure_hook_is_run_once_with_the_old_set_in_place() {
+    let world = World::live(Ccm::start().await).await;
+    let old = world.served();
+    let failed = shell(
+        "echo run >>{dir}/runs; cat $RENEWD_LIVE/www/server.crt >{dir}/seen; env >{dir}/told; echo somebody was called",
+    );
+    let post = shell("echo run >>{dir}/post");
+    world.agent.write_policy(&hooked(
+        &world,
+        &format!("on_failure = {failed}\npost = {post}"),
+    ));
+    // The changed policy has a rollout of its own.
+    world.agent.run(&["once", "--wait", "0s"]).expect(0);
+    assert_eq!(lines(&world, "post").len(), 1);
+    world.write_reload(false);
+    let run = world
+        .agent
+        .run(&["renew", "www", "--wait", "0s"])
+        .expect(65);
+    says(&run, &["rolled back, because verify failed", "ALERT"]);
+    assert_eq!(
+        (world.served(), world.written()),
+        (old.clone(), old.clone())
+    );
+    assert_eq!(lines(&world, "runs"), ["run"]);
+    assert_eq!(lines(&world, "post").len(), 1, "only for what is live");
+    let seen = std::fs::read_to_string(world.agent.path().join("seen")).unwrap();
+    let seen = renewd::pki::pem::certificates(&seen).unwrap();
+    assert_eq!(renewd::pki::facts(&seen[0]).unwrap().serial, old);
+    let told = lines(&world, "told");
+    for said in [
+        "RENEWD_HOOK=on_failure",
+        "RENEWD_OUTCOME=rolled-back",
+        "RENEWD_REASONS=not-deployed",
+    ] {
+        assert!(told.iter().any(|line| line == said), "{said}: {told:?}");
+    }
+    let error = told
+        .iter()
+        .find(|line| line.starts_with("RENEWD_ERROR=verify: "));
+    assert!(error.is_some(), "{told:?}");
+    let serial = told.iter().find(|line| line.starts_with("RENEWD_SERIALS="));
+    assert!(
+        !serial.unwrap().contains(&old),
+        "of what was refused: {told:?}"
+    );
+    assert!(history(&world).contains("      | somebody was called\n"));
+    assert_eq!(target(&world)["rollout"], serde_json::Value::Null);
+    world.agent.run(&["once", "--wait", "0s"]).expect(65);
+    assert_eq!(lines(&world, "runs"), ["run"], "it is not repeated");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_post_hook_that_fails_twice_is_run_three_times_and_undoes_nothing() {
     let rig = Rig::live(Wanted::new().at("2027-04-01")).await;
     let world = &rig.world;

@@ -201,6 +201,43 @@ async fn an_outage_past_the_end_is_told_three_times_and_ends_by_itself() {
     assert_eq!(engine.store.open_alerts().await.unwrap(), []);
 }
 
+/// The revisions on disk.
+fn stored(rig: &Rig) -> usize {
+    let directory = rig.world.agent.state().join("revisions/www");
+    std::fs::read_dir(directory).unwrap().count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn revisions_go_by_count_and_by_age_and_what_is_served_stays() {
+    let rig = Rig::live(start()).await;
+    for more in 1..=7 {
+        rig.clock.advance(Seconds::minutes(10));
+        rig.force("www").await;
+        assert!(healthy(&rig.tick().await));
+        assert_eq!(
+            stored(&rig),
+            (more + 1).min(6),
+            "the newest and five before it"
+        );
+    }
+    // Issued within an hour, all ended after thirty days; the host slept, and its CA is away.
+    let (served, end) = (rig.world.served(), live(&rig).not_after);
+    rewrite(&rig, &rig.world.ccm.endpoint(), "http://127.0.0.1:1");
+    rig.clock.set(end + Seconds::days(29));
+    rig.tick().await;
+    assert_eq!(stored(&rig), 6);
+    rig.clock.set(end + Seconds::days(31));
+    rig.tick().await;
+    assert_eq!(stored(&rig), 1);
+    assert_eq!(rig.world.served(), served);
+    rig.world.agent.write_policy(&rig.world.policy());
+    rig.clock.advance(Seconds::days(1));
+    rig.settle().await;
+    assert_ne!(rig.world.served(), served);
+    rig.tick().await;
+    assert_eq!(stored(&rig), 1, "nothing serves the old one any more");
+}
+
 fn blocked(plan: &Plan) -> bool {
     matches!(
         &plan.verdicts[&id("www")],
