@@ -75,11 +75,16 @@ async fn check(invocation: &Invocation) -> Result<(), String> {
     }
 }
 
-/// Unique on this machine: the process, and a count.
+/// Unique on this machine: the start of our unit, by which its `ExecStopPost=` ends what a killed renewd left; the
+/// process; a count.
 fn unit_name() -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    format!("renewd-command-{}-{count}.service", std::process::id())
+    let start = systemd::invocation().unwrap_or_else(|| "0".to_owned());
+    format!(
+        "renewd-command-{start}-{}-{count}.service",
+        std::process::id()
+    )
 }
 
 /// The call of `systemd-run`. The environment is handed to `systemd-run` itself and by name only, so that no value is
@@ -97,7 +102,7 @@ fn asking(invocation: &Invocation, unit: &str) -> Invocation {
     .map(str::to_owned)
     .into();
     argv.push(format!("--unit={unit}"));
-    // Should renewd be killed meanwhile, it ends all the same.
+    // Should renewd be killed meanwhile, and nobody end it, it ends all the same.
     let longest = invocation.timeout + AFTER_OURS;
     argv.push(format!("--property=RuntimeMaxSec={}s", longest.as_secs()));
     let directory = invocation.directory.clone();
@@ -111,7 +116,10 @@ fn asking(invocation: &Invocation, unit: &str) -> Invocation {
     env.extend(invocation.env.iter().cloned());
     argv.extend(env.iter().map(|(name, _)| format!("--setenv={name}")));
     argv.push("--".to_owned());
-    argv.extend(invocation.argv.iter().cloned());
+    // systemd takes `$` for the beginning of a variable. The program's own path is not looked at.
+    let mut words = invocation.argv.iter();
+    argv.extend(words.next().cloned());
+    argv.extend(words.map(|word| word.replace('$', "$$")));
     Invocation {
         argv,
         env,
@@ -310,7 +318,7 @@ mod tests {
     #[test]
     fn no_value_of_the_environment_is_an_argument() {
         let invocation = Invocation {
-            argv: vec!["/usr/bin/true".to_owned(), "--flag".to_owned()],
+            argv: vec!["/usr/bin/true".to_owned(), "--only=$5".to_owned()],
             env: vec![("RENEWD_PATHS".to_owned(), "/a\n/b".to_owned())],
             directory: None,
             user: Some("deploy".to_owned()),
@@ -330,7 +338,7 @@ mod tests {
         assert!(asking.argv.ends_with(&[
             "--".to_owned(),
             "/usr/bin/true".to_owned(),
-            "--flag".to_owned()
+            "--only=$$5".to_owned()
         ]));
     }
 }

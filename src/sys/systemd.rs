@@ -73,6 +73,14 @@ pub fn is_service() -> bool {
     }
 }
 
+/// Which start of our unit this is (`INVOCATION_ID`); `None` outside of one.
+#[must_use]
+pub fn invocation() -> Option<String> {
+    let id = std::env::var("INVOCATION_ID").ok()?;
+    // It becomes part of a unit's name.
+    id.chars().all(|c| c.is_ascii_alphanumeric()).then_some(id)
+}
+
 /// The directory of the unit's credentials (`LoadCredential=`).
 #[must_use]
 pub fn credentials_directory() -> Option<PathBuf> {

@@ -120,9 +120,22 @@ fn a_stop_ends_the_step_under_way_and_a_power_cut_in_mid_rollout_is_carried_on_f
 
     // Another name, another certificate; and the plug is pulled.
     machine.ok(&["rm", "/run/go", "/run/reloading"]);
+    host.drop_in("renewd", "restart", "[Service]\nRestartSec=100ms\n");
     host.write_policy(&policy.replace("names = [", "names = [\"example.test\", "));
     machine.ok(&["systemctl", "reload", "renewd"]);
     reloading(&host);
+    // A renewd that is killed takes what it was having run with it, or it would be run twice at once.
+    host.machine.ok(&["rm", "/run/reloading"]);
+    host.machine.ok(&[
+        "systemctl",
+        "kill",
+        "--kill-whom=main",
+        "--signal=KILL",
+        "renewd",
+    ]);
+    reloading(&host);
+    assert_eq!(host.machine.ok(&["pgrep", "-c", "slow-reload"]), "1");
+    assert_eq!(host.machine.show("renewd", "NRestarts"), "1");
     host.machine.cut_power();
     host.machine.start();
     let machine = &host.machine;

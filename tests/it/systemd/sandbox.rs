@@ -7,7 +7,7 @@ fn the_sandbox_follows_the_policy_and_commands_are_run_outside_of_it() {
     let host = Host::up();
     let machine = &host.machine;
     host.write_program("/usr/local/sbin/hook", HOOK);
-    let hooks = "[target.nginx.web.hooks]\npre = [\"/usr/local/sbin/hook\", \"an argument\"]\nuser = \"www-data\"\n";
+    let hooks = "[target.nginx.web.hooks]\npre = [\"/usr/local/sbin/hook\", \"for $5, ${HOME} and 100%\"]\nuser = \"www-data\"\n";
     let policy = format!("{}{hooks}", host.policy());
     host.write_policy(&policy);
     machine.ok(&["install", "-d", "-o", "www-data", "/var/log/hook"]);
@@ -26,7 +26,7 @@ fn the_sandbox_follows_the_policy_and_commands_are_run_outside_of_it() {
     // The hook wrote a log, as its user, in an environment of its own.
     let log = machine.ok(&["cat", "/var/log/hook/log"]);
     for line in [
-        "www-data: an argument",
+        "www-data: for $5, ${HOME} and 100%",
         "NoNewPrivs:\t0",
         "RENEWD_TARGET=web",
         "/etc/nginx/tls/server.key",
