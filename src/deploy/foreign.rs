@@ -117,7 +117,8 @@ pub(super) fn spare(
         let differences = drift.iter().flat_map(|d| d.of(DriftKind::NewerElsewhere));
         let mut later = differences
             .filter(|found| found.certificate.as_ref() == Some(*certificate))
-            .filter(|found| found.issued_at.is_some_and(|at| at >= ours.not_before))
+            // Later, and not the very one that goes in and is there already.
+            .filter(|found| found.issued_at.is_some_and(|at| at > ours.not_before))
             .map(|found| found.detail.clone());
         let found = later.next().or_else(|| {
             fresh.get(certificate)?.values().find_map(|entries| {
