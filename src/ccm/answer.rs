@@ -18,6 +18,8 @@ pub(crate) struct Reply {
     pub(crate) subject_token: Option<Secret>,
     request_id: Option<String>,
     retry_after: Option<String>,
+    /// What the other side's clock shows, in seconds since 1970.
+    pub(crate) date: Option<i64>,
     /// Host that a redirect leads to.
     leads_to: Option<String>,
 }
@@ -35,6 +37,7 @@ impl Reply {
             request_id: header(headers, "x-request-id")
                 .or_else(|| header(headers, "x-iam-trace-id")),
             retry_after: header(headers, "retry-after"),
+            date: header(headers, "date").and_then(|date| moment(&date)),
             leads_to: header(headers, "location")
                 .and_then(|to| reqwest::Url::parse(&to).ok())
                 .and_then(|to| to.host_str().map(str::to_owned)),
@@ -153,12 +156,15 @@ fn seconds_until(text: &str, now: i64) -> Option<i64> {
     let seconds = if text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty() {
         text.parse().unwrap_or(i64::MAX)
     } else {
-        let date = jiff::fmt::rfc2822::DateTimeParser::new()
-            .parse_timestamp(text)
-            .ok()?;
-        date.as_second().saturating_sub(now)
+        moment(text)?.saturating_sub(now)
     };
     Some(seconds.clamp(0, LONGEST_WAIT))
+}
+
+/// An HTTP date (RFC 9110 §5.6.7) in seconds since 1970.
+fn moment(text: &str) -> Option<i64> {
+    let date = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text);
+    date.ok().map(|date| date.as_second())
 }
 
 fn header(headers: &HeaderMap, name: &str) -> Option<String> {
@@ -211,6 +217,7 @@ mod tests {
             subject_token: None,
             request_id: None,
             retry_after: None,
+            date: None,
             leads_to: None,
         }
     }

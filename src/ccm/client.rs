@@ -326,7 +326,8 @@ impl Client {
             }
             (Credentials::Token(_), None) => {}
         }
-        self.endpoint
+        let reply = self
+            .endpoint
             .exchange(
                 &call.operation,
                 &sign::canonical_query(&pairs),
@@ -334,7 +335,12 @@ impl Client {
                 call.body.clone(),
                 deadline,
             )
-            .await
+            .await?;
+        // Also of a refusal: a wrong clock here is a usual reason for one.
+        if let Some(date) = reply.date {
+            self.clock.told(date);
+        }
+        Ok(reply)
     }
 
     /// What must not stand in a message.

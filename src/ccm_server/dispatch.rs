@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::header::{CONTENT_TYPE, DATE, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
 use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
@@ -82,7 +82,16 @@ pub(super) async fn handle(
     if dropped {
         return None;
     }
-    answer.map(|answer| respond(disguise(answer, &shared), &request_id))
+    answer.map(|answer| {
+        let mut response = respond(disguise(answer, &shared), &request_id);
+        // By the clock that everything else here goes by.
+        let moment = jiff::Timestamp::from_second(shared.clock.now().0).unwrap_or_default();
+        let date = jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&moment);
+        if let Some(date) = date.ok().and_then(|date| HeaderValue::try_from(date).ok()) {
+            response.headers_mut().insert(DATE, date);
+        }
+        response
+    })
 }
 
 /// Carries out in a task of its own: what has begun ends, whether or not the client waits for it.

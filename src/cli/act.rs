@@ -289,6 +289,8 @@ pub(crate) async fn run(arguments: &Arguments) -> CommandResult {
     crate::telemetry::start("info,tokio_cron_scheduler=warn");
     let file = arguments.config.clone();
     let stamped = arguments.config.clone();
+    // One over all reloads: what it heard of the time stays true.
+    let clock = context::clock();
     let options = RunOptions {
         stamp: Box::new(move || crate::config::stamp(&stamped)),
         first_stamp,
@@ -297,8 +299,9 @@ pub(crate) async fn run(arguments: &Arguments) -> CommandResult {
                 .map(|loaded| loaded.policy)
                 .map_err(|diagnostics| diagnostics.to_string())
         }),
-        engine: Box::new(|policy| {
-            Box::pin(async move { context::engine(policy, crate::engine::log_sink()).await })
+        engine: Box::new(move |policy| {
+            let clock = Arc::clone(&clock);
+            Box::pin(async move { context::engine(policy, clock, crate::engine::log_sink()).await })
         }),
         lock: Box::new(|state_dir| Box::pin(async move { context::lock(&state_dir).await })),
     };

@@ -13,6 +13,7 @@ use crate::model::{CertificateId, Policy};
 use crate::store::{SqliteStore, Store, StoreError};
 use crate::sys::clock::{Clock, SystemClock};
 use crate::sys::fs::{self, Attributes, FsError, Lock, LockError};
+use crate::sys::reference::Reference;
 use crate::sys::{error_chain, host, outside, systemd};
 
 /// Reads the policy; problems go to standard error, all at once.
@@ -73,7 +74,7 @@ pub(crate) async fn execute(
     // What the progress does not say and a person should know.
     crate::telemetry::start("renewd=warn");
     let lock = lock(&policy.state_dir).await?;
-    let engine = Arc::new(engine(policy, progress).await?);
+    let engine = Arc::new(engine(policy, clock(), progress).await?);
     let result = work(&engine).await;
     let courier = engine.courier().await;
     let closed = engine.store.close().await;
@@ -133,14 +134,22 @@ pub(crate) async fn lock(state_dir: &Path) -> Result<Lock, Failure> {
     }
 }
 
+/// The machine's clock, with what issuers say of it.
+pub(crate) fn clock() -> Arc<dyn Clock> {
+    Arc::new(Reference::new(SystemClock))
+}
+
 /// The engine over an open journal.
-pub(crate) async fn engine(policy: Policy, progress: ProgressSink) -> Result<Engine, Failure> {
+pub(crate) async fn engine(
+    policy: Policy,
+    clock: Arc<dyn Clock>,
+    progress: ProgressSink,
+) -> Result<Engine, Failure> {
     let path = journal(&policy.state_dir);
     private(&path)?;
     let store = SqliteStore::open(&path)
         .await
         .map_err(|error| store_failure(&error))?;
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let resolve: Resolve = Arc::new(|reference| {
         config::secret_ref::resolve(reference).map_err(|error| error_chain(&error))
     });

@@ -83,6 +83,7 @@ impl Exit {
             Verdict::Wait(Waiting::NoSpace { .. }) => Self::CannotWrite,
             Verdict::Wait(
                 Waiting::Issuance { .. }
+                | Waiting::Clock { .. }
                 | Waiting::Settling { .. }
                 | Waiting::Service { .. }
                 | Waiting::NoOffer { .. }

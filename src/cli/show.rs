@@ -6,11 +6,11 @@ use crate::cli::exit::Exit;
 use crate::cli::output::{self, BOLD, RED};
 use crate::cli::{CommandResult, Failure};
 use crate::engine::plan_within_space;
-use crate::model::{CertificateId, Policy, Seconds, Snapshot, Timestamp};
+use crate::model::{CertificateId, ClockFacts, Policy, Seconds, Snapshot, Timestamp};
 use crate::plan::Plan;
 use crate::plan::explain::{self, Report, counted};
 use crate::store::{HistoryEntry, Store, StoredAlert};
-use crate::sys::clock::{Clock, SystemClock};
+use crate::sys::clock::{BUILT_AT, Clock, SystemClock};
 use crate::sys::host;
 
 /// Reads the policy and says so.
@@ -34,8 +34,8 @@ pub(crate) async fn plan(
     at: Option<Timestamp>,
 ) -> CommandResult {
     let loaded = context::load(arguments)?;
-    let now = at.unwrap_or_else(|| SystemClock.now());
-    let seen = look(&loaded.policy, now).await?;
+    let seen = look(&loaded.policy, at).await?;
+    let now = seen.now;
     if json {
         print_json(&seen.report)?;
     } else {
@@ -48,7 +48,7 @@ pub(crate) async fn plan(
 /// What is served and what happens next.
 pub(crate) async fn status(arguments: &Arguments, json: bool) -> CommandResult {
     let loaded = context::load(arguments)?;
-    let seen = look(&loaded.policy, SystemClock.now()).await?;
+    let seen = look(&loaded.policy, None).await?;
     if json {
         print_json(&seen.report)?;
         return Ok(Exit::Done);
@@ -87,7 +87,7 @@ pub(crate) async fn history(
         context::known(&loaded.policy, name)?;
     }
     if json {
-        let seen = look(&loaded.policy, SystemClock.now()).await?;
+        let seen = look(&loaded.policy, None).await?;
         let report = seen
             .report
             .iter()
@@ -125,13 +125,15 @@ fn history_object(
 }
 
 struct Seen {
+    now: Timestamp,
     snapshot: Snapshot,
     plan: Plan,
     report: Vec<Report>,
     alerts: Vec<StoredAlert>,
 }
 
-async fn look(policy: &Policy, now: Timestamp) -> Result<Seen, Failure> {
+/// At the present moment, unless another one is asked for.
+async fn look(policy: &Policy, at: Option<Timestamp>) -> Result<Seen, Failure> {
     let store = context::reader(policy).await?;
     let (mut snapshot, alerts) = match &store {
         Some(store) => {
@@ -144,9 +146,16 @@ async fn look(policy: &Policy, now: Timestamp) -> Result<Seen, Failure> {
         None => (Snapshot::default(), Vec::new()),
     };
     snapshot.host = host::seed();
+    snapshot.clock.built_at = BUILT_AT;
+    if at.is_some() {
+        // Of a moment that is asked for nobody says that it is now.
+        snapshot.clock = ClockFacts::default();
+    }
+    let now = at.unwrap_or_else(|| SystemClock.now());
     let plan = plan_within_space(policy, &mut snapshot, now);
     let report = explain::report(policy, &snapshot, &plan);
     Ok(Seen {
+        now,
         snapshot,
         plan,
         report,

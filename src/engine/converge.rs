@@ -53,6 +53,7 @@ impl Engine {
         let deadline = self.clock.now() + patience.total;
         let mut idle_rounds = 0;
         loop {
+            self.look_at_the_clock(snapshot).await?;
             let now = self.clock.now();
             let plan = plan_within_space(&self.policy, snapshot, now);
             self.tell_alerts(&plan, snapshot, now).await?;

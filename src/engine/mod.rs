@@ -4,6 +4,7 @@
 //! any other. Every step is journalled before and after its effect, and can be asked "did it happen?".
 
 mod alerts;
+mod clock;
 mod converge;
 mod courier;
 mod deliveries;

@@ -6,6 +6,7 @@
 mod alert;
 mod certificate;
 mod channel;
+mod clock;
 mod drift;
 mod export;
 mod hooks;
@@ -29,6 +30,7 @@ pub use certificate::{
     CertificateFacts, EarlierRevision, Fingerprint, KeyAlgorithm, RevisionFacts,
 };
 pub use channel::{Alerting, Channel, EmailPolicy, Quiet, Relay, Security, SmtpPolicy, Way};
+pub use clock::{ClockFacts, Doubt, Fresh, Heard};
 pub use drift::{Difference, Drift, DriftKind, Wire};
 pub use export::{
     AclReader, ExportKind, ExportLayout, ExportSpec, FileAttributes, PasswordSource, PemFiles,

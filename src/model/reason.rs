@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{DriftKind, Shortage, SubjectAltNames, Timestamp};
+use crate::model::{Doubt, DriftKind, Shortage, SubjectAltNames, Timestamp};
 
 /// What kind of failure it was, and so what helps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -185,6 +185,13 @@ pub enum Waiting {
         /// Next look.
         until: Timestamp,
     },
+    /// For a clock that can be believed.
+    Clock {
+        /// Next look.
+        until: Timestamp,
+        /// Why it is not.
+        doubt: Doubt,
+    },
     /// Due, and ordered in the next run of the job `renew`.
     Schedule {
         /// When that begins, or when it is too late to wait for it.
@@ -226,6 +233,7 @@ impl Waiting {
             Self::Backoff { .. } => "backoff",
             Self::Service { .. } => "service",
             Self::NoOffer { .. } => "no-offer",
+            Self::Clock { .. } => "clock",
             Self::Schedule { .. } => "schedule",
             Self::NoSpace { .. } => "no-space",
             Self::Window { .. } => "window",
@@ -248,7 +256,8 @@ impl Waiting {
             | Self::Window { until }
             | Self::ReloadBudget { until }
             | Self::Batch { until }
-            | Self::Schedule { until } => Some(*until),
+            | Self::Schedule { until }
+            | Self::Clock { until, .. } => Some(*until),
             Self::Rollout => None,
         }
     }
@@ -283,6 +292,7 @@ impl fmt::Display for Waiting {
                 f,
                 "the account has no newer certificate for these names; next look at {until}"
             ),
+            Self::Clock { doubt, .. } => write!(f, "{doubt}"),
             Self::Schedule { until } => {
                 write!(
                     f,

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use crate::model::{
-    Alert, AlertKey, Blocked, CertificateId, ErrorClass, OrderEvent, OrderId, OrderStep, Reason,
-    RevisionId, RolloutEvent, RolloutId, RolloutStep, StepFailure, TargetId, Timestamp, Waiting,
+    Alert, AlertKey, Blocked, CertificateId, Doubt, ErrorClass, OrderEvent, OrderId, OrderStep,
+    Reason, RevisionId, RolloutEvent, RolloutId, RolloutStep, StepFailure, TargetId, Timestamp,
+    Waiting,
 };
 
 /// What should happen now, what was decided for every certificate, and when to look again.
@@ -17,6 +18,8 @@ pub struct Plan {
     pub verdicts: BTreeMap<CertificateId, Verdict>,
     /// Every alert that stands now; one that is raised and not in here is over.
     pub alerts: BTreeMap<AlertKey, Alert>,
+    /// Why the clock is not believed, if it is not: then nothing was decided, and no alert is over.
+    pub doubt: Option<Doubt>,
     /// When to look again if nothing else wakes us; always later than the moment of the plan.
     pub next_wake: Timestamp,
 }

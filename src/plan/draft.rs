@@ -101,6 +101,7 @@ impl Draft {
             verdicts: verdicts.into_iter().collect(),
             alerts: self.alerts,
             next_wake: self.next_wake,
+            doubt: None,
         }
     }
 }

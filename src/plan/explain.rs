@@ -280,6 +280,7 @@ fn next_action(
                 Waiting::Backoff { .. } => "retry",
                 Waiting::Service { .. } => "verify",
                 Waiting::NoOffer { .. } => "survey",
+                Waiting::Clock { .. } => "ask-the-time",
                 Waiting::Schedule { .. } => "renew",
                 Waiting::NoSpace { .. } => "open-order",
                 Waiting::Window { .. }

@@ -11,6 +11,7 @@
 //! | [`order_machine`], [`rollout_machine`] | which step comes next, which phase an event leads to, what an error means |
 //! | `certificates`, `targets` | what that means for one certificate, one target |
 //! | [`backoff`] | when a failed thing is tried again |
+//! | [`clock`] | whether the clock can be believed |
 //! | [`jobs`] | when what is done by the calendar is due |
 //! | [`open`] | what an order or a rollout looks like when it is opened |
 //! | `pacing` | what holds a rollout until a window opens or another reload is allowed |
@@ -25,6 +26,7 @@ pub mod backoff;
 mod blame;
 mod certificates;
 pub mod checks;
+pub mod clock;
 mod draft;
 mod drift;
 pub mod explain;

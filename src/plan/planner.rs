@@ -11,13 +11,16 @@ use crate::model::{
 use crate::plan::certificates::{self, Subject};
 use crate::plan::draft::Draft;
 use crate::plan::targets::{self, Finding, Member, Place};
-use crate::plan::{Plan, Verdict, alerts, jobs, observed};
+use crate::plan::{Plan, Verdict, alerts, clock, jobs, observed};
 
 /// Decides what should happen next. Reads nothing but its arguments.
 ///
 /// Policy and snapshot are walked side by side, so that a hundred thousand healthy certificates cost no lookup each.
 #[must_use]
 pub fn plan(policy: &Policy, snapshot: &Snapshot, now: Timestamp) -> Plan {
+    if let Some(doubt) = clock::doubt(&snapshot.clock, now) {
+        return clock::wait(policy, doubt, now);
+    }
     let mut draft = Draft::new(now);
     draft.renewals_from = jobs::renewals_from(policy, snapshot, now);
     if let Some(at) = jobs::next_of_all(policy, snapshot, now) {

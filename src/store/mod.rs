@@ -20,10 +20,10 @@ pub use keep::{is_over, referenced_revisions};
 pub use sqlite::SqliteStore;
 
 use crate::model::{
-    CertificateId, CertificateState, ChannelId, Delivery, Fingerprint, IssuerId, JobName, JobRun,
-    Offer, Order, OrderEvent, OrderId, OrderPhase, OrderStep, Post, ProbeReport, RevisionFacts,
-    Rollout, RolloutEvent, RolloutId, RolloutStep, Snapshot, StepFailure, TargetId, TargetState,
-    Timestamp, Undelivered,
+    CertificateId, CertificateState, ChannelId, Delivery, Fingerprint, Heard, IssuerId, JobName,
+    JobRun, Offer, Order, OrderEvent, OrderId, OrderPhase, OrderStep, Post, ProbeReport,
+    RevisionFacts, Rollout, RolloutEvent, RolloutId, RolloutStep, Snapshot, StepFailure, TargetId,
+    TargetState, Timestamp, Undelivered,
 };
 
 /// An async answer of a store.
@@ -129,6 +129,9 @@ pub trait Store: Send + Sync {
 
     /// Remembers the last run of a job.
     fn job_ran<'a>(&'a self, name: JobName, run: &'a JobRun) -> BoxFuture<'a, ()>;
+
+    /// Remembers what an issuer said of the time, in place of what it said before.
+    fn time_heard(&self, heard: Heard) -> BoxFuture<'_, ()>;
 
     /// Open alerts.
     fn open_alerts(&self) -> BoxFuture<'_, Vec<StoredAlert>>;

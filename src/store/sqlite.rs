@@ -10,7 +10,7 @@ use sqlx::sqlite::SqlitePool;
 use sqlx::{Row, Sqlite, Transaction};
 
 use crate::model::{
-    CertificateId, CertificateState, Delivery, Failures, IssuerId, JobName, JobRun, Order,
+    CertificateId, CertificateState, Delivery, Failures, Heard, IssuerId, JobName, JobRun, Order,
     OrderClosing, OrderEvent, OrderId, OrderPhase, OrderStep, Post, RevisionFacts, Rollout,
     RolloutEvent, RolloutId, RolloutPhase, RolloutStep, Snapshot, Started, StepFailure, TargetId,
     TargetState, Timestamp, Undelivered,
@@ -431,6 +431,17 @@ impl Store for SqliteStore {
                 .execute(&self.pool)
                 .await
                 .map_err(query("write the run of a job"))?;
+            Ok(())
+        })
+    }
+
+    fn time_heard(&self, heard: Heard) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            sqlx::query("INSERT INTO clock (one, heard) VALUES (1, $1) ON CONFLICT (one) DO UPDATE SET heard = excluded.heard")
+                .bind(encode("clock.heard", &heard)?)
+                .execute(&self.pool)
+                .await
+                .map_err(query("write what was heard of the time"))?;
             Ok(())
         })
     }

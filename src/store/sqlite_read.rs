@@ -58,6 +58,12 @@ impl SqliteStore {
             }
         }
         snapshot.channels = outbox::channels(&mut tx).await?;
+        let row = sqlx::query("SELECT heard FROM clock")
+            .fetch_optional(&mut *tx)
+            .await
+            .map_err(query(WHAT))?;
+        let heard = row.map(|row| decode("clock.heard", row.get(0)));
+        snapshot.clock.remembered = heard.transpose()?;
         tx.commit().await.map_err(query(WHAT))?;
         Ok(snapshot)
     }

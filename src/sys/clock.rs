@@ -9,7 +9,9 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::model::{Seconds, Timestamp};
+use nix::time::{ClockId, clock_gettime};
+
+use crate::model::{Fresh, Seconds, Timestamp};
 
 /// Says what time it is and waits for a time.
 pub trait Clock: Send + Sync {
@@ -21,6 +23,22 @@ pub trait Clock: Send + Sync {
     /// do not see the clock being set.
     fn sleep_until<'a>(&'a self, until: Timestamp)
     -> Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+
+    /// Seconds since some moment by a clock that nobody sets, and that goes on in suspend.
+    fn steady(&self) -> Seconds;
+
+    /// A trusted remote side says that it is `date` now, in seconds since 1970. A clock alone makes nothing of it.
+    fn told(&self, _date: i64) {}
+
+    /// The last thing that was [told](Self::told), and how the clock was set since, where that is kept.
+    fn heard(&self) -> Option<Fresh> {
+        None
+    }
+
+    /// Whether it is long enough ago that this was asked: remote sides may be asked for the time.
+    fn may_ask(&self) -> bool {
+        false
+    }
 }
 
 /// The machine's clock.
@@ -50,12 +68,48 @@ impl Clock for SystemClock {
             }
         })
     }
+
+    fn steady(&self) -> Seconds {
+        // Linux has it since 2.6.39.
+        Seconds(clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(0, |time| time.tv_sec()))
+    }
+}
+
+/// A clock is as good as its owner.
+impl<C: Clock + ?Sized> Clock for std::sync::Arc<C> {
+    fn now(&self) -> Timestamp {
+        (**self).now()
+    }
+
+    fn sleep_until<'a>(
+        &'a self,
+        until: Timestamp,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
+        (**self).sleep_until(until)
+    }
+
+    fn steady(&self) -> Seconds {
+        (**self).steady()
+    }
+
+    fn told(&self, date: i64) {
+        (**self).told(date);
+    }
+
+    fn heard(&self) -> Option<Fresh> {
+        (**self).heard()
+    }
+
+    fn may_ask(&self) -> bool {
+        (**self).may_ask()
+    }
 }
 
 /// A clock that moves when it is told to: for tests, and for rehearsals against renewd-ccm.
 #[derive(Debug)]
 pub struct ManualClock {
     now: AtomicI64,
+    steady: AtomicI64,
     moved: tokio::sync::Notify,
 }
 
@@ -65,19 +119,25 @@ impl ManualClock {
     pub fn new(now: Timestamp) -> Self {
         Self {
             now: AtomicI64::new(now.0),
+            steady: AtomicI64::new(0),
             moved: tokio::sync::Notify::new(),
         }
     }
 
-    /// Moves forward (or back) and wakes sleepers.
+    /// Lets time pass and wakes sleepers.
     pub fn advance(&self, by: Seconds) {
-        self.now.fetch_add(by.0, Ordering::SeqCst);
-        self.moved.notify_waiters();
+        self.steady.fetch_add(by.0, Ordering::SeqCst);
+        self.jump(by);
     }
 
-    /// Jumps and wakes sleepers.
+    /// Lets time pass up to this moment and wakes sleepers.
     pub fn set(&self, now: Timestamp) {
-        self.now.store(now.0, Ordering::SeqCst);
+        self.advance(self.now().until(now));
+    }
+
+    /// Is set forward (or back), as by a person, without time passing; wakes sleepers.
+    pub fn jump(&self, by: Seconds) {
+        self.now.fetch_add(by.0, Ordering::SeqCst);
         self.moved.notify_waiters();
     }
 }
@@ -107,6 +167,10 @@ impl Clock for ManualClock {
             }
         })
     }
+
+    fn steady(&self) -> Seconds {
+        Seconds(self.steady.load(Ordering::SeqCst))
+    }
 }
 
 /// Real time between two looks at the clock while sleeping.
@@ -114,3 +178,42 @@ const LONGEST_NAP: Duration = Duration::from_secs(30);
 
 /// A clock that steps back by less is being disciplined; what is due is late by no more than that.
 pub const SET_BACK: Seconds = Seconds(60);
+
+/// A clock that is set by more is not one that is being disciplined.
+pub(super) const SET_FAR: Seconds = Seconds::hours(1);
+
+/// No moment before this one can be now: when this renewd was built (`SOURCE_DATE_EPOCH`), else when its source was
+/// worked on last.
+pub const BUILT_AT: Timestamp = Timestamp(match option_env!("SOURCE_DATE_EPOCH") {
+    Some(text) => later(seconds(text), SOURCE),
+    None => SOURCE,
+});
+
+/// 2026-11-01.
+const SOURCE: i64 = 1_793_491_200;
+
+const fn later(one: i64, other: i64) -> i64 {
+    if one > other { one } else { other }
+}
+
+/// 0 for what is no number of seconds.
+const fn seconds(text: &str) -> i64 {
+    match i64::from_str_radix(text, 10) {
+        Ok(number) => number,
+        Err(_) => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_clock_of_whoever_builds_is_not_before_the_build() {
+        assert!(BUILT_AT >= Timestamp::parse("2026-11-01").unwrap());
+        assert!(SystemClock.now() >= BUILT_AT, "set the clock of this host");
+        let before = SystemClock.steady();
+        assert!(before > Seconds(0) && SystemClock.steady() >= before);
+        assert_eq!((seconds("1793491200"), seconds("tomorrow")), (SOURCE, 0));
+    }
+}

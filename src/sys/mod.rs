@@ -9,6 +9,7 @@ pub mod host;
 pub mod outside;
 pub mod pid;
 pub mod process;
+pub mod reference;
 pub mod systemd;
 
 /// The name of this host, as its kernel knows it.

@@ -11,6 +11,7 @@ mod ccm_server;
 mod ccm_tokens;
 mod cli;
 mod client_and_server;
+mod clock;
 mod config;
 mod crash;
 mod demo;

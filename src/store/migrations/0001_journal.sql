@@ -72,6 +72,12 @@ CREATE TABLE jobs (
   run  TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- What an issuer said last of the time.
+CREATE TABLE clock (
+  one   INTEGER PRIMARY KEY CHECK (one = 1),
+  heard TEXT NOT NULL
+) STRICT;
+
 CREATE TABLE alerts (
   key          TEXT PRIMARY KEY,
   severity     TEXT NOT NULL,

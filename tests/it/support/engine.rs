@@ -10,6 +10,7 @@ use renewd::plan::{Plan, Verdict};
 use renewd::store::{CertificateChange, HistoryEntry, SqliteStore, Store};
 use renewd::sys::clock::{Clock, ManualClock};
 use renewd::sys::process::SystemRunner;
+use renewd::sys::reference::Reference;
 
 use crate::support::ccm::Wanted;
 use crate::support::world::World;
@@ -64,7 +65,15 @@ impl Rig {
 
     /// Makes engines as `renewd run` has them made.
     pub(crate) fn maker(&self) -> impl Fn(Policy) -> BoxFuture<Engine> + Send + Sync + 'static {
-        let (clock, told) = (Arc::clone(&self.clock), Arc::clone(&self.told));
+        let clock: Arc<dyn Clock> = Arc::<ManualClock>::clone(&self.clock);
+        let told = Arc::clone(&self.told);
+        move |policy| Box::pin(make(policy, Arc::clone(&clock), Arc::clone(&told)))
+    }
+
+    /// As [`Rig::maker`], and the engines keep what issuers say of the time.
+    pub(crate) fn doubting(&self) -> impl Fn(Policy) -> BoxFuture<Engine> + Send + Sync + 'static {
+        let clock: Arc<dyn Clock> = Arc::new(Reference::new(Arc::clone(&self.clock)));
+        let told = Arc::clone(&self.told);
         move |policy| Box::pin(make(policy, Arc::clone(&clock), Arc::clone(&told)))
     }
 
@@ -117,12 +126,11 @@ impl Rig {
     }
 }
 
-async fn make(policy: Policy, clock: Arc<ManualClock>, told: Arc<Mutex<Vec<Progress>>>) -> Engine {
+async fn make(policy: Policy, clock: Arc<dyn Clock>, told: Arc<Mutex<Vec<Progress>>>) -> Engine {
     let state = policy.state_dir.clone();
     renewd::sys::fs::create_dir_all(&state, 0o711).unwrap();
     let journal = state.join("state.db");
     let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&journal).await.unwrap());
-    let clock: Arc<dyn Clock> = clock;
     let resolve: Resolve =
         Arc::new(|secret| secret_ref::resolve(secret).map_err(|error| error.to_string()));
     let runner = Arc::new(SystemRunner);
@@ -138,7 +146,8 @@ async fn make(policy: Policy, clock: Arc<ManualClock>, told: Arc<Mutex<Vec<Progr
     }
 }
 
-async fn tick(engine: &Arc<Engine>) -> Plan {
+/// What the daemon does when it wakes.
+pub(crate) async fn tick(engine: &Arc<Engine>) -> Plan {
     let mut snapshot = engine.observe().await.unwrap();
     engine.observe_services(&mut snapshot).await.unwrap();
     let plan = engine.converge(&mut snapshot, &Scope::All, Patience::NONE);
