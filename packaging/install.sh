@@ -183,4 +183,5 @@ if [ $live = yes ]; then
   systemctl daemon-reload
 fi
 echo "renewd is installed below $dest$prefix"
-echo "next: edit $dest/etc/renewd/renewd.toml, check it with 'renewd validate', then 'systemctl enable --now renewd'"
+echo "next: edit $dest/etc/renewd/renewd.toml, check it with 'renewd validate', install what 'renewd systemd dropin' prints"
+echo "(only for exports to absolute paths), then 'systemctl enable --now renewd'"
