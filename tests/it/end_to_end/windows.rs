@@ -80,7 +80,8 @@ async fn a_renewal_waits_for_its_window_and_a_person_does_not() {
         looks += 1;
     }
     assert_eq!(wake, opens, "not a second late");
-    assert!(looks <= 3, "{looks} looks");
+    // The renewal is due one to two days earlier for one serial number than for another.
+    assert!(looks <= 7, "{looks} looks");
     rig.clock.set(opens - Seconds(1));
     rig.tick().await;
     assert_eq!(rig.told(), Vec::<String>::new());
