@@ -2,6 +2,7 @@
 //! one served, nothing lost. `make soak` (`RENEWD_SOAK=1`) visits each boundary of each scenario several times over, and
 //! each after each.
 
+mod batch;
 mod twice;
 
 use std::collections::BTreeSet;

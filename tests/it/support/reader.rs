@@ -53,15 +53,22 @@ pub(crate) struct Seen {
 impl Reader {
     /// Watches `live`, which holds `<certificate>` and `<key>` below it.
     pub(crate) fn start(live: &Path, certificate: &str, key: &str) -> Self {
+        Self::each(live, &[(certificate.to_owned(), key.to_owned())])
+    }
+
+    /// The same with several pairs in turn.
+    pub(crate) fn each(live: &Path, pairs: &[(String, String)]) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let slow = Arc::new(AtomicBool::new(false));
         let paced = Arc::clone(&slow);
         let (told, live) = (Arc::clone(&stop), live.to_owned());
-        let (certificate, key) = (certificate.to_owned(), key.to_owned());
+        let pairs = pairs.to_vec();
         let thread = std::thread::spawn(move || {
             let mut seen = Seen::default();
             while !told.load(Ordering::SeqCst) {
-                look(&live, &certificate, &key, &mut seen);
+                for (certificate, key) in &pairs {
+                    look(&live, certificate, key, &mut seen);
+                }
                 if paced.load(Ordering::SeqCst) {
                     std::thread::sleep(PACE);
                 }
