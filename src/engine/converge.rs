@@ -54,6 +54,7 @@ impl Engine {
         let mut idle_rounds = 0;
         loop {
             self.look_at_the_clock(snapshot).await?;
+            snapshot.outages = self.issuers.outages();
             let now = self.clock.now();
             let plan = plan_within_space(&self.policy, snapshot, now);
             self.tell_alerts(&plan, snapshot, now).await?;
@@ -94,6 +95,7 @@ impl Engine {
         now: Timestamp,
     ) -> Result<bool, EngineError> {
         // Steps of one round do not depend on each other: the plan has one action per order, rollout and certificate.
+        self.issuers.begin_round();
         let shared = Arc::new(std::mem::take(snapshot));
         let mut tasks = JoinSet::new();
         let mut waiting = actions.into_iter();
@@ -188,12 +190,16 @@ impl Engine {
         let Some(policy) = self.policy.certificates.get(certificate) else {
             return Ok(touched);
         };
+        if self.issuers.is_silent(&policy.issuer) {
+            return Ok(Touched::default());
+        }
         let asked = match self.issuers.get(&policy.issuer) {
             Ok(issuer) => issuer.offer(&policy.names, now).await,
             Err(error) => Err(error),
         };
         match asked {
             Ok(offer) => {
+                self.issuers.answered(&policy.issuer);
                 if let Some(reference) = &offer.reference {
                     self.done(certificate, format!("the account offers {reference}"));
                 }
@@ -208,6 +214,10 @@ impl Engine {
                     .await?;
             }
             Err(error) => {
+                if error.everybody {
+                    let met = (error.class, error.message.clone());
+                    self.issuers.failed(&policy.issuer, certificate, met, now);
+                }
                 if error.class == ErrorClass::Authentication {
                     self.issuers.forget(&policy.issuer);
                 }

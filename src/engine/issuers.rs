@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::issuer::{Effect, Issuer, IssuerError, connect};
-use crate::model::{ErrorClass, IssuerId, IssuerPolicy, SecretRef};
+use crate::model::{
+    CertificateId, ErrorClass, IssuerId, IssuerPolicy, Outage, SecretRef, StepFailure, Timestamp,
+};
 use crate::pki::Secret;
+use crate::plan::outage;
 use crate::sys::clock::Clock;
 
 /// Reads a secret by its reference.
@@ -17,6 +20,14 @@ pub struct Issuers {
     resolve: Resolve,
     clock: Arc<dyn Clock>,
     connected: Mutex<BTreeMap<IssuerId, Arc<dyn Issuer>>>,
+    met: Mutex<Met>,
+}
+
+/// Outages, and in which round of steps the last failure of each was.
+#[derive(Default)]
+struct Met {
+    round: u64,
+    outages: BTreeMap<IssuerId, (Outage, u64)>,
 }
 
 impl Issuers {
@@ -32,6 +43,7 @@ impl Issuers {
             resolve,
             clock,
             connected: Mutex::new(BTreeMap::new()),
+            met: Mutex::default(),
         }
     }
 
@@ -51,6 +63,65 @@ impl Issuers {
     /// rotated.
     pub fn forget(&self, id: &IssuerId) {
         self.connections().remove(id);
+    }
+
+    /// Another round of steps begins.
+    pub(crate) fn begin_round(&self) {
+        self.met().round += 1;
+    }
+
+    /// Issuers that answered nobody since they answered last.
+    pub(crate) fn outages(&self) -> BTreeMap<IssuerId, Outage> {
+        let met = self.met();
+        let outages = met.outages.iter();
+        outages
+            .map(|(id, (outage, _))| (id.clone(), outage.clone()))
+            .collect()
+    }
+
+    /// Whether it answered nobody in this very round: another call would only wait for its time-out as well.
+    pub(crate) fn is_silent(&self, id: &IssuerId) -> bool {
+        let met = self.met();
+        let last = met.outages.get(id);
+        last.is_some_and(|(_, round)| *round == met.round)
+    }
+
+    /// It answered.
+    pub(crate) fn answered(&self, id: &IssuerId) {
+        self.met().outages.remove(id);
+    }
+
+    /// It did not, and would not have answered anybody.
+    pub(crate) fn failed(
+        &self,
+        id: &IssuerId,
+        certificate: &CertificateId,
+        error: (ErrorClass, String),
+        now: Timestamp,
+    ) {
+        let Some(policy) = self.policies.get(id) else {
+            return;
+        };
+        let (class, message) = error;
+        let failure = StepFailure {
+            at: now,
+            class,
+            message,
+            retry_after: None,
+            policy: policy.digest,
+        };
+        let mut met = self.met();
+        let round = met.round;
+        let (before, last) = met
+            .outages
+            .remove(id)
+            .map_or((None, None), |(outage, last)| (Some(outage), Some(last)));
+        let after = outage::after(before, certificate, failure, last == Some(round));
+        met.outages.insert(id.clone(), (after, round));
+    }
+
+    fn met(&self) -> MutexGuard<'_, Met> {
+        self.met.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn connections(&self) -> MutexGuard<'_, BTreeMap<IssuerId, Arc<dyn Issuer>>> {
@@ -74,6 +145,7 @@ impl Issuers {
                 effect: Effect::None,
                 message: format!("issuer {id} is no longer in the policy"),
                 retry_after: None,
+                everybody: false,
             });
         };
         let issuer: Arc<dyn Issuer> =

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use tokio::time::Instant;
 
 use crate::engine::{Engine, EngineError, Patience, Scope};
-use crate::model::{JobName, JobResult, JobRun, Snapshot, Timestamp};
+use crate::model::{JobName, JobResult, JobRun, Seconds, Snapshot, Timestamp};
 use crate::plan::Plan;
 use crate::plan::explain::summary;
 use crate::sys::clock::Clock;
@@ -30,6 +30,12 @@ impl Begun {
         }
     }
 }
+
+/// Of the history: a year and what a person needs to look back at it.
+const KEPT: Seconds = Seconds::days(400);
+
+/// Some hundred bytes each; ten thousand certificates at 47 days make as many in half a year.
+const MOST_EVENTS: i64 = 500_000;
 
 impl Engine {
     /// Converges, as a run of these jobs; a check asks the services first what they serve. A run that was stopped on its way, or killed, is no run: it is due again.
@@ -66,6 +72,13 @@ impl Engine {
             result: ended,
             message,
         };
+        if let Ok(plan) = &result
+            && plan.doubt.is_none()
+            && jobs.contains(&JobName::Check)
+        {
+            let before = self.clock.now() - KEPT;
+            self.store.forget(before, MOST_EVENTS).await?;
+        }
         for name in jobs {
             let written = self.store.job_ran(*name, &run).await;
             if result.is_ok() {

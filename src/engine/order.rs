@@ -55,6 +55,10 @@ impl Engine {
         snapshot: &Snapshot,
         now: Timestamp,
     ) -> Result<Touched, EngineError> {
+        if step.asks_issuer() && self.issuers.is_silent(&order.issuer) {
+            // Not begun, so nothing failed: the next plan says when it may be.
+            return Ok(Touched::default());
+        }
         self.store.order_started(&order.id, step, now).await?;
         crash::point(&format!("order.{step}.started"));
         let result = match step {
@@ -66,6 +70,16 @@ impl Engine {
             OrderStep::Close => self.put_away(order, snapshot),
         };
         crash::point(&format!("order.{step}.effect"));
+        match &result {
+            Ok(_) if step.asks_issuer() => self.issuers.answered(&order.issuer),
+            Err(failure) if failure.everybody => {
+                let met = (failure.class, failure.message.clone());
+                let now = self.clock.now();
+                self.issuers
+                    .failed(&order.issuer, &order.certificate, met, now);
+            }
+            Ok(_) | Err(_) => {}
+        }
         match result {
             Ok(outcome) => self.order_outcome(order, Some(step), outcome).await?,
             Err(failure) => self.order_failure(order, step, failure, now).await?,
@@ -239,10 +253,20 @@ impl Engine {
 
     async fn tell_who_signs(&self, certificate: &CertificateId, issuer: &IssuerId) {
         // For people only, and so not for long: a failure shows itself, with its class, in the step that needs the issuer.
-        if let Ok(connected) = self.issuers.get(issuer)
-            && let Ok(Ok(text)) = tokio::time::timeout(TELLING, connected.describe()).await
-        {
-            self.done(certificate, format!("issuer found: {text}"));
+        let Ok(connected) = self.issuers.get(issuer) else {
+            return;
+        };
+        if self.issuers.is_silent(issuer) {
+            return;
+        }
+        match tokio::time::timeout(TELLING, connected.describe()).await {
+            Ok(Ok(text)) => self.done(certificate, format!("issuer found: {text}")),
+            Ok(Err(error)) if error.everybody => {
+                let met = (error.class, error.message);
+                self.issuers
+                    .failed(issuer, certificate, met, self.clock.now());
+            }
+            Ok(Err(_)) | Err(_) => {}
         }
     }
 

@@ -35,6 +35,8 @@ pub(super) struct Failure {
     pub(super) message: String,
     pub(super) retry_after: Option<i64>,
     pub(super) effect_unknown: bool,
+    /// Any other call to the issuer would have met the same.
+    pub(super) everybody: bool,
 }
 
 impl Failure {
@@ -44,6 +46,7 @@ impl Failure {
             message,
             retry_after: None,
             effect_unknown: false,
+            everybody: false,
         }
     }
 }
@@ -55,6 +58,7 @@ impl From<IssuerError> for Failure {
             message: error.message,
             retry_after: error.retry_after,
             effect_unknown: error.effect == Effect::Unknown,
+            everybody: error.everybody,
         }
     }
 }

@@ -21,6 +21,10 @@ pub(super) fn acting(error: Box<CcmError>) -> IssuerError {
         },
         message: error.to_string(),
         retry_after: error.retry_after,
+        everybody: match error.status {
+            None => matches!(error.class, Class::Transient | Class::Configuration),
+            Some(status) => status == 401,
+        },
     }
 }
 
@@ -39,5 +43,6 @@ pub(super) fn own(class: ErrorClass, message: impl Into<String>) -> IssuerError 
         effect: Effect::None,
         message: message.into(),
         retry_after: None,
+        everybody: false,
     }
 }

@@ -125,4 +125,6 @@ pub struct IssuerError {
     pub message: String,
     /// Not before, where the remote side said so: seconds from the answer.
     pub retry_after: Option<i64>,
+    /// Whether any other call to this issuer would have met the same: nobody answered, or the credentials are refused.
+    pub everybody: bool,
 }

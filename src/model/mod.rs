@@ -16,6 +16,7 @@ mod letter;
 mod name;
 mod observed;
 mod order;
+mod outage;
 mod pacing;
 mod policy;
 mod reason;
@@ -49,6 +50,7 @@ pub use observed::{Observe, Observed, Sight, SightKind};
 pub use order::{
     Order, OrderClosing, OrderEvent, OrderPhase, OrderRequest, OrderStep, Source, Subject,
 };
+pub use outage::Outage;
 pub use pacing::{MaintenanceWindow, Pacing};
 pub use policy::{
     CertificatePolicy, DriftMode, IssuerKind, IssuerPolicy, KeyReuse, KeySource, OrderMode,

@@ -186,6 +186,15 @@ pub enum OrderStep {
 }
 
 impl OrderStep {
+    /// Whether the issuer is asked something.
+    #[must_use]
+    pub const fn asks_issuer(self) -> bool {
+        match self {
+            Self::Submit | Self::Locate | Self::Resolve | Self::Fetch => true,
+            Self::StoreKey | Self::Close => false,
+        }
+    }
+
     /// The code.
     #[must_use]
     pub const fn code(self) -> &'static str {

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{
     Cause, CertificateId, ChannelId, ChannelState, ClockFacts, Drift, EarlierRevision, ErrorClass,
-    Fingerprint, HostSeed, IssuerId, JobName, JobRun, Observed, Order, OrderId, RevisionFacts,
-    RevisionId, Rollout, RolloutId, Shortage, TargetId, Timestamp, Wire,
+    Fingerprint, HostSeed, IssuerId, JobName, JobRun, Observed, Order, OrderId, Outage,
+    RevisionFacts, RevisionId, Rollout, RolloutId, Shortage, TargetId, Timestamp, Wire,
 };
 
 /// The planner's view of the world. May be stale: every action is checked again before it is carried out.
@@ -32,6 +32,8 @@ pub struct Snapshot {
     pub channels: BTreeMap<ChannelId, ChannelState>,
     /// When the host itself was last looked at; `None` where only the journal was read.
     pub checked_at: Option<Timestamp>,
+    /// Issuers that answer nobody at present, as far as this process met it.
+    pub outages: BTreeMap<IssuerId, Outage>,
     /// What speaks for and against its clock.
     pub clock: ClockFacts,
 }

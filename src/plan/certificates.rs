@@ -90,6 +90,7 @@ pub(crate) fn decide(
     let order = subject
         .order
         .filter(|order| !matches!(order.phase, OrderPhase::Closed { .. }));
+    let mark = draft.mark();
     let verdict = match (order, subject.policy.order) {
         (Some(order), _) => carry_on(policy, subject.policy, order, now, draft),
         (None, OrderMode::Auto) => match checks::first(&input) {
@@ -99,6 +100,11 @@ pub(crate) fn decide(
             Some(reason) => open(policy, subject, reason, now, draft),
         },
         (None, OrderMode::Never) => follow(policy, subject, &input, now, draft),
+    };
+    let issuer = order.map_or(&subject.policy.issuer, |order| &order.issuer);
+    let verdict = match draft.hold_back(mark, issuer) {
+        Some(waiting) => wait(waiting, draft),
+        None => verdict,
     };
     let quiet = matches!(verdict, Verdict::Healthy { .. })
         && subject.state.failures.count == 0

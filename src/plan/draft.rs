@@ -1,8 +1,11 @@
 //! A plan in the making.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{Alert, AlertKey, CertificateId, Seconds, Severity, Timestamp};
+use crate::model::{
+    Alert, AlertKey, CertificateId, IssuerId, Seconds, Severity, Timestamp, Waiting,
+};
+use crate::plan::outage::Hold;
 use crate::plan::{Action, Plan, Verdict};
 
 /// Collects what the parts decide.
@@ -19,6 +22,10 @@ pub(crate) struct Draft {
     pub(crate) new_orders: Vec<Action>,
     /// Questions to followers' accounts.
     pub(crate) surveys: Vec<Action>,
+    /// Of issuers that answer nobody.
+    pub(crate) holds: BTreeMap<IssuerId, Hold>,
+    /// Whom one question is asked already.
+    asked: BTreeSet<IssuerId>,
     /// Renewals that are due are ordered from then on; `None` for now.
     pub(crate) renewals_from: Option<Timestamp>,
     /// Looks at what decides nothing.
@@ -37,11 +44,47 @@ impl Draft {
             new_rollouts: Vec::new(),
             new_orders: Vec::new(),
             surveys: Vec::new(),
+            holds: BTreeMap::new(),
+            asked: BTreeSet::new(),
             renewals_from: None,
             observations: Vec::new(),
             alerts: BTreeMap::new(),
             next_wake: now + LONGEST_SLEEP,
         }
+    }
+
+    /// Takes a certificate's questions to its issuer back, where that may not be asked now: what it waits for. `before`
+    /// is the [mark](Self::mark) from before they were added.
+    pub(crate) fn hold_back(
+        &mut self,
+        before: (usize, usize, usize),
+        issuer: &IssuerId,
+    ) -> Option<Waiting> {
+        let hold = self.holds.get(issuer)?;
+        let asks = |action: &Action| match action {
+            Action::AdvanceOrder { step, .. } => step.asks_issuer(),
+            _ => false,
+        };
+        let (orders, new_orders, surveys) = before;
+        let questions = self.orders[orders..].iter().any(asks)
+            || self.new_orders.len() > new_orders
+            || self.surveys.len() > surveys;
+        if !questions {
+            return None;
+        }
+        let waiting = match hold {
+            Hold::Ask(_) if self.asked.insert(issuer.clone()) => return None,
+            Hold::Ask(waiting) | Hold::Rest(waiting) => waiting.clone(),
+        };
+        self.orders.truncate(orders);
+        self.new_orders.truncate(new_orders);
+        self.surveys.truncate(surveys);
+        Some(waiting)
+    }
+
+    /// How much there is of what may have to be taken back.
+    pub(crate) const fn mark(&self) -> (usize, usize, usize) {
+        (self.orders.len(), self.new_orders.len(), self.surveys.len())
     }
 
     /// Look again at this moment, or sooner; a moment that is past asks for nothing.

@@ -16,6 +16,7 @@
 //! | [`open`] | what an order or a rollout looks like when it is opened |
 //! | `pacing` | what holds a rollout until a window opens or another reload is allowed |
 //! | `blame` | which members a failed rollout sets aside, and in which parts the rest goes again |
+//! | [`outage`] | what may be asked of an issuer that answers nobody |
 //! | [`outcome`] | what a certificate or a target is after an order or a rollout |
 //! | `alerts` | what a person must know |
 //! | [`explain`] | the plan as text and as data for `renewd plan` |
@@ -34,6 +35,7 @@ pub mod jobs;
 mod observed;
 pub mod open;
 pub mod order_machine;
+pub mod outage;
 pub mod outcome;
 mod pacing;
 pub mod planner;

@@ -11,7 +11,7 @@ use crate::model::{
 use crate::plan::certificates::{self, Subject};
 use crate::plan::draft::Draft;
 use crate::plan::targets::{self, Finding, Member, Place};
-use crate::plan::{Plan, Verdict, alerts, clock, jobs, observed};
+use crate::plan::{Plan, Verdict, alerts, clock, jobs, observed, outage};
 
 /// Decides what should happen next. Reads nothing but its arguments.
 ///
@@ -22,6 +22,7 @@ pub fn plan(policy: &Policy, snapshot: &Snapshot, now: Timestamp) -> Plan {
         return clock::wait(policy, doubt, now);
     }
     let mut draft = Draft::new(now);
+    draft.holds = outage::holds(policy, snapshot, now);
     draft.renewals_from = jobs::renewals_from(policy, snapshot, now);
     if let Some(at) = jobs::next_of_all(policy, snapshot, now) {
         draft.wake(at);

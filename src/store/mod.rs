@@ -7,6 +7,7 @@ mod codec;
 mod error;
 mod keep;
 mod outbox;
+mod prune;
 mod rows;
 mod sqlite;
 mod sqlite_open;
@@ -129,6 +130,9 @@ pub trait Store: Send + Sync {
 
     /// Remembers the last run of a job.
     fn job_ran<'a>(&'a self, name: JobName, run: &'a JobRun) -> BoxFuture<'a, ()>;
+
+    /// Forgets events from before a moment and all but so many of the latest; answers how many went.
+    fn forget(&self, before: Timestamp, most: i64) -> BoxFuture<'_, u64>;
 
     /// Remembers what an issuer said of the time, in place of what it said before.
     fn time_heard(&self, heard: Heard) -> BoxFuture<'_, ()>;

@@ -435,6 +435,10 @@ impl Store for SqliteStore {
         })
     }
 
+    fn forget(&self, before: Timestamp, most: i64) -> BoxFuture<'_, u64> {
+        Box::pin(self.forget_events(before, most))
+    }
+
     fn time_heard(&self, heard: Heard) -> BoxFuture<'_, ()> {
         Box::pin(async move {
             sqlx::query("INSERT INTO clock (one, heard) VALUES (1, $1) ON CONFLICT (one) DO UPDATE SET heard = excluded.heard")

@@ -22,6 +22,7 @@ mod follower;
 mod issuer;
 mod mail;
 mod man;
+mod outage;
 mod planner;
 mod policy_change;
 mod proof;

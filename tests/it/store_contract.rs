@@ -471,3 +471,53 @@ async fn the_last_run_of_each_job_is_remembered_and_no_other() {
     let expected = BTreeMap::from([(JobName::Check, second), (JobName::Renew, first)]);
     assert_eq!(jobs, expected);
 }
+
+#[tokio::test]
+async fn the_history_is_forgotten_by_age_and_by_count_and_what_is_open_stays() {
+    let (_dir, store) = store().await;
+    let id = |name: &str| CertificateId::new(name).unwrap();
+    let at = |n: i64| Order {
+        opened_at: T0 + Seconds::days(n),
+        ..order(&format!("o{n}"), &format!("c{n}"))
+    };
+    for n in 0..10 {
+        store.open_order(&at(n)).await.unwrap();
+    }
+    let closed = OrderEvent::Closed {
+        closing: OrderClosing::Abandoned {
+            message: "old".into(),
+        },
+    };
+    let advance = OrderAdvance {
+        id: OrderId::new("o0").unwrap(),
+        at: T0 + Seconds(1),
+        step: None,
+        event: closed.clone(),
+        phase: OrderPhase::Closed {
+            closing: OrderClosing::Abandoned {
+                message: "old".into(),
+            },
+        },
+        message: String::new(),
+        revision: None,
+        certificate: None,
+    };
+    store.order_advanced(&advance).await.unwrap();
+    assert_eq!(store.forget(T0, 100).await.unwrap(), 0);
+    // By age: the first day's, its order closed, and the second day's, its order open.
+    let gone = store.forget(T0 + Seconds::days(1) + Seconds(1), 100).await;
+    assert_eq!(gone.unwrap(), 3);
+    assert_eq!(store.history(&id("c0")).await.unwrap(), []);
+    assert_eq!(store.history(&id("c1")).await.unwrap(), []);
+    assert_eq!(store.history(&id("c2")).await.unwrap().len(), 1);
+    let open = store.snapshot().await.unwrap().orders;
+    assert_eq!(open.len(), 9, "{open:?}");
+    // By count.
+    store.forget(T0, 3).await.unwrap();
+    let mut left = 0;
+    for n in 0..10 {
+        left += store.history(&id(&format!("c{n}"))).await.unwrap().len();
+    }
+    assert!(left <= 3, "{left}");
+    assert_eq!(store.snapshot().await.unwrap().orders.len(), 9);
+}
