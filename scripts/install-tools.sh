@@ -39,6 +39,7 @@ git git test
 /usr/bin/python3 python3 test
 /usr/lib/python3/dist-packages/aiosmtpd/smtp.py python3-aiosmtpd test
 faketime faketime test
+msmtp msmtp test
 LIST
 }
 

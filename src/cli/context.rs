@@ -81,7 +81,7 @@ pub(crate) async fn execute(
     // A mail server that hangs must not keep the next command waiting.
     drop(lock);
     match courier {
-        Ok(Some(courier)) => deliver(&courier).await,
+        Ok(Some(courier)) => deliver(&courier, result.is_ok()).await,
         Ok(None) => {}
         Err(error) => tracing::warn!("no alert was sent: {}", error_chain(&error)),
     }
@@ -91,7 +91,7 @@ pub(crate) async fn execute(
 }
 
 /// Sends what waits, each letter once. What does not leave stays in the journal for the next command, or the daemon.
-async fn deliver(courier: &Arc<Courier>) {
+async fn deliver(courier: &Arc<Courier>, completed: bool) {
     let mut round = std::pin::pin!(courier.deliver());
     let ended = match tokio::time::timeout(DELIVERY, &mut round).await {
         Ok(ended) => ended,
@@ -101,6 +101,9 @@ async fn deliver(courier: &Arc<Courier>) {
             round.await
         }
     };
+    if completed {
+        courier.beat().await;
+    }
     let ended = match ended {
         Ok(_) => courier.close().await,
         Err(error) => Err(error),

@@ -106,6 +106,20 @@ fn value(key: &'static Key, entry: &Entry, name: &str, problems: &mut Problems) 
                 }
             }
         }
+        (Holds::Counts, Value::List(items)) => {
+            for item in items {
+                if !matches!(item.value, Value::Integer { value: Some(_), .. }) {
+                    let message = format!("`{}` holds {}", key.name, item.value.kind());
+                    let label = "expected a whole number";
+                    problems.push(Diagnostic::error(
+                        Code::WrongType,
+                        item.place,
+                        message,
+                        label,
+                    ));
+                }
+            }
+        }
         (Holds::Count, Value::Integer { value: Some(_), .. })
         | (Holds::Flag, Value::Flag(_))
         | (
@@ -176,6 +190,7 @@ fn wrong_type(key: &Key, node: &Node) -> Diagnostic {
         Holds::Duration => "a string such as \"30d\"",
         Holds::Flag => "true or false",
         Holds::Count => "a whole number",
+        Holds::Counts => "an array of whole numbers",
         Holds::List => "an array of strings",
         Holds::Mode => "a string such as \"0640\"",
         Holds::Account => "a name or a number",

@@ -102,6 +102,20 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// The numbers of an array, and whether there is nothing else in it.
+    pub(super) fn counts(&self, key: &str) -> Option<(Vec<(i64, Place)>, bool)> {
+        let Value::List(items) = &self.node(key)?.value else {
+            return None;
+        };
+        let numbers = items.iter().filter_map(|item| match item.value {
+            Value::Integer { value, .. } => value.map(|value| (value, item.place)),
+            _ => None,
+        });
+        let numbers: Vec<_> = numbers.collect();
+        let whole = numbers.len() == items.len();
+        Some((numbers, whole))
+    }
+
     /// The texts of an array.
     pub(super) fn list(&self, key: &str) -> Option<List<'a>> {
         let node = self.node(key)?;

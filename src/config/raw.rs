@@ -7,7 +7,7 @@ mod alert;
 mod export;
 mod target;
 
-pub(super) use alert::{ALERT, EMAIL};
+pub(super) use alert::{ALERT, EMAIL, WEBHOOK};
 pub(super) use export::{EXPORT, JKS, LAYOUT, PEM, PFX, TRUST};
 pub(super) use target::{APACHE, COMMAND, FILES, HAPROXY, HOOKS, NGINX, TARGET, TOMCAT};
 
@@ -43,6 +43,8 @@ pub(super) enum Holds {
     Flag,
     /// A whole number.
     Count,
+    /// Whole numbers.
+    Counts,
     /// Texts.
     List,
     /// `"0640"` or `0o640`.
@@ -98,6 +100,7 @@ impl Holds {
             | Self::Word(_)
             | Self::Flag
             | Self::Count
+            | Self::Counts
             | Self::List
             | Self::Mode
             | Self::Account => false,
@@ -147,8 +150,14 @@ fn collect(table: &Table, found: &mut Vec<KeyInfo>) {
 }
 
 /// The names of all keys that hold secrets.
-pub(super) const fn secret_names() -> [&'static str; 4] {
-    ["access_key", "secret_key", "security_token", "password"]
+pub(super) const fn secret_names() -> [&'static str; 5] {
+    [
+        "access_key",
+        "secret_key",
+        "security_token",
+        "password",
+        "signing_key",
+    ]
 }
 
 const fn key(name: &'static str, holds: Holds, need: Need) -> Key {
@@ -172,6 +181,7 @@ pub(super) static ROOT: Table = Table {
     header: "",
     groups: &[&[
         default("state_dir", Holds::Path, "\"/var/lib/renewd\""),
+        default("alert_days", Holds::Counts, "[30, 14, 7, 3, 1]"),
         default(
             "family",
             Holds::Word(&["auto", "debian", "rhel"]),

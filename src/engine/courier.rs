@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use crate::engine::issuers::Resolve;
 use crate::engine::{Engine, EngineError};
-use crate::model::{Channel, ChannelId, Delivery, Seconds, Timestamp, Undelivered};
+use crate::model::{Channel, ChannelId, Delivery, Seconds, Timestamp, Undelivered, UrlSource};
 use crate::notify::{self, SendError};
 use crate::plan::backoff;
 use crate::store::{Store, StoreError};
@@ -24,6 +24,7 @@ use crate::sys::{crash, error_chain};
 pub struct Courier {
     store: Arc<dyn Store>,
     channels: BTreeMap<ChannelId, Channel>,
+    heartbeat: Option<UrlSource>,
     resolve: Resolve,
     clock: Arc<dyn Clock>,
     lock: PathBuf,
@@ -48,13 +49,14 @@ impl Engine {
     /// # Errors
     /// When the journal cannot be opened once more.
     pub async fn courier(&self) -> Result<Option<Arc<Courier>>, EngineError> {
-        let channels = &self.policy.alerting.channels;
-        if channels.is_empty() {
+        let alerting = &self.policy.alerting;
+        if alerting.channels.is_empty() && alerting.heartbeat.is_none() {
             return Ok(None);
         }
         Ok(Some(Arc::new(Courier {
             store: self.store.another().await?,
-            channels: channels.clone(),
+            channels: alerting.channels.clone(),
+            heartbeat: alerting.heartbeat.clone(),
             resolve: Arc::clone(self.issuers.resolve()),
             clock: Arc::clone(&self.clock),
             lock: self.policy.state_dir.join("outbox.lock"),
@@ -115,6 +117,14 @@ impl Courier {
         }
         round.next = self.store.next_post().await?;
         Ok(round)
+    }
+
+    /// Says that a tick was completed, where the policy wants somebody to know. Tried once: the next tick says it again.
+    pub async fn beat(&self) {
+        let Some(url) = &self.heartbeat else { return };
+        if let Err(error) = notify::heartbeat(url, &*self.resolve).await {
+            tracing::warn!("the heartbeat did not come through: {error}");
+        }
     }
 
     /// Begins no further letter.

@@ -1,6 +1,7 @@
 //! The daemon's deliveries: a task beside the ticks that lets a courier work whenever letters are due.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
@@ -15,6 +16,8 @@ use crate::sys::error_chain;
 pub(crate) struct Deliveries {
     courier: Option<watch::Sender<Option<Arc<Courier>>>>,
     bell: Arc<Notify>,
+    /// A tick was completed since the last heartbeat.
+    ticked: Arc<AtomicBool>,
     news: Arc<Notify>,
     task: Option<JoinHandle<()>>,
 }
@@ -24,10 +27,13 @@ impl Deliveries {
     pub(crate) fn start(clock: Arc<dyn Clock>) -> Self {
         let (courier, hired) = watch::channel(None);
         let (bell, news) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-        let task = work(clock, hired, Arc::clone(&bell), Arc::clone(&news));
+        let ticked = Arc::new(AtomicBool::new(false));
+        let heard = (Arc::clone(&bell), Arc::clone(&ticked));
+        let task = work(clock, hired, heard, Arc::clone(&news));
         Self {
             courier: Some(courier),
             bell,
+            ticked,
             news,
             task: Some(tokio::spawn(task)),
         }
@@ -46,8 +52,10 @@ impl Deliveries {
         }
     }
 
-    /// There may be new letters.
-    pub(crate) fn ring(&self) {
+    /// A tick is over, and was completed or not: there may be new letters, and there is somebody who waits for a sign of
+    /// life.
+    pub(crate) fn ring(&self, completed: bool) {
+        self.ticked.fetch_or(completed, Ordering::SeqCst);
         self.bell.notify_one();
     }
 
@@ -74,7 +82,7 @@ impl Deliveries {
 async fn work(
     clock: Arc<dyn Clock>,
     mut hired: watch::Receiver<Option<Arc<Courier>>>,
-    bell: Arc<Notify>,
+    (bell, ticked): (Arc<Notify>, Arc<AtomicBool>),
     news: Arc<Notify>,
 ) {
     let mut troubled: Option<Timestamp> = None;
@@ -100,6 +108,9 @@ async fn work(
                 news.notify_one();
             } else if round.failed == 0 && round.sent > 0 && troubled.take().is_some() {
                 news.notify_one();
+            }
+            if ticked.swap(false, Ordering::SeqCst) {
+                courier.beat().await;
             }
             // Another process's command may leave letters behind; nothing tells of those.
             let latest = now + LONGEST_NAP;

@@ -184,7 +184,7 @@ impl Daemon {
         }
         let result = self.work().await;
         drop(lock);
-        self.deliveries.ring();
+        self.deliveries.ring(result.is_ok());
         match result {
             Ok(plan) => {
                 systemd::status(&summary(&plan));

@@ -7,10 +7,38 @@ use std::path::PathBuf;
 use crate::model::{ChannelId, Seconds, SecretRef, Severity, Timestamp};
 
 /// What the policy says about alerts.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Alerting {
+    /// Days before the end at which a certificate that is not renewed is told of again.
+    pub days: BTreeSet<u32>,
     /// By name.
     pub channels: BTreeMap<ChannelId, Channel>,
+    /// What is called after each completed tick, so that somebody notices when that ends.
+    pub heartbeat: Option<UrlSource>,
+}
+
+impl Default for Alerting {
+    fn default() -> Self {
+        Self {
+            days: Self::DAYS.into(),
+            channels: BTreeMap::new(),
+            heartbeat: None,
+        }
+    }
+}
+
+impl Alerting {
+    /// Unless the policy says otherwise.
+    pub const DAYS: [u32; 5] = [30, 14, 7, 3, 1];
+}
+
+/// A URL, which may be a secret itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UrlSource {
+    /// As it is.
+    Plain(String),
+    /// Where it is kept.
+    Secret(SecretRef),
 }
 
 /// A way by which alerts leave the host, and which of them.
@@ -36,6 +64,7 @@ impl Channel {
     pub fn recipients(&self) -> &[String] {
         match &self.way {
             Way::Email(email) => &email.to,
+            Way::Webhook(hook) => &hook.to,
         }
     }
 }
@@ -45,6 +74,21 @@ impl Channel {
 pub enum Way {
     /// Mails.
     Email(EmailPolicy),
+    /// Calls of a URL.
+    Webhook(WebhookPolicy),
+}
+
+/// Settings of a channel of calls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WebhookPolicy {
+    /// What is called.
+    pub url: UrlSource,
+    /// Signs what is sent (HMAC-SHA256).
+    pub signing_key: Option<SecretRef>,
+    /// PEM file with the only authorities that are trusted; `None` takes the system's.
+    pub roots: Option<PathBuf>,
+    /// What the receiver is called in lists: one word.
+    pub to: Vec<String>,
 }
 
 /// Settings of a channel of mails.

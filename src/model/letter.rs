@@ -32,7 +32,7 @@ impl Occasion {
 pub struct Letter {
     /// Name of this host.
     pub host: String,
-    /// Of the alert, such as `expired/www`.
+    /// Of the alert, such as `expiring/www`.
     pub key: String,
     /// Why it is written.
     pub occasion: Occasion,

@@ -30,7 +30,10 @@ pub use alert::{Alert, AlertKey, Severity};
 pub use certificate::{
     CertificateFacts, EarlierRevision, Fingerprint, KeyAlgorithm, RevisionFacts,
 };
-pub use channel::{Alerting, Channel, EmailPolicy, Quiet, Relay, Security, SmtpPolicy, Way};
+pub use channel::{
+    Alerting, Channel, EmailPolicy, Quiet, Relay, Security, SmtpPolicy, UrlSource, Way,
+    WebhookPolicy,
+};
 pub use clock::{ClockFacts, Doubt, Fresh, Heard};
 pub use drift::{Difference, Drift, DriftKind, Wire};
 pub use export::{

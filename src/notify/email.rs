@@ -1,8 +1,9 @@
-//! Letters by SMTP, with lettre.
+//! Letters by SMTP, with lettre, or by this host's own sendmail(8).
 //!
 //! TLS is demanded or absent, never opportunistic. lettre's own time-out ends with the connection, so that each exchange
 //! is under one of ours. One envelope for one recipient: what the server says is about that one alone.
 
+use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
 use base64::Engine as _;
@@ -20,11 +21,12 @@ use crate::model::{EmailPolicy, Letter, Relay, SecretRef, Security, SmtpPolicy, 
 use crate::notify::render;
 use crate::notify::{BoxFuture, Notifier, Receipt, SendError};
 use crate::pki::Secret;
-use crate::sys::{error_chain, fs};
+use crate::sys::process::{End, Invocation};
+use crate::sys::{error_chain, fs, outside};
 
 /// The notifier.
 pub struct Email {
-    server: SmtpPolicy,
+    relay: Relay,
     credentials: Option<Credentials>,
     roots: Option<Vec<u8>>,
     from: Mailbox,
@@ -44,54 +46,71 @@ impl Email {
         limit: Duration,
         resolve: &dyn Fn(&SecretRef) -> Result<Secret, String>,
     ) -> Result<Self, SendError> {
-        let Relay::Smtp(server) = &policy.relay else {
-            return Err(SendError::Unreachable("no mail server".to_owned()));
-        };
         let mut hidden = Vec::new();
         let mut credentials = None;
-        if let Some((user, reference)) = &server.login {
-            let secret = resolve(reference).map_err(SendError::Unreachable)?;
-            let password = secret.expose_str().ok_or_else(|| {
-                SendError::Unreachable("the password of the mail server is not UTF-8".to_owned())
-            })?;
-            let encode = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
-            hidden.push(encode(&format!("\0{user}\0{password}")).into());
-            hidden.push(encode(password).into());
-            hidden.push(password.to_owned().into());
-            credentials = Some(Credentials::new(user.clone(), password.to_owned()));
+        let mut roots = None;
+        if let Relay::Smtp(server) = &policy.relay {
+            if let Some((user, reference)) = &server.login {
+                let secret = resolve(reference).map_err(SendError::Unreachable)?;
+                let password = secret.expose_str().ok_or_else(|| {
+                    SendError::Unreachable(
+                        "the password of the mail server is not UTF-8".to_owned(),
+                    )
+                })?;
+                let encode = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
+                hidden.push(encode(&format!("\0{user}\0{password}")).into());
+                hidden.push(encode(password).into());
+                hidden.push(password.to_owned().into());
+                credentials = Some(Credentials::new(user.clone(), password.to_owned()));
+            }
+            let read = |path: &PathBuf| {
+                fs::read(path, LARGEST_ROOTS)
+                    .map_err(|error| SendError::Unreachable(error_chain(&error)))
+            };
+            roots = server.roots.as_ref().map(read).transpose()?;
         }
-        let roots = server.roots.as_deref().map(|path| {
-            fs::read(path, LARGEST_ROOTS)
-                .map_err(|error| SendError::Unreachable(error_chain(&error)))
-        });
         Ok(Self {
             credentials,
-            roots: roots.transpose()?,
+            roots,
             from: Mailbox::new(Some(SENDER.to_owned()), address(&policy.from)?),
             limit,
             hidden,
             open: None,
-            server: server.clone(),
+            relay: policy.relay.clone(),
         })
     }
 
     async fn hand_in(&mut self, letter: &Letter, recipient: &str) -> Result<Receipt, SendError> {
         let to = address(recipient).map_err(|error| SendError::Refused(error.to_string()))?;
         let message = self.message(letter, to.clone())?;
+        match self.relay.clone() {
+            Relay::Smtp(server) => self.by_server(&server, to, &message).await,
+            Relay::Sendmail(program) => self.by_program(&program, recipient, &message).await,
+        }
+    }
+
+    async fn by_server(
+        &mut self,
+        server: &SmtpPolicy,
+        to: Address,
+        message: &[u8],
+    ) -> Result<Receipt, SendError> {
         let envelope = Envelope::new(Some(self.from.email.clone()), vec![to])
             .map_err(|error| SendError::Refused(error_chain(&error)))?;
         let mut connection = match self.open.take() {
             Some(open) if !open.has_broken() => open,
-            _ => within(self.limit, self.connect()).await?.map_err(|error| {
-                SendError::Unreachable(self.mask(&format!(
-                    "{} port {}: {}",
-                    self.server.server,
-                    self.server.port,
-                    error_chain(&error)
-                )))
-            })?,
+            _ => within(self.limit, self.connect(server))
+                .await?
+                .map_err(|error| {
+                    SendError::Unreachable(self.mask(&format!(
+                        "{} port {}: {}",
+                        server.server,
+                        server.port,
+                        error_chain(&error)
+                    )))
+                })?,
         };
-        let sent = within(self.limit, connection.send(&envelope, &message)).await?;
+        let sent = within(self.limit, connection.send(&envelope, message)).await?;
         match sent {
             Ok(response) => {
                 let lines: Vec<&str> = response.message().collect();
@@ -114,19 +133,63 @@ impl Email {
         }
     }
 
-    async fn connect(&self) -> Result<AsyncSmtpConnection, lettre::transport::smtp::Error> {
+    /// As sendmail(8) takes it over: the recipient as an argument, the message with its headers on standard input, a
+    /// single dot no end of it.
+    async fn by_program(
+        &self,
+        program: &Path,
+        recipient: &str,
+        message: &[u8],
+    ) -> Result<Receipt, SendError> {
+        let words = [
+            program.to_string_lossy().into_owned(),
+            "-i".to_owned(),
+            "-f".to_owned(),
+            self.from.email.to_string(),
+            "--".to_owned(),
+            recipient.to_owned(),
+        ];
+        let invocation = Invocation {
+            argv: words.to_vec(),
+            env: Vec::new(),
+            directory: None,
+            user: None,
+            timeout: self.limit,
+        };
+        // Mail programs are spoken to with the line ends of this system.
+        let text = String::from_utf8_lossy(message).replace("\r\n", "\n");
+        let outcome = outside::feed(&invocation, text.as_bytes()).await;
+        let said = self.mask(outcome.output.trim());
+        let with = |what: &str| format!("{}: {what} {said}", program.display());
+        match outcome.end {
+            End::Exited(0) => Ok(Receipt(with("taken over").trim().to_owned())),
+            // EX_DATAERR, EX_NOUSER, EX_NOHOST of sysexits(3).
+            End::Exited(code @ (65 | 67 | 68)) => {
+                Err(SendError::Refused(with(&format!("exit status {code}:"))))
+            }
+            End::Exited(code) => Err(SendError::Later(with(&format!("exit status {code}:")))),
+            End::Signalled(signal) => Err(SendError::Later(with(&format!("signal {signal}:")))),
+            End::TimedOut => Err(SendError::Unreachable(with("took too long:"))),
+            End::NotStarted(why) => Err(SendError::Unreachable(with(&why))),
+        }
+    }
+
+    async fn connect(
+        &self,
+        policy: &SmtpPolicy,
+    ) -> Result<AsyncSmtpConnection, lettre::transport::smtp::Error> {
         // As the resolver wants addresses: without brackets.
-        let name = self.server.server.trim_matches(['[', ']']);
-        let server = (name, self.server.port);
+        let name = policy.server.trim_matches(['[', ']']);
+        let server = (name, policy.port);
         let hello = ClientId::default();
         let limit = Some(self.limit);
-        let mut connection = match self.server.security {
+        let mut connection = match policy.security {
             Security::Tls => {
-                let tls = Some(self.parameters()?);
+                let tls = Some(self.parameters(name)?);
                 AsyncSmtpConnection::connect_tokio1(server, limit, &hello, tls, None).await?
             }
             Security::StartTls => {
-                let tls = self.parameters()?;
+                let tls = self.parameters(name)?;
                 let mut plain =
                     AsyncSmtpConnection::connect_tokio1(server, limit, &hello, None, None).await?;
                 plain.starttls(tls, &hello).await?;
@@ -146,8 +209,7 @@ impl Email {
         Ok(connection)
     }
 
-    fn parameters(&self) -> Result<TlsParameters, lettre::transport::smtp::Error> {
-        let name = self.server.server.trim_matches(['[', ']']);
+    fn parameters(&self, name: &str) -> Result<TlsParameters, lettre::transport::smtp::Error> {
         let mut builder = TlsParameters::builder(name.to_owned());
         if let Some(roots) = &self.roots {
             builder = builder.certificate_store(CertificateStore::None);

@@ -4,12 +4,14 @@
 
 mod email;
 mod render;
+mod webhook;
 
 use std::future::Future;
 use std::pin::Pin;
 
 pub use email::Email;
 pub use render::{html, letter, subject, text};
+pub use webhook::{SIGNATURE, Webhook, heartbeat};
 
 use crate::model::{Channel, Letter, SecretRef, Way};
 use crate::pki::Secret;
@@ -58,6 +60,11 @@ pub fn notifier(
 ) -> Result<Box<dyn Notifier>, SendError> {
     match &channel.way {
         Way::Email(policy) => Ok(Box::new(Email::new(
+            policy,
+            channel.timeout.to_std(),
+            resolve,
+        )?)),
+        Way::Webhook(policy) => Ok(Box::new(Webhook::new(
             policy,
             channel.timeout.to_std(),
             resolve,

@@ -1,7 +1,9 @@
 //! What a person must know, as long as it stands.
 //!
-//! An alert has a key, so that it is told once; what gets worse is told under another key. Every text ends with what to
-//! do.
+//! An alert has a key, so that it is told once; what gets worse by steps is told again at each of them. Every text ends
+//! with what to do.
+
+use std::collections::BTreeSet;
 
 use crate::model::{
     Blocked, CertificateId, ErrorClass, Failures, Fingerprint, LONGEST_QUEUE, OrderMode, Policy,
@@ -13,28 +15,29 @@ use crate::plan::renewal::Window;
 use crate::plan::targets::{self, Member, Place};
 use crate::plan::{Verdict, backoff, drift, rollout_machine};
 
-/// What stands for a certificate. `digest` is [`backoff::digest`] of certificate and issuer.
+/// What stands for a certificate. `digest` is [`backoff::digest`] of certificate and issuer, `days` the policy's steps.
 pub(crate) fn certificate(
     subject: &Subject<'_>,
     window: Option<Window>,
     verdict: &Verdict,
-    digest: Fingerprint,
+    (digest, days): (Fingerprint, &BTreeSet<u32>),
     now: Timestamp,
     draft: &mut Draft,
 ) {
     let id = subject.policy.id.as_str();
     let failing = failing(subject, digest);
     let untroubled = matches!(verdict, Verdict::Act(_)) && !troubled(subject, digest);
-    if let Some((class, message)) = &failing {
+    if let Some((class, count, message)) = &failing {
         let until = match window {
             Some(window) if window.not_after > now => {
                 format!("The present one is valid until {}.", window.not_after)
             }
             Some(_) | None => "There is no valid one.".to_owned(),
         };
-        draft.alert(
+        let step = FAILURES_TOLD.iter().filter(|told| *told <= count).count();
+        draft.alert_step(
             Severity::Warning,
-            "renewal-failing",
+            ("renewal-failing", u32::try_from(step).unwrap_or(0)),
             id,
             format!("{id}: no new certificate: {message}"),
             format!("{until} {}", help(*class, id)),
@@ -75,32 +78,8 @@ pub(crate) fn certificate(
         }
         return;
     };
-    if window.not_after <= now {
-        draft.alert(
-            Severity::Critical,
-            "expired",
-            id,
-            format!("{id}: expired at {}", window.not_after),
-            format!(
-                "`renewd status` says what keeps renewal back; `renewd renew {id}` tries at once."
-            ),
-        );
-    } else if window.emergency_at <= now && !untroubled {
-        let who = match subject.policy.order {
-            OrderMode::Auto => format!(
-                "`renewd status` says what keeps renewal back; `renewd renew {id}` tries at once."
-            ),
-            OrderMode::Never => {
-                "This host follows: somebody must renew the certificate in the account.".to_owned()
-            }
-        };
-        draft.alert(
-            Severity::Critical,
-            "emergency",
-            id,
-            format!("{id}: expires at {} and is not renewed", window.not_after),
-            who,
-        );
+    if !untroubled || window.not_after <= now {
+        expiring(subject, window, days, now, draft);
     }
     // A follower renews nothing: for it the rule only says when others should have.
     if !window.fits && subject.policy.order == OrderMode::Auto {
@@ -112,6 +91,62 @@ pub(crate) fn certificate(
             "It would renew at once and without end, so the certificate is renewed when a third of its lifetime is left. Set `renew_at = \"1/3\"`, or a day count below nine tenths of the lifetime.".to_owned(),
         );
     }
+}
+
+/// The revision runs out and is not renewed: told at each step on the way, as one alert that becomes worse.
+fn expiring(
+    subject: &Subject<'_>,
+    window: Window,
+    days: &BTreeSet<u32>,
+    now: Timestamp,
+    draft: &mut Draft,
+) {
+    let id = subject.policy.id.as_str();
+    let lifetime = subject.state.newest.as_ref().map(|n| n.facts.lifetime());
+    let mut steps = steps(window, lifetime.unwrap_or(Seconds(0)), days);
+    steps.extend([window.emergency_at, window.not_after]);
+    let step = steps.iter().filter(|at| **at <= now).count();
+    if now >= window.renew_at {
+        steps.iter().for_each(|at| draft.wake(*at));
+    }
+    if step == 0 {
+        return;
+    }
+    let end = window.not_after;
+    let title = if end <= now {
+        format!("{id}: expired at {end}")
+    } else {
+        format!("{id}: expires at {end} and is not renewed")
+    };
+    let text = match subject.policy.order {
+        OrderMode::Auto => format!(
+            "`renewd status` says what keeps renewal back; `renewd renew {id}` tries at once."
+        ),
+        OrderMode::Never => {
+            "This host follows: somebody must renew the certificate in the account.".to_owned()
+        }
+    };
+    let severity = if window.emergency_at <= now {
+        Severity::Critical
+    } else {
+        Severity::Warning
+    };
+    let step = u32::try_from(step).unwrap_or(u32::MAX);
+    draft.alert_step(severity, ("expiring", step), id, title, text);
+}
+
+/// The moments of the days before the end, in any order. The days are those of a certificate of 90 days or more; of a
+/// shorter one they are the same shares. Those before renewal had its time are none.
+fn steps(window: Window, lifetime: Seconds, days: &BTreeSet<u32>) -> Vec<Timestamp> {
+    let lifetime = lifetime.0.clamp(0, USUAL_LIFETIME.0);
+    let margin = window.renew_at.until(window.not_after).0 / 4;
+    days.iter()
+        .map(|days| {
+            let whole = Seconds::days(i64::from(*days)).0;
+            window.not_after - Seconds(whole.saturating_mul(lifetime) / USUAL_LIFETIME.0)
+        })
+        .filter(|at| *at >= window.renew_at + Seconds(margin))
+        .collect()
 }
 
 /// What stands for a target.
@@ -382,12 +417,13 @@ fn troubled(subject: &Subject<'_>, digest: Fingerprint) -> bool {
         || surveys > 0
 }
 
-/// Class and message of the failures in a row that are worth a word: of the open order, of orders before, of surveys.
-fn failing(subject: &Subject<'_>, digest: Fingerprint) -> Option<(ErrorClass, String)> {
+/// Class, number and message of the failures in a row that are worth a word: of the open order, of orders before, of
+/// surveys. What only a person can help with is worth it at once, all else from the second on.
+fn failing(subject: &Subject<'_>, digest: Fingerprint) -> Option<(ErrorClass, u32, String)> {
     let of = |failures: &Failures, digest| {
         let last = failures.last.as_ref()?;
-        (backoff::count(failures, digest) >= patience(last.class))
-            .then(|| (last.class, last.message.clone()))
+        let count = backoff::count(failures, digest);
+        (count >= patience(last.class).min(2)).then(|| (last.class, count, last.message.clone()))
     };
     subject
         .order
@@ -457,3 +493,9 @@ const SERVICE_PATIENCE: Seconds = Seconds::minutes(10);
 
 /// A mail server may be restarted, or ask to come again after a while.
 const CHANNEL_PATIENCE: Seconds = Seconds::hours(1);
+
+/// The days of the policy are meant for it.
+const USUAL_LIFETIME: Seconds = Seconds::days(90);
+
+/// Failures in a row at which a renewal that goes on failing is told again.
+const FAILURES_TOLD: [u32; 2] = [10, 50];

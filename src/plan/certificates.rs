@@ -112,7 +112,8 @@ pub(crate) fn decide(
         && window.is_some_and(|window| window.fits);
     if !quiet {
         let digest = digest(policy, subject.policy);
-        alerts::certificate(subject, window, &verdict, digest, now, draft);
+        let days = &policy.alerting.days;
+        alerts::certificate(subject, window, &verdict, (digest, days), now, draft);
     }
     verdict
 }

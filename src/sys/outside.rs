@@ -20,15 +20,27 @@ use crate::sys::{error_chain, fs, systemd};
 /// decides instead: `outside`, or `inside` for units without a sandbox.
 #[must_use]
 pub fn runner() -> Arc<dyn Runner> {
-    let outside = match std::env::var("RENEWD_COMMANDS").as_deref() {
-        Ok("outside") => true,
-        Ok("inside") => false,
-        _ => systemd::booted() && systemd::is_service(),
-    };
-    if outside {
+    if is_wanted() {
         Arc::new(OutsideRunner)
     } else {
         Arc::new(SystemRunner)
+    }
+}
+
+/// Runs a program in the way that fits, with this on its standard input; every failure is an [`Outcome`].
+pub async fn feed(invocation: &Invocation, input: &[u8]) -> Outcome {
+    if is_wanted() {
+        run(invocation, Some(input)).await
+    } else {
+        process::feed(invocation, input).await
+    }
+}
+
+fn is_wanted() -> bool {
+    match std::env::var("RENEWD_COMMANDS").as_deref() {
+        Ok("outside") => true,
+        Ok("inside") => false,
+        _ => systemd::booted() && systemd::is_service(),
     }
 }
 
@@ -41,27 +53,33 @@ impl Runner for OutsideRunner {
         &'a self,
         invocation: &'a Invocation,
     ) -> Pin<Box<dyn Future<Output = Outcome> + Send + 'a>> {
-        Box::pin(async move {
-            let start = Instant::now();
-            // What would fail there is told here, in the words of every other runner.
-            if let Err(reason) = check(invocation).await {
-                return Outcome {
-                    end: End::NotStarted(reason),
-                    output: String::new(),
-                    elapsed: start.elapsed(),
-                };
-            }
-            let unit = unit_name();
-            let outcome = SystemRunner.run(&asking(invocation, &unit)).await;
-            if outcome.end == End::TimedOut {
-                // `systemd-run` is gone, and what it started is not.
-                kill(&unit).await;
-            }
-            Outcome {
-                elapsed: start.elapsed(),
-                ..understood(outcome, &unit)
-            }
-        })
+        Box::pin(run(invocation, None))
+    }
+}
+
+async fn run(invocation: &Invocation, input: Option<&[u8]>) -> Outcome {
+    let start = Instant::now();
+    // What would fail there is told here, in the words of every other runner.
+    if let Err(reason) = check(invocation).await {
+        return Outcome {
+            end: End::NotStarted(reason),
+            output: String::new(),
+            elapsed: start.elapsed(),
+        };
+    }
+    let unit = unit_name();
+    let asked = asking(invocation, &unit);
+    let outcome = match input {
+        Some(input) => process::feed(&asked, input).await,
+        None => SystemRunner.run(&asked).await,
+    };
+    if outcome.end == End::TimedOut {
+        // `systemd-run` is gone, and what it started is not.
+        kill(&unit).await;
+    }
+    Outcome {
+        elapsed: start.elapsed(),
+        ..understood(outcome, &unit)
     }
 }
 

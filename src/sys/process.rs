@@ -17,7 +17,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::{Pid, Uid, User};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::pipe;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
@@ -91,7 +91,7 @@ impl Runner for SystemRunner {
         Box::pin(async move {
             let start = Instant::now();
             let mut kept = Kept::default();
-            let end = match run(invocation, &mut kept).await {
+            let end = match run(invocation, None, &mut kept).await {
                 Ok(end) => end,
                 Err(reason) => End::NotStarted(reason),
             };
@@ -104,13 +104,43 @@ impl Runner for SystemRunner {
     }
 }
 
-async fn run(invocation: &Invocation, kept: &mut Kept) -> Result<End, String> {
-    let (mut child, output) = spawn(invocation).await?;
+/// Runs to the end with this on its standard input; every failure is an [`Outcome`], never an error.
+pub async fn feed(invocation: &Invocation, input: &[u8]) -> Outcome {
+    let start = Instant::now();
+    let mut kept = Kept::default();
+    let end = match run(invocation, Some(input), &mut kept).await {
+        Ok(end) => end,
+        Err(reason) => End::NotStarted(reason),
+    };
+    Outcome {
+        end,
+        output: kept.into_text(),
+        elapsed: start.elapsed(),
+    }
+}
+
+async fn run(
+    invocation: &Invocation,
+    input: Option<&[u8]>,
+    kept: &mut Kept,
+) -> Result<End, String> {
+    let (mut child, output) = spawn(invocation, input.is_some()).await?;
+    let stdin = child.stdin.take();
     let group = Group::of(&child)?;
     let mut output = pipe::Receiver::from_owned_fd(output)
         .map_err(|e| format!("failed to read its output: {e}"))?;
 
-    let ended = timeout(invocation.timeout, drain(&mut child, &mut output, kept)).await;
+    let ended = timeout(invocation.timeout, async {
+        let feeding = async {
+            if let (Some(mut stdin), Some(input)) = (stdin, input) {
+                // One that ends before it has read everything says why by its status.
+                let _ = stdin.write_all(input).await;
+                let _ = stdin.shutdown().await;
+            }
+        };
+        tokio::join!(feeding, drain(&mut child, &mut output, kept)).1
+    })
+    .await;
     let (end, left_running) = match ended {
         Ok(status) => (status.map(end_of), true),
         Err(_) => {
@@ -148,7 +178,7 @@ pub(super) async fn check(invocation: &Invocation) -> Result<Option<User>, Strin
     }
 }
 
-async fn spawn(invocation: &Invocation) -> Result<(Child, OwnedFd), String> {
+async fn spawn(invocation: &Invocation, fed: bool) -> Result<(Child, OwnedFd), String> {
     let account = check(invocation).await?;
     let (program, arguments) = invocation.argv.split_first().ok_or("no program is given")?;
     let directory = invocation.directory.as_deref().unwrap_or(Path::new("/"));
@@ -165,7 +195,7 @@ async fn spawn(invocation: &Invocation) -> Result<(Child, OwnedFd), String> {
             .env_clear()
             .envs(ENVIRONMENT)
             .current_dir(directory)
-            .stdin(Stdio::null())
+            .stdin(if fed { Stdio::piped() } else { Stdio::null() })
             .stdout(writer)
             .stderr(other)
             .process_group(0)

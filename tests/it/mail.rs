@@ -7,6 +7,7 @@
 
 mod outage;
 mod process;
+mod ways;
 
 use std::sync::Arc;
 
@@ -215,4 +216,66 @@ async fn what_is_not_critical_waits_for_the_end_of_quiet_hours() {
     post.rig.clock.set(end);
     post.deliver().await;
     assert_eq!(post.mail.mails().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_that_runs_out_is_mailed_at_each_step_and_its_renewal_once() {
+    let post = Post::new("starttls").await;
+    post.mend_orders();
+    post.rig.settle().await;
+    post.break_orders();
+    // Of 30 days, renewed at 10: 14, 7, 3 and 1 days of 90 are 4.7, 2.3, 1 and 0.3 of 30; the emergency is at 3.
+    for _ in 0..31 * 4 {
+        post.rig.clock.advance(Seconds::hours(6));
+        post.round().await;
+    }
+    let mails = post.mail.mails();
+    let mine = to(&mails, "ops@example.test");
+    let about = |key: &str| -> Vec<&Mail> {
+        let begin = format!("<renewd.{key}=2Fwww.");
+        let mut found = mine.clone();
+        found.retain(|mail| mail.header("Message-ID").starts_with(&begin));
+        found
+    };
+    let expiring = about("expiring");
+    let shown: Vec<&str> = expiring.iter().map(|mail| mail.subject()).collect();
+    assert_eq!(expiring.len(), 6, "{shown:#?}");
+    for (subject, (how, left)) in shown.iter().zip([
+        ("] warning: www: expires at ", "(4 days left)"),
+        ("] CRITICAL: www: expires at ", "(2 days left)"),
+        ("] CRITICAL: www: expires at ", "(2 days left)"),
+        ("] CRITICAL: www: expires at ", "m left)"),
+        ("] CRITICAL: www: expires at ", "m left)"),
+        ("] CRITICAL: www: expired at ", "(expired)"),
+    ]) {
+        assert!(
+            subject.contains(how) && subject.ends_with(left),
+            "{shown:#?}"
+        );
+    }
+    let first = expiring[0].header("Message-ID");
+    assert!(
+        expiring[1..]
+            .iter()
+            .all(|mail| mail.header("References") == first)
+    );
+    assert!((1..=3).contains(&about("renewal-failing").len()));
+
+    let before = mine.len();
+    post.mend_orders();
+    post.rig.clock.advance(Seconds::days(1));
+    post.rig.settle().await;
+    post.round().await;
+    let mails = post.mail.mails();
+    let mine = to(&mails, "ops@example.test").split_off(before);
+    let over: Vec<&str> = mine.iter().map(|mail| mail.subject()).collect();
+    assert_eq!(over.len(), 2, "one for each alert: {over:#?}");
+    assert!(
+        over.iter().all(|subject| subject.contains("] over: www: ")),
+        "{over:#?}"
+    );
+    assert!(
+        over.iter().any(|subject| subject.ends_with(" days left)")),
+        "{over:#?}"
+    );
 }

@@ -11,7 +11,7 @@ use crate::config::scalar::{self, PathRule};
 use crate::config::source::Place;
 use crate::model::{
     Alerting, CertificateId, CertificatePolicy, Channel, ChannelId, EmailPolicy, Quiet, Relay,
-    Seconds, Security, Severity, SmtpPolicy, Way,
+    Seconds, Security, Severity, SmtpPolicy, UrlSource, Way, WebhookPolicy,
 };
 
 impl Lift<'_> {
@@ -21,20 +21,102 @@ impl Lift<'_> {
         top: &Fields<'_>,
         certificates: &BTreeMap<CertificateId, CertificatePolicy>,
     ) -> Alerting {
-        let mut alerting = Alerting::default();
+        let mut alerting = Alerting {
+            days: self.alert_days(top),
+            ..Alerting::default()
+        };
         let Some(alert) = top.table("alert", &raw::ALERT) else {
             return alerting;
         };
-        for (name, fields) in alert.tables("email", &raw::EMAIL) {
-            let Ok(id) = ChannelId::new(name) else {
-                continue;
-            };
-            let way = self.email(&fields).map(Way::Email);
-            if let Some(channel) = self.channel(id, &fields, way, certificates) {
-                alerting.channels.insert(channel.id.clone(), channel);
+        alerting.heartbeat = self.url(&alert, "heartbeat").map(|(url, _)| url);
+        let emails = alert.tables("email", &raw::EMAIL);
+        let hooks = alert.tables("webhook", &raw::WEBHOOK);
+        for (name, fields) in &hooks {
+            if let Some((_, other)) = emails.iter().find(|(email, _)| email == name) {
+                let message = format!("two ways for alerts have the name `{name}`");
+                let label = "the second";
+                let problem = Diagnostic::error(Code::SameName, fields.header, message, label);
+                self.problems.push(problem.also(other.header, "the first"));
             }
         }
+        for (name, fields) in emails {
+            let way = self.email(&fields).map(Way::Email);
+            self.take_channel(&mut alerting, (name, &fields), way, certificates);
+        }
+        for (name, fields) in hooks {
+            let way = self.webhook(name, &fields).map(Way::Webhook);
+            self.take_channel(&mut alerting, (name, &fields), way, certificates);
+        }
         alerting
+    }
+
+    fn take_channel(
+        &mut self,
+        alerting: &mut Alerting,
+        (name, fields): (&str, &Fields<'_>),
+        way: Option<Way>,
+        certificates: &BTreeMap<CertificateId, CertificatePolicy>,
+    ) {
+        let Ok(id) = ChannelId::new(name) else {
+            return;
+        };
+        if let Some(channel) = self.channel(id, fields, way, certificates) {
+            alerting.channels.insert(channel.id.clone(), channel);
+        }
+    }
+
+    /// Days before the end.
+    fn alert_days(&mut self, top: &Fields<'_>) -> BTreeSet<u32> {
+        let mut days = BTreeSet::new();
+        let Some((numbers, _)) = top.counts("alert_days") else {
+            return Alerting::DAYS.into();
+        };
+        for (number, place) in numbers {
+            match u32::try_from(number) {
+                Ok(number) if (1..=MOST_DAYS).contains(&number) => {
+                    days.insert(number);
+                }
+                _ => {
+                    let message = format!("`alert_days` has {number}");
+                    let label = format!("expected 1 to {MOST_DAYS}");
+                    self.problems
+                        .push(Diagnostic::error(Code::Channel, place, message, label));
+                }
+            }
+        }
+        days
+    }
+
+    fn webhook(&mut self, name: &str, fields: &Fields<'_>) -> Option<WebhookPolicy> {
+        let url = self.url(fields, "url");
+        let signing_key = self.secret(fields, "signing_key").ok();
+        let roots = self.path(fields, "roots", PathRule::Absolute);
+        if fields.has("roots") && roots.is_none() {
+            return None;
+        }
+        let (url, host) = url?;
+        Some(WebhookPolicy {
+            url,
+            signing_key: signing_key?,
+            roots: roots.map(|(path, _)| path),
+            to: vec![host.unwrap_or_else(|| name.to_owned())],
+        })
+    }
+
+    /// A URL, or a reference to one; with its host where that is no secret.
+    fn url(&mut self, fields: &Fields<'_>, key: &str) -> Option<(UrlSource, Option<String>)> {
+        let (text, place) = fields.text(key)?;
+        if let Ok(reference) = scalar::reference(text) {
+            return Some((UrlSource::Secret(reference), None));
+        }
+        match scalar::url(text) {
+            Ok((url, host)) => Some((UrlSource::Plain(url), Some(host))),
+            Err(refusal) => {
+                let what = format!("`{key}`");
+                self.problems.refuse(Code::Channel, place, &what, refusal);
+                None
+            }
+        }
     }
 
     /// What every way has.
@@ -67,12 +149,29 @@ impl Lift<'_> {
     fn email(&mut self, fields: &Fields<'_>) -> Option<EmailPolicy> {
         let from = self.mail(fields, "from");
         let to = self.mails(fields, "to");
-        let relay = self.smtp(fields).map(Relay::Smtp);
+        let relay = self.relay(fields);
         Some(EmailPolicy {
             from: from?,
             to: to?,
             relay: relay?,
         })
+    }
+
+    /// A program or a server, one of them.
+    fn relay(&mut self, fields: &Fields<'_>) -> Option<Relay> {
+        let Some(program) = fields.entry("sendmail") else {
+            return self.smtp(fields).map(Relay::Smtp);
+        };
+        for key in ["server", "port", "tls", "user", "password", "roots"] {
+            if let Some(entry) = fields.entry(key) {
+                let message = format!("`{key}` has no effect beside `sendmail`");
+                let problem = Diagnostic::error(Code::Channel, entry.key, message, "");
+                self.problems
+                    .push(problem.also(program.key, "this takes the mails over"));
+            }
+        }
+        let path = self.path(fields, "sendmail", PathRule::Absolute)?;
+        Some(Relay::Sendmail(path.0))
     }
 
     fn smtp(&mut self, fields: &Fields<'_>) -> Option<SmtpPolicy> {
@@ -86,8 +185,9 @@ impl Lift<'_> {
                 let message = "nobody takes the mails over";
                 let label = "needs a server";
                 let problem = Diagnostic::error(Code::Channel, fields.header, message, label);
-                self.problems
-                    .push(problem.help("write `server = \"mail.example.com\"`"));
+                self.problems.push(problem.help(
+                    "write `server = \"mail.example.com\"`, or `sendmail = \"/usr/sbin/sendmail\"`",
+                ));
                 None
             }
             Some((text, place)) => match scalar::server(text) {
@@ -274,3 +374,5 @@ impl Lift<'_> {
 
 /// Characters; a mail address fits.
 const LONGEST_USER: usize = 254;
+/// As `expired_days_since`.
+const MOST_DAYS: u32 = 1095;

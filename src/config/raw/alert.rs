@@ -5,7 +5,24 @@ use crate::config::raw::{Holds, Key, Table, default, optional, required};
 /// The ways by which alerts leave the host.
 pub(in crate::config) static ALERT: Table = Table {
     header: "alert",
-    groups: &[&[optional("email", Holds::Tables(&EMAIL))]],
+    groups: &[&[
+        optional("heartbeat", Holds::Text),
+        optional("email", Holds::Tables(&EMAIL)),
+        optional("webhook", Holds::Tables(&WEBHOOK)),
+    ]],
+};
+
+/// Calls of a URL.
+pub(in crate::config) static WEBHOOK: Table = Table {
+    header: "alert.webhook.NAME",
+    groups: &[
+        &[
+            required("url", Holds::Text),
+            optional("signing_key", Holds::Secret),
+            optional("roots", Holds::Path),
+        ],
+        CHANNEL,
+    ],
 };
 
 /// Mails.
@@ -15,6 +32,7 @@ pub(in crate::config) static EMAIL: Table = Table {
         &[
             required("from", Holds::Text),
             required("to", Holds::List),
+            optional("sendmail", Holds::Path),
             optional("server", Holds::Text),
             optional("port", Holds::Count),
             default(

@@ -49,6 +49,32 @@ pub(in crate::config) fn host_port(text: &str) -> Result<String, Refusal> {
     Ok(format!("{host}:{port}"))
 }
 
+/// Reads a whole URL and gives it back with its host. It may hold a secret, so it is never repeated. Plain HTTP is for
+/// loopback.
+pub(in crate::config) fn url(text: &str) -> Result<(String, String), Refusal> {
+    let help =
+        "write `https://` and what follows, or where it is kept: `file:/path`, `credential:NAME`";
+    let Some((scheme @ ("https" | "http"), rest)) = text.split_once("://") else {
+        return Err(Refusal::new("is no URL").help(help));
+    };
+    let odd = |c: char| c.is_control() || c.is_whitespace() || c == '\\';
+    if text.contains(odd) || !text.is_ascii() {
+        return Err(Refusal::new("is no URL").help(help));
+    }
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or("");
+    if authority.contains('@') {
+        return Err(Refusal::new("has user and password in it").help(help));
+    }
+    let (host, _) = split(&authority.to_ascii_lowercase())
+        .ok_or_else(|| Refusal::new("has no usable host and port").help(help))?;
+    let host = host_name(&host)?;
+    if scheme == "http" && !is_loopback(&host) {
+        return Err(Refusal::new("goes over a network in the clear")
+            .help("write `https://`; plain http is for this host itself"));
+    }
+    Ok((text.to_owned(), host))
+}
+
 /// Reads the name or address of a server, without a port, and gives it back in lower case.
 pub(in crate::config) fn server(text: &str) -> Result<String, Refusal> {
     let lower = text.to_ascii_lowercase();

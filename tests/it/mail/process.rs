@@ -10,10 +10,12 @@ use nix::unistd::Pid;
 use crate::mail::Post;
 use crate::support::mail::PASSWORD;
 
-/// A policy for the program, whose clock is the machine's: the server's stands still, and refuses for that.
+/// A policy for the program. Its clock is the machine's and the server's is not, so the secret key is missing: orders
+/// fail before anybody is asked.
 async fn program() -> Post {
     let post = Post::new("starttls").await;
     post.write("", "");
+    std::fs::remove_file(post.rig.world.agent.path().join("sk")).unwrap();
     post
 }
 

@@ -166,7 +166,8 @@ impl World {
 
     fn tell_alerts(&mut self, plan: &Plan) {
         for (key, alert) in &plan.alerts {
-            if !self.alerts.contains_key(key) {
+            let before = self.alerts.get(key);
+            if before.is_none_or(|before| before.step < alert.step) {
                 let kind = key.as_str().split('/').next().unwrap();
                 self.seen.insert(format!("alert {kind}"));
                 self.log
