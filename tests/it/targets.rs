@@ -92,3 +92,43 @@ async fn a_target_is_tested_without_changing_anything() {
         unknown.stderr
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_listener_awaits_before_tls_and_what_is_observed_is_listed() {
+    let world = World::new(Ccm::start().await).await;
+    let connect = format!("connect = \"{}\"", world.nginx.address());
+    let more = "starttls = \"smtp\"\nproxy_protocol = \"v2\"\nwildcard_label = \"any\"\nobserve = [\"names\", \"lb.example.test:8443\"]";
+    let policy = world.policy();
+    let changed = policy.replace(&connect, &format!("{connect}\n{more}"));
+    assert_ne!(changed, policy);
+    world.agent.write_policy(&changed);
+    let list = world.agent.run(&["target", "list", "--json"]).expect(0);
+    let web = list.json()[0].clone();
+    let probe = &web["probe"];
+    assert_eq!(
+        (
+            &probe["starttls"],
+            &probe["proxy_protocol"],
+            &probe["wildcard_label"],
+            &probe["deadline"]
+        ),
+        (&json!("smtp"), &json!("v2"), &json!("any"), &json!("3s"))
+    );
+    assert_eq!(web["observe"], json!(["names", "lb.example.test:8443"]));
+    assert_eq!(web["observed"], serde_json::Value::Null);
+    let text = world.agent.run(&["target", "list"]).expect(0).stdout;
+    for line in [
+        "within 3s, PROXY v2, STARTTLS smtp\n",
+        "observe       names lb.example.test:8443\n",
+    ] {
+        assert!(text.contains(line), "{line}\n{text}");
+    }
+    // Without a probe they have no effect, which is told.
+    let none = changed.replace(&connect, "probe = \"none\"");
+    world.agent.write_policy(&none);
+    let run = world.agent.run(&["validate"]).expect(0);
+    for key in ["starttls", "proxy_protocol", "wildcard_label", "observe"] {
+        let told = format!("`{key}` has no effect");
+        assert!(run.stderr.contains(&told), "{told}\n{}", run.stderr);
+    }
+}
