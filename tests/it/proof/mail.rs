@@ -1,6 +1,7 @@
 //! Real mail servers: Postfix, also behind a load balancer and with a greeting that is late on purpose, and Dovecot.
 
 use std::fs;
+use std::path::Path;
 
 use super::service::{Service, ports, served};
 use crate::support::server::Server;
@@ -88,6 +89,18 @@ postlog unix-dgram n - n - 1 postlogd
             argv("check"),
             argv("reload")
         )
+    }
+}
+
+/// Its master leaves the process group that it is started in, so it is ended by its own number.
+impl Drop for Postfix {
+    fn drop(&mut self) {
+        let queue = Path::new(&self.configuration).with_file_name("queue");
+        let number = fs::read_to_string(queue.join("pid/master.pid")).unwrap_or_default();
+        if let Ok(number) = number.trim().parse() {
+            let master = nix::unistd::Pid::from_raw(number);
+            let _ = nix::sys::signal::kill(master, nix::sys::signal::Signal::SIGTERM);
+        }
     }
 }
 
