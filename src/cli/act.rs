@@ -102,9 +102,8 @@ async fn put_back(
         }
     }
     let stored = on_disk(engine, name).await?;
-    let newest = snapshot
-        .certificates
-        .get(name)
+    let certificate = snapshot.certificates.get(name);
+    let newest = certificate
         .and_then(|state| state.newest.as_ref())
         .map(|newest| &newest.id);
     let now = engine.clock.now();
@@ -116,6 +115,15 @@ async fn put_back(
         let there = in_place.get(name);
         let goal = choose(&stored, there, to, now)
             .map_err(|why| Failure::new(Exit::DataInvalid, format!("{name} on {target}: {why}")))?;
+        if certificate.is_some_and(|state| state.is_revoked(&goal.id)) {
+            return Err(Failure::new(
+                Exit::DataInvalid,
+                format!(
+                    "{name} on {target}: revision {} was revoked; a revoked certificate is never put back",
+                    goal.id
+                ),
+            ));
+        }
         if there == Some(&goal.id) && newest == Some(&goal.id) {
             output::note(&format!(
                 "{name} on {target}: revision {} is live and the newest; nothing to do",

@@ -97,6 +97,7 @@ impl Exit {
                 Blocked::IssuerShortens { .. }
                 | Blocked::UndoFailed { .. }
                 | Blocked::NewerElsewhere { .. }
+                | Blocked::Remote { .. }
                 | Blocked::Drifted { .. }
                 | Blocked::RolloutFailed { .. },
             ) => Self::DataInvalid,

@@ -50,7 +50,7 @@ impl Engine {
         patience: Patience,
     ) -> Result<Plan, EngineError> {
         let looked = if jobs.contains(&JobName::Check) {
-            self.observe_services(snapshot).await
+            self.check_services_and_issuers(snapshot).await
         } else {
             Ok(())
         };

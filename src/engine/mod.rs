@@ -16,6 +16,7 @@ mod order;
 mod order_effect;
 mod places;
 mod progress;
+mod remote;
 mod rollout;
 mod space;
 mod wake;

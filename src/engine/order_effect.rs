@@ -5,7 +5,7 @@ use crate::engine::Engine;
 use crate::issuer::{Effect, Fetched, IssuedPem, IssuerError, Lookup};
 use crate::model::{
     ErrorClass, Fingerprint, KeyAlgorithm, KeyReuse, Order, OrderClosing, OrderEvent, OrderPhase,
-    RevisionFacts, Seconds, Snapshot, Source, Timestamp,
+    Reason, RevisionFacts, Seconds, Snapshot, Source, Timestamp,
 };
 use crate::pki::{self, Material, PrivateKey};
 use crate::plan::order_machine;
@@ -91,11 +91,12 @@ impl Engine {
         if order.request.key_reuse != KeyReuse::Reuse {
             return None;
         }
-        let newest = snapshot
-            .certificates
-            .get(&order.certificate)?
-            .newest
-            .as_ref()?;
+        let state = snapshot.certificates.get(&order.certificate)?;
+        let newest = state.newest.as_ref()?;
+        // Its key may be known to others.
+        if order.reason == Reason::Revoked || state.is_revoked(&newest.id) {
+            return None;
+        }
         let material = self
             .deployer
             .materials()

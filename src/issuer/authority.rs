@@ -3,9 +3,9 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::ccm::{Authority, AuthorityQuery, AuthorityStatus, Collector, Pca};
-use crate::issuer::IssuerError;
 use crate::issuer::failure::{own, reading};
-use crate::model::ErrorClass;
+use crate::issuer::{IssuerError, Trouble};
+use crate::model::{ErrorClass, Standing};
 
 /// The CA of an issuer's policy.
 pub(super) struct Signer {
@@ -77,6 +77,23 @@ impl Signer {
             ErrorClass::Configuration,
             format!("{} {problem}", show(&found)),
         ))
+    }
+
+    /// What keeps the CA from issuing, asked for anew.
+    pub(super) async fn trouble(&self, pca: &Pca) -> Result<Option<Trouble>, IssuerError> {
+        *lock(&self.found) = None;
+        let found = self.find(pca).await?;
+        let frozen = found.freeze_flag.is_some_and(|flag| flag != 0);
+        let (standing, is) = match &found.status {
+            _ if frozen => (Standing::Frozen, "is frozen"),
+            AuthorityStatus::Disabled => (Standing::IssuerDisabled, "is disabled"),
+            AuthorityStatus::Deleted => (Standing::IssuerDisabled, "is to be deleted"),
+            AuthorityStatus::Expired => (Standing::IssuerDisabled, "has expired"),
+            AuthorityStatus::Actived | AuthorityStatus::Pending | AuthorityStatus::Unknown(_) => {
+                return Ok(None);
+            }
+        };
+        Ok(Some((standing, format!("{} {is}", show(&found)))))
     }
 
     /// After a refusal that may be due to a CA that is no longer what it was.

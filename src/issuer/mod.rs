@@ -11,7 +11,9 @@ mod scm;
 use std::future::Future;
 use std::pin::Pin;
 
-use crate::model::{ErrorClass, Fingerprint, Offer, OrderRequest, SubjectAltNames, Timestamp};
+use crate::model::{
+    ErrorClass, Fingerprint, Offer, OrderRequest, Standing, SubjectAltNames, Timestamp,
+};
 use crate::pki::Secret;
 
 pub use connect::connect;
@@ -56,9 +58,20 @@ pub trait Issuer: Send + Sync {
     /// Revokes by the issuer's id (CCM API 4.2.2.9); issuers without revocation answer `Configuration`.
     fn revoke<'a>(&'a self, reference: &'a str) -> BoxFuture<'a, Result<(), IssuerError>>;
 
+    /// What the issuer says of certificates that it issued, in their order; `None`: in order. The CA is asked once, then
+    /// each certificate. The first failure ends the list: whether a certificate is in order is then not known, which is
+    /// never the same as revoked.
+    fn standings<'a>(
+        &'a self,
+        references: &'a [String],
+    ) -> BoxFuture<'a, Vec<Result<Option<Trouble>, IssuerError>>>;
+
     /// One line for people: who will sign, such as `CA corp-issuing (6f7e…) at https://…`.
     fn describe<'a>(&'a self) -> BoxFuture<'a, Result<String, IssuerError>>;
 }
+
+/// What is not in order with a certificate, and one line about it.
+pub type Trouble = (Standing, String);
 
 /// A submit that was accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,9 +10,9 @@ use crate::issuer::authority::{self, Signer};
 use crate::issuer::exported::{self, Examination, Examined};
 use crate::issuer::failure::{acting, own, reading};
 use crate::issuer::newest::{Candidate, Newest};
-use crate::issuer::{Accepted, BoxFuture, Fetched, Issuer, IssuerError, Lookup};
+use crate::issuer::{Accepted, BoxFuture, Fetched, Issuer, IssuerError, Lookup, Trouble};
 use crate::model::{
-    ErrorClass, Fingerprint, KeyAlgorithm, Name, Offer, OrderRequest, Seconds, Source,
+    ErrorClass, Fingerprint, KeyAlgorithm, Name, Offer, OrderRequest, Seconds, Source, Standing,
     SubjectAltNames, Timestamp,
 };
 
@@ -134,6 +134,36 @@ impl PcaIssuer {
             Err(error) if error.class == Class::Rejected => Ok(()),
             Err(error) => Err(reading(error)),
         }
+    }
+
+    async fn standings(&self, references: &[String]) -> Vec<Result<Option<Trouble>, IssuerError>> {
+        let authority = match self.signer.trouble(&self.pca).await {
+            Ok(trouble) => trouble,
+            // What a CA issued that is not there any more can be asked for all the same.
+            Err(error) => match error.class {
+                ErrorClass::Configuration | ErrorClass::Rejected => None,
+                ErrorClass::Transient
+                | ErrorClass::RateLimited
+                | ErrorClass::Authentication
+                | ErrorClass::Bug => return vec![Err(error)],
+            },
+        };
+        let mut found = Vec::with_capacity(references.len());
+        for reference in references {
+            let own = match self.pca.show_certificate(reference).await {
+                Ok(shown) => standing(&shown),
+                Err(error) if error.code.as_deref() == Some(NOT_FOUND) => Some((
+                    Standing::Deleted,
+                    format!("certificate {reference} was deleted at {}", self.pca.host()),
+                )),
+                Err(error) => {
+                    found.push(Err(reading(error)));
+                    break;
+                }
+            };
+            found.push(Ok(own.or_else(|| authority.clone())));
+        }
+        found
     }
 
     /// Every certificate whose common name contains `name`; read twice if it changes meanwhile.
@@ -354,6 +384,13 @@ impl Issuer for PcaIssuer {
         boxed(self.offer(names, now))
     }
 
+    fn standings<'a>(
+        &'a self,
+        references: &'a [String],
+    ) -> BoxFuture<'a, Vec<Result<Option<Trouble>, IssuerError>>> {
+        boxed(self.standings(references))
+    }
+
     fn revoke<'a>(&'a self, reference: &'a str) -> BoxFuture<'a, Result<(), IssuerError>> {
         boxed(async move {
             let revoked = self.pca.revoke_certificate(reference, None).await;
@@ -372,6 +409,23 @@ impl Issuer for PcaIssuer {
         })
     }
 }
+
+fn standing(shown: &PrivateCertificate) -> Option<Trouble> {
+    let id = &shown.certificate_id;
+    match shown.status {
+        PrivateStatus::Revoked => Some((
+            Standing::Revoked,
+            format!("certificate {id} was revoked by its issuer"),
+        )),
+        _ if shown.freeze_flag.is_some_and(|flag| flag != 0) => {
+            Some((Standing::Frozen, format!("certificate {id} is frozen")))
+        }
+        PrivateStatus::Issued | PrivateStatus::Expired | PrivateStatus::Unknown(_) => None,
+    }
+}
+
+/// CCM API, appendix of error codes: a CA or certificate is not found.
+const NOT_FOUND: &str = "PCA.00030102";
 
 pub(super) fn boxed<'a, T>(future: impl Future<Output = T> + Send + 'a) -> BoxFuture<'a, T> {
     Box::pin(future)

@@ -6,10 +6,10 @@ use crate::ccm::{Class, Collector, Scm, ScmCertificate, ScmDetails, ScmQuery, Sc
 use crate::issuer::exported::{self, Examination, Examined};
 use crate::issuer::failure::{own, reading};
 use crate::issuer::pca::boxed;
-use crate::issuer::{Accepted, BoxFuture, Fetched, Issuer, IssuerError, Lookup};
+use crate::issuer::{Accepted, BoxFuture, Fetched, Issuer, IssuerError, Lookup, Trouble};
 use crate::model::{
-    CertificateFacts, ErrorClass, Fingerprint, Name, Offer, OrderRequest, Seconds, SubjectAltNames,
-    Timestamp,
+    CertificateFacts, ErrorClass, Fingerprint, Name, Offer, OrderRequest, Seconds, Standing,
+    SubjectAltNames, Timestamp,
 };
 
 /// The certificates of one SCM account.
@@ -61,6 +61,29 @@ impl ScmIssuer {
         }
         let exported = self.scm.export_certificate(reference).await;
         exported::issued(exported.map_err(reading)?, with_key, reference).map(Fetched::Issued)
+    }
+
+    async fn standings(&self, references: &[String]) -> Vec<Result<Option<Trouble>, IssuerError>> {
+        let mut found = Vec::with_capacity(references.len());
+        for reference in references {
+            let trouble = match self.scm.show_certificate(reference).await {
+                Ok(shown) if shown.status == ScmStatus::Revoked => Some((
+                    Standing::Revoked,
+                    format!("certificate {reference} was revoked by its issuer"),
+                )),
+                Ok(_) => None,
+                Err(error) if error.code.as_deref() == Some(NOT_FOUND) => Some((
+                    Standing::Deleted,
+                    format!("certificate {reference} was deleted at {}", self.scm.host()),
+                )),
+                Err(error) => {
+                    found.push(Err(reading(error)));
+                    break;
+                }
+            };
+            found.push(Ok(trouble));
+        }
+        found
     }
 
     /// The listing tells names but not when a certificate was issued, so the few that fit are looked at one by one.
@@ -221,6 +244,13 @@ impl Issuer for ScmIssuer {
         boxed(self.offer(names, now))
     }
 
+    fn standings<'a>(
+        &'a self,
+        references: &'a [String],
+    ) -> BoxFuture<'a, Vec<Result<Option<Trouble>, IssuerError>>> {
+        boxed(self.standings(references))
+    }
+
     fn revoke<'a>(&'a self, _reference: &'a str) -> BoxFuture<'a, Result<(), IssuerError>> {
         boxed(async {
             Err(own(
@@ -234,6 +264,9 @@ impl Issuer for ScmIssuer {
         boxed(async { Ok(format!("SCM at {}", self.scm.host())) })
     }
 }
+
+/// CCM API, appendix of error codes: there is no such certificate.
+const NOT_FOUND: &str = "SCM.0094";
 
 fn no_orders() -> IssuerError {
     own(

@@ -168,4 +168,10 @@ pub struct EarlierRevision {
     pub serial: String,
     /// End of its validity.
     pub not_after: Timestamp,
+    /// The issuer's own id of it; empty where that was not kept.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reference: String,
+    /// The issuer took it back: nothing ever returns to it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub revoked: bool,
 }

@@ -24,6 +24,7 @@ mod recipe;
 mod rollout;
 mod shortage;
 mod snapshot;
+mod standing;
 mod time;
 
 pub use alert::{Alert, AlertKey, Severity};
@@ -71,4 +72,5 @@ pub use snapshot::{
     CertificateState, FailedRollout, Failures, FulfilledOrder, Offer, SetAside, Snapshot, Split,
     Started, StepFailure, TargetState,
 };
+pub use standing::{RemoteTrouble, Standing};
 pub use time::{Seconds, TimeError, Timestamp};

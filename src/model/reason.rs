@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Doubt, DriftKind, Shortage, SubjectAltNames, Timestamp};
+use crate::model::{Doubt, DriftKind, Shortage, Standing, SubjectAltNames, Timestamp};
 
 /// What kind of failure it was, and so what helps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -66,6 +66,8 @@ pub enum Reason {
     },
     /// The policy wants another kind of key.
     KeyChanged,
+    /// The issuer took it back: a new key, a new order, and a rollout that waits for nothing.
+    Revoked,
     /// Its end of validity is past.
     Expired {
         /// When.
@@ -111,6 +113,7 @@ impl Reason {
             Self::IssuerChanged => "issuer-changed",
             Self::NamesChanged { .. } => "names-changed",
             Self::KeyChanged => "key-changed",
+            Self::Revoked => "revoked",
             Self::Expired { .. } => "expired",
             Self::Emergency { .. } => "emergency",
             Self::RenewalDue { .. } => "renewal-due",
@@ -135,6 +138,7 @@ impl fmt::Display for Reason {
             }
             Self::NamesChanged { missing } => write!(f, "it does not name {missing}"),
             Self::KeyChanged => f.write_str("the policy wants another kind of key"),
+            Self::Revoked => f.write_str("the issuer took it back"),
             Self::Expired { since } => write!(f, "it expired at {since}"),
             Self::Emergency { not_after } => write!(f, "it expires soon, at {not_after}"),
             Self::RenewalDue { since } => write!(f, "renewal is due since {since}"),
@@ -348,6 +352,13 @@ pub enum Blocked {
     },
     /// A rollback by hand holds the newest revision off the target.
     Held,
+    /// The issuer says that the certificate, or the CA that issued it, is not in order. What is there stays in use.
+    Remote {
+        /// What; gives the code.
+        standing: Standing,
+        /// One line.
+        detail: String,
+    },
     /// Somebody else installed a certificate on the target that was issued later; nothing older replaces it.
     NewerElsewhere {
         /// Where, and what.
@@ -377,6 +388,7 @@ impl Blocked {
             Self::RolloutFailed { .. } => "rollout-failed",
             Self::RestartNeeded { .. } => "restart-needed",
             Self::Held => "held",
+            Self::Remote { standing, .. } => standing.code(),
             Self::NewerElsewhere { .. } => DriftKind::NewerElsewhere.code(),
             Self::Drifted { kind, .. } => kind.code(),
         }
@@ -398,6 +410,7 @@ impl fmt::Display for Blocked {
                 f,
                 "failed {failures} times: {message}; mend it, then `renewd renew`"
             ),
+            Self::Remote { detail, .. } => write!(f, "{detail}; what is there stays in use"),
             Self::NewerElsewhere { detail } => write!(
                 f,
                 "{detail}; left alone until `renewd renew` or `renewd release --force`"

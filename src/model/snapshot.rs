@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::model::{
     Cause, CertificateId, ChannelId, ChannelState, ClockFacts, Drift, EarlierRevision, ErrorClass,
     Fingerprint, HostSeed, IssuerId, JobName, JobRun, Observed, Order, OrderId, Outage,
-    RevisionFacts, RevisionId, Rollout, RolloutId, Shortage, TargetId, Timestamp, Wire,
+    RemoteTrouble, RevisionFacts, RevisionId, Rollout, RolloutId, Shortage, Standing, TargetId,
+    Timestamp, Wire,
 };
 
 /// The planner's view of the world. May be stale: every action is checked again before it is carried out.
@@ -62,11 +63,33 @@ pub struct CertificateState {
     pub failures: Failures,
     /// The last order for `renewal-due` brought nothing that ends later.
     pub shortened: bool,
+    /// What the issuer said of the newest revision when it was last asked, if that was trouble.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remote: Option<RemoteTrouble>,
     /// The order that was fulfilled last: should the same reason stand again at once, the next one waits.
     pub fulfilled: Option<FulfilledOrder>,
 }
 
 impl CertificateState {
+    /// What the issuer says of the newest revision, where it is not in order.
+    #[must_use]
+    pub fn trouble(&self) -> Option<&RemoteTrouble> {
+        let newest = self.newest.as_ref()?;
+        self.remote
+            .as_ref()
+            .filter(|trouble| trouble.revision == newest.id)
+    }
+
+    /// Whether the issuer took a revision back. Such a one is replaced at once, and nothing returns to it.
+    #[must_use]
+    pub fn is_revoked(&self, revision: &RevisionId) -> bool {
+        let newest = self.trouble().is_some_and(|trouble| {
+            trouble.revision == *revision && trouble.standing == Standing::Revoked
+        });
+        let mut earlier = self.earlier.iter();
+        newest || earlier.any(|earlier| earlier.id == *revision && earlier.revoked)
+    }
+
     /// End of validity of one of its revisions, where it is remembered.
     #[must_use]
     pub fn not_after(&self, revision: &RevisionId) -> Option<Timestamp> {

@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 
 use crate::model::{
     Blocked, CertificateId, ErrorClass, Failures, Fingerprint, LONGEST_QUEUE, OrderMode, Policy,
-    Rollout, RolloutPhase, Seconds, SetAside, Severity, Snapshot, Timestamp, Waiting,
+    RemoteTrouble, Rollout, RolloutPhase, Seconds, SetAside, Severity, Snapshot, Standing,
+    Timestamp, Waiting,
 };
 use crate::plan::certificates::Subject;
 use crate::plan::draft::Draft;
@@ -62,6 +63,9 @@ pub(crate) fn certificate(
             format!("{path}: no room for new certificates"),
             format!("{shortage}. Nothing is ordered that could not be stored; free some space, and it goes on by itself."),
         );
+    }
+    if let Some(trouble) = subject.state.trouble() {
+        remote(subject, trouble, draft);
     }
     let Some(window) = window else {
         if let Verdict::Wait(Waiting::NoOffer { .. }) = verdict {
@@ -149,6 +153,62 @@ fn steps(window: Window, lifetime: Seconds, days: &BTreeSet<u32>) -> Vec<Timesta
         .collect()
 }
 
+/// What the issuer says of the newest revision.
+fn remote(subject: &Subject<'_>, trouble: &RemoteTrouble, draft: &mut Draft) {
+    let id = subject.policy.id.as_str();
+    let (severity, then) = match (trouble.standing, subject.policy.order) {
+        (Standing::Revoked, OrderMode::Auto) => (
+            Severity::Critical,
+            format!("Another one with a new key is obtained and rolled out at once. Its key may be known to others; `renewd history {id}` shows how far it is."),
+        ),
+        (Standing::Revoked, OrderMode::Never) => (
+            Severity::Critical,
+            "This host follows: somebody must obtain another one in the account.".to_owned(),
+        ),
+        (Standing::Deleted, _) => (
+            Severity::Warning,
+            format!("Clients accept it still. `renewd renew {id}` obtains one that the issuer knows."),
+        ),
+        (Standing::Frozen, _) => (
+            Severity::Warning,
+            "Settle the account; until then nothing can be renewed.".to_owned(),
+        ),
+        (Standing::IssuerDisabled, _) => (
+            Severity::Warning,
+            "Enable the CA at its service, or name another one in the policy; until then nothing can be renewed.".to_owned(),
+        ),
+    };
+    draft.alert(
+        severity,
+        trouble.standing.code(),
+        id,
+        format!("{id}: {}", trouble.detail),
+        then,
+    );
+}
+
+/// A revoked one is served still.
+fn revoked_one_served(place: &Place<'_>, member: &Member<'_>, draft: &mut Draft) {
+    let state = member.subject.state;
+    let certificate = &member.subject.policy.id;
+    let Some(live) = place.state.live.get(certificate) else {
+        return;
+    };
+    let newest = state.newest.as_ref().map(|newest| &newest.id);
+    // Of the newest it is told already.
+    if !state.is_revoked(live) || newest == Some(live) {
+        return;
+    }
+    let target = &place.policy.id;
+    draft.alert(
+        Severity::Critical,
+        Standing::Revoked.code(),
+        &format!("{target}/{certificate}"),
+        format!("{certificate} on {target}: what is served was taken back by its issuer"),
+        format!("A newer one goes in as soon as it can; `renewd history {certificate}` says what keeps it back."),
+    );
+}
+
 /// What stands for a target.
 pub(crate) fn target(
     place: &Place<'_>,
@@ -186,6 +246,7 @@ pub(crate) fn target(
     }
     for member in members {
         old_one_served(place, member, now, draft);
+        revoked_one_served(place, member, draft);
     }
 }
 

@@ -96,7 +96,7 @@ pub(crate) fn decide(
         (None, OrderMode::Auto) => match checks::first(&input) {
             // Asking again would bring the same: a person should know now, not when it is due again.
             None if subject.state.shortened => shortened(subject, draft),
-            None => healthy(window, now, draft),
+            None => in_order(subject, healthy(window, now, draft)),
             Some(reason) => open(policy, subject, reason, now, draft),
         },
         (None, OrderMode::Never) => follow(policy, subject, &input, now, draft),
@@ -323,6 +323,7 @@ fn serves(reason: &Reason, certificate: &CertificatePolicy, state: &CertificateS
         Reason::IssuerChanged
         | Reason::NamesChanged { .. }
         | Reason::KeyChanged
+        | Reason::Revoked
         | Reason::Expired { .. } => other,
         Reason::Emergency { .. } | Reason::RenewalDue { .. } | Reason::NewerOffered => {
             checks::offers_newer(certificate, state)
@@ -341,6 +342,17 @@ fn healthy(window: Option<Window>, now: Timestamp, draft: &mut Draft) -> Verdict
     Verdict::Healthy { renew_at }
 }
 
+/// What the issuer says of a certificate that is due for nothing else, and that another order would not mend.
+fn in_order(subject: &Subject<'_>, healthy: Verdict) -> Verdict {
+    match subject.state.trouble() {
+        Some(trouble) => Verdict::Blocked(Blocked::Remote {
+            standing: trouble.standing,
+            detail: trouble.detail.clone(),
+        }),
+        None => healthy,
+    }
+}
+
 fn wait(waiting: Waiting, draft: &mut Draft) -> Verdict {
     if let Some(until) = waiting.until() {
         draft.wake(until);
@@ -353,7 +365,9 @@ fn wait(waiting: Waiting, draft: &mut Draft) -> Verdict {
 fn fruitless(subject: &Subject<'_>, reason: &Reason, now: Timestamp) -> Option<Waiting> {
     let state = subject.state;
     let (last, newest) = (state.fulfilled.as_ref()?, state.newest.as_ref()?);
+    // That the newest is revoked was said of this very one, at a check: there is no loop that a pause would break.
     let again = last.reason == reason.code()
+        && *reason != Reason::Revoked
         && newest.policy == Some(subject.policy.digest)
         && !state.forced;
     let lifetime = newest.facts.lifetime().0.max(0);

@@ -116,6 +116,12 @@ fn key_changed(input: &CheckInput<'_>) -> Option<Reason> {
     (!fits).then_some(Reason::KeyChanged)
 }
 
+fn revoked(input: &CheckInput<'_>) -> Option<Reason> {
+    let (newest, _) = input.newest?;
+    let revoked = input.state.is_revoked(&newest.id);
+    revoked.then_some(Reason::Revoked)
+}
+
 fn expired(input: &CheckInput<'_>) -> Option<Reason> {
     let (_, window) = input.newest?;
     (window.not_after <= input.now).then_some(Reason::Expired {
@@ -149,12 +155,13 @@ fn renewal_due(input: &CheckInput<'_>) -> Option<Reason> {
 }
 
 /// The list.
-pub const CHECKS: [Check; 10] = [
+pub const CHECKS: [Check; 11] = [
     no_revision,
     unusable,
     issuer_changed,
     names_changed,
     key_changed,
+    revoked,
     expired,
     emergency,
     newer_offered,
@@ -165,7 +172,9 @@ pub const CHECKS: [Check; 10] = [
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Fingerprint, IssuerId, KeyAlgorithm, Name, Offer, Seconds};
+    use crate::model::{
+        Fingerprint, IssuerId, KeyAlgorithm, Name, Offer, RemoteTrouble, Seconds, Standing,
+    };
     use crate::plan::renewal;
     use crate::plan::testing;
 
@@ -190,7 +199,7 @@ mod tests {
         newest(state).issued_at = newest(state).facts.not_before;
     }
 
-    const FAULTS: [Fault; 10] = [
+    const FAULTS: [Fault; 11] = [
         ("no-revision", |_, state| state.newest = None),
         ("unusable", |_, state| {
             state.unusable = Some("key.pem is missing".into());
@@ -203,6 +212,13 @@ mod tests {
         }),
         ("key-changed", |policy, _| {
             policy.key_algorithm = KeyAlgorithm::Rsa4096;
+        }),
+        ("revoked", |_, state| {
+            state.remote = Some(RemoteTrouble {
+                revision: newest(state).id.clone(),
+                standing: Standing::Revoked,
+                detail: "taken back".into(),
+            });
         }),
         ("expired", |_, state| ages(state, 91)),
         ("emergency", |_, state| ages(state, 82)),

@@ -61,6 +61,8 @@ fn issued(
                 id: old.id.clone(),
                 serial: old.facts.serial.clone(),
                 not_after: old.facts.not_after,
+                reference: old.reference.clone(),
+                revoked: state.is_revoked(&old.id),
             },
         );
         after.earlier.truncate(EARLIER_KEPT);
@@ -73,6 +75,7 @@ fn issued(
             | Reason::IssuerChanged
             | Reason::NamesChanged { .. }
             | Reason::KeyChanged
+            | Reason::Revoked
             | Reason::Expired { .. }
             | Reason::NewerOffered
             | Reason::Forced
@@ -86,6 +89,7 @@ fn issued(
     after.newest = Some(revision.clone());
     after.issuer = Some(order.issuer.clone());
     after.unusable = None;
+    after.remote = None;
     after.fulfilled = Some(FulfilledOrder {
         reason: order.reason.code().to_owned(),
         at: now,

@@ -110,6 +110,10 @@ fn end(
         let Some(live) = state.live.get(id) else {
             continue;
         };
+        // What clients may refuse is replaced at once.
+        if member.subject.state.is_revoked(live) {
+            return None;
+        }
         // Of what nobody remembers it may be over already.
         let (emergency_at, not_after) = member.subject.end_of(live)?;
         first.emergency_at = first.emergency_at.min(emergency_at);
@@ -142,6 +146,7 @@ fn is_asked_for(member: &Member<'_>, reason: &Reason) -> bool {
         | Reason::IssuerChanged
         | Reason::NamesChanged { .. }
         | Reason::KeyChanged
+        | Reason::Revoked
         | Reason::Expired { .. }
         | Reason::Emergency { .. }
         | Reason::RenewalDue { .. }

@@ -91,7 +91,8 @@ pub fn plan(policy: &Policy, snapshot: &Snapshot, now: Timestamp) -> Plan {
 }
 
 /// The target serves an older revision because the newest is held off. A person wanted it so, and it is usually due for
-/// renewal already, so nothing is ordered behind their back; but before it expires another order ends the hold.
+/// renewal already, so nothing is ordered behind their back; but before it expires, or once it is revoked,
+/// another order ends the hold.
 fn renew_what_is_served(
     policy: &Policy,
     place: &Place<'_>,
@@ -110,6 +111,10 @@ fn renew_what_is_served(
         return None;
     }
     let served = place.state.live.get(&subject.policy.id)?;
+    if subject.state.is_revoked(served) {
+        let reason = Reason::Revoked;
+        return Some(certificates::open(policy, subject, reason, now, draft));
+    }
     let (emergency_at, not_after) = subject.end_of(served)?;
     if now < emergency_at {
         draft.wake(emergency_at);

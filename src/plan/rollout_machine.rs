@@ -293,14 +293,20 @@ pub fn nothing_to_return_to(
     expired_before(rollout, snapshot, now)
 }
 
-/// Which revision of the previous set has expired, of those that the rollout replaces.
+/// Which revision of the previous set has expired or was revoked, of those that the rollout replaces.
 #[must_use]
 pub fn expired_before(rollout: &Rollout, snapshot: &Snapshot, now: Timestamp) -> Option<String> {
     rollout.previous.iter().find_map(|(id, revision)| {
         if rollout.revisions.get(id) == Some(revision) {
             return None;
         }
-        let not_after = snapshot.certificates.get(id)?.not_after(revision)?;
+        let state = snapshot.certificates.get(id)?;
+        if state.is_revoked(revision) {
+            return Some(format!(
+                "the revision of {id} before it was taken back by its issuer"
+            ));
+        }
+        let not_after = state.not_after(revision)?;
         (not_after <= now).then(|| format!("the revision of {id} before it expired at {not_after}"))
     })
 }

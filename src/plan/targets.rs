@@ -271,6 +271,7 @@ fn fit<'a>(
 ) -> Option<&'a RevisionId> {
     let newest = certificate.newest.as_ref()?;
     let fit = certificate.unusable.is_none()
+        && !certificate.is_revoked(&newest.id)
         && newest.facts.not_after > now
         && !state.held.contains(&newest.id);
     fit.then_some(&newest.id)
@@ -424,7 +425,8 @@ fn is_urgent(place: &Place<'_>, member: &Member<'_>, until: Timestamp) -> bool {
     let asked_for = state.fulfilled.as_ref().is_some_and(|f| f.reason == forced);
     let served = place.state.live.get(&policy.id);
     let end = served.and_then(|served| state.not_after(served));
-    asked_for || end.is_some_and(|end| end <= until + BATCH_WINDOW)
+    let revoked = served.is_some_and(|served| state.is_revoked(served));
+    asked_for || revoked || end.is_some_and(|end| end <= until + BATCH_WINDOW)
 }
 
 fn carry_on(

@@ -54,6 +54,8 @@ mod tests {
             id: revision(name),
             serial: name.to_owned(),
             not_after: end,
+            reference: String::new(),
+            revoked: false,
         };
         let mut snapshot = Snapshot::default();
         let state = CertificateState {

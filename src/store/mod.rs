@@ -23,8 +23,8 @@ pub use sqlite::SqliteStore;
 use crate::model::{
     CertificateId, CertificateState, ChannelId, Delivery, Fingerprint, Heard, IssuerId, JobName,
     JobRun, Offer, Order, OrderEvent, OrderId, OrderPhase, OrderStep, Post, ProbeReport,
-    RevisionFacts, Rollout, RolloutEvent, RolloutId, RolloutStep, Snapshot, StepFailure, TargetId,
-    TargetState, Timestamp, Undelivered,
+    RemoteTrouble, RevisionFacts, RevisionId, Rollout, RolloutEvent, RolloutId, RolloutStep,
+    Snapshot, StepFailure, TargetId, TargetState, Timestamp, Undelivered,
 };
 
 /// An async answer of a store.
@@ -282,6 +282,10 @@ pub enum CertificateChange {
     Forced,
     /// Whether the stored revision can be used.
     Unusable(Option<String>),
+    /// What the issuer says of the newest revision; `None`: it is in order.
+    Remote(Option<RemoteTrouble>),
+    /// The issuer took a revision back that is not the newest any more.
+    Revoked(RevisionId),
 }
 
 /// One event of an order or a rollout.

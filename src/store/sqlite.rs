@@ -353,6 +353,13 @@ impl Store for SqliteStore {
                     count(&mut state.survey_failures, &failure)
                 }
                 CertificateChange::Unusable(detail) => state.unusable = detail,
+                CertificateChange::Remote(trouble) => state.remote = trouble,
+                CertificateChange::Revoked(revision) => {
+                    let mut earlier = state.earlier.iter_mut();
+                    if let Some(earlier) = earlier.find(|earlier| earlier.id == revision) {
+                        earlier.revoked = true;
+                    }
+                }
                 CertificateChange::Forced => {
                     state.forced = true;
                     // A follower asks its account anew.

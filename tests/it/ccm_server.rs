@@ -10,7 +10,7 @@ mod certificates;
 mod command_line;
 mod conformance;
 mod durability;
-mod http;
+pub(crate) mod http;
 mod openssl;
 mod process;
 mod scm;

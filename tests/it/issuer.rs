@@ -2,10 +2,10 @@
 
 use std::sync::{Arc, Mutex};
 
-use renewd::issuer::{Effect, Fetched, Lookup, connect};
+use renewd::issuer::{Effect, Fetched, IssuerError, Lookup, connect};
 use renewd::model::{
     ErrorClass, IssuerPolicy, KeyAlgorithm, Name, OrderRequest, Seconds, SecretRef, Source,
-    SubjectAltNames,
+    Standing, SubjectAltNames,
 };
 use renewd::pki::Secret;
 use renewd::sys::clock::ManualClock;
@@ -393,6 +393,90 @@ async fn a_candidate_that_cannot_be_read_is_not_taken_for_absence() {
     let error = scene.lookup(Some(spki)).await.unwrap_err();
     assert_eq!(error.class, ErrorClass::Transient, "{error}");
     assert!(error.message.contains("damaged"), "{error}");
+}
+
+fn standings(
+    answers: Vec<Result<Option<(Standing, String)>, IssuerError>>,
+) -> Vec<Result<Option<Standing>, ErrorClass>> {
+    let answers = answers.into_iter();
+    answers
+        .map(|answer| match answer {
+            Ok(trouble) => Ok(trouble.map(|(standing, _)| standing)),
+            Err(error) => Err(error.class),
+        })
+        .collect()
+}
+
+fn ids(ids: &[&str]) -> Vec<String> {
+    ids.iter().map(|id| (*id).to_owned()).collect()
+}
+
+fn account_in_trouble() -> Account {
+    let mut account = Account::new();
+    for id in ["good", "revoked", "frozen"] {
+        account.add(id, &["www.example.com"], 10, "CSR");
+    }
+    account.private[1].listed["status"] = json!("REVOKED");
+    account.private[2].listed["freeze_flag"] = json!(1);
+    account
+}
+
+#[tokio::test]
+async fn what_pca_says_of_its_certificates_is_read_with_the_state_of_the_ca() {
+    let asked = ids(&["good", "revoked", "gone", "frozen"]);
+    let scene_now = scene(corp(), account_in_trouble()).await;
+    let own = [
+        Ok(None),
+        Ok(Some(Standing::Revoked)),
+        Ok(Some(Standing::Deleted)),
+        Ok(Some(Standing::Frozen)),
+    ];
+    let said = scene_now.issuer.standings(&asked).await;
+    assert_eq!(standings(said), own);
+    for (key, value, standing) in [
+        ("status", json!("DISABLED"), Standing::IssuerDisabled),
+        ("status", json!("DELETED"), Standing::IssuerDisabled),
+        ("freeze_flag", json!(2), Standing::Frozen),
+    ] {
+        let mut account = account_in_trouble();
+        account.authorities[0][key] = value;
+        let scene = scene(corp(), account).await;
+        let said = scene.issuer.standings(&asked).await;
+        let mut expected = own;
+        expected[0] = Ok(Some(standing));
+        assert_eq!(standings(said), expected, "its own trouble comes first");
+    }
+    // A CA that is gone has issued all the same.
+    let scene = scene(named("gone"), account_in_trouble()).await;
+    let said = scene.issuer.standings(&asked).await;
+    assert_eq!(standings(said), own);
+}
+
+#[tokio::test]
+async fn what_scm_says_of_its_certificates_is_read_and_no_answer_says_nothing() {
+    let mut account = Account::new();
+    for (id, status) in [
+        ("good", "ISSUED"),
+        ("revoked", "REVOKE"),
+        ("going", "REVOKEING"),
+    ] {
+        account.add_public(id, &["www.example.com"], 10, status);
+    }
+    let scene = scene(public(), account).await;
+    let asked = ids(&["good", "revoked", "going", "gone"]);
+    let said = scene.issuer.standings(&asked).await;
+    let expected = [
+        Ok(None),
+        Ok(Some(Standing::Revoked)),
+        Ok(None),
+        Ok(Some(Standing::Deleted)),
+    ];
+    assert_eq!(standings(said), expected);
+    for kind in [corp(), public()] {
+        let nobody = connected("http://127.0.0.1:9", kind).unwrap();
+        let said = nobody.standings(&asked).await;
+        assert_eq!(standings(said), [Err(ErrorClass::Transient)]);
+    }
 }
 
 #[tokio::test]

@@ -92,12 +92,13 @@ fn scenarios() -> Vec<PathBuf> {
 }
 
 /// Every code that a person may read. A new one needs a scenario that shows it.
-const CODES: [&str; 69] = [
+const CODES: [&str; 77] = [
     "reason no-revision",
     "reason unusable",
     "reason issuer-changed",
     "reason names-changed",
     "reason key-changed",
+    "reason revoked",
     "reason expired",
     "reason emergency",
     "reason newer-offered",
@@ -129,6 +130,9 @@ const CODES: [&str; 69] = [
     "blocked undo-failed",
     "blocked rollout-failed",
     "blocked held",
+    "blocked deleted",
+    "blocked frozen",
+    "blocked issuer-disabled",
     "blocked newer-elsewhere",
     "blocked file-missing",
     "blocked served-other",
@@ -156,6 +160,10 @@ const CODES: [&str; 69] = [
     "alert no-way-back",
     "alert newer-elsewhere",
     "alert key-exposed",
+    "alert revoked",
+    "alert deleted",
+    "alert frozen",
+    "alert issuer-disabled",
     "alert served-other",
     "alert served-old",
     "alert served-newer",

@@ -128,6 +128,8 @@ fn an_undo_never_returns_to_an_expired_or_unserved_set() {
             id: RevisionId::new("r1").unwrap(),
             serial: "01".to_owned(),
             not_after,
+            reference: String::new(),
+            revoked: false,
         }],
         ..CertificateState::default()
     };

@@ -1,5 +1,6 @@
 //! Rollback, hold and release by hand, on a real nginx.
 
+use renewd::ccm::Pca;
 use renewd::model::{KeyAlgorithm, Seconds};
 use renewd::sys::clock::{Clock, SystemClock};
 use serde_json::Value;
@@ -295,4 +296,26 @@ async fn an_older_one_replaces_what_somebody_else_installed_only_by_force() {
         .run(&["release", "www", "--force"])
         .expect(0)
         .says("nothing was held");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revoked_certificate_is_replaced_by_a_run_and_never_put_back() {
+    let world = World::live(Ccm::start().await).await;
+    let first = world.served();
+    let history = world.agent.run(&["history", "www"]).expect(0).stdout;
+    let (_, reference) = history.rsplit_once("CSR sent: ").unwrap();
+    let reference = reference.lines().next().unwrap();
+    let pca = Pca::new(world.ccm.client());
+    pca.revoke_certificate(reference, None).await.unwrap();
+    world
+        .agent
+        .run(&["once"])
+        .expect(0)
+        .says("was revoked by its issuer")
+        .says("the issuer took it back");
+    let second = world.served();
+    assert_ne!(second, first);
+    let refused = world.agent.run(&["rollback", "www"]).expect(65);
+    refused.says("a revoked certificate is never put back");
+    assert_eq!(world.served(), second);
 }

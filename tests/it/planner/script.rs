@@ -32,6 +32,8 @@
 //! unusable www DETAIL                              the stored revision was found to be unusable
 //! drift web CODE www DETAIL                        a check found a difference of the kind with this code; `-` for nobody's
 //! drift web newer-elsewhere www@2030-01-05 DETAIL  and when that was issued
+//! remote www revoked DETAIL                        the issuer says so of the newest revision
+//! revoke-live www on web                           and of an earlier one that is live
 //! overwrite www on web                             `renewd release --force`
 //! full www /var/lib/renewd                         a disk has no room; `room` gives it back
 //! ```
@@ -43,8 +45,8 @@ use renewd::model::{
     CertificateId, CertificatePolicy, Difference, DriftKind, DriftMode, ErrorClass, Failures,
     Fingerprint, Hooks, IssuerId, IssuerKind, IssuerPolicy, KeyAlgorithm, KeyReuse, KeySource,
     MaintenanceWindow, Name, OrderMode, Pacing, PcaPolicy, Probe, RemoteAccess, RemoteAuth,
-    RenewRule, Scarce, Seconds, SecretRef, Shortage, Subject, TargetId, TargetKind, TargetPolicy,
-    TargetState, Timestamp,
+    RemoteTrouble, RenewRule, Scarce, Seconds, SecretRef, Shortage, Standing, Subject, TargetId,
+    TargetKind, TargetPolicy, TargetState, Timestamp,
 };
 use renewd::plan::explain;
 
@@ -194,6 +196,28 @@ pub(crate) fn obey(world: &mut World, command: &str) {
                 let drift = state.drift.get_or_insert_default();
                 drift.differences.push(found);
             }
+        }
+        ("remote", [id, code, detail @ ..]) => {
+            let all = [
+                Standing::Revoked,
+                Standing::Deleted,
+                Standing::Frozen,
+                Standing::IssuerDisabled,
+            ];
+            let state = world.snapshot.certificates.get_mut(*id).unwrap();
+            state.remote = Some(RemoteTrouble {
+                revision: state.newest.as_ref().unwrap().id.clone(),
+                standing: all.into_iter().find(|one| one.code() == *code).unwrap(),
+                detail: detail.join(" "),
+            });
+        }
+        ("revoke-live", [id, "on", target]) => {
+            let live = world.snapshot.targets[*target].live[*id].clone();
+            let state = world.snapshot.certificates.get_mut(*id).unwrap();
+            let earlier = state.earlier.iter_mut();
+            earlier
+                .filter(|one| one.id == live)
+                .for_each(|one| one.revoked = true);
         }
         ("overwrite", [id, "on", target]) => {
             let state = world.snapshot.targets.get_mut(*target).unwrap();

@@ -113,10 +113,12 @@ impl Account {
         let path = request.path().to_owned();
         let get = request.method == "GET";
         let unknown = || {
-            Reply::json(
-                404,
-                &json!({"error_code": "PCA.00030102", "error_msg": "CA or certificate is not found."}),
-            )
+            let (code, text) = if path.starts_with(SCM) {
+                ("SCM.0094", "Resource not found.")
+            } else {
+                ("PCA.00030102", "CA or certificate is not found.")
+            };
+            Reply::json(404, &json!({"error_code": code, "error_msg": text}))
         };
         if get && [CAS, CERTIFICATES, SCM].contains(&path.as_str()) {
             return self.list(request, &path);

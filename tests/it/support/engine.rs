@@ -82,6 +82,22 @@ impl Rig {
         tick(&self.engine().await).await
     }
 
+    /// What the check of the schedule does: as [`Rig::tick`], and the issuers are asked.
+    pub(crate) async fn check(&self) -> Plan {
+        let engine = self.engine().await;
+        let mut snapshot = engine.observe().await.unwrap();
+        engine.observe_issuers(&mut snapshot).await.unwrap();
+        let plan = engine.converge(&mut snapshot, &Scope::All, Patience::NONE);
+        plan.await.unwrap()
+    }
+
+    /// The issuer's id of the newest revision.
+    pub(crate) async fn reference(&self, name: &str) -> String {
+        let snapshot = self.engine().await.store.snapshot().await.unwrap();
+        let newest = snapshot.certificates[name].newest.clone();
+        newest.unwrap().reference
+    }
+
     /// Ticks at each moment that the plan asks for, until everything is healthy.
     pub(crate) async fn settle(&self) -> Plan {
         let engine = self.engine().await;
