@@ -143,7 +143,7 @@ async fn a_rollback_holds_the_newest_off_even_if_it_never_went_in() {
     world.nginx.break_configuration();
     let run = world.agent.run(&["renew", "www"]).expect(65);
     run.says("brokn")
-        .says("was not told of the new set and keeps the old one")
+        .says("no reload on the way back: the service refuses the old set as well")
         .silent();
     assert_eq!(world.served(), second);
     assert_eq!(place(&world)["state"], "behind");
