@@ -133,7 +133,7 @@ impl Deployer {
     }
 
     /// Whether there is something worth returning to: a previous generation or originals of loose files that were
-    /// saved, and none of the certificates that would be served again has expired.
+    /// saved, and of the certificates that would be served again not every one has expired.
     #[must_use]
     pub fn has_previous(&self, rollout: &Rollout, now: Timestamp) -> bool {
         let site = self.site(rollout);
@@ -347,7 +347,8 @@ impl Job {
         let told = self.rollout.phase.service_was_told();
         let fragile = self.target.kind.is_fragile();
         // What was ended by a restart is started by the next one; else nobody is started who does not run.
-        if self.target.restart.is_none()
+        let may_have_ended_it = told && self.target.restart.is_some();
+        if !may_have_ended_it
             && self.needs_telling()
             && let Err(error) = self.somebody_to_tell().await
             && !error.service_runs

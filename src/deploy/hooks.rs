@@ -25,6 +25,7 @@ pub(super) async fn run(
         directory: hooks.directory.clone(),
         user: hooks.user.clone(),
         timeout: hooks.timeout.to_std(),
+        leaves_daemon: false,
     };
     let outcome = runner.run(&invocation).await;
     if outcome.success() {

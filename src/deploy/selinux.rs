@@ -67,6 +67,7 @@ pub(super) async fn restore(host: &Selinux, runner: &dyn Runner, places: &[PathB
             directory: None,
             user: None,
             timeout: PATIENCE,
+            leaves_daemon: false,
         })
         .await;
     if outcome.success() {

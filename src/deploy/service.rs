@@ -11,7 +11,7 @@ use crate::sys::process::{End, Invocation, Outcome, Runner};
 
 /// Runs the configuration test, if there is one, and returns its output.
 pub(super) async fn test(runner: &dyn Runner, target: &TargetPolicy) -> Result<String, StepError> {
-    run(runner, target, "configuration test", target.test.as_deref()).await
+    run(runner, target, TEST, target.test.as_deref()).await
 }
 
 /// What is needed to tell a service.
@@ -33,6 +33,8 @@ pub(super) async fn reload(host: &Host<'_>, target: &TargetPolicy) -> Result<Str
     match (told, restart) {
         (Ok(output), _) => Ok(output),
         (Err(error), None) => Err(error),
+        // A restart would start who does not run.
+        (Err(error), Some(_)) if !error.service_runs => Err(error),
         (Err(error), Some(argv)) => {
             tracing::warn!(target = %target.id, %error, "the reload failed; the policy allows a restart");
             let output = run(host.runner, target, "restart", Some(argv)).await?;
@@ -121,13 +123,15 @@ pub(super) async fn runs(runner: &dyn Runner, target: &TargetPolicy) -> Result<(
     }
 }
 
-/// Program and unit of a reload by systemd.
+/// Program and unit of a reload by systemd, or of a restart where that is the only way.
 fn unit_of(target: &TargetPolicy) -> Option<(&str, &str)> {
-    let Some(Reload::Command(argv)) = &target.reload else {
+    let ((Some(Reload::Command(argv)), _) | (None, Some(argv))) = (&target.reload, &target.restart)
+    else {
         return None;
     };
+    let tells = |verb: &str| verb.contains("reload") || verb.contains("restart");
     match argv.as_slice() {
-        [program, verb, unit] if program.ends_with("/systemctl") && verb.contains("reload") => {
+        [program, verb, unit] if program.ends_with("/systemctl") && tells(verb) => {
             Some((program, unit))
         }
         _ => None,
@@ -148,6 +152,7 @@ async fn is_active(
             directory: None,
             user: None,
             timeout: target.command_timeout.to_std(),
+            leaves_daemon: false,
         })
         .await;
     // systemctl(1): where nobody answers, nothing is known, and the reload itself will tell.
@@ -199,6 +204,7 @@ async fn run(
         directory: None,
         user: None,
         timeout: target.command_timeout.to_std(),
+        leaves_daemon: what != TEST,
     };
     let outcome = runner.run(&invocation).await;
     if outcome.success() {
@@ -257,6 +263,9 @@ pub(super) fn is_alarming(line: &str) -> bool {
         .iter()
         .any(|word| line.contains(word))
 }
+
+/// What the configuration test is called in messages.
+const TEST: &str = "configuration test";
 
 /// Of a message in a mail or a table.
 const LONGEST_LINE: usize = 300;

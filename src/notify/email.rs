@@ -155,6 +155,7 @@ impl Email {
             directory: None,
             user: None,
             timeout: self.limit,
+            leaves_daemon: false,
         };
         // Mail programs are spoken to with the line ends of this system.
         let text = String::from_utf8_lossy(message).replace("\r\n", "\n");

@@ -1,9 +1,10 @@
 //! Whether the clock can be believed, and the plan of a host whose clock cannot: to look again, and to say why.
 
 use crate::model::{
-    Alert, AlertKey, ClockFacts, Doubt, Policy, Seconds, Severity, Timestamp, Waiting,
+    Alert, AlertKey, ClockFacts, Doubt, Policy, Rollout, RolloutPhase, Seconds, Severity, Snapshot,
+    TargetPolicy, Timestamp, Waiting,
 };
-use crate::plan::{Plan, Verdict};
+use crate::plan::{Action, Next, Plan, Verdict, rollout_machine};
 
 /// Why `now` is not believed, if it is not.
 ///
@@ -42,9 +43,10 @@ pub fn doubt(facts: &ClockFacts, now: Timestamp) -> Option<Doubt> {
     (now < mark - TOLERANCE).then_some(Doubt::BeforeMark { mark })
 }
 
-/// Nothing is done, every certificate waits, and the one alert says why.
+/// Nothing is begun, every certificate waits, and the one alert says why. An undo goes on: it was decided by a clock that
+/// was believed, and half way there is no place to stay.
 #[must_use]
-pub(crate) fn wait(policy: &Policy, doubt: Doubt, now: Timestamp) -> Plan {
+pub(crate) fn wait(policy: &Policy, snapshot: &Snapshot, doubt: Doubt, now: Timestamp) -> Plan {
     let until = now + LOOK;
     let verdict = |_: &_| Verdict::Wait(Waiting::Clock { until, doubt });
     let key = AlertKey::new("clock", "host");
@@ -57,7 +59,15 @@ pub(crate) fn wait(policy: &Policy, doubt: Doubt, now: Timestamp) -> Plan {
             .to_owned(),
     };
     Plan {
-        actions: Vec::new(),
+        actions: snapshot
+            .rollouts
+            .values()
+            .filter(|rollout| matches!(rollout.phase, RolloutPhase::Undoing { .. }))
+            .filter_map(|rollout| {
+                let target = policy.targets.get(&rollout.target)?;
+                next_of(rollout, target, now)
+            })
+            .collect(),
         verdicts: policy
             .certificates
             .keys()
@@ -66,6 +76,15 @@ pub(crate) fn wait(policy: &Policy, doubt: Doubt, now: Timestamp) -> Plan {
         alerts: [(key, alert)].into_iter().collect(),
         next_wake: until,
         doubt: Some(doubt),
+    }
+}
+
+fn next_of(rollout: &Rollout, target: &TargetPolicy, now: Timestamp) -> Option<Action> {
+    let id = rollout.id.clone();
+    match rollout_machine::next(rollout, target.digest, now) {
+        Next::Step(step) => Some(Action::AdvanceRollout { rollout: id, step }),
+        Next::Record(event) => Some(Action::RecordRollout { rollout: id, event }),
+        Next::Wait(_) | Next::Done => None,
     }
 }
 
@@ -89,7 +108,11 @@ const LOOK: Seconds = Seconds::minutes(1);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Fresh, Heard};
+    use crate::model::{
+        Cause, ErrorClass, Fresh, Heard, RolloutId, RolloutStep, TargetState, UndoPhase,
+    };
+    use crate::plan::{open, testing};
+    use std::collections::{BTreeMap, BTreeSet};
 
     const NOW: Timestamp = Timestamp(1_800_000_000);
     const YEARS: Seconds = Seconds::days(3650);
@@ -119,6 +142,51 @@ mod tests {
             }),
             ..ClockFacts::default()
         }
+    }
+
+    #[test]
+    fn an_undo_under_way_goes_on_and_nothing_else_does() {
+        let target = testing::target("web");
+        let policy = Policy {
+            targets: [(target.id.clone(), target.clone())].into(),
+            ..testing::policy()
+        };
+        let of = |phase| {
+            let id = RolloutId::new("p1").unwrap();
+            let state = TargetState::default();
+            let set = BTreeMap::new();
+            let mut rollout = open::rollout(id, &target, &state, set, BTreeMap::new(), 2, NOW);
+            rollout.phase = phase;
+            let snapshot = Snapshot {
+                rollouts: [(rollout.id.clone(), rollout)].into(),
+                clock: ClockFacts {
+                    built_at: NOW + Seconds(1),
+                    ..ClockFacts::default()
+                },
+                ..Snapshot::default()
+            };
+            let plan = crate::plan::plan(&policy, &snapshot, NOW);
+            assert!(plan.doubt.is_some());
+            plan.actions
+        };
+        let cause = Cause {
+            step: RolloutStep::Test,
+            class: ErrorClass::Configuration,
+            message: "no".to_owned(),
+            output: String::new(),
+            named: BTreeSet::new(),
+            refused: false,
+        };
+        let undo = UndoPhase::Decided;
+        let actions = of(RolloutPhase::Undoing { cause, undo });
+        assert!(
+            matches!(
+                actions.as_slice(),
+                [Action::AdvanceRollout { step, .. }] if *step == RolloutStep::Restore
+            ),
+            "{actions:?}"
+        );
+        assert!(of(RolloutPhase::Committed).is_empty());
     }
 
     #[test]
@@ -196,16 +264,16 @@ mod tests {
 
     #[test]
     fn a_host_in_doubt_does_nothing_says_one_thing_and_looks_again() {
-        let mut policy = crate::plan::testing::policy();
+        let mut policy = testing::policy();
         for name in ["a", "b"] {
-            let certificate = crate::plan::testing::certificate(name);
+            let certificate = testing::certificate(name);
             policy
                 .certificates
                 .insert(certificate.id.clone(), certificate);
         }
-        let snapshot = crate::model::Snapshot {
+        let snapshot = Snapshot {
             clock: fresh(MONTHS, Seconds(0), Seconds(0)),
-            ..crate::model::Snapshot::default()
+            ..Snapshot::default()
         };
         let plan = crate::plan::plan(&policy, &snapshot, NOW);
         assert_eq!(plan.actions, []);

@@ -1,9 +1,12 @@
 //! What a certificate or a target is after an event of an order or a rollout: what the journal writes together with it.
 
+use std::collections::BTreeMap;
+
 use crate::model::{
-    Cause, CertificateState, EarlierRevision, FailedRollout, Failures, Fingerprint, FulfilledOrder,
-    Look, Order, OrderClosing, OrderEvent, Reason, RevisionFacts, Rollout, RolloutClosing,
-    RolloutPhase, RolloutStep, StepFailure, TargetState, Timestamp, UndoPhase,
+    Cause, CertificateId, CertificateState, EarlierRevision, FailedRollout, Failures, Fingerprint,
+    FulfilledOrder, Look, Order, OrderClosing, OrderEvent, Reason, RevisionFacts, RevisionId,
+    Rollout, RolloutClosing, RolloutPhase, RolloutStep, StepFailure, TargetState, Timestamp,
+    UndoPhase,
 };
 use crate::plan::{blame, pacing};
 
@@ -193,7 +196,21 @@ fn in_place(after: &mut TargetState, rollout: &Rollout) {
     if reached {
         after.wanted = None;
         hold_off(after, rollout);
+    } else if after
+        .wanted
+        .as_ref()
+        .is_some_and(|set| is_over(set, rollout))
+    {
+        after.wanted = None;
     }
+}
+
+/// What was asked for was in place already but for certificates that have left the target, and this rollout went past it:
+/// it must not come back.
+fn is_over(wanted: &BTreeMap<CertificateId, RevisionId>, rollout: &Rollout) -> bool {
+    let left = |id| !rollout.revisions.contains_key(id);
+    let was_there = |id, revision| left(id) || rollout.previous.get(id) == Some(revision);
+    wanted.keys().any(left) && wanted.iter().all(|(id, revision)| was_there(id, revision))
 }
 
 /// What the proof saw is served; what it left out is as it was.

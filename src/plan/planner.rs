@@ -19,7 +19,7 @@ use crate::plan::{Plan, Verdict, alerts, clock, jobs, observed, outage};
 #[must_use]
 pub fn plan(policy: &Policy, snapshot: &Snapshot, now: Timestamp) -> Plan {
     if let Some(doubt) = clock::doubt(&snapshot.clock, now) {
-        return clock::wait(policy, doubt, now);
+        return clock::wait(policy, snapshot, doubt, now);
     }
     let mut draft = Draft::new(now);
     draft.holds = outage::holds(policy, snapshot, now);
@@ -63,14 +63,15 @@ pub fn plan(policy: &Policy, snapshot: &Snapshot, now: Timestamp) -> Plan {
                 coming: subjects[at].1,
             })
             .collect();
-        let findings = targets::decide(&work.place, &members, now, &mut draft);
+        let place = work.place.with(&members);
+        let findings = targets::decide(&place, &members, now, &mut draft);
         for Finding { at, verdict } in findings {
             merge(&mut verdicts[at], verdict);
         }
         for member in &members {
             let renewed = renew_what_is_served(
                 policy,
-                &work.place,
+                &place,
                 member,
                 now,
                 &mut draft,
@@ -80,7 +81,7 @@ pub fn plan(policy: &Policy, snapshot: &Snapshot, now: Timestamp) -> Plan {
                 verdicts[member.at] = verdict;
             }
         }
-        alerts::target(&work.place, &members, snapshot, now, &mut draft);
+        alerts::target(&place, &members, snapshot, now, &mut draft);
     }
     alerts::channels(policy, snapshot, now, &mut draft);
     for work in &places.list {
@@ -182,6 +183,7 @@ fn places<'a>(policy: &'a Policy, snapshot: &'a Snapshot, unknown: &'a TargetSta
             policy: target,
             state: advance(&mut states, id).unwrap_or(unknown),
             rollout: advance(&mut rollout, &id).copied(),
+            asked: None,
         };
         index.insert(id, list.len());
         list.push(Work {

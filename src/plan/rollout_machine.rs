@@ -11,8 +11,8 @@
 use std::collections::BTreeSet;
 
 use crate::model::{
-    Cause, CertificateId, Fingerprint, Look, Rollout, RolloutClosing, RolloutEvent, RolloutPhase,
-    RolloutStep, Seconds, Snapshot, Timestamp, UndoPhase, Waiting,
+    Cause, CertificateId, Fingerprint, Look, RevisionId, Rollout, RolloutClosing, RolloutEvent,
+    RolloutPhase, RolloutStep, Seconds, Snapshot, Timestamp, UndoPhase, Waiting,
 };
 use crate::plan::backoff;
 use crate::plan::{IllegalTransition, Next, OnError, Trouble};
@@ -293,13 +293,12 @@ pub fn nothing_to_return_to(
     expired_before(rollout, snapshot, now)
 }
 
-/// Which revision of the previous set has expired or was revoked, of those that the rollout replaces.
+/// Why there is nothing valid among what the rollout replaces: expired, or revoked. Where one of many is still valid the
+/// whole set goes back, since those who are well must not be left with a set that fails for the sake of one that is not;
+/// then they go on apart.
 #[must_use]
 pub fn expired_before(rollout: &Rollout, snapshot: &Snapshot, now: Timestamp) -> Option<String> {
-    rollout.previous.iter().find_map(|(id, revision)| {
-        if rollout.revisions.get(id) == Some(revision) {
-            return None;
-        }
+    let ended = |(id, revision): (&CertificateId, &RevisionId)| {
         let state = snapshot.certificates.get(id)?;
         if state.is_revoked(revision) {
             return Some(format!(
@@ -308,7 +307,11 @@ pub fn expired_before(rollout: &Rollout, snapshot: &Snapshot, now: Timestamp) ->
         }
         let not_after = state.not_after(revision)?;
         (not_after <= now).then(|| format!("the revision of {id} before it expired at {not_after}"))
-    })
+    };
+    let replaced = rollout.previous.iter();
+    let replaced = replaced.filter(|(id, revision)| rollout.revisions.get(*id) != Some(*revision));
+    let all: Option<Vec<String>> = replaced.map(ended).collect();
+    all?.into_iter().next()
 }
 
 /// The set was committed and is not undone: a step may rely on it being in place.

@@ -35,6 +35,23 @@ pub(crate) struct Place<'a> {
     pub(crate) state: &'a TargetState,
     /// Its open rollout.
     pub(crate) rollout: Option<&'a Rollout>,
+    /// What a person asked for and what is not in place, see [`Place::with`].
+    pub(crate) asked: Option<&'a BTreeMap<CertificateId, RevisionId>>,
+}
+
+impl Place<'_> {
+    /// Once its members are known. What was asked for of a certificate that has left the target is nothing to wait for:
+    /// the others would never get anything newer.
+    #[must_use]
+    pub(crate) fn with(self, members: &[Member<'_>]) -> Self {
+        let is_missing = |(id, revision): (&CertificateId, &RevisionId)| {
+            let is_member = members.binary_search_by(|member| member.subject.policy.id.cmp(id));
+            is_member.is_ok() && self.state.live.get(id) != Some(revision)
+        };
+        let wanted = self.state.wanted.as_ref();
+        let asked = wanted.filter(|wanted| wanted.iter().any(is_missing));
+        Self { asked, ..self }
+    }
 }
 
 /// What a target says about one of its certificates.
@@ -102,7 +119,7 @@ fn rollout(
     if let Some(rollout) = place.rollout {
         return carry_on(place, rollout, members, wanted, now, draft);
     }
-    if let (Some(detail), None) = (&place.state.undo_failed, asked_for(place.state)) {
+    if let (Some(detail), None) = (&place.state.undo_failed, place.asked) {
         let blocked = Blocked::UndoFailed {
             detail: detail.clone(),
         };
@@ -201,7 +218,7 @@ fn without_aside(
         .iter()
         .filter_map(|member| {
             let id = &member.subject.policy.id;
-            let asked = asked_for(state).and_then(|set| set.get(id));
+            let asked = place.asked.and_then(|set| set.get(id));
             let revision = match asked {
                 Some(asked) => Some(asked),
                 None if aside(place, member).is_some() || waits(id) => state.live.get(id),
@@ -219,7 +236,7 @@ fn turn<'a>(
     now: Timestamp,
 ) -> Option<BTreeSet<&'a CertificateId>> {
     let state = place.state;
-    let split = split(place).filter(|_| asked_for(state).is_none())?;
+    let split = split(place).filter(|_| place.asked.is_none())?;
     let is_due = |id: &CertificateId, revision: &RevisionId| {
         let found = members.binary_search_by(|member| member.subject.policy.id.cmp(id));
         found.is_ok_and(|at| {
@@ -241,15 +258,6 @@ fn turn<'a>(
 fn split<'a>(place: &Place<'a>) -> Option<&'a Split> {
     let split = place.state.split.as_ref();
     split.filter(|split| split.policy == place.policy.digest)
-}
-
-/// What a person asked for, unless it is in place.
-fn asked_for(state: &TargetState) -> Option<&BTreeMap<CertificateId, RevisionId>> {
-    let wanted = state.wanted.as_ref()?;
-    let there = wanted
-        .iter()
-        .all(|(id, revision)| state.live.get(id) == Some(revision));
-    (!there).then_some(wanted)
 }
 
 fn newest_or_live<'a>(
@@ -281,7 +289,7 @@ fn fit<'a>(
 /// person asked for a set with it.
 pub(crate) fn aside<'a>(place: &Place<'a>, member: &Member<'_>) -> Option<&'a SetAside> {
     let id = &member.subject.policy.id;
-    if asked_for(place.state).is_some_and(|set| set.contains_key(id)) {
+    if place.asked.is_some_and(|set| set.contains_key(id)) {
         return None;
     }
     let newest = member.subject.state.newest.as_ref()?;
@@ -328,7 +336,7 @@ fn reasons(
         .filter_map(|member| {
             let id = &member.subject.policy.id;
             let revision = wanted.get(id)?;
-            let asked = asked_for(state).and_then(|set| set.get(id));
+            let asked = place.asked.and_then(|set| set.get(id));
             let reason = if state.live.get(id) != Some(revision) {
                 match asked {
                     Some(_) => Reason::RollbackAsked,

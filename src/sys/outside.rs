@@ -120,6 +120,10 @@ fn asking(invocation: &Invocation, unit: &str) -> Invocation {
     .map(str::to_owned)
     .into();
     argv.push(format!("--unit={unit}"));
+    if invocation.leaves_daemon {
+        // By default systemd ends what is left when the program itself has ended.
+        argv.push("--property=KillMode=process".to_owned());
+    }
     // Should renewd be killed meanwhile, and nobody end it, it ends all the same.
     let longest = invocation.timeout + AFTER_OURS;
     argv.push(format!("--property=RuntimeMaxSec={}s", longest.as_secs()));
@@ -144,19 +148,28 @@ fn asking(invocation: &Invocation, unit: &str) -> Invocation {
         directory: None,
         user: None,
         timeout: invocation.timeout,
+        leaves_daemon: false,
     }
 }
 
 /// SIGTERM to all of it, SIGKILL five seconds later; returns when it is gone.
 async fn kill(unit: &str) {
-    let stop = Invocation {
-        argv: vec![SYSTEMCTL.to_owned(), "stop".to_owned(), unit.to_owned()],
-        env: Vec::new(),
-        directory: None,
-        user: None,
-        timeout: STOPPING,
+    let ask = async |words: &[&str]| {
+        let argv = [SYSTEMCTL].iter().chain(words).chain([&unit]);
+        let invocation = Invocation {
+            argv: argv.map(|word| (*word).to_owned()).collect(),
+            env: Vec::new(),
+            directory: None,
+            user: None,
+            timeout: STOPPING,
+            leaves_daemon: false,
+        };
+        SystemRunner.run(&invocation).await
     };
-    let stopped = SystemRunner.run(&stop).await;
+    // Also those that a stop passes over, since they may stay after a good end.
+    ask(&["kill", "--signal=TERM"]).await;
+    let stopped = ask(&["stop"]).await;
+    ask(&["kill", "--signal=KILL"]).await;
     // It may have ended by itself in this moment, and is unknown then.
     if stopped.end == End::TimedOut {
         tracing::warn!(
@@ -341,6 +354,7 @@ mod tests {
             directory: None,
             user: Some("deploy".to_owned()),
             timeout: Duration::from_secs(60),
+            leaves_daemon: false,
         };
         let asking = asking(&invocation, "u.service");
         assert!(
@@ -352,6 +366,7 @@ mod tests {
         assert!(
             told("--setenv=RENEWD_PATHS") && told("--uid=deploy") && told("--working-directory=/")
         );
+        assert!(!told("--property=KillMode=process"));
         assert!(asking.env.contains(&invocation.env[0]));
         assert!(asking.argv.ends_with(&[
             "--".to_owned(),

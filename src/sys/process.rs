@@ -35,6 +35,9 @@ pub struct Invocation {
     pub user: Option<String>,
     /// After this the process group gets SIGTERM, and SIGKILL five seconds later.
     pub timeout: Duration,
+    /// What it leaves running when it ends by itself is a service and stays, as after a reload that starts new processes;
+    /// at a time-out all of it is ended.
+    pub leaves_daemon: bool,
 }
 
 /// How it ended.

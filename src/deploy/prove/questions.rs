@@ -202,19 +202,28 @@ pub(in crate::deploy) fn backward(site: &Site<'_>, wildcard_label: &str) -> Vec<
     questions.into_list()
 }
 
-/// Whether a certificate that would be served again after a restore is past its end.
+/// Whether every certificate that would be served again after a restore is past its end.
 pub(in crate::deploy) fn former_expired(site: &Site<'_>, now: Timestamp) -> bool {
     let rollout = site.rollout;
     let expired = |leaf: &[u8]| facts(leaf).is_ok_and(|facts| facts.not_after <= now);
-    rollout.revisions.iter().any(|(certificate, revision)| {
-        match rollout.previous.get(certificate) {
-            Some(former) if former == revision => false,
-            Some(former) => public(site, certificate, former).is_ok_and(|(leaf, _)| expired(&leaf)),
-            None => original(site, certificate)
-                .and_then(|original| original.leaf)
-                .is_some_and(|leaf| expired(&leaf)),
-        }
-    })
+    let mut formers = rollout
+        .revisions
+        .iter()
+        .filter_map(
+            |(certificate, revision)| match rollout.previous.get(certificate) {
+                Some(former) if former == revision => None,
+                Some(former) => {
+                    Some(public(site, certificate, former).is_ok_and(|(leaf, _)| expired(&leaf)))
+                }
+                None => original(site, certificate)
+                    .and_then(|original| original.leaf)
+                    .map(|leaf| expired(&leaf)),
+            },
+        );
+    // What is not replaced is as good as it was.
+    formers
+        .next()
+        .is_some_and(|first| first && formers.all(|ended| ended))
 }
 
 /// Roots from the policy's file.

@@ -156,6 +156,53 @@ fn an_undo_never_returns_to_an_expired_or_unserved_set() {
 }
 
 #[test]
+fn a_set_goes_back_as_a_whole_for_the_sake_of_those_that_are_still_valid() {
+    let id = |name: &str| CertificateId::new(name).unwrap();
+    let revision = |name: &str| RevisionId::new(name).unwrap();
+    let set = |number: &str| {
+        let members = ["a", "b", "c"].map(|name| (id(name), revision(&format!("{name}{number}"))));
+        BTreeMap::from(members)
+    };
+    let state = TargetState {
+        live: set("1"),
+        generation: Some(1),
+        ..TargetState::default()
+    };
+    let target = testing::target("web");
+    let mut new = set("2");
+    // One is not replaced, and says nothing about what is worth returning to.
+    new.insert(id("c"), revision("c1"));
+    let rollout_id = RolloutId::new("p1").unwrap();
+    let mut rollout = open::rollout(rollout_id, &target, &state, new, BTreeMap::new(), 2, NOW);
+    rollout.phase = RolloutPhase::Committed;
+    let ended = |ended: &[&str]| {
+        let mut snapshot = Snapshot::default();
+        for name in ["a", "b", "c"] {
+            let has_ended = ended.contains(&name);
+            let state = CertificateState {
+                earlier: vec![EarlierRevision {
+                    id: revision(&format!("{name}1")),
+                    serial: "01".to_owned(),
+                    not_after: NOW + Seconds(if has_ended { 0 } else { 1 }),
+                    reference: String::new(),
+                    revoked: false,
+                }],
+                ..CertificateState::default()
+            };
+            snapshot.certificates.insert(id(name), state);
+        }
+        match on_error(&rollout, &snapshot, failed(RolloutStep::Test), POLICY, NOW) {
+            OnError::Event(event) => transition(&rollout.phase, &event).unwrap().code(),
+            OnError::Retry(_) => panic!("it is not tried again"),
+        }
+    };
+    assert_eq!(ended(&[]), "undo-decided");
+    assert_eq!(ended(&["a"]), "undo-decided");
+    assert_eq!(ended(&["b", "c"]), "undo-decided");
+    assert_eq!(ended(&["a", "b"]), "awaiting-service");
+}
+
+#[test]
 fn a_look_at_a_service_keeps_its_phase_until_the_proof() {
     let mut failing = failed(RolloutStep::Test);
     failing.restorable = false;

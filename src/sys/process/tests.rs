@@ -9,6 +9,7 @@ fn shell(script: &str, timeout: Duration) -> Invocation {
         directory: None,
         user: None,
         timeout,
+        leaves_daemon: true,
     }
 }
 

@@ -1,5 +1,7 @@
 //! Rollback, hold and release by hand, on a real nginx.
 
+use std::time::Duration;
+
 use renewd::ccm::Pca;
 use renewd::model::{KeyAlgorithm, Seconds};
 use renewd::sys::clock::{Clock, SystemClock};
@@ -269,6 +271,11 @@ async fn an_older_one_replaces_what_somebody_else_installed_only_by_force() {
     let world = World::live(Ccm::start().await).await;
     let ours = world.served();
     let (certificate, key) = world.loose();
+    // Ours may begin in this very second; theirs is to be later.
+    let live = SystemClock.now();
+    while SystemClock.now() <= live {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     let now = SystemClock.now();
     let (validity, name) = (Validity(now, now + Seconds::days(60)), NAME);
     let material = certs::sample(KeyAlgorithm::EcP256, &[name], validity).material;

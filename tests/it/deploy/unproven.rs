@@ -3,11 +3,13 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use renewd::deploy::Deployer;
-use renewd::model::{Probe, Reload, RolloutStep};
+use renewd::model::{Probe, Reload, RolloutStep, SecretRef};
+use renewd::pki::Secret;
 use renewd::sys::process::{End, Invocation, Outcome, Runner};
 
 use crate::deploy::stand::{Stand, pem, serial_in};
@@ -66,6 +68,8 @@ async fn an_nginx_that_does_not_run_and_is_not_probed_is_waited_for_and_not_undo
 struct Systemctl {
     state: Mutex<(&'static str, i32)>,
     asked: Mutex<Vec<String>>,
+    /// The next configuration test fails.
+    broken: AtomicBool,
 }
 
 impl Runner for Systemctl {
@@ -76,10 +80,11 @@ impl Runner for Systemctl {
         let words = invocation.argv.join(" ");
         let (state, status) = *self.state.lock().unwrap();
         let asks = words.contains("is-active");
+        let broken = words.contains("configtest") && self.broken.swap(false, Ordering::SeqCst);
         self.asked.lock().unwrap().push(words);
         Box::pin(async move {
             Outcome {
-                end: End::Exited(if asks { status } else { 0 }),
+                end: End::Exited(if asks { status } else { i32::from(broken) }),
                 output: if asks {
                     format!("{state}\n")
                 } else {
@@ -132,4 +137,74 @@ async fn systemd_is_asked_whether_the_unit_of_a_reload_runs() {
         stand.generation = Some(rollout.generation);
         assert_eq!(*systemctl.asked.lock().unwrap(), asked, "{state}");
     }
+}
+
+fn words(argv: &[&str]) -> Vec<String> {
+    argv.iter().map(|word| (*word).to_owned()).collect()
+}
+
+#[tokio::test]
+async fn a_restart_starts_nobody_who_does_not_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut stand = Stand::new(dir.path(), vec![pem("pem", "site.crt", "site.key")]);
+    let systemctl = Arc::new(Systemctl::default());
+    let runner: Arc<dyn Runner> = Arc::<Systemctl>::clone(&systemctl);
+    let state = dir.path().join("state");
+    let secret = |_: &SecretRef| Ok(Secret::from("pw".to_owned()));
+    stand.deployer = Deployer::new(state, runner, Arc::new(secret));
+    stand.target.test = Some(words(&["/usr/sbin/apachectl", "configtest"]));
+    stand.target.restart = Some(words(&["/usr/bin/systemctl", "restart", "apache2"]));
+    let restarts = || {
+        let asked = systemctl.asked.lock().unwrap();
+        asked.iter().filter(|said| said.contains("restart")).count()
+    };
+    let is = |state, status| *systemctl.state.lock().unwrap() = (state, status);
+
+    // The restart is the only way, and the unit is up.
+    is("active", 0);
+    let old = stand.issue("www", &["www.test"]);
+    let rollout = stand.open(std::slice::from_ref(&old));
+    let rollout = stand.drive(rollout).await;
+    stand.live_now(&rollout);
+    assert_eq!(restarts(), 1);
+
+    // It is down: the files wait for its start.
+    is("inactive", 3);
+    let new = stand.issue("www", &["www.test"]);
+    let rollout = stand.open(std::slice::from_ref(&new));
+    let rollout = stand.drive(rollout).await;
+    assert_eq!(rollout.phase.code(), "awaiting-service", "{:?}", stand.log);
+    assert_eq!(restarts(), 1);
+    // What waits is in place, as a journal would know.
+    stand.live.clone_from(&rollout.revisions);
+    stand.generation = Some(rollout.generation);
+
+    // Down, and the new set fails its test: the way back starts nobody either.
+    stand.target.reload = Some(Reload::Command(words(&[
+        "/usr/bin/systemctl",
+        "reload",
+        "apache2",
+    ])));
+    systemctl.broken.store(true, Ordering::SeqCst);
+    let next = stand.issue("www", &["www.test"]);
+    let rollout = stand.open(std::slice::from_ref(&next));
+    let rollout = stand.drive(rollout).await;
+    assert_eq!(rollout.phase.code(), "rolled-back", "{:?}", stand.log);
+    assert_eq!(restarts(), 1);
+    assert_eq!(
+        serial_in(&stand.live_path("www/site.crt")),
+        stand.serial(&new)
+    );
+
+    // A Tomcat whose manager is not there does not run.
+    stand.target.reload = Some(Reload::Tomcat {
+        manager: "127.0.0.1:1".to_owned(),
+        path: "/manager/text".to_owned(),
+        user: "renewd".to_owned(),
+        password: SecretRef::Env("pw".into()),
+    });
+    let rollout = stand.open(std::slice::from_ref(&next));
+    let rollout = stand.drive(rollout).await;
+    assert_eq!(rollout.phase.code(), "awaiting-service", "{:?}", stand.log);
+    assert_eq!(restarts(), 1);
 }

@@ -8,11 +8,16 @@ fn the_sandbox_follows_the_policy_and_commands_are_run_outside_of_it() {
     let machine = &host.machine;
     host.write_program("/usr/local/sbin/hook", HOOK);
     let hooks = "[target.nginx.web.hooks]\npre = [\"/usr/local/sbin/hook\", \"for $5, ${HOME} and 100%\"]\nuser = \"www-data\"\n";
-    let policy = format!("{}{hooks}", host.policy());
+    host.write_program("/usr/local/sbin/reload", RELOAD);
+    let reload = "[target.nginx.web]\nreload = [\"/usr/local/sbin/reload\"]\n";
+    let policy = host.policy().replace("[target.nginx.web]\n", reload);
+    let policy = format!("{policy}{hooks}");
     host.write_policy(&policy);
     machine.ok(&["install", "-d", "-o", "www-data", "/var/log/hook"]);
     machine.ok(&["systemctl", "start", "renewd"]);
     let first = host.is_live();
+    // What a reload leaves running is a service, and stays.
+    machine.ok(&["pgrep", "-f", "sleep 100008"]);
 
     // The daemon itself may write to its own places only.
     let process = machine.show("renewd", "MainPID");
@@ -126,6 +131,10 @@ fn ends_of_commands(host: &Host) {
         "{missing}"
     );
 }
+
+/// Starts a process that takes over, as some servers do.
+const RELOAD: &str =
+    "#!/bin/sh\nsetsid sleep 100008 </dev/null >/dev/null 2>&1 &\nexec /usr/sbin/nginx -s reload\n";
 
 /// Writes where only the world outside of the sandbox can.
 const HOOK: &str = r#"#!/bin/sh
