@@ -259,10 +259,21 @@ fn telling_line(output: &str) -> Option<String> {
 /// Whether a line of a program's output looks like an error rather than a remark.
 pub(super) fn is_alarming(line: &str) -> bool {
     let line = line.to_lowercase();
-    ["emerg", "error", "fatal", "failed", "cannot"]
-        .iter()
-        .any(|word| line.contains(word))
+    ALARMING.iter().any(|word| line.contains(word))
 }
+
+/// Words of nginx, Apache (`… does not exist or is empty`) and HAProxy (`[ALERT] … unable to load …`).
+const ALARMING: [&str; 9] = [
+    "emerg",
+    "error",
+    "fatal",
+    "failed",
+    "cannot",
+    "[alert]",
+    "unable to",
+    "does not exist",
+    "no such file",
+];
 
 /// What the configuration test is called in messages.
 const TEST: &str = "configuration test";
@@ -278,6 +289,11 @@ mod tests {
     fn the_line_that_tells_is_found() {
         let nginx = "nginx: [emerg] unknown directive \"brokn\" in nginx.conf:3\nnginx: configuration file nginx.conf test failed\n";
         assert!(telling_line(nginx).unwrap().contains("[emerg]"));
+        let haproxy = "[NOTICE]   (7) : haproxy version is 2.6.12\n[ALERT]    (7) : config : parsing [h.cfg:9] : 'bind :443' in section 'frontend' : unable to load certificate from file '/live/www/haproxy.pem'.\n";
+        assert!(telling_line(haproxy).unwrap().contains("haproxy.pem"));
+        // The line after the one that says where is the one that says what.
+        let apache = "AH00526: Syntax error on line 3 of /etc/apache2/sites-enabled/x.conf:\nSSLCertificateFile: file '/live/www/server.crt' does not exist or is empty\nAction 'configtest' failed.\n";
+        assert!(apache.lines().nth(1).is_some_and(is_alarming));
         assert_eq!(telling_line("one\ntwo\n\n").as_deref(), Some("two"));
         assert_eq!(telling_line(" \n"), None);
     }
