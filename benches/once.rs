@@ -47,7 +47,8 @@ fn timed(work: impl FnOnce()) -> Duration {
     begin.elapsed()
 }
 
-fn once(dir: &Path) {
+/// Runs it to its end, which must be a good one.
+pub(crate) fn once(dir: &Path) {
     let output = Command::new(env!("CARGO_BIN_EXE_renewd"))
         .arg("--config")
         .arg(dir.join("renewd.toml"))

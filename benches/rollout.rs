@@ -9,7 +9,6 @@ use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::Command;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -18,6 +17,7 @@ use renewd::pki::pem;
 use renewd::sys::clock::{Clock, SystemClock};
 
 use crate::certs::{self, Authority, Validity};
+use crate::once::once;
 
 #[path = "../tests/it/support/ccm.rs"]
 #[expect(
@@ -146,21 +146,6 @@ targets = ["web"]
         );
     }
     fs::write(dir.join("renewd.toml"), text).expect("a file");
-}
-
-fn once(dir: &Path) {
-    let output = Command::new(env!("CARGO_BIN_EXE_renewd"))
-        .arg("--config")
-        .arg(dir.join("renewd.toml"))
-        .args(["once", "--quiet"])
-        .output()
-        .expect("renewd starts");
-    assert!(
-        output.status.success(),
-        "renewd once: {}\n{}",
-        output.status,
-        String::from_utf8_lossy(&output.stderr)
-    );
 }
 
 /// A busy web server, one name each.

@@ -15,15 +15,16 @@ pub fn start(default: &str) {
     let registry = tracing_subscriber::registry().with(filter);
     // Set by systemd for services whose output goes to the journal.
     let under_systemd = std::env::var_os("JOURNAL_STREAM").is_some();
-    let journal = if under_systemd {
-        let layer = tracing_journald::layer().ok();
-        layer.map(|layer| layer.with_field_prefix(Some("RENEWD".to_owned())))
-    } else {
-        None
+    let journal = under_systemd.then(tracing_journald::layer).transpose();
+    let (journal, without) = match journal {
+        Ok(journal) => (journal, None),
+        Err(error) => (None, Some(error)),
     };
     // Fails only when logging was started before, by a test.
     let _ = match journal {
-        Some(layer) => registry.with(layer).try_init(),
+        Some(layer) => registry
+            .with(layer.with_field_prefix(Some("RENEWD".to_owned())))
+            .try_init(),
         None => registry
             .with(
                 tracing_subscriber::fmt::layer()
@@ -33,6 +34,9 @@ pub fn start(default: &str) {
             )
             .try_init(),
     };
+    if let Some(error) = without {
+        tracing::warn!(%error, "the journal's socket cannot be used: entries go to standard error and have no fields");
+    }
 }
 
 fn colours() -> bool {

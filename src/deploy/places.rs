@@ -27,6 +27,10 @@ pub fn loose_directories(policy: &Policy, target: &TargetPolicy) -> BTreeSet<Pat
         .flat_map(|export| export.kind.files())
         .filter(|file| file.is_absolute())
         .collect();
+    // Most targets have none, and there may be many certificates.
+    if files.is_empty() {
+        return BTreeSet::new();
+    }
     let certificates = policy.certificates.values();
     certificates
         .filter(|certificate| certificate.targets.contains(&target.id))

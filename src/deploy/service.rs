@@ -11,7 +11,7 @@ use crate::sys::process::{End, Invocation, Outcome, Runner};
 
 /// Runs the configuration test, if there is one, and returns its output.
 pub(super) async fn test(runner: &dyn Runner, target: &TargetPolicy) -> Result<String, StepError> {
-    run(runner, target, TEST, target.test.as_deref()).await
+    run(runner, target, Told::Test, target.test.as_deref()).await
 }
 
 /// What is needed to tell a service.
@@ -26,7 +26,7 @@ pub(super) struct Host<'a> {
 pub(super) async fn reload(host: &Host<'_>, target: &TargetPolicy) -> Result<String, StepError> {
     let restart = target.restart.as_deref();
     let told = match &target.reload {
-        None if restart.is_some() => return run(host.runner, target, "restart", restart).await,
+        None if restart.is_some() => return run(host.runner, target, Told::Restart, restart).await,
         None => return Ok(String::new()),
         Some(reload) => tell(host, target, reload).await,
     };
@@ -37,7 +37,7 @@ pub(super) async fn reload(host: &Host<'_>, target: &TargetPolicy) -> Result<Str
         (Err(error), Some(_)) if !error.service_runs => Err(error),
         (Err(error), Some(argv)) => {
             tracing::warn!(target = %target.id, %error, "the reload failed; the policy allows a restart");
-            let output = run(host.runner, target, "restart", Some(argv)).await?;
+            let output = run(host.runner, target, Told::Restart, Some(argv)).await?;
             Ok(format!("{error}\n{output}"))
         }
     }
@@ -50,7 +50,7 @@ async fn tell(
 ) -> Result<String, StepError> {
     let within = target.command_timeout.to_std();
     match reload {
-        Reload::Command(argv) => run(host.runner, target, "reload", Some(argv)).await,
+        Reload::Command(argv) => run(host.runner, target, Told::Reload, Some(argv)).await,
         Reload::Signal(signal) => match &target.pid_file {
             Some(pid_file) => pid::tell(pid_file, *signal)
                 .map(|()| String::new())
@@ -189,10 +189,28 @@ fn stopped(why: &str) -> StepError {
     }
 }
 
+/// What a service's own command is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    Test,
+    Reload,
+    Restart,
+}
+
+impl Told {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Test => "configuration test",
+            Self::Reload => "reload",
+            Self::Restart => "restart",
+        }
+    }
+}
+
 async fn run(
     runner: &dyn Runner,
     target: &TargetPolicy,
-    what: &str,
+    told: Told,
     argv: Option<&[String]>,
 ) -> Result<String, StepError> {
     let Some(argv) = argv else {
@@ -204,13 +222,18 @@ async fn run(
         directory: None,
         user: None,
         timeout: target.command_timeout.to_std(),
-        leaves_daemon: what != TEST,
+        leaves_daemon: told != Told::Test,
     };
     let outcome = runner.run(&invocation).await;
     if outcome.success() {
         return Ok(outcome.output);
     }
-    Err(failure(target.command_timeout, what, argv, outcome))
+    Err(failure(
+        target.command_timeout,
+        told.as_str(),
+        argv,
+        outcome,
+    ))
 }
 
 /// What an outcome that is no success means; `within` is the time that it had.
@@ -274,9 +297,6 @@ const ALARMING: [&str; 9] = [
     "does not exist",
     "no such file",
 ];
-
-/// What the configuration test is called in messages.
-const TEST: &str = "configuration test";
 
 /// Of a message in a mail or a table.
 const LONGEST_LINE: usize = 300;

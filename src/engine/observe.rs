@@ -111,9 +111,8 @@ impl Engine {
                 break;
             };
             systemd::alive();
-            if let Ok((id, Some(differences))) = look {
-                seen.push((id, differences));
-            }
+            let (id, served) = look.map_err(|error| EngineError::Bug(error.to_string()))?;
+            seen.extend(served.map(|differences| (id, differences)));
         }
         for (id, differences) in seen {
             let Some(state) = snapshot.targets.get_mut(&id) else {

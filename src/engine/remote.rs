@@ -38,8 +38,12 @@ impl Engine {
     pub async fn observe_issuers(&self, snapshot: &mut Snapshot) -> Result<(), EngineError> {
         let mut calls = JoinSet::new();
         for (id, asked) in self.to_be_asked(snapshot) {
-            let Ok(issuer) = self.issuers.get(&id) else {
-                continue;
+            let issuer = match self.issuers.get(&id) {
+                Ok(issuer) => issuer,
+                Err(error) => {
+                    self.unknown(&id, &error);
+                    continue;
+                }
             };
             calls.spawn(async move {
                 let mut answers = Vec::with_capacity(asked.len());
@@ -56,9 +60,7 @@ impl Engine {
             });
         }
         while let Some(done) = calls.join_next().await {
-            let Ok((id, asked, answers)) = done else {
-                continue;
-            };
+            let (id, asked, answers) = done.map_err(|error| EngineError::Bug(error.to_string()))?;
             for (one, answer) in asked.iter().zip(answers) {
                 match answer {
                     Ok(trouble) => self.note(one, trouble, snapshot).await?,

@@ -91,27 +91,19 @@ impl Runner for SystemRunner {
         &'a self,
         invocation: &'a Invocation,
     ) -> Pin<Box<dyn Future<Output = Outcome> + Send + 'a>> {
-        Box::pin(async move {
-            let start = Instant::now();
-            let mut kept = Kept::default();
-            let end = match run(invocation, None, &mut kept).await {
-                Ok(end) => end,
-                Err(reason) => End::NotStarted(reason),
-            };
-            Outcome {
-                end,
-                output: kept.into_text(),
-                elapsed: start.elapsed(),
-            }
-        })
+        Box::pin(to_the_end(invocation, None))
     }
 }
 
 /// Runs to the end with this on its standard input; every failure is an [`Outcome`], never an error.
 pub async fn feed(invocation: &Invocation, input: &[u8]) -> Outcome {
+    to_the_end(invocation, Some(input)).await
+}
+
+async fn to_the_end(invocation: &Invocation, input: Option<&[u8]>) -> Outcome {
     let start = Instant::now();
     let mut kept = Kept::default();
-    let end = match run(invocation, Some(input), &mut kept).await {
+    let end = match run(invocation, input, &mut kept).await {
         Ok(end) => end,
         Err(reason) => End::NotStarted(reason),
     };

@@ -32,16 +32,7 @@ impl Plain {
 
     fn policy(&self) -> String {
         format!(
-            r#"
-[issuer.pca.corp]
-endpoint = "{}"
-ca = "{}"
-access_key = "file:{{dir}}/ak"
-secret_key = "file:{{dir}}/sk"
-connect_timeout = "1s"
-timeout = "5s"
-settle = "1s"
-
+            r#"{}
 [certificate.www]
 issuer = "corp"
 names = ["www.example.test"]
@@ -50,8 +41,7 @@ targets = ["store"]
 [target.files.store.export.layout.site]
 layout = "nginx"
 "#,
-            self.ccm.endpoint(),
-            self.ccm.issuing()
+            self.ccm.issuer("5s")
         )
     }
 

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use croner::Cron;
 use jiff::tz::TimeZone;
 
 use crate::config::code::Code;
 use crate::config::fields::Fields;
 use crate::config::lift::Lift;
 use crate::config::raw;
-use crate::config::scalar;
+use crate::config::scalar::{self, Refusal};
+use crate::config::source::Place;
 use crate::model::{JobName, JobPolicy, Seconds};
 
 impl Lift<'_> {
@@ -23,26 +23,28 @@ impl Lift<'_> {
                 JobName::Renew => (&raw::RENEW, raw::RENEW_SCHEDULE),
             };
             let fields = written.and_then(|table| table.table(name.as_str(), schema));
-            if let Some(job) = self.job(fields.as_ref(), schedule) {
+            if let Some(job) = self.job(fields.as_ref(), top.header, schedule) {
                 jobs.insert(name, job);
             }
         }
         jobs
     }
 
-    fn job(&mut self, fields: Option<&Fields<'_>>, schedule: &str) -> Option<JobPolicy> {
-        let Some(fields) = fields else {
-            return Some(JobPolicy {
-                schedule: scalar::schedule(schedule).ok()?,
-                zone: TimeZone::UTC,
-                jitter: JITTER,
-                floor: FLOOR,
-            });
+    /// `top` is where a fault of a default is told, which nobody wrote.
+    fn job(&mut self, fields: Option<&Fields<'_>>, top: Place, default: &str) -> Option<JobPolicy> {
+        let written = fields.and_then(|fields| fields.text("schedule"));
+        let (schedule, place) = written.unwrap_or((default, top));
+        let schedule = self.taken(scalar::schedule(schedule), "`schedule`", place);
+        let zone = match fields.and_then(|fields| fields.text("time_zone")) {
+            Some((zone, place)) => self.taken(scalar::zone(zone), "`time_zone`", place),
+            None => Some(TimeZone::UTC),
         };
-        let schedule = self.schedule(fields, schedule);
-        let zone = self.zone(fields);
-        let jitter = self.duration(fields, "jitter", JITTER, (Seconds(0), Seconds::hours(24)));
-        let floor = self.duration(fields, "floor", FLOOR, (Seconds(1), Seconds::hours(24)));
+        let mut length = |key, default, limits| match fields {
+            Some(fields) => self.duration(fields, key, default, limits),
+            None => Some(default),
+        };
+        let jitter = length("jitter", JITTER, (Seconds(0), Seconds::hours(24)));
+        let floor = length("floor", FLOOR, (Seconds(1), Seconds::hours(24)));
         Some(JobPolicy {
             schedule: schedule?,
             zone: zone?,
@@ -51,29 +53,14 @@ impl Lift<'_> {
         })
     }
 
-    fn schedule(&mut self, fields: &Fields<'_>, default: &str) -> Option<Cron> {
-        let Some((text, place)) = fields.text("schedule") else {
-            return scalar::schedule(default).ok();
-        };
-        let schedule = scalar::schedule(text);
-        schedule
-            .map_err(|refusal| {
-                let what = "`schedule`";
+    fn taken<T>(&mut self, read: Result<T, Refusal>, what: &str, place: Place) -> Option<T> {
+        match read {
+            Ok(value) => Some(value),
+            Err(refusal) => {
                 self.problems.refuse(Code::Schedule, place, what, refusal);
-            })
-            .ok()
-    }
-
-    fn zone(&mut self, fields: &Fields<'_>) -> Option<TimeZone> {
-        let Some((text, place)) = fields.text("time_zone") else {
-            return Some(TimeZone::UTC);
-        };
-        let zone = scalar::zone(text);
-        zone.map_err(|refusal| {
-            let what = "`time_zone`";
-            self.problems.refuse(Code::Schedule, place, what, refusal);
-        })
-        .ok()
+                None
+            }
+        }
     }
 }
 

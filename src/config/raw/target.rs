@@ -30,9 +30,8 @@ pub(in crate::config) static NGINX: Table = Table {
                 "[\"/usr/sbin/nginx\", \"-s\", \"reload\"]",
             ),
             optional("pid_file", Holds::Path),
-            default("probe", Holds::Word(PROBES), "\"tls\""),
-            default("connect", Holds::Text, "\"127.0.0.1:443\""),
         ],
+        HTTPS,
         SERVICE,
         PLACES,
         AROUND,
@@ -55,9 +54,8 @@ pub(in crate::config) static APACHE: Table = Table {
                 "[\"/usr/bin/systemctl\", \"reload\", \"apache2\"]",
             ),
             default("pid_file", Holds::Path, "\"/run/apache2/apache2.pid\""),
-            default("probe", Holds::Word(PROBES), "\"tls\""),
-            default("connect", Holds::Text, "\"127.0.0.1:443\""),
         ],
+        HTTPS,
         SERVICE,
         PLACES,
         AROUND,
@@ -84,9 +82,8 @@ pub(in crate::config) static HAPROXY: Table = Table {
                 "[\"/usr/bin/systemctl\", \"reload\", \"haproxy\"]",
             ),
             optional("pid_file", Holds::Path),
-            default("probe", Holds::Word(PROBES), "\"tls\""),
-            default("connect", Holds::Text, "\"127.0.0.1:443\""),
         ],
+        HTTPS,
         SERVICE,
         PLACES,
         AROUND,
@@ -151,6 +148,11 @@ const SIGNALS: &[&str] = &["HUP", "USR1", "USR2"];
 const PROBES: &[&str] = &["tls", "none"];
 
 const STARTTLS: &[&str] = &["smtp", "imap", "pop3", "postgres"];
+
+const HTTPS: &[Key] = &[
+    default("probe", Holds::Word(PROBES), "\"tls\""),
+    default("connect", Holds::Text, "\"127.0.0.1:443\""),
+];
 
 const SERVICE: &[Key] = &[
     default("command_timeout", Holds::Duration, "\"60s\""),

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use renewd::model::{
     DriftKind, ErrorClass, ExportKind, ExportLayout, ExportSpec, FileAttributes, KeyAlgorithm,
@@ -530,6 +530,15 @@ async fn drift_is_told_by_path_and_a_mere_touch_is_none() {
     );
 }
 
+/// A target with one pair outside of its generation, and where that is.
+fn loose_pair(dir: &Path) -> (Stand, PathBuf, PathBuf) {
+    let at = |name: &str| dir.join("etc").join(name);
+    let (chain, key) = (at("www.pem"), at("www.key"));
+    let text = |path: &Path| path.display().to_string();
+    let exports = vec![pem("pem", &text(&chain), &text(&key))];
+    (Stand::new(dir, exports), chain, key)
+}
+
 /// A pair of somebody else, from so long ago, in PEM.
 fn foreign(stand: &Stand, names: &[&str], age: Seconds) -> (String, Vec<u8>, Secret) {
     let validity = Validity(now() - age, now() + Seconds::days(60));
@@ -545,14 +554,7 @@ fn foreign(stand: &Stand, names: &[&str], age: Seconds) -> (String, Vec<u8>, Sec
 #[tokio::test]
 async fn only_a_valid_pair_for_the_same_names_that_was_issued_later_is_newer() {
     let dir = tempfile::tempdir().unwrap();
-    let at = |name: &str| dir.path().join("etc").join(name);
-    let (chain, key) = (at("www.pem"), at("www.key"));
-    let exports = vec![pem(
-        "pem",
-        &chain.display().to_string(),
-        &key.display().to_string(),
-    )];
-    let mut stand = Stand::new(dir.path(), exports);
+    let (mut stand, chain, key) = loose_pair(dir.path());
     let ours = stand.issue("www", &["www.test"]);
     let rollout = stand.open(std::slice::from_ref(&ours));
     let rollout = stand.drive(rollout).await;
@@ -587,8 +589,8 @@ async fn only_a_valid_pair_for_the_same_names_that_was_issued_later_is_newer() {
     }
 
     // By a link, as other agents install theirs.
-    fs::write(at("theirs.pem"), &leaf).unwrap();
-    fs::write(at("theirs.key"), secret.expose()).unwrap();
+    fs::write(chain.with_file_name("theirs.pem"), &leaf).unwrap();
+    fs::write(chain.with_file_name("theirs.key"), secret.expose()).unwrap();
     for (path, aim) in [(&chain, "theirs.pem"), (&key, "theirs.key")] {
         fs::remove_file(path).unwrap();
         symlink(aim, path).unwrap();
@@ -627,14 +629,7 @@ async fn only_a_valid_pair_for_the_same_names_that_was_issued_later_is_newer() {
 #[tokio::test]
 async fn a_first_rollout_does_not_replace_what_is_newer_either() {
     let dir = tempfile::tempdir().unwrap();
-    let at = |name: &str| dir.path().join("etc").join(name);
-    let (chain, key) = (at("www.pem"), at("www.key"));
-    let exports = vec![pem(
-        "pem",
-        &chain.display().to_string(),
-        &key.display().to_string(),
-    )];
-    let mut stand = Stand::new(dir.path(), exports);
+    let (mut stand, chain, key) = loose_pair(dir.path());
     let ours = stand.issue("www", &["www.test"]);
     let (_, leaf, secret) = foreign(&stand, &["www.test"], Seconds::hours(1));
     fs::create_dir(dir.path().join("etc")).unwrap();

@@ -84,10 +84,7 @@ layout = "nginx"
 directory = "{{dir}}/loose/{{certificate}}"
 {}"#,
         // Fifty orders at once on a busy machine take longer than one.
-        rig.world
-            .issuer()
-            .replace("timeout = \"1s\"", "timeout = \"30s\"")
-            .replace("timeout = \"2s\"", "timeout = \"60s\""),
+        rig.world.ccm.issuer("60s").replace("\"1s\"", "\"30s\""),
         rig.world.nginx.test(),
         rig.world.nginx.address(),
         certificates.concat()

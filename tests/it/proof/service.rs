@@ -39,23 +39,13 @@ impl Service {
     pub(super) fn write_policy(&self, targets: &[(&str, &str)]) {
         let names: Vec<&str> = targets.iter().map(|(name, _)| *name).collect();
         let mut policy = format!(
-            r#"
-[issuer.pca.corp]
-endpoint = "{}"
-ca = "{}"
-access_key = "file:{{dir}}/ak"
-secret_key = "file:{{dir}}/sk"
-connect_timeout = "1s"
-timeout = "5s"
-settle = "1s"
-
+            r#"{}
 [certificate.www]
 issuer = "corp"
 names = ["{NAME}"]
 targets = {names:?}
 "#,
-            self.ccm.endpoint(),
-            self.ccm.issuing()
+            self.ccm.issuer("5s")
         );
         for (name, lines) in targets {
             policy.push_str(&format!(

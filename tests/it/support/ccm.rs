@@ -117,6 +117,23 @@ impl Ccm {
     pub(crate) fn endpoint(&self) -> String {
         self.running.endpoint()
     }
+    /// It as an issuer of a policy, with keys in the agent's directory, which `{dir}` stands for.
+    pub(crate) fn issuer(&self, timeout: &str) -> String {
+        format!(
+            r#"
+[issuer.pca.corp]
+endpoint = "{}"
+ca = "{}"
+access_key = "file:{{dir}}/ak"
+secret_key = "file:{{dir}}/sk"
+connect_timeout = "1s"
+timeout = "{timeout}"
+settle = "1s"
+"#,
+            self.endpoint(),
+            self.issuing()
+        )
+    }
     /// AK.
     pub(crate) fn access_key(&self) -> &str {
         &self.user.access_key

@@ -54,20 +54,7 @@ impl World {
 
     /// The issuer alone, for policies of a test's own.
     pub(crate) fn issuer(&self) -> String {
-        format!(
-            r#"
-[issuer.pca.corp]
-endpoint = "{}"
-ca = "{}"
-access_key = "file:{{dir}}/ak"
-secret_key = "file:{{dir}}/sk"
-connect_timeout = "1s"
-timeout = "2s"
-settle = "1s"
-"#,
-            self.ccm.endpoint(),
-            self.ccm.issuing()
-        )
+        self.ccm.issuer("2s")
     }
 
     /// One certificate on one nginx, in the generation and as loose files.
