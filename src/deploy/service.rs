@@ -57,6 +57,18 @@ async fn tell(
                 .map_err(StepError::configuration),
             None => Err(StepError::configuration("there is no `pid_file`")),
         },
+        Reload::UnitSignal { unit, signal } => {
+            let signal = format!("--signal=SIG{}", signal.as_str());
+            // The older of two spellings, which both old and new versions take.
+            let argv = [SYSTEMCTL, "kill", "--kill-who=main", &signal, "--", unit];
+            run(
+                host.runner,
+                target,
+                Told::Reload,
+                Some(&argv.map(str::to_owned)),
+            )
+            .await
+        }
         Reload::Haproxy {
             admin_socket,
             otherwise,
@@ -125,6 +137,9 @@ pub(super) async fn runs(runner: &dyn Runner, target: &TargetPolicy) -> Result<(
 
 /// Program and unit of a reload by systemd, or of a restart where that is the only way.
 fn unit_of(target: &TargetPolicy) -> Option<(&str, &str)> {
+    if let Some(Reload::UnitSignal { unit, .. }) = &target.reload {
+        return Some((SYSTEMCTL, unit));
+    }
     let ((Some(Reload::Command(argv)), _) | (None, Some(argv))) = (&target.reload, &target.restart)
     else {
         return None;
@@ -297,6 +312,9 @@ const ALARMING: [&str; 9] = [
     "does not exist",
     "no such file",
 ];
+
+/// Where systemd is.
+const SYSTEMCTL: &str = "/usr/bin/systemctl";
 
 /// Of a message in a mail or a table.
 const LONGEST_LINE: usize = 300;

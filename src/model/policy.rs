@@ -313,6 +313,13 @@ pub enum Reload {
     Command(Vec<String>),
     /// By a signal to the process in the target's `pid_file`.
     Signal(Signal),
+    /// By a signal to the main process of a systemd unit, which systemd knows better than any file.
+    UnitSignal {
+        /// As systemd names it.
+        unit: String,
+        /// What its main process gets.
+        signal: Signal,
+    },
     /// By HAProxy's runtime API, which changes what is in memory without a reload; where that does not work, by a reload.
     Haproxy {
         /// With level admin.
@@ -340,6 +347,7 @@ impl fmt::Display for Reload {
         match self {
             Self::Command(argv) => f.write_str(&argv.join(" ")),
             Self::Signal(signal) => write!(f, "SIG{}", signal.as_str()),
+            Self::UnitSignal { unit, signal } => write!(f, "SIG{} to {unit}", signal.as_str()),
             Self::Haproxy {
                 admin_socket,
                 otherwise,

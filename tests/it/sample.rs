@@ -86,7 +86,7 @@ fn every_setting_of_the_sample_is_accepted() {
     let policy = accepted(&uncommented(&read("config/renewd.toml")));
     assert_eq!(policy.issuers.len(), 2);
     assert_eq!(policy.certificates.len(), 2);
-    assert_eq!(policy.targets.len(), 12);
+    assert_eq!(policy.targets.len(), 13);
 }
 
 #[test]

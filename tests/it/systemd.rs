@@ -3,3 +3,4 @@
 mod daemon;
 mod host;
 mod sandbox;
+mod signal;

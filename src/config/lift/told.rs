@@ -32,7 +32,10 @@ impl Told {
             Some(Reload::Command(words)) => argv(canon, "reload", Some(words)),
             Some(Reload::Signal(signal)) => canon.put("signal", signal.as_str()),
             Some(
-                other @ (Reload::Haproxy { .. } | Reload::HaproxyMaster(_) | Reload::Tomcat { .. }),
+                other @ (Reload::UnitSignal { .. }
+                | Reload::Haproxy { .. }
+                | Reload::HaproxyMaster(_)
+                | Reload::Tomcat { .. }),
             ) => canon.put("told", other),
         }
         if let Some(Reload::Tomcat { user, password, .. }) = &self.reload {
@@ -101,13 +104,14 @@ impl Lift<'_> {
         let (reload, signal) = (reload?, signal?);
         Ok(Told {
             test: test?,
-            reload: signal.map(Reload::Signal).or(reload.map(Reload::Command)),
+            reload: signal.or(reload.map(Reload::Command)),
             restart: restart?,
             pid_file: pid_file.map(|(path, _)| path),
         })
     }
 
-    fn signal(&mut self, fields: &Fields<'_>) -> Result<Option<Signal>, Reported> {
+    fn signal(&mut self, fields: &Fields<'_>) -> Result<Option<Reload>, Reported> {
+        let unit = self.unit(fields)?;
         let Some((word, place)) = fields.text("signal") else {
             return if fields.has("signal") {
                 Err(Reported)
@@ -122,16 +126,57 @@ impl Lift<'_> {
             self.problems.push(problem.help("leave one of them out"));
             return Err(Reported);
         }
-        if !fields.has("pid_file") {
+        if unit.is_none() && !fields.has("pid_file") {
             let message = "`signal` has nobody to go to";
-            let label = "needs the number of a process";
+            let label = "needs a process";
             let problem = Diagnostic::error(Code::Command, place, message, label);
-            self.problems
-                .push(problem.help("write `pid_file`, the file in which the service keeps it"));
+            self.problems.push(problem.help(
+                "write `unit`, the service's systemd unit, or `pid_file`, the file in which it keeps its number",
+            ));
             return Err(Reported);
         }
         let signal = Signal::ALL.into_iter().find(|s| s.as_str() == word);
-        signal.map(Some).ok_or(Reported)
+        let signal = signal.ok_or(Reported)?;
+        Ok(Some(match unit {
+            Some(unit) => Reload::UnitSignal { unit, signal },
+            None => Reload::Signal(signal),
+        }))
+    }
+
+    /// The unit that the signal goes to.
+    fn unit(&mut self, fields: &Fields<'_>) -> Result<Option<String>, Reported> {
+        let Some((unit, place)) = fields.text("unit") else {
+            return if fields.has("unit") {
+                Err(Reported)
+            } else {
+                Ok(None)
+            };
+        };
+        if !is_unit(unit) {
+            let message = format!("`{unit}` is no name of a service unit");
+            let problem = Diagnostic::error(Code::Command, place, message, "as systemd names it");
+            let help = "such as \"postfix.service\"; letters, digits and `:-_.\\@`, without a path";
+            self.problems.push(problem.help(help));
+            return Err(Reported);
+        }
+        if !fields.has("signal") {
+            let message = "`unit` has no effect";
+            let label = "it takes a signal, and there is none";
+            let problem = Diagnostic::warning(Code::NoEffect, place, message, label);
+            let help = "write `signal`, or `reload = [\"/usr/bin/systemctl\", \"reload\", UNIT]`";
+            self.problems.push(problem.help(help));
+        } else if let Some(entry) = fields.entry("pid_file") {
+            let message = "`unit` and `pid_file` both name the process";
+            let problem = Diagnostic::error(Code::Command, place, message, "systemd knows it")
+                .also(entry.key, "a file says it");
+            self.problems.push(problem.help("leave one of them out"));
+            return Err(Reported);
+        }
+        Ok(Some(if unit.ends_with(".service") {
+            unit.to_owned()
+        } else {
+            format!("{unit}.service")
+        }))
     }
 
     /// A pid file says something only where no probe does, or where it takes the signal.
@@ -173,6 +218,32 @@ impl Lift<'_> {
         }
     }
 }
+
+/// Whether systemd could know a service by this name (systemd.unit(5)).
+fn is_unit(name: &str) -> bool {
+    let fits = |c: char| c.is_ascii_alphanumeric() || ":-_.\\@".contains(c);
+    let other = |suffix: &str| suffix != "service" && SUFFIXES.contains(&suffix);
+    !name.is_empty()
+        && name.len() <= 255
+        && !name.starts_with(['-', '.', '@'])
+        && name.chars().all(fits)
+        && !name
+            .rsplit_once('.')
+            .is_some_and(|(_, suffix)| other(suffix))
+}
+
+/// Kinds of unit; only services have a main process.
+const SUFFIXES: [&str; 9] = [
+    "socket",
+    "device",
+    "mount",
+    "automount",
+    "swap",
+    "target",
+    "path",
+    "timer",
+    "slice",
+];
 
 fn fill(told: &mut Told, recipe: &Recipe, options: &[String]) {
     let with = |base: &[&str]| {

@@ -128,6 +128,7 @@ pub(in crate::config) static COMMAND: Table = Table {
             optional("signal", Holds::Word(SIGNALS)),
             optional("restart", Holds::List),
             optional("pid_file", Holds::Path),
+            optional("unit", Holds::Text),
             required("probe", Holds::Word(PROBES)),
             optional("connect", Holds::Text),
         ],
