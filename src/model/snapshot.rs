@@ -196,7 +196,7 @@ pub struct SetAside {
     pub failures: Failures,
 }
 
-/// A set that failed with nobody to blame, in parts that go one after the other.
+/// A set that failed with nobody to blame, or everybody, in parts that go one after the other.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Split {
     /// Digest of the target's policy that it failed under; another one makes it whole again.
@@ -207,6 +207,12 @@ pub struct Split {
     pub left: u32,
     /// Pauses, in a row.
     pub pauses: Failures,
+    /// Failures that blamed every member, since the last pause and while no part has gone in.
+    #[serde(default)]
+    pub doubts: u32,
+    /// A part of it has gone in since the last pause: the service is not what fails.
+    #[serde(default)]
+    pub went: bool,
 }
 
 /// A step whose intent is written and whose outcome is not: it may or may not have happened.

@@ -6,6 +6,12 @@
 //! with `2·log2(n) + 1` rollouts at most. A search that has failed `2·log2(n) + 2` times pauses with backoff and goes
 //! on with what is left; by then it has found one bad member at least, so it ends. Where the service refuses what was
 //! there before as well, the fault is not in the set, and nothing is split.
+//!
+//! Whoever names everybody names nobody: one bad member has broken the listener of all, or the reload had no effect. The
+//! set is halved too, and the second half goes before the first is split further. If both fail like the whole did, it is
+//! probably not the set, so the search pauses after these three; each pause lets it look one level deeper the next time
+//! (3, 7, 15 … failures), which ends at the single members. As soon as one part has gone in, the service is out of
+//! doubt, and the search goes on as above (ADR 0007).
 
 use std::collections::BTreeMap;
 
@@ -38,38 +44,46 @@ pub(crate) fn after_failure(
         .into_iter()
         .partition(|(id, _)| cause.named.contains(id));
     let in_set = is_in_set(cause);
+    let everybody = rest.is_empty();
     if changed.len() == 1 {
         let known = changed.iter().any(|(id, revision)| {
             let aside = after.aside.get(id);
             aside.is_some_and(|aside| aside.revision == *revision)
         });
-        let found = search.is_some() && (in_set || rest.is_empty());
+        let found = search.is_some() && (in_set || everybody);
         if known || found {
             set_aside(after, changed, rollout, failure);
         } else if let Some(split) = &mut search {
             split.parts.insert(0, changed);
         }
-    } else if !named.is_empty() && !rest.is_empty() {
+    } else if !named.is_empty() && !everybody {
         set_aside(after, named, rollout, failure);
         if let Some(split) = &mut search {
             split.parts.insert(0, rest);
         }
-    } else if in_set && (named.is_empty() || search.is_some()) {
+    } else if in_set {
         let split = search.get_or_insert_with(|| Split {
             policy: rollout.policy,
             parts: Vec::new(),
             left: 0,
             pauses: Failures::default(),
+            doubts: 0,
+            went: false,
         });
         if split.left == 0 {
             split.left = patience(changed.len());
         }
         let (first, second) = halves(changed);
-        split.parts.splice(0..0, [first, second]);
+        let at = if everybody && !split.went {
+            split.parts.len()
+        } else {
+            0
+        };
+        split.parts.splice(at..at, [first, second]);
     } else if let Some(split) = &mut search {
         split.parts.insert(0, changed);
     }
-    after.split = search.and_then(|split| go_on(split, cause, failure));
+    after.split = search.and_then(|split| go_on(split, cause, in_set && everybody, failure));
 }
 
 /// After a rollout whose set is in place.
@@ -81,11 +95,14 @@ pub(crate) fn after_success(after: &mut TargetState, rollout: &Rollout) {
     let Some(mut split) = after.split.take() else {
         return;
     };
+    let members = |split: &Split| split.parts.iter().map(BTreeMap::len).sum::<usize>();
+    let before = members(&split);
     forget(&mut split, |id, revision| {
         let there = new.get(id);
         // It is in place, or another one of the same certificate was put there.
         there == Some(revision) || (there.is_some() && there != rollout.previous.get(id))
     });
+    split.went |= members(&split) < before;
     after.split = Some(split).filter(|split| !split.parts.is_empty());
 }
 
@@ -139,17 +156,23 @@ fn halves(mut set: Set) -> (Set, Set) {
     (set, second)
 }
 
-/// The search after a failure: on with the next part, or a pause in which what is left is one part again.
-fn go_on(mut split: Split, cause: &Cause, failure: &StepFailure) -> Option<Split> {
-    split.left = if cause.refused {
-        0
+/// The search after a failure: on with the next part, or a pause in which what is left is one part again. `everybody` of
+/// the part was blamed.
+fn go_on(mut split: Split, cause: &Cause, everybody: bool, failure: &StepFailure) -> Option<Split> {
+    let pauses = if cause.refused {
+        true
+    } else if everybody && !split.went {
+        split.doubts += 1;
+        split.doubts >= depth(split.pauses.count)
     } else {
-        split.left.saturating_sub(1)
+        split.left = split.left.saturating_sub(1);
+        split.left == 0
     };
-    if split.left == 0 {
+    if pauses {
         let left: Set = split.parts.drain(..).flatten().collect();
         split.parts.push(left);
         split.pauses.add(failure.clone());
+        (split.left, split.doubts, split.went) = (0, 0, false);
     }
     split.parts.retain(|part| !part.is_empty());
     (!split.parts.is_empty()).then_some(split)
@@ -166,6 +189,13 @@ fn forget(split: &mut Split, over: impl Fn(&CertificateId, &RevisionId) -> bool)
 /// stood beside it.
 pub(crate) const fn patience(members: usize) -> u32 {
     2 * members.next_power_of_two().ilog2() + 2
+}
+
+/// How often everybody may be blamed, with nothing gone in, before the search pauses: the whole and its halves at first,
+/// and the next halves of all of them with each pause.
+pub(crate) const fn depth(pauses: u32) -> u32 {
+    let levels = if pauses < 20 { pauses + 2 } else { 22 };
+    (1 << levels) - 1
 }
 
 #[cfg(test)]
@@ -188,6 +218,12 @@ mod tests {
             assert_eq!(first.len() + second.len(), size);
             assert!(first.len() - second.len() <= 1 && !second.is_empty());
         }
+    }
+
+    #[test]
+    fn the_whole_and_its_halves_at_first_and_one_level_more_with_each_pause() {
+        let all = [0, 1, 2, 3, u32::MAX].map(depth);
+        assert_eq!(all, [3, 7, 15, 31, (1 << 22) - 1]);
     }
 
     #[test]

@@ -34,6 +34,11 @@ struct Three {
 impl Three {
     /// All three are served.
     async fn live() -> Self {
+        Self::live_where(false).await
+    }
+
+    /// Whether the service itself has the house rule, which its configuration test, run elsewhere, does not know.
+    async fn live_where(strict: bool) -> Self {
         let mut rig = Rig::new(Wanted::new().at("2027-04-01")).await;
         let other = Wanted::new().clock(Arc::clone(&rig.clock)).start().await;
         let root = rig.world.ccm.root_pem().await;
@@ -54,7 +59,12 @@ impl Three {
         three.write_test(&three.rig.world.nginx.test().join(" "));
         three.write_policy("ec-p256", "corp");
         three.rig.tick().await;
-        three.rig.world.nginx.start();
+        if strict {
+            let rule = three.write_rule();
+            three.rig.world.nginx.start_with(&[("OPENSSL_CONF", &rule)]);
+        } else {
+            three.rig.world.nginx.start();
+        }
         three.rig.clock.advance(renewd::model::Seconds::minutes(2));
         let plan = three.rig.tick().await;
         assert!(healthy(&plan), "{:#?}", three.rig.told());
@@ -159,6 +169,14 @@ layout = "nginx"
         assert!(alerts[0].contains("shop on web"), "{alerts:?}");
     }
 
+    /// A house rule by OpenSSL's own means: keys of 112 bits of strength are refused, which RSA-2048 has.
+    fn write_rule(&self) -> PathBuf {
+        let rule = self.rig.world.agent.path().join("openssl.cnf");
+        let text = "openssl_conf = a\n[a]\nssl_conf = b\n[b]\nsystem_default = c\n[c]\nCipherString = DEFAULT@SECLEVEL=3\n";
+        std::fs::write(&rule, text).unwrap();
+        rule
+    }
+
     /// What the configuration test does.
     fn write_test(&self, body: &str) {
         let path = self.rig.world.agent.path().join("test");
@@ -203,10 +221,7 @@ async fn the_check_before_the_commit_names_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_output_of_the_test_names_it() {
     let three = Three::live().await;
-    // A house rule by OpenSSL's own means: keys of 112 bits of strength are refused, which RSA-2048 has.
-    let rule = three.rig.world.agent.path().join("openssl.cnf");
-    let text = "openssl_conf = a\n[a]\nssl_conf = b\n[b]\nsystem_default = c\n[c]\nCipherString = DEFAULT@SECLEVEL=3\n";
-    std::fs::write(&rule, text).unwrap();
+    let rule = three.write_rule();
     let nginx = three.rig.world.nginx.test().join(" ");
     three.write_test(&format!("OPENSSL_CONF={} exec {nginx}", rule.display()));
     three.write_policy("rsa-2048", "corp");
@@ -259,4 +274,18 @@ done",
     let (reloads, told) = three.renew().await;
     // All, two of them, the good one, the bad one, the third.
     assert_eq!((reloads, opened(&told)), (5, 5), "{told:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everybody_is_named_for_it() {
+    let three = Three::live_where(true).await;
+    three.write_policy("rsa-2048", "corp");
+    let (reloads, told) = three.renew().await;
+    // nginx keeps all that it had when it cannot load one of them, so each probe sees an old one.
+    let refused = told
+        .iter()
+        .filter(|line| line.starts_with("fail web: verify failed"));
+    assert_eq!(refused.count(), 3, "{told:#?}");
+    // All, two of them, and the bad one, each there and back; the third and the good one of the two, there.
+    assert_eq!((reloads, opened(&told)), (8, 5), "{told:#?}");
 }

@@ -91,16 +91,6 @@ proptest! {
 }
 
 #[test]
-fn where_all_are_blamed_the_set_stays_together() {
-    let mut world = all_due(3);
-    let old = live(&world);
-    obey(&mut world, "fail verify web times=always named=c0+c1+c2");
-    obey(&mut world, "run");
-    assert_eq!(live(&world), old);
-    assert!(world.snapshot.targets["web"].aside.is_empty());
-}
-
-#[test]
 fn one_that_was_set_aside_is_tried_again_alone_until_it_goes() {
     let mut world = all_due(3);
     obey(&mut world, "fail verify web times=2 named=c1");

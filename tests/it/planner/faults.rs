@@ -24,6 +24,8 @@ pub(crate) struct Fault {
     pub(crate) named: BTreeSet<CertificateId>,
     /// Members of the set that are to blame, which the step does not say; likewise.
     pub(crate) unnamed: BTreeSet<CertificateId>,
+    /// Members of the set that are to blame, for which the step blames everybody; likewise.
+    pub(crate) everybody: BTreeSet<CertificateId>,
 }
 
 impl Fault {
@@ -40,6 +42,7 @@ impl Fault {
             down: false,
             named: BTreeSet::new(),
             unnamed: BTreeSet::new(),
+            everybody: BTreeSet::new(),
         }
     }
 }
@@ -74,14 +77,19 @@ impl Faults {
         rollout: &Rollout,
     ) -> Option<Fault> {
         let changes = |id: &CertificateId| rollout.revisions.get(id) != rollout.previous.get(id);
-        self.take_where(|fault| {
+        let mut fault = self.take_where(|fault| {
+            let blamed = || {
+                let said = fault.named.iter().chain(&fault.unnamed);
+                said.chain(&fault.everybody)
+            };
             fault.step == step
                 && fault.subject == subject
-                && match fault.named.len() + fault.unnamed.len() {
-                    0 => true,
-                    _ => fault.named.iter().chain(&fault.unnamed).any(changes),
-                }
-        })
+                && (blamed().next().is_none() || blamed().any(changes))
+        })?;
+        if !fault.everybody.is_empty() {
+            fault.named = rollout.revisions.keys().cloned().collect();
+        }
+        Some(fault)
     }
 
     fn take_where(&mut self, is_it: impl Fn(&Fault) -> bool) -> Option<Fault> {

@@ -16,7 +16,7 @@
 //! json                                             likewise, as scripts read it
 //! alerts                                           prints the standing alerts in full
 //! fail STEP SUBJECT [times=2|always] [class=transient] [message="…"] [retry_after=2h] [again=yes] [service=down]
-//!     [named=a+b|unnamed=a+b]                      of a rollout: only while one of them is to change, and whether it says so
+//!     [named=a+b|unnamed=a+b|everybody=a+b]        of a rollout: only while one of them is to change, and whom it blames
 //! break web                                        the service refuses its configuration, whatever is in its files
 //! lose-answer SUBJECT effect=yes|no                the next submit's answer is lost
 //! crash STEP SUBJECT before|after                  the process dies before or after the step's effect
@@ -289,6 +289,10 @@ fn fail(world: &mut World, step: &str, subject: &str, values: &BTreeMap<&str, &s
             "unnamed" => {
                 let ids = value.split('+').map(|id| CertificateId::new(id).unwrap());
                 fault.unnamed = ids.collect();
+            }
+            "everybody" => {
+                let ids = value.split('+').map(|id| CertificateId::new(id).unwrap());
+                fault.everybody = ids.collect();
             }
             "service" => fault.down = *value == "down",
             other => panic!("no such value: {other}"),

@@ -1,4 +1,4 @@
-//! Where nobody is named the set is halved: all good members go in, the bad ones alone are blocked, and the number of
+//! Where nobody is named, or everybody, the set is halved: all good members go in, the bad ones alone are blocked, and the number of
 //! attempts is bounded, for every set and every choice of bad members.
 
 use std::collections::BTreeSet;
@@ -33,14 +33,14 @@ fn log2(members: usize) -> usize {
     usize::try_from(members.next_power_of_two().ilog2()).unwrap()
 }
 
-/// The bad ones fail at the step, which never says who it was.
-fn every_good_one_goes_in(members: usize, bad: &BTreeSet<usize>, step: &str) {
+/// The bad ones fail at the step, which never says who it was: it blames nobody (`unnamed`) or `everybody`.
+fn every_good_one_goes_in(members: usize, bad: &BTreeSet<usize>, step: &str, blame: &str) {
     let mut world = all_due(members);
     let old = live(&world);
     let (opened, failed) = (rollouts(&world), undone(&world));
     obey(
         &mut world,
-        &format!("fail {step} web times=always unnamed={}", names(bad)),
+        &format!("fail {step} web times=always {blame}={}", names(bad)),
     );
     obey(&mut world, "run");
     let at_once = undone(&world) - failed;
@@ -96,8 +96,13 @@ fn every_good_one_goes_in(members: usize, bad: &BTreeSet<usize>, step: &str) {
         );
     }
     assert_eq!(world.snapshot.targets["web"].split, None);
-    // Each bad one alone five times, and the searches that found it.
-    let most = bad.len() * (5 + 2 * log2(members) + 2);
+    // Each bad one alone five times, and the searches that found it; where everybody is blamed, each level of them with
+    // a pause of its own.
+    let most = if blame == "everybody" {
+        bad.len() * 5 + 8 * members.next_power_of_two()
+    } else {
+        bad.len() * (5 + 2 * log2(members) + 2)
+    };
     assert!(undone(&world) - failed <= most, "{bad:?}: {}", log());
 }
 
@@ -106,7 +111,8 @@ fn every_choice_of_bad_members_among_two_to_four() {
     for members in 2..=4 {
         for bits in 1..1_u32 << members {
             let step = ["test", "reload", "verify"][usize::try_from(bits).unwrap() % 3];
-            every_good_one_goes_in(members, &chosen(members, bits), step);
+            every_good_one_goes_in(members, &chosen(members, bits), step, "unnamed");
+            every_good_one_goes_in(members, &chosen(members, bits), "verify", "everybody");
         }
     }
 }
@@ -118,8 +124,77 @@ fn each_single_bad_member_and_some_choices_among_five_to_eight() {
         let all = (1_u32 << members) - 1;
         let some = [all, all & 0b0101_0101, all & 0b1100_0011, all & !1];
         for bits in singles.chain(some) {
-            every_good_one_goes_in(members, &chosen(members, bits), "verify");
+            for blame in ["unnamed", "everybody"] {
+                every_good_one_goes_in(members, &chosen(members, bits), "verify", blame);
+            }
         }
+    }
+}
+
+#[test]
+fn a_reload_without_effect_is_tried_three_times_then_rarely_and_goes_in_whole_once_it_works() {
+    let mut world = all_due(8);
+    let old = live(&world);
+    let failed = undone(&world);
+    obey(
+        &mut world,
+        "fail verify web times=always everybody=c0+c1+c2+c3+c4+c5+c6+c7",
+    );
+    obey(&mut world, "run");
+    // The whole, and each half: then it is probably not one of them.
+    assert_eq!(undone(&world) - failed, 3, "{}", world.log.lines.join("\n"));
+    assert_eq!(live(&world), old);
+    assert!(world.snapshot.targets["web"].aside.is_empty());
+    obey(&mut world, "mend");
+    let opened = rollouts(&world);
+    obey(&mut world, "run for 1h");
+    assert_eq!(rollouts(&world), opened + 1);
+    for member in 0..8 {
+        assert_eq!(&live(&world)[&id(member)], newest(&world, member));
+    }
+    assert_eq!(world.snapshot.targets["web"].split, None);
+}
+
+#[test]
+fn the_other_half_is_in_place_before_the_first_is_split_further() {
+    let mut world = all_due(8);
+    obey(&mut world, "fail verify web times=always everybody=c0");
+    while rollouts(&world) < 1 + 4 {
+        for action in world.plan().actions {
+            world.execute(action);
+        }
+    }
+    for member in 4..8 {
+        assert_eq!(&live(&world)[&id(member)], newest(&world, member));
+    }
+}
+
+#[test]
+fn a_search_does_not_exceed_the_budget_of_reloads() {
+    let mut world = all_due(8);
+    obey(&mut world, "run");
+    obey(&mut world, "target web: reloads=4");
+    obey(&mut world, "run for 2h");
+    // Nobody asks for these, so they do not pass the budget.
+    for member in 0..8 {
+        let line = format!("policy c{member}: targets=web algorithm=rsa-4096");
+        obey(&mut world, &line);
+    }
+    obey(
+        &mut world,
+        "fail verify web times=always everybody=c0+c3+c5",
+    );
+    obey(&mut world, "run");
+    let mut hours = Vec::new();
+    for _ in 0..24 {
+        let before = undone(&world);
+        obey(&mut world, "run for 1h");
+        hours.push(undone(&world) - before);
+    }
+    assert!(hours.iter().all(|undone| *undone <= 4), "{hours:?}");
+    obey(&mut world, "run for 10d");
+    for member in [1, 2, 4, 6, 7] {
+        assert_eq!(&live(&world)[&id(member)], newest(&world, member));
     }
 }
 

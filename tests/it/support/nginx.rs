@@ -67,10 +67,17 @@ impl Nginx {
     /// Starts it and waits until it accepts connections. The files that it is to serve must be there.
     #[track_caller]
     pub(crate) fn start(&mut self) {
+        self.start_with(&[]);
+    }
+
+    /// The same with these variables in its environment.
+    #[track_caller]
+    pub(crate) fn start_with(&mut self, environment: &[(&str, &Path)]) {
         assert!(self.master.is_none(), "it runs already");
         let mut command = Command::new(NGINX);
         command
             .args(&self.argv(&["-g", "daemon off;"])[1..])
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
