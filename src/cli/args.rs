@@ -72,11 +72,20 @@ pub(crate) enum Command {
     },
     /// Stay and keep every certificate valid; what the systemd unit runs
     Run,
-    /// Show every certificate, what is served and what happens next; changes nothing
+    /// Show every certificate, the most urgent first: what is served, what happens next, what is wrong; changes nothing
     Status {
-        /// As JSON: an array with one object per certificate
+        /// Only these certificates of the policy
+        #[arg(value_name = "NAME")]
+        names: Vec<CertificateId>,
+        /// Only certificates with this tag; may be given several times
+        #[arg(long = "tag", value_name = "TAG")]
+        tags: Vec<String>,
+        /// As JSON: one object, described by status.schema.json
         #[arg(long)]
         json: bool,
+        /// Draw it anew every other second until Ctrl-C
+        #[arg(long, conflicts_with = "json")]
+        watch: bool,
     },
     /// Obtain a new revision of a certificate now and roll it out
     Renew {

@@ -5,11 +5,13 @@
 mod act;
 mod alert;
 mod args;
+mod bar;
 mod context;
 mod exit;
 mod jobs;
 mod output;
 mod show;
+mod status;
 mod systemd;
 mod target;
 
@@ -51,7 +53,20 @@ async fn dispatch(arguments: Arguments) -> Exit {
     let result = match &arguments.command {
         Command::Validate => show::validate(&arguments),
         Command::Plan { json, at } => show::plan(&arguments, *json, *at).await,
-        Command::Status { json } => show::status(&arguments, *json).await,
+        Command::Status {
+            names,
+            tags,
+            json,
+            watch,
+        } => {
+            let ask = status::Ask {
+                names,
+                tags,
+                json: *json,
+                watch: *watch,
+            };
+            status::status(&arguments, ask).await
+        }
         Command::History { name, json } => show::history(&arguments, name, *json).await,
         Command::Once { wait } => act::once(&arguments, *wait).await,
         Command::Renew { name, wait } => act::renew(&arguments, name, *wait).await,

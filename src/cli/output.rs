@@ -13,6 +13,13 @@ pub(crate) fn data(text: &str) {
     let _ = stdout.flush();
 }
 
+/// Moves about on a terminal, also on one without colours.
+pub(crate) fn control(sequence: &str) {
+    let mut stdout = std::io::stdout().lock();
+    let _ = stdout.write_all(sequence.as_bytes());
+    let _ = stdout.flush();
+}
+
 /// Writes a note to standard error.
 pub(crate) fn note(text: &str) {
     let mut stderr = anstream::stderr().lock();

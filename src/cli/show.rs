@@ -1,15 +1,15 @@
-//! Commands that only look: validate, plan, status, history. They never write and never wait.
+//! Commands that only look: validate, plan, history. They never write and never wait.
 
 use crate::cli::args::Arguments;
 use crate::cli::context;
 use crate::cli::exit::Exit;
-use crate::cli::output::{self, BOLD, RED};
+use crate::cli::output::{self, BOLD};
 use crate::cli::{CommandResult, Failure};
 use crate::engine::plan_within_space;
 use crate::model::{CertificateId, ClockFacts, Policy, Seconds, Snapshot, Timestamp};
 use crate::plan::Plan;
 use crate::plan::explain::{self, Report, counted};
-use crate::store::{HistoryEntry, Store, StoredAlert};
+use crate::store::{HistoryEntry, Store};
 use crate::sys::clock::{BUILT_AT, Clock, SystemClock};
 use crate::sys::host;
 
@@ -42,28 +42,6 @@ pub(crate) async fn plan(
         let text = explain::text(&loaded.policy, &seen.snapshot, &seen.plan, now);
         output::data(&text);
     }
-    Ok(Exit::Done)
-}
-
-/// What is served and what happens next.
-pub(crate) async fn status(arguments: &Arguments, json: bool) -> CommandResult {
-    let loaded = context::load(arguments)?;
-    let seen = look(&loaded.policy, None).await?;
-    if json {
-        print_json(&seen.report)?;
-        return Ok(Exit::Done);
-    }
-    let mut text = explain::status(&seen.report);
-    for alert in &seen.alerts {
-        text.push_str(&format!(
-            "\n{RED}ALERT{RED:#} ({}) since {}: {}\n  {}\n",
-            alert.severity,
-            alert.raised_at,
-            alert.title,
-            alert.text.replace('\n', "\n  ")
-        ));
-    }
-    output::data(&text);
     Ok(Exit::Done)
 }
 
@@ -129,21 +107,17 @@ struct Seen {
     snapshot: Snapshot,
     plan: Plan,
     report: Vec<Report>,
-    alerts: Vec<StoredAlert>,
 }
 
 /// At the present moment, unless another one is asked for.
 async fn look(policy: &Policy, at: Option<Timestamp>) -> Result<Seen, Failure> {
     let store = context::reader(policy).await?;
-    let (mut snapshot, alerts) = match &store {
-        Some(store) => {
-            let failed = |error| context::store_failure(&error);
-            (
-                store.snapshot().await.map_err(failed)?,
-                store.open_alerts().await.map_err(failed)?,
-            )
-        }
-        None => (Snapshot::default(), Vec::new()),
+    let mut snapshot = match &store {
+        Some(store) => store
+            .snapshot()
+            .await
+            .map_err(|error| context::store_failure(&error))?,
+        None => Snapshot::default(),
     };
     snapshot.host = host::seed();
     snapshot.clock.built_at = BUILT_AT;
@@ -159,7 +133,6 @@ async fn look(policy: &Policy, at: Option<Timestamp>) -> Result<Seen, Failure> {
         snapshot,
         plan,
         report,
-        alerts,
     })
 }
 

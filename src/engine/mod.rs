@@ -19,6 +19,7 @@ mod progress;
 mod remote;
 mod rollout;
 mod space;
+mod status;
 mod wake;
 mod watchdog;
 
@@ -31,6 +32,7 @@ pub use issuers::{Issuers, Resolve};
 pub use jobs::Begun;
 pub use progress::{Progress, ProgressSink, log_sink};
 pub use space::plan_within_space;
+pub use status::status;
 pub use wake::{Answer, RunError, RunOptions, run};
 
 use crate::deploy::Deployer;

@@ -5,7 +5,7 @@
 //! clock at most; a bell that stops is missed within a minute, and another one is hung up.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use tokio_cron_scheduler::{Job, JobScheduler};
 
 use crate::engine::deliveries::Deliveries;
+use crate::engine::status::daemon_lock;
 use crate::engine::watchdog::longest_step;
 use crate::engine::{Begun, Engine, EngineError, Patience};
 use crate::model::{JobName, Policy, Seconds, Snapshot, Timestamp};
@@ -75,6 +76,7 @@ pub async fn run<E: fmt::Display>(
         // Whatever the last round was about is over. A round that does not end is not spoken for.
         systemd::alive();
         let now = daemon.engine.clock.now();
+        daemon.mark(now);
         if now + SET_BACK < seen {
             tracing::warn!("the clock was set back by {}", now.until(seen));
             daemon.begin_anew(now);
@@ -137,6 +139,10 @@ struct Daemon {
     /// Of the policy's files, as they were read last.
     stamp: String,
     due: Timestamp,
+    /// Says to others that we are here, as long as we live.
+    presence: Option<Lock>,
+    /// When it was last marked with our progress.
+    marked: Timestamp,
 }
 
 impl Daemon {
@@ -149,6 +155,8 @@ impl Daemon {
         let deliveries = Deliveries::start(Arc::clone(&engine.clock));
         deliveries.hire(&engine).await;
         Ok(Self {
+            presence: announce(&engine.policy.state_dir).await,
+            marked: Timestamp::default(),
             deliveries,
             engine: Arc::new(engine),
             snapshot: None,
@@ -163,6 +171,18 @@ impl Daemon {
     fn begin_anew(&mut self, now: Timestamp) {
         self.snapshot = None;
         self.due = now;
+    }
+
+    /// Leaves for others when we last got on, once a minute: the mark costs a write of the file's inode.
+    fn mark(&mut self, now: Timestamp) {
+        // Forward or back: a clock that is set is noticed at once.
+        if self.marked.until(now).0.abs() < BETWEEN_MARKS.0 {
+            return;
+        }
+        self.marked = now;
+        if let Some(Err(error)) = self.presence.as_ref().map(|lock| lock.mark(now)) {
+            tracing::debug!(%error, "progress was not marked");
+        }
     }
 
     /// One tick under the lock.
@@ -294,6 +314,11 @@ impl Daemon {
                 systemd::allow(longest_step(&engine.policy));
                 self.deliveries.hire(&engine).await;
                 let old = std::mem::replace(&mut self.engine, Arc::new(engine));
+                let state_dir = &self.engine.policy.state_dir;
+                if old.policy.state_dir != *state_dir {
+                    self.presence = announce(state_dir).await;
+                    self.marked = Timestamp::default();
+                }
                 if let Err(error) = old.store.close().await {
                     tracing::warn!(error = error_chain(&error), "the journal was not closed");
                 }
@@ -312,6 +337,19 @@ impl Daemon {
 async fn make_engine<E>(policy: Policy, options: &RunOptions<E>) -> Result<Engine, E> {
     let _lock = (options.lock)(policy.state_dir.clone()).await?;
     (options.engine)(policy).await
+}
+
+/// Lets others see that a daemon looks after this state directory. Nothing depends on it: what is done is done under the
+/// other lock, so a second daemon is useless and harms nothing.
+async fn announce(state_dir: &Path) -> Option<Lock> {
+    let path = daemon_lock(state_dir);
+    match Lock::acquire(&path, "renewd run", Duration::from_secs(1)).await {
+        Ok(lock) => Some(lock),
+        Err(error) => {
+            tracing::warn!("another daemon seems to be at work: {error}");
+            None
+        }
+    }
 }
 
 fn listen(kind: SignalKind) -> Result<Signal, String> {
@@ -375,5 +413,7 @@ const LONG_TICK: Duration = Duration::from_secs(15 * 60);
 const BUSY_RETRY: Seconds = Seconds(30);
 /// After the journal could not be written.
 const ERROR_RETRY: Seconds = Seconds(60);
+/// Between two marks of our progress.
+const BETWEEN_MARKS: Seconds = Seconds(60);
 /// Between two ticks, whatever the plan says: nothing is retried in a tight loop.
 const SHORTEST_NAP: Seconds = Seconds(1);

@@ -5,24 +5,25 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::model::{
     CertificateId, CertificatePolicy, CertificateState, OrderMode, Policy, Probe, ProbeReport,
     RevisionId, Rollout, RolloutPhase, SightKind, Snapshot, TargetId, TargetPolicy, TargetState,
     Timestamp, Waiting,
 };
+use crate::plan::status::Code;
 use crate::plan::{Action, Plan, Verdict};
 
 /// What is known and decided about one certificate.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// In the policy.
     pub name: String,
     /// `healthy`, `act`, `wait` or `blocked`.
-    pub verdict: &'static str,
+    pub verdict: Code,
     /// Code of the reason, the wait or the block; `not-due` for a healthy one.
-    pub reason: &'static str,
+    pub reason: Code,
     /// The reason in words.
     pub message: String,
     /// Of the newest revision, lower-case hex; `null` before the first.
@@ -36,31 +37,39 @@ pub struct Report {
 }
 
 /// What happens next, and when.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NextAction {
     /// Such as `renew`, `retry`, `open-order`, `submit`, `commit`.
-    pub action: &'static str,
+    pub action: Code,
     /// RFC 3339; `null` for now, or as soon as what it waits for is done.
     pub at: Option<String>,
 }
 
 /// What is known of a certificate on one of its targets.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TargetReport {
     /// In the policy.
     pub name: String,
     /// `live` (the newest is served), `unproven` (the newest is in place, and `probe = "none"` asks nobody), `behind` (an
     /// older one is), `held` (an older one is, by hand), `absent` (none is), `pending` (written; proven when the service comes up), `undo-failed` (unknown: a person must look).
-    pub state: &'static str,
+    pub state: Code,
     /// Serial of what is served, where it is remembered.
     pub serial: Option<String>,
     /// Phase of the open rollout, if there is one.
-    pub rollout: Option<&'static str>,
+    pub rollout: Option<Code>,
     /// When a handshake showed the present set, RFC 3339; `null` for never, or where the policy says `probe = "none"`.
     pub proven_at: Option<String>,
     /// What was seen of the target's names at other addresses, at the last look: `observed-same`, `observed-silent`
     /// (somewhere nobody answers) or `observed-differs`; `null` where the policy observes nothing.
-    pub observed: Option<&'static str>,
+    pub observed: Option<Code>,
+}
+
+impl TargetReport {
+    /// The newest revision is in place, and nobody has seen it served, although the policy has somebody look.
+    #[must_use]
+    pub fn is_in_doubt(&self) -> bool {
+        self.state == "pending" || (self.state == "live" && self.proven_at.is_none())
+    }
 }
 
 /// A report for every certificate of the policy, in the order of their names.
@@ -81,8 +90,8 @@ pub fn report(policy: &Policy, snapshot: &Snapshot, plan: &Plan) -> Vec<Report> 
             let newest = state.newest.as_ref();
             Some(Report {
                 name: id.to_string(),
-                verdict: verdict.code(),
-                reason: reason(verdict),
+                verdict: verdict.code().into(),
+                reason: reason(verdict).into(),
                 message: message(verdict, certificate, state),
                 serial: newest.map(|newest| newest.facts.serial.clone()),
                 not_after: newest.map(|newest| newest.facts.not_after.to_string()),
@@ -111,8 +120,8 @@ pub fn text(policy: &Policy, snapshot: &Snapshot, plan: &Plan, now: Timestamp) -
         .map(|report| {
             [
                 report.name.clone(),
-                report.verdict.to_owned(),
-                report.reason.to_owned(),
+                report.verdict.to_string(),
+                report.reason.to_string(),
                 when(report, now),
                 report.message.clone(),
             ]
@@ -212,12 +221,14 @@ pub fn describe_report(report: &ProbeReport) -> String {
     )
 }
 
-fn place(target: &TargetReport) -> String {
-    let mut text = target.state.to_owned();
+/// A target in one line, behind its name.
+#[must_use]
+pub fn place(target: &TargetReport) -> String {
+    let mut text = target.state.to_string();
     if let Some(serial) = &target.serial {
         text.push_str(&format!(", serial {serial}"));
     }
-    if let Some(phase) = target.rollout {
+    if let Some(phase) = &target.rollout {
         text.push_str(&format!(", rollout {phase}"));
     }
     match &target.proven_at {
@@ -225,7 +236,7 @@ fn place(target: &TargetReport) -> String {
         None if target.serial.is_some() && target.state != UNPROVEN => text.push_str(", unproven"),
         None => {}
     }
-    if target.observed == Some(SightKind::Differs.code()) {
+    if target.observed.as_deref() == Some(SightKind::Differs.code()) {
         text.push_str(", another certificate elsewhere");
     }
     text
@@ -293,7 +304,7 @@ fn next_action(
         Verdict::Blocked(_) => return None,
     };
     Some(NextAction {
-        action,
+        action: action.into(),
         at: at.map(|at| at.to_string()),
     })
 }
@@ -365,9 +376,10 @@ fn on_target(
             "held"
         } else {
             "behind"
-        },
+        }
+        .into(),
         serial: live.and_then(|live| serial(state, live)),
-        rollout: rollout.map(|rollout| rollout.phase.code()),
+        rollout: rollout.map(|rollout| rollout.phase.code().into()),
         proven_at: place
             .and_then(|place| place.proven_at)
             .filter(|_| live.is_some())
@@ -375,7 +387,7 @@ fn on_target(
         observed: place
             .and_then(|place| place.observed.as_ref())
             .filter(|_| policy.is_some_and(|policy| !policy.observe.is_empty()))
-            .map(|observed| observed.worst().code()),
+            .map(|observed| observed.worst().code().into()),
     }
 }
 

@@ -20,6 +20,7 @@
 //! | [`outcome`] | what a certificate or a target is after an order or a rollout |
 //! | `alerts` | what a person must know |
 //! | [`explain`] | the plan as text and as data for `renewd plan` |
+//! | [`status`] | all that is known, as data for `renewd status` and everything that watches |
 
 mod action;
 pub(crate) mod alerts;
@@ -41,6 +42,7 @@ mod pacing;
 pub mod planner;
 pub mod renewal;
 pub mod rollout_machine;
+pub mod status;
 mod targets;
 #[cfg(test)]
 pub(crate) mod testing;

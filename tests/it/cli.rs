@@ -9,6 +9,7 @@ mod exit;
 mod looking;
 mod rollback;
 mod space;
+mod status;
 
 use crate::support::agent::{Agent, Run, write_secret};
 use crate::support::ccm::Ccm;

@@ -3,11 +3,12 @@
 use std::fs::{File, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 
+use crate::model::Timestamp;
 use crate::sys::fs::FsError;
 use crate::sys::fs::dir::Dir;
 
@@ -78,6 +79,57 @@ impl Lock {
             }
         }
     }
+
+    /// Leaves this moment on the file, for [`Lock::look`]. Not fsynced.
+    ///
+    /// # Errors
+    /// From the file system.
+    pub fn mark(&self, now: Timestamp) -> std::io::Result<()> {
+        let since = Duration::from_secs(u64::try_from(now.0).unwrap_or(0));
+        self.file.set_modified(SystemTime::UNIX_EPOCH + since)
+    }
+
+    /// Who holds a lock that is held for as long as a process lives, and the last mark on it; `None` where there never was
+    /// anybody. Changes nothing.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn look(path: &Path) -> Result<Option<Held>, FsError> {
+        let (dir, name) = match Dir::of(path) {
+            Ok(found) => found,
+            Err(error) if error.io().kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let mut file = match openat(&dir, name, flags, Mode::empty()) {
+            Ok(fd) => File::from(fd),
+            Err(nix::errno::Errno::ENOENT) => return Ok(None),
+            Err(error) => return Err(FsError::new("open", path, error)),
+        };
+        let failed = |error| FsError::new("look at", path, error);
+        let marked = file.metadata().and_then(|data| data.modified());
+        let marked = marked.map_err(failed)?;
+        let marked = marked.duration_since(SystemTime::UNIX_EPOCH);
+        let marked = marked.map_or(0, |since| since.as_secs());
+        let holder = match file.try_lock_shared() {
+            Ok(()) => None,
+            Err(TryLockError::WouldBlock) => Some(holder(&mut file)),
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
+        };
+        Ok(Some(Held {
+            by: holder,
+            marked_at: Timestamp(i64::try_from(marked).unwrap_or(i64::MAX)),
+        }))
+    }
+}
+
+/// What a lock says of its holder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// Process id and command, as the holder wrote them down; `None` where nobody has it.
+    pub by: Option<String>,
+    /// The last mark.
+    pub marked_at: Timestamp,
 }
 
 impl Drop for Lock {

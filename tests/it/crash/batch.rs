@@ -116,7 +116,7 @@ directory = "{{dir}}/edge/{{certificate}}"
     fn newest(&self) -> BTreeMap<&'static str, String> {
         let all = self.world.agent.run(&["status", "--json"]).expect(0).json();
         let of = |name: &str| {
-            let all = all.as_array().unwrap();
+            let all = all["certificates"].as_array().unwrap();
             let found = all.iter().find(|one| one["name"] == name).unwrap();
             found["serial"].as_str().unwrap().to_owned()
         };
@@ -134,7 +134,7 @@ directory = "{{dir}}/edge/{{certificate}}"
     #[track_caller]
     fn assert_converged(&self, at: &str) {
         let all = self.world.agent.run(&["status", "--json"]).expect(0).json();
-        for one in all.as_array().unwrap() {
+        for one in all["certificates"].as_array().unwrap() {
             assert_eq!(one["verdict"], "healthy", "{at}: {one}");
         }
         let newest = self.newest();

@@ -112,7 +112,8 @@ impl Agent {
     #[track_caller]
     pub(crate) fn status(&self, name: &str) -> serde_json::Value {
         let all = self.run(&["status", "--json"]).expect(0).json();
-        let found = all.as_array().unwrap().iter().find(|c| c["name"] == name);
+        let certificates = all["certificates"].as_array().unwrap();
+        let found = certificates.iter().find(|c| c["name"] == name);
         found
             .unwrap_or_else(|| panic!("no {name} in {all}"))
             .clone()

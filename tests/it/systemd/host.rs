@@ -160,7 +160,7 @@ directory = "/etc/nginx/tls"
     pub(super) fn certificate(&self, name: &str) -> Value {
         let text = self.machine.ok(&["renewd", "status", "--json"]);
         let all: Value = serde_json::from_str(&text).unwrap();
-        let found = all
+        let found = all["certificates"]
             .as_array()
             .unwrap()
             .iter()
