@@ -127,7 +127,7 @@ async fn run(
     let operation = found.operation;
     let now = shared.clock.now();
     let (parts, incoming) = request.into_parts();
-    let body = read(incoming, operation.service, limits).await?;
+    let body = read(incoming, operation, limits).await?;
     let headers: Vec<(String, String)> = parts
         .headers
         .iter()
@@ -164,8 +164,9 @@ async fn run(
     (operation.run)(&call).await
 }
 
-async fn read(incoming: Incoming, service: Service, limits: Limits) -> Result<Bytes, Failure> {
-    let body = Limited::new(incoming, limits.body_bytes).collect();
+async fn read(incoming: Incoming, operation: &Operation, limits: Limits) -> Result<Bytes, Failure> {
+    let service = operation.service;
+    let body = Limited::new(incoming, most_bytes(operation, limits)).collect();
     match tokio::time::timeout(limits.body, body).await {
         Ok(Ok(whole)) => Ok(whole.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Failure::new(code("APIGW.0201"))),
@@ -177,6 +178,20 @@ async fn read(incoming: Incoming, service: Service, limits: Limits) -> Result<By
             service.bad_parameter(),
             "the body did not arrive in time",
         )),
+    }
+}
+
+/// Of a body: the server's limit, or what the operation's own fields take where that is more (a CA with its chain of
+/// 2 MiB, CCM API 4.2.1.11).
+fn most_bytes(operation: &Operation, limits: Limits) -> usize {
+    let Payload::Json(fields) = operation.body else {
+        return limits.body_bytes;
+    };
+    let own = fields.iter().map(field::Field::most_bytes).sum();
+    if own > Limits::default().body_bytes {
+        own
+    } else {
+        limits.body_bytes
     }
 }
 

@@ -117,6 +117,13 @@ impl Field {
         self.code = Some(code);
         self
     }
+    /// What its text may take in a body, each character escaped; zero for what is no text.
+    pub(super) const fn most_bytes(&self) -> usize {
+        match self.kind {
+            Kind::Text { max, .. } => max.saturating_mul(2),
+            _ => 0,
+        }
+    }
     /// Also known as.
     pub(super) const fn alias(mut self, name: &'static str) -> Self {
         self.alias = Some(name);

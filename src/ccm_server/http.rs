@@ -40,8 +40,7 @@ impl Default for Limits {
             body: Duration::from_secs(30),
             request: Duration::from_secs(60),
             connection: Duration::from_secs(600),
-            // Far above the largest legal body that is served (an import of 16 KiB with its escapes). A CA import with
-            // its chain of 2 MiB (CCM API 4.2.1.11) will need its own limit.
+            // Far above the largest legal body but one, which has its own limit (`dispatch::most_bytes`).
             body_bytes: 1024 * 1024,
             connections: 512,
         }

@@ -14,6 +14,7 @@ use crate::ccm_server::admin::Admin;
 use crate::ccm_server::db::{Db, DbError};
 use crate::ccm_server::faults::{FaultPlan, Faults};
 use crate::ccm_server::http::{self, Limits};
+use crate::ccm_server::pca;
 use crate::ccm_server::seen::{RequestLog, Seen};
 use crate::ccm_server::vault::{MasterKey, Vault, VaultError};
 use crate::ccm_server::x509::Signers;
@@ -138,6 +139,10 @@ impl Server {
         .await?;
         let lock = lock(&options.state)?;
         let shared = Arc::new(shared);
+        if let Err(failure) = pca::bury(&shared, shared.clock.now()).await {
+            let detail = failure.detail();
+            tracing::warn!(detail, "failed to erase the keys of deleted CAs");
+        }
         if options.init {
             Admin::of(Arc::clone(&shared)).init_ca_if_empty().await?;
         }

@@ -11,6 +11,7 @@ mod command_line;
 mod conformance;
 mod durability;
 pub(crate) mod http;
+mod lifecycle;
 mod openssl;
 mod process;
 mod scm;

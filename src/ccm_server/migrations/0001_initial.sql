@@ -49,7 +49,7 @@ CREATE TABLE authority (
     account             TEXT NOT NULL REFERENCES account (id),
     listed              INTEGER NOT NULL,
     kind                TEXT NOT NULL,  -- ROOT, SUBORDINATE
-    status              TEXT NOT NULL,  -- PENDING, ACTIVED, DISABLED; EXPIRED follows from not_after
+    status              TEXT NOT NULL,  -- PENDING, ACTIVED, DISABLED, DELETED (scheduled); EXPIRED follows from not_after
     gen_mode            TEXT NOT NULL,
     common_name         TEXT NOT NULL,
     subject             TEXT NOT NULL,  -- the six members as JSON
@@ -65,6 +65,10 @@ CREATE TABLE authority (
     created             INTEGER NOT NULL,
     certificate         BLOB,           -- DER
     key                 BLOB,           -- PKCS #8, sealed
+    foreign_issuer      TEXT,           -- common name of who issued it, where that was not one of these
+    foreign_chain       TEXT,           -- PEM, as imported with it
+    delete_at           INTEGER,        -- the moment from which it is gone; DELETED until then
+    revoked             INTEGER,
     crl                 TEXT NOT NULL   -- the CRL configuration as JSON
 ) STRICT;
 CREATE INDEX authority_account ON authority (account, listed, created);
@@ -94,6 +98,19 @@ CREATE TABLE certificate (
 CREATE INDEX certificate_created ON certificate (account, created);
 CREATE INDEX certificate_name ON certificate (account, common_name);
 CREATE INDEX certificate_end ON certificate (account, not_after);
+
+-- How many certificates an account has: asked for with every new one.
+CREATE TABLE stock (
+    account      TEXT PRIMARY KEY REFERENCES account (id),
+    certificates INTEGER NOT NULL
+) STRICT;
+CREATE TRIGGER certificate_in AFTER INSERT ON certificate BEGIN
+    INSERT INTO stock (account, certificates) VALUES (NEW.account, 1)
+        ON CONFLICT (account) DO UPDATE SET certificates = certificates + 1;
+END;
+CREATE TRIGGER certificate_out AFTER DELETE ON certificate BEGIN
+    UPDATE stock SET certificates = certificates - 1 WHERE account = OLD.account;
+END;
 
 -- What a deleted certificate leaves behind: its serial may still be revoked, and its issuer must go on saying so.
 CREATE TABLE revocation (

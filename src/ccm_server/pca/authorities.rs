@@ -10,14 +10,14 @@ use crate::ccm_server::field::Input;
 use crate::ccm_server::operation::Call;
 use crate::ccm_server::pca::authority::{Authority, COLUMNS};
 use crate::ccm_server::pca::making::{self, Blueprint, Certification, Own, put_certificate};
-use crate::ccm_server::pca::{fields, listing};
+use crate::ccm_server::pca::{fields, lifecycle, listing};
 use crate::ccm_server::x509::{self, Hash, KeyKind, KeyUsage, LineEnd, Period, Subject, Unit};
 use crate::model::Timestamp;
 
 /// 4.2.1.1
 pub(super) async fn list(call: &Call<'_>) -> Result<Answer, Failure> {
     let (limit, offset) = listing::page(call, 10);
-    let filter = "a.account = $3 AND a.listed = 1 AND ($5 IS NULL OR a.common_name LIKE $5 ESCAPE '\\') \
+    let filter = "a.account = $3 AND a.listed = 1 AND (a.delete_at IS NULL OR a.delete_at > $4) AND ($5 IS NULL OR a.common_name LIKE $5 ESCAPE '\\') \
          AND ($6 IS NULL OR a.kind = $6) AND ($7 IS NULL OR $7 = \
          CASE WHEN a.status = 'ACTIVED' AND a.not_after < $4 THEN 'EXPIRED' ELSE a.status END)";
     let column = match call.query.text("sort_key") {
@@ -100,19 +100,23 @@ pub(super) async fn create(call: &Call<'_>) -> Result<Answer, Failure> {
         usages: usages(body),
         crl: crl(body)?,
     };
+    lifecycle::bury(call.shared, call.now).await?;
     let id = making::create(call.shared, call.account(), blueprint, call.now).await?;
     Ok(Answer::ok(json!({"ca_id": id})))
 }
 
 /// 4.2.1.4
 pub(super) async fn show(call: &Call<'_>) -> Result<Answer, Failure> {
-    Ok(Answer::ok(find(call).await?.json(call.now)?))
+    let mut connection = call.shared.db.read().acquire().await?;
+    let id = call.path.text("ca_id");
+    let missing = lifecycle::NOT_FOUND;
+    let found = Authority::find(&mut connection, call.account(), id, call.now, missing).await?;
+    Ok(Answer::ok(found.json(call.now)?))
 }
 
 /// 4.2.1.6
 pub(super) async fn activate(call: &Call<'_>) -> Result<Answer, Failure> {
-    let pending = find(call).await?;
-    pending.must_be(call.now, &["PENDING"])?;
+    let pending = lifecycle::find(call, &["PENDING"]).await?;
     let body = &call.body;
     let wanted = Certification {
         issuer: Some(body.text("issuer_id").to_ascii_lowercase()),
@@ -155,9 +159,9 @@ pub(super) async fn enable(call: &Call<'_>) -> Result<Answer, Failure> {
 /// 4.2.1.10
 pub(super) async fn export(call: &Call<'_>) -> Result<Answer, Failure> {
     let mut connection = call.shared.db.read().acquire().await?;
-    let missing = code("PCA.00030102");
     let id = call.path.text("ca_id");
-    let authority = Authority::find(&mut connection, call.account(), id, missing).await?;
+    let missing = lifecycle::NOT_FOUND;
+    let authority = Authority::find(&mut connection, call.account(), id, call.now, missing).await?;
     authority.must_be(call.now, &["ACTIVED", "EXPIRED"])?;
     let chain = authority.chain(&mut connection).await?;
     let certificate = authority.certificate.unwrap_or_default();
@@ -168,42 +172,27 @@ pub(super) async fn export(call: &Call<'_>) -> Result<Answer, Failure> {
     })))
 }
 
-async fn find(call: &Call<'_>) -> Result<Authority, Failure> {
-    let mut connection = call.shared.db.read().acquire().await?;
-    let missing = code("PCA.00030102");
-    Authority::find(
-        &mut connection,
-        call.account(),
-        call.path.text("ca_id"),
-        missing,
-    )
-    .await
-}
-
+/// Turns it from one state into another; what is revoked stays off.
 async fn turn(
     call: &Call<'_>,
     from: &'static [&'static str],
     to: &'static str,
 ) -> Result<Answer, Failure> {
-    let (account, id) = (
-        call.account().to_owned(),
-        call.path.text("ca_id").to_owned(),
-    );
-    let now = call.now;
-    let write = call.shared.db.write(|connection| {
+    let turned = lifecycle::change(call, from, move |found, connection| {
         Box::pin(async move {
-            let missing = code("PCA.00030102");
-            let found = Authority::find(connection, &account, &id, missing).await?;
-            found.must_be(now, from)?;
+            if found.is_revoked() {
+                let detail = format!("the CA {} is revoked", found.id);
+                return Err(Failure::because(code("PCA.00030201"), detail));
+            }
             sqlx::query("UPDATE authority SET status = $1 WHERE id = $2")
                 .bind(to)
                 .bind(&found.id)
                 .execute(connection)
                 .await?;
-            Ok::<_, Failure>(())
+            Ok(())
         })
     });
-    write.await?;
+    turned.await?;
     Ok(Answer::no_content())
 }
 

@@ -30,15 +30,23 @@ pub(in crate::ccm_server) struct Authority {
     not_before: Option<i64>,
     pub(super) not_after: Option<i64>,
     created: i64,
+    /// When it will be gone, where its deletion is scheduled.
+    delete_at: Option<i64>,
+    revoked: Option<i64>,
+    /// PEM, above a certificate that was imported.
+    foreign_chain: Option<String>,
     pub(super) certificate: Option<Vec<u8>>,
     crl: String,
 }
 
 /// The columns that [`Authority::from_row`] reads; `a` is the CA, `p` its parent.
 pub(super) const COLUMNS: &str = "a.id, a.kind, a.status, a.gen_mode, a.subject, a.key_algorithm, \
-     a.signature_algorithm, a.key_usages, a.path_length, a.issuer, p.common_name AS issuer_name, a.serial_number, \
-     a.not_before, a.not_after, a.created, a.certificate, a.crl \
+     a.signature_algorithm, a.key_usages, a.path_length, a.issuer, coalesce(p.common_name, a.foreign_issuer) AS issuer_name, \
+     a.serial_number, a.not_before, a.not_after, a.created, a.delete_at, a.revoked, a.foreign_chain, a.certificate, a.crl \
      FROM authority a LEFT JOIN authority p ON p.id = a.issuer";
+
+/// Those whose deletion is due are gone, whether or not they were buried yet; a moment follows.
+pub(super) const NOT_GONE: &str = "(a.delete_at IS NULL OR a.delete_at > ";
 
 impl Authority {
     /// One row of [`COLUMNS`].
@@ -60,6 +68,9 @@ impl Authority {
             not_before: row.get("not_before"),
             not_after: row.get("not_after"),
             created: row.get("created"),
+            delete_at: row.get("delete_at"),
+            revoked: row.get("revoked"),
+            foreign_chain: row.get("foreign_chain"),
             certificate: row.get("certificate"),
             crl: row.get("crl"),
         })
@@ -70,12 +81,14 @@ impl Authority {
         connection: &mut SqliteConnection,
         account: &str,
         id: &str,
+        now: Timestamp,
         code: &'static crate::ccm_server::codes::Code,
     ) -> Result<Self, Failure> {
-        let sql = format!("SELECT {COLUMNS} WHERE a.id = $1 AND a.account = $2");
+        let sql = format!("SELECT {COLUMNS} WHERE a.id = $1 AND a.account = $2 AND {NOT_GONE}$3)");
         let row = sqlx::query(sqlx::AssertSqlSafe(sql))
             .bind(id.to_ascii_lowercase())
             .bind(account)
+            .bind(now.0)
             .fetch_optional(connection)
             .await?;
         match row {
@@ -108,6 +121,33 @@ impl Authority {
         Err(Failure::because(code("PCA.00030201"), detail))
     }
 
+    /// Refuses to change what only has its certificate here: a CA of somebody's own CSR (CCM API 4.2.2.3).
+    pub(super) fn must_be_here(&self) -> Result<(), Failure> {
+        if self.gen_mode != "CSR" {
+            return Ok(());
+        }
+        let detail = format!(
+            "the CA {} was made from somebody's CSR: only its details and its certificate can be had",
+            self.id
+        );
+        Err(Failure::because(code("PCA.00030201"), detail))
+    }
+
+    /// Whether it never had a certificate.
+    pub(super) fn is_pending(&self) -> bool {
+        self.stored_status == "PENDING"
+    }
+
+    /// Whether its issuer has taken its certificate back.
+    pub(super) const fn is_revoked(&self) -> bool {
+        self.revoked.is_some()
+    }
+
+    /// Whether somebody else issued its certificate.
+    pub(super) fn is_imported(&self) -> bool {
+        self.gen_mode == "IMPORT"
+    }
+
     /// As the API answers it (CCM API 4.2.1.1 and 4.2.1.4).
     pub(super) fn json(&self, now: Timestamp) -> Result<Value, Failure> {
         let crl: Value = serde_json::from_str(&self.crl)?;
@@ -124,7 +164,7 @@ impl Authority {
             "gen_mode": self.gen_mode,
             "serial_number": self.serial_number,
             "create_time": text::millis(self.created),
-            "delete_time": Value::Null,
+            "delete_time": self.delete_at.map(text::millis),
             "not_before": self.not_before.map(text::millis),
             "not_after": self.not_after.map(text::millis),
             "distinguished_name": self.subject.json(),
@@ -147,17 +187,23 @@ impl Authority {
     ) -> Result<Vec<Vec<u8>>, Failure> {
         let mut chain = Vec::new();
         let mut next = self.issuer.clone();
+        let mut foreign = self.foreign_chain.clone();
         while let Some(id) = next {
-            let row = sqlx::query("SELECT certificate, issuer FROM authority WHERE id = $1")
+            let sql = "SELECT certificate, issuer, foreign_chain FROM authority WHERE id = $1";
+            let row = sqlx::query(sql)
                 .bind(&id)
                 .fetch_one(&mut *connection)
                 .await?;
             chain.extend(row.get::<Option<Vec<u8>>, _>(0));
             next = row.get(1);
+            foreign = row.get(2);
             // Issuers are chosen among CAs that exist already, so there is no circle; this bounds a damaged state.
             if chain.len() > DEEPEST {
                 break;
             }
+        }
+        if let Some(above) = foreign {
+            chain.extend(x509::certificates(&above)?);
         }
         Ok(chain)
     }
@@ -205,11 +251,26 @@ pub(super) async fn still_active(
     }
 }
 
-/// The subject of a CA as it stands in its certificate.
-pub(super) fn issuer_subject(issuer: &Authority) -> Result<Vec<u8>, Failure> {
-    let certificate = issuer.certificate.as_deref();
-    let certificate = certificate.ok_or_else(|| Failure::new(code("PCA.00030103")))?;
-    Ok(x509::facts(certificate)?.subject_der)
+/// How what a CA issues points at it.
+pub(super) struct IssuedBy {
+    /// Its subject as it stands in its certificate, byte for byte.
+    pub(super) subject: Vec<u8>,
+    /// Its key's identifier as it stands there: who certified an imported CA may have made it another way (RFC 5280
+    /// §4.2.1.1).
+    pub(super) key_id: Option<Vec<u8>>,
+}
+
+impl IssuedBy {
+    /// As the CA's certificate has it.
+    pub(super) fn of(issuer: &Authority) -> Result<Self, Failure> {
+        let certificate = issuer.certificate.as_deref();
+        let certificate = certificate.ok_or_else(|| Failure::new(code("PCA.00030103")))?;
+        let facts = x509::facts(certificate)?;
+        Ok(Self {
+            subject: facts.subject_der,
+            key_id: facts.key_id,
+        })
+    }
 }
 
 /// Where a CA's key is sealed for.

@@ -10,9 +10,11 @@ use crate::ccm_server::failure::Failure;
 use crate::ccm_server::operation::Call;
 use crate::ccm_server::pca::authority::Authority;
 use crate::ccm_server::pca::issuing::key_label;
+use crate::ccm_server::pca::lifecycle::resources;
 use crate::ccm_server::pca::listing;
 use crate::ccm_server::text;
 use crate::ccm_server::x509::{self, LineEnd, Subject};
+use crate::model::Timestamp;
 
 /// 4.2.2.1
 pub(super) async fn list(call: &Call<'_>) -> Result<Answer, Failure> {
@@ -44,6 +46,32 @@ pub(super) async fn list(call: &Call<'_>) -> Result<Answer, Failure> {
     let items: Result<Vec<Value>, Failure> =
         rows.iter().map(|row| shown(row, call.now.0)).collect();
     Ok(Answer::ok(json!({"total": total, "certificates": items?})))
+}
+
+/// 4.2.2.5
+pub(super) async fn quota(call: &Call<'_>) -> Result<Answer, Failure> {
+    let mut connection = call.shared.db.read().acquire().await?;
+    let used = in_stock(&mut connection, call.account()).await?;
+    Ok(Answer::ok(resources("CERTIFICATE", used, QUOTA)))
+}
+
+/// Refuses when the account has as many certificates as it may.
+pub(super) async fn within_quota(
+    connection: &mut SqliteConnection,
+    account: &str,
+) -> Result<(), Failure> {
+    if in_stock(connection, account).await? < QUOTA {
+        return Ok(());
+    }
+    let detail =
+        format!("the account has {QUOTA} certificates, and no more are allowed; delete some");
+    Err(Failure::because(code("PCA.00030001"), detail))
+}
+
+async fn in_stock(connection: &mut SqliteConnection, account: &str) -> Result<i64, Failure> {
+    let count = sqlx::query_scalar("SELECT certificates FROM stock WHERE account = $1");
+    let count: Option<i64> = count.bind(account).fetch_optional(connection).await?;
+    Ok(count.unwrap_or(0))
 }
 
 /// 4.2.2.6
@@ -101,7 +129,8 @@ pub(super) async fn export(call: &Call<'_>) -> Result<Answer, Failure> {
     }
     let issuer: String = row.get("issuer");
     let missing = code("PCA.00030103");
-    let issuer = Authority::find(&mut connection, &account, &issuer, missing).await?;
+    // What it issued is exported still, when the CA itself is gone.
+    let issuer = Authority::find(&mut connection, &account, &issuer, LONG_AGO, missing).await?;
     let above = issuer.chain(&mut connection).await?;
     let chain = issuer
         .certificate
@@ -225,6 +254,12 @@ fn shown(row: &SqliteRow, now: i64) -> Result<Value, Failure> {
         "distinguished_name": subject.json(),
     }))
 }
+
+/// Certificates of an account (CCM API 4.2.2.5).
+const QUOTA: i64 = 100_000;
+
+/// Before anything was deleted.
+const LONG_AGO: Timestamp = Timestamp(i64::MIN);
 
 /// What [`shown`] needs.
 const COLUMNS: &str = "id, status, issuer, issuer_name, key_algorithm, signature_algorithm, gen_mode, serial_number, \

@@ -62,6 +62,15 @@ pub(super) const ACTIVATE: &[Field] = &[
     Field::choices("key_usages", KeyUsage::NAMES, 9),
 ];
 
+pub(super) const DELETE_AUTHORITY: &[Field] = &[Field::integer("pending_days", 7, 30).required()];
+
+pub(super) const IMPORT_AUTHORITY: &[Field] = &[
+    Field::text("certificate", 1, 32_768)
+        .required()
+        .or(code("PCA.00020402")),
+    Field::text("certificate_chain", 0, 2_097_152).or(code("PCA.00020403")),
+];
+
 pub(super) const LIST_CERTIFICATES: &[Field] = &[
     Field::integer("limit", 0, 1000),
     Field::integer("offset", 0, i64::MAX),

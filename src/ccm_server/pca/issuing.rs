@@ -11,7 +11,8 @@ use crate::ccm_server::failure::Failure;
 use crate::ccm_server::field::Input;
 use crate::ccm_server::operation::Call;
 use crate::ccm_server::pca::authorities::{period, subject, usages};
-use crate::ccm_server::pca::authority::{Authority, issuer_subject, still_active};
+use crate::ccm_server::pca::authority::{Authority, IssuedBy, still_active};
+use crate::ccm_server::pca::certificates::within_quota;
 use crate::ccm_server::pca::fields;
 use crate::ccm_server::pca::making::SUBORDINATE_YEARS;
 use crate::ccm_server::text;
@@ -167,12 +168,13 @@ async fn issue(
     }
     let hash = signer.hash(wanted.hash);
     let serial = x509::new_serial();
-    let issuer_der = issuer_subject(issuer)?;
+    let by = IssuedBy::of(issuer)?;
     let (own_serial, own_der, own_spki) = (serial.clone(), whose.subject_der, whose.spki);
     let made = call.shared.heavy(move || {
         let template = Template {
             serial: &own_serial,
-            issuer: &issuer_der,
+            issuer: &by.subject,
+            issuer_key: by.key_id.as_deref(),
             subject: &own_der,
             not_before,
             not_after,
@@ -220,6 +222,7 @@ async fn insert(
     now: Timestamp,
 ) -> Result<(), Failure> {
     still_active(connection, &issued.issuer, now).await?;
+    within_quota(connection, &issued.account).await?;
     sqlx::query(
         "INSERT INTO certificate (id, account, issuer, issuer_name, status, gen_mode, common_name, subject, \
          key_algorithm, signature_algorithm, serial_number, serial, not_before, not_after, created, certificate, key) \
@@ -250,7 +253,7 @@ async fn issuer(call: &Call<'_>) -> Result<Authority, Failure> {
     let mut connection = call.shared.db.read().acquire().await?;
     let missing = code("PCA.00030103");
     let id = call.body.text("issuer_id");
-    let issuer = Authority::find(&mut connection, call.account(), id, missing).await?;
+    let issuer = Authority::find(&mut connection, call.account(), id, call.now, missing).await?;
     issuer.must_be(call.now, &["ACTIVED"])?;
     Ok(issuer)
 }

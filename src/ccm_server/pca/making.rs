@@ -7,8 +7,9 @@ use sqlx::SqliteConnection;
 
 use crate::ccm_server::codes::code;
 use crate::ccm_server::failure::Failure;
-use crate::ccm_server::pca::authority::{Authority, issuer_subject, key_label, still_active};
+use crate::ccm_server::pca::authority::{Authority, IssuedBy, key_label, still_active};
 use crate::ccm_server::pca::fields;
+use crate::ccm_server::pca::lifecycle::within_quota;
 use crate::ccm_server::server::Shared;
 use crate::ccm_server::text;
 use crate::ccm_server::x509::{
@@ -122,17 +123,21 @@ pub(super) async fn certify(
     wanted: &Certification,
     now: Timestamp,
 ) -> Result<Certified, Failure> {
-    let (signer, issuer_subject, issuer_end, path_length, years) = match &wanted.issuer {
+    let (signer, by, issuer_end, path_length, years) = match &wanted.issuer {
         None => {
             let signer = own
                 .signer
                 .ok_or_else(|| Failure::new(code("PCA.00000004")))?;
-            (Arc::new(signer), own.subject.der(), None, None, ROOT_YEARS)
+            let by = IssuedBy {
+                subject: own.subject.der(),
+                key_id: None,
+            };
+            (Arc::new(signer), by, None, None, ROOT_YEARS)
         }
         Some(id) => {
             let mut connection = shared.db.read().acquire().await?;
             let missing = code("PCA.00030103");
-            let parent = Authority::find(&mut connection, account, id, missing).await?;
+            let parent = Authority::find(&mut connection, account, id, now, missing).await?;
             drop(connection);
             parent.must_be(now, &["ACTIVED"])?;
             if let Some(most) = parent.path_length()
@@ -142,15 +147,9 @@ pub(super) async fn certify(
                 return Err(Failure::because(fields::BAD_PATH_LENGTH, detail));
             }
             let signer = parent.signer(shared).await?;
-            let der = issuer_subject(&parent)?;
+            let by = IssuedBy::of(&parent)?;
             let end = parent.not_after.map(Timestamp);
-            (
-                signer,
-                der,
-                end,
-                Some(wanted.path_length),
-                SUBORDINATE_YEARS,
-            )
+            (signer, by, end, Some(wanted.path_length), SUBORDINATE_YEARS)
         }
     };
     let (not_before, not_after) = wanted
@@ -175,7 +174,8 @@ pub(super) async fn certify(
         .heavy(move || {
             let template = Template {
                 serial: &own_serial,
-                issuer: &issuer_subject,
+                issuer: &by.subject,
+                issuer_key: by.key_id.as_deref(),
                 subject: &subject,
                 not_before,
                 not_after,
@@ -219,6 +219,7 @@ async fn insert(
     signed: Option<Certified>,
     now: Timestamp,
 ) -> Result<(), Failure> {
+    within_quota(connection, &row.account, now).await?;
     sqlx::query(
         "INSERT INTO authority (id, account, listed, kind, status, gen_mode, common_name, subject, key_algorithm, \
          key_usages, created, key, crl) VALUES ($1, $2, 1, $3, 'PENDING', 'GENERATE', $4, $5, $6, $7, $8, $9, $10)",
@@ -295,4 +296,4 @@ const ROOT_YEARS: i64 = 30;
 /// The same; also of certificates.
 pub(super) const SUBORDINATE_YEARS: i64 = 20;
 /// What the API shows for a root: no limit.
-const UNLIMITED: i64 = 7;
+pub(super) const UNLIMITED: i64 = 7;

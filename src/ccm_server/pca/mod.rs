@@ -5,12 +5,14 @@ mod authority;
 mod certificates;
 mod fields;
 mod issuing;
+mod lifecycle;
 mod listing;
 mod making;
 
 use crate::ccm_server::operation::{Access, Operation, Payload, Service, Verb};
 
 pub(super) use authorities::no_crl;
+pub(super) use lifecycle::bury;
 pub(super) use making::{Blueprint, Certification, create};
 
 /// The operations of 4.2.
@@ -38,6 +40,17 @@ pub(super) static OPERATIONS: &[Operation] = &[
         run: |call| Box::pin(authorities::create(call)),
     },
     Operation {
+        chapter: "4.2.1.3",
+        service: Service::Pca,
+        verb: Verb::Get,
+        path: "/v1/private-certificate-authorities/quotas",
+        access: Access::Action("pca:ca:quota"),
+        path_fields: &[],
+        query: &[],
+        body: Payload::None,
+        run: |call| Box::pin(lifecycle::quota(call)),
+    },
+    Operation {
         chapter: "4.2.1.4",
         service: Service::Pca,
         verb: Verb::Get,
@@ -49,6 +62,17 @@ pub(super) static OPERATIONS: &[Operation] = &[
         run: |call| Box::pin(authorities::show(call)),
     },
     Operation {
+        chapter: "4.2.1.5",
+        service: Service::Pca,
+        verb: Verb::Delete,
+        path: "/v1/private-certificate-authorities/{ca_id}",
+        access: Access::Action("pca:ca:delete"),
+        path_fields: fields::CA_ID,
+        query: fields::DELETE_AUTHORITY,
+        body: Payload::None,
+        run: |call| Box::pin(lifecycle::delete(call)),
+    },
+    Operation {
         chapter: "4.2.1.6",
         service: Service::Pca,
         verb: Verb::Post,
@@ -58,6 +82,17 @@ pub(super) static OPERATIONS: &[Operation] = &[
         query: &[],
         body: Payload::Json(fields::ACTIVATE),
         run: |call| Box::pin(authorities::activate(call)),
+    },
+    Operation {
+        chapter: "4.2.1.7",
+        service: Service::Pca,
+        verb: Verb::Get,
+        path: "/v1/private-certificate-authorities/{ca_id}/csr",
+        access: Access::Action("pca:ca:getCsr"),
+        path_fields: fields::CA_ID,
+        query: &[],
+        body: Payload::None,
+        run: |call| Box::pin(lifecycle::export_csr(call)),
     },
     Operation {
         chapter: "4.2.1.8",
@@ -91,6 +126,40 @@ pub(super) static OPERATIONS: &[Operation] = &[
         query: &[],
         body: Payload::None,
         run: |call| Box::pin(authorities::export(call)),
+    },
+    Operation {
+        chapter: "4.2.1.11",
+        service: Service::Pca,
+        verb: Verb::Post,
+        path: "/v1/private-certificate-authorities/{ca_id}/import",
+        access: Access::Action("pca:ca:import"),
+        path_fields: fields::CA_ID,
+        query: &[],
+        body: Payload::Json(fields::IMPORT_AUTHORITY),
+        run: |call| Box::pin(lifecycle::import(call)),
+    },
+    Operation {
+        chapter: "4.2.1.12",
+        service: Service::Pca,
+        verb: Verb::Post,
+        path: "/v1/private-certificate-authorities/{ca_id}/restore",
+        access: Access::Action("pca:ca:restore"),
+        path_fields: fields::CA_ID,
+        query: &[],
+        body: Payload::None,
+        run: |call| Box::pin(lifecycle::restore(call)),
+    },
+    Operation {
+        chapter: "4.2.1.13",
+        service: Service::Pca,
+        verb: Verb::Post,
+        path: "/v1/private-certificate-authorities/{ca_id}/revoke",
+        // Chapter 6 names no action for it.
+        access: Access::Action("pca:ca:revoke"),
+        path_fields: fields::CA_ID,
+        query: &[],
+        body: Payload::Json(fields::REVOKE),
+        run: |call| Box::pin(lifecycle::revoke(call)),
     },
     Operation {
         chapter: "4.2.2.1",
@@ -135,6 +204,17 @@ pub(super) static OPERATIONS: &[Operation] = &[
         query: &[],
         body: Payload::Json(fields::PARSE_CSR),
         run: |call| Box::pin(issuing::parse_csr(call)),
+    },
+    Operation {
+        chapter: "4.2.2.5",
+        service: Service::Pca,
+        verb: Verb::Get,
+        path: "/v1/private-certificates/quotas",
+        access: Access::Action("pca:cert:quota"),
+        path_fields: &[],
+        query: &[],
+        body: Payload::None,
+        run: |call| Box::pin(certificates::quota(call)),
     },
     Operation {
         chapter: "4.2.2.6",

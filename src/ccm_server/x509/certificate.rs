@@ -13,6 +13,8 @@ pub(in crate::ccm_server) struct Template<'a> {
     pub(in crate::ccm_server) serial: &'a [u8],
     /// The issuer's subject, byte for byte.
     pub(in crate::ccm_server) issuer: &'a [u8],
+    /// The identifier of the issuer's key as its certificate has it; absent: made from the key.
+    pub(in crate::ccm_server) issuer_key: Option<&'a [u8]>,
     /// The subject as DER.
     pub(in crate::ccm_server) subject: &'a [u8],
     /// First moment.
@@ -168,20 +170,17 @@ pub(in crate::ccm_server) fn issue(
 }
 
 fn extensions(template: &Template<'_>, signer: &Signer) -> Result<Vec<u8>, X509Error> {
-    let issuer_key = der::context(0, &key_identifier(signer.spki())?);
+    let issuer_key = match template.issuer_key {
+        Some(known) => der::context(0, known),
+        None => der::context(0, &key_identifier(signer.spki())?),
+    };
     let mut all = extension(&[2, 5, 29, 35], false, &der::sequence(&[&issuer_key]));
     let own_key = der::octets(&key_identifier(template.spki)?);
     all.extend(extension(&[2, 5, 29, 14], false, &own_key));
-    let constraints = match template.constraints {
-        BasicConstraints::Leaf => der::sequence(&[]),
-        BasicConstraints::Authority { path_length: None } => der::sequence(&[&der::yes()]),
-        BasicConstraints::Authority {
-            path_length: Some(length),
-        } => der::sequence(&[&der::yes(), &der::unsigned(&[length])]),
-    };
-    all.extend(extension(&[2, 5, 29, 19], true, &constraints));
-    let bits: Vec<u8> = template.usages.iter().map(|usage| *usage as u8).collect();
-    all.extend(extension(&[2, 5, 29, 15], true, &der::named_bits(&bits)));
+    all.extend(constraints_and_usages(
+        template.constraints,
+        template.usages,
+    ));
     if !template.extended.is_empty() {
         let purposes: Vec<u8> = template
             .extended
@@ -202,6 +201,25 @@ fn extensions(template: &Template<'_>, signer: &Signer) -> Result<Vec<u8>, X509E
         all.extend(extension(identifier, false, &der::utf8(value)));
     }
     Ok(all)
+}
+
+/// The two extensions that make a CA, for a request.
+pub(super) fn authority_extensions(path_length: Option<u8>, usages: &[KeyUsage]) -> Vec<u8> {
+    constraints_and_usages(BasicConstraints::Authority { path_length }, usages)
+}
+
+fn constraints_and_usages(constraints: BasicConstraints, usages: &[KeyUsage]) -> Vec<u8> {
+    let constraints = match constraints {
+        BasicConstraints::Leaf => der::sequence(&[]),
+        BasicConstraints::Authority { path_length: None } => der::sequence(&[&der::yes()]),
+        BasicConstraints::Authority {
+            path_length: Some(length),
+        } => der::sequence(&[&der::yes(), &der::unsigned(&[length])]),
+    };
+    let mut both = extension(&[2, 5, 29, 19], true, &constraints);
+    let bits: Vec<u8> = usages.iter().map(|usage| *usage as u8).collect();
+    both.extend(extension(&[2, 5, 29, 15], true, &der::named_bits(&bits)));
+    both
 }
 
 fn extension(identifier: &[u64], critical: bool, value: &[u8]) -> Vec<u8> {

@@ -1,4 +1,5 @@
-//! Certificate signing requests: read, and trusted in nothing but subject, key and names.
+//! Certificate signing requests: read, and trusted in nothing but subject, key and names; and those of CAs of ours that
+//! somebody else is to certify.
 
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::prelude::{FromDer as _, GeneralName, ParsedExtension};
@@ -6,9 +7,10 @@ use x509_parser::public_key::PublicKey;
 use x509_parser::x509::SubjectPublicKeyInfo;
 
 use crate::ccm_server::x509::X509Error;
-use crate::ccm_server::x509::certificate::{ExtendedUsage, KeyUsage};
+use crate::ccm_server::x509::certificate::{ExtendedUsage, KeyUsage, authority_extensions};
 use crate::ccm_server::x509::name::Subject;
-use crate::ccm_server::x509::pem;
+use crate::ccm_server::x509::signer::{Hash, Signer};
+use crate::ccm_server::x509::{der, pem};
 use crate::model::Name;
 
 /// What is taken from a request. That it wants to be a CA (`basicConstraints`, `keyCertSign`) is not in here, so it
@@ -99,6 +101,38 @@ impl Request {
         }
         Ok(())
     }
+}
+
+/// A PKCS #10 request of a CA for its own key, as DER, with the extensions that its certificate needs (RFC 2986, RFC 2985
+/// §5.4.2).
+pub(in crate::ccm_server) fn request_of_authority(
+    subject: &[u8],
+    signer: &Signer,
+    hash: Hash,
+) -> Result<Vec<u8>, X509Error> {
+    let hash = signer.hash(hash);
+    let usages = [
+        KeyUsage::DigitalSignature,
+        KeyUsage::KeyCertSign,
+        KeyUsage::CrlSign,
+    ];
+    let extensions = authority_extensions(None, &usages);
+    let wanted = der::sequence(&[
+        &der::oid(&[1, 2, 840, 113_549, 1, 9, 14]),
+        &der::set(&der::tlv(0x30, &extensions)),
+    ]);
+    let info = der::sequence(&[
+        &der::unsigned(&[0]),
+        subject,
+        signer.spki(),
+        &der::context_constructed(0, &wanted),
+    ]);
+    let signature = signer.sign(hash, &info)?;
+    Ok(der::sequence(&[
+        &info,
+        &signer.algorithm(hash),
+        &der::bits(&signature),
+    ]))
 }
 
 fn read_name(name: &GeneralName<'_>) -> Result<Name, X509Error> {

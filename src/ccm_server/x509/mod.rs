@@ -13,7 +13,7 @@ mod signer;
 mod validity;
 
 pub(super) use certificate::{BasicConstraints, ExtendedUsage, KeyUsage, Template, issue};
-pub(super) use csr::Request;
+pub(super) use csr::{Request, request_of_authority};
 pub(super) use name::Subject;
 pub(super) use pem::{LineEnd, certificates, encode, encode_all, private_key_pem, public_key_pem};
 pub(super) use read::{Facts, facts, signed_by};

@@ -2,7 +2,7 @@
 
 use aws_lc_rs::digest;
 use x509_parser::certificate::X509Certificate;
-use x509_parser::prelude::{FromDer as _, GeneralName};
+use x509_parser::prelude::{FromDer as _, GeneralName, ParsedExtension};
 
 use crate::ccm_server::text;
 use crate::ccm_server::x509::X509Error;
@@ -33,6 +33,14 @@ pub(in crate::ccm_server) struct Facts {
     pub(in crate::ccm_server) signature_algorithm: String,
     /// Whether it may issue.
     pub(in crate::ccm_server) is_authority: bool,
+    /// How many CAs may be below it, where that is limited.
+    pub(in crate::ccm_server) path_length: Option<u8>,
+    /// Big-endian, without a leading zero.
+    pub(in crate::ccm_server) serial: Vec<u8>,
+    /// `subjectKeyIdentifier`.
+    pub(in crate::ccm_server) key_id: Option<Vec<u8>>,
+    /// Common name of the issuer; may be empty.
+    pub(in crate::ccm_server) issuer_name: String,
 }
 
 /// Reads one certificate.
@@ -71,7 +79,27 @@ pub(in crate::ccm_server) fn facts(certificate: &[u8]) -> Result<Facts, X509Erro
         fingerprint: text::hex(sha1.as_ref()),
         signature_algorithm: signature_name(&algorithm).to_ascii_uppercase(),
         is_authority: parsed.is_ca(),
+        path_length: path_length(&parsed),
+        serial: parsed.tbs_certificate.serial.to_bytes_be(),
+        key_id: key_id(&parsed),
+        issuer_name: Subject::from_name(parsed.issuer()).common_name,
     })
+}
+
+fn key_id(parsed: &X509Certificate<'_>) -> Option<Vec<u8>> {
+    parsed
+        .extensions()
+        .iter()
+        .find_map(|extension| match extension.parsed_extension() {
+            ParsedExtension::SubjectKeyIdentifier(id) => Some(id.0.to_vec()),
+            _ => None,
+        })
+}
+
+fn path_length(parsed: &X509Certificate<'_>) -> Option<u8> {
+    let constraints = parsed.basic_constraints().ok().flatten()?;
+    let length = constraints.value.path_len_constraint?;
+    Some(u8::try_from(length).unwrap_or(u8::MAX))
 }
 
 /// Whether the key of `issuer` made the signature of `certificate`.

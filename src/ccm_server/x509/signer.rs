@@ -193,6 +193,12 @@ impl Signers {
         signers.get(id).cloned()
     }
 
+    /// Forgets the key of a CA that is gone.
+    pub(in crate::ccm_server) fn forget(&self, id: &str) {
+        let mut signers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        signers.remove(id);
+    }
+
     /// Keeps an opened key.
     pub(in crate::ccm_server) fn put(&self, id: &str, signer: Arc<Signer>) {
         let mut signers = self.0.lock().unwrap_or_else(PoisonError::into_inner);

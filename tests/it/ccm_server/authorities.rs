@@ -7,7 +7,7 @@ use super::http::{get, post, post_nothing};
 use super::openssl::{self, csr};
 use crate::support::ccm::{Ccm, Wanted};
 
-const CAS: &str = "/v1/private-certificate-authorities";
+pub(super) const CAS: &str = "/v1/private-certificate-authorities";
 
 fn name(common_name: &str) -> Value {
     json!({
@@ -16,25 +16,25 @@ fn name(common_name: &str) -> Value {
     })
 }
 
-fn root(common_name: &str, key: &str, hash: &str) -> Value {
+pub(super) fn root(common_name: &str, key: &str, hash: &str) -> Value {
     json!({
         "type": "ROOT", "key_algorithm": key, "signature_algorithm": hash,
         "distinguished_name": name(common_name), "validity": {"type": "YEAR", "value": 3},
     })
 }
 
-fn subordinate(common_name: &str, key: &str, hash: &str, issuer: &str) -> Value {
+pub(super) fn subordinate(common_name: &str, key: &str, hash: &str, issuer: &str) -> Value {
     json!({
         "type": "SUBORDINATE", "key_algorithm": key, "signature_algorithm": hash, "issuer_id": issuer,
         "distinguished_name": name(common_name), "validity": {"type": "YEAR", "value": 2},
     })
 }
 
-async fn create(ccm: &Ccm, body: &Value) -> String {
+pub(super) async fn create(ccm: &Ccm, body: &Value) -> String {
     post(ccm, CAS, body).await.expect(200).text("ca_id")
 }
 
-async fn show(ccm: &Ccm, id: &str) -> Value {
+pub(super) async fn show(ccm: &Ccm, id: &str) -> Value {
     get(ccm, &format!("{CAS}/{id}")).await.expect(200).body
 }
 
