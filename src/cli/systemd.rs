@@ -1,6 +1,7 @@
 //! What the policy means for the units of systemd.
 
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 use crate::cli::args::Arguments;
 use crate::cli::exit::Exit;
@@ -33,7 +34,10 @@ fn render(policy: &Policy) -> (String, Vec<String>) {
         }
     }
     for target in policy.targets.values() {
-        let directories = loose_directories(policy, target);
+        let directories: BTreeSet<PathBuf> = loose_directories(policy, target)
+            .into_values()
+            .flatten()
+            .collect();
         if !directories.is_empty() {
             text.push_str(&format!("# target {}\n", target.id));
         }

@@ -12,6 +12,7 @@ use crate::deploy::manifest::{
     sha256,
 };
 use crate::deploy::site::Site;
+use crate::deploy::stage::Faults;
 use crate::deploy::{StepError, stage};
 use crate::pki::Secret;
 use crate::sys::crash;
@@ -20,10 +21,11 @@ use crate::sys::fs::{self, Attributes, Kind, Stat};
 /// Carries the step out, or completes it.
 pub(super) fn run(site: &Site<'_>) -> Result<(), StepError> {
     let manifest = site.staged()?;
-    if Saved::read(&site.generation())?.is_none() {
-        save(site, &manifest)?;
-    }
-    let done = put_in_place(site, &manifest);
+    let saved = match Saved::read(&site.generation())? {
+        Some(saved) => saved,
+        None => save(site, &manifest)?,
+    };
+    let done = put_in_place(site, &manifest, &saved);
     if done.is_err() {
         // A key without its certificate must not stay where a service may be started.
         if let Err(error) = restore(site) {
@@ -47,8 +49,7 @@ pub(super) fn restore(site: &Site<'_>) -> Result<(), StepError> {
             .as_ref()
             .and_then(|manifest| manifest.files.get(place.index));
         put_back(site, place, entry)?;
-        fs::discard(&place.path, &site.old_tag())?;
-        fs::discard(&place.path, &site.new_tag())?;
+        tidy(site, &place.path);
         crash::point("rollout.restore.file");
     }
     if let Some(number) = site.rollout.previous_generation {
@@ -58,6 +59,16 @@ pub(super) fn restore(site: &Site<'_>) -> Result<(), StepError> {
         }
     }
     Ok(())
+}
+
+/// Nothing waits beside a place any more. What was there before is there again, so a disk that has become read-only in
+/// between does not make the way back fail.
+fn tidy(site: &Site<'_>, path: &Path) {
+    for tag in [site.old_tag(), site.new_tag()] {
+        if let Err(error) = fs::discard(path, &tag) {
+            tracing::warn!(rollout = %site.rollout.id, %error, "a temporary file was left behind");
+        }
+    }
 }
 
 /// Without saved.json nothing was changed, unless somebody removed the whole generation since.
@@ -81,10 +92,21 @@ fn point_back(site: &Site<'_>, former: Option<&Path>) -> Result<(), StepError> {
     Ok(())
 }
 
-fn put_in_place(site: &Site<'_>, manifest: &Manifest) -> Result<(), StepError> {
-    for (index, entry) in manifest.loose() {
-        place(site, index, entry)?;
+fn put_in_place(site: &Site<'_>, manifest: &Manifest, saved: &Saved) -> Result<(), StepError> {
+    let mut faults = Faults::default();
+    for (index, entry) in manifest.loose().filter(|(index, _)| saved.has(*index)) {
+        faults.at(entry, || place(site, index, entry))?;
         crash::point("rollout.commit.file");
+    }
+    let lagging = site.without(faults.found)?;
+    for place in &saved.places {
+        let entry = manifest.files.get(place.index);
+        if entry.is_some_and(|entry| lagging.contains(&entry.certificate))
+            && let Err(error) = put_back(site, place, entry)
+        {
+            // It is what it was before but for this, and drift is looked for.
+            tracing::warn!(rollout = %site.rollout.id, %error, "a half-done repair could not be taken back");
+        }
     }
     let (live, target) = (site.layout.live(), Layout::live_target(manifest.generation));
     if fs::read_link(&live)?.as_deref() != Some(target.as_path()) {
@@ -97,18 +119,27 @@ fn put_in_place(site: &Site<'_>, manifest: &Manifest) -> Result<(), StepError> {
 }
 
 /// What is at the places of the loose files, and where the link points, before the first change.
-fn save(site: &Site<'_>, manifest: &Manifest) -> Result<(), StepError> {
+fn save(site: &Site<'_>, manifest: &Manifest) -> Result<Saved, StepError> {
     fs::create_dir_all(&site.records().saved_copies(), 0o700)?;
     let mut places = Vec::new();
+    let mut faults = Faults::default();
     for (index, entry) in manifest.loose() {
-        let was = save_one(site, index, &entry.path)?;
-        places.push(SavedPlace {
-            index,
-            path: entry.path.clone(),
-            was,
-        });
+        faults.at(entry, || {
+            let was = save_one(site, index, entry)?;
+            places.push(SavedPlace {
+                index,
+                path: entry.path.clone(),
+                was,
+            });
+            Ok(())
+        })?;
         crash::point("rollout.commit.save");
     }
+    let lagging = site.without(faults.found)?;
+    places.retain(|place| {
+        let entry = manifest.files.get(place.index);
+        entry.is_some_and(|entry| !lagging.contains(&entry.certificate))
+    });
     let saved = Saved {
         version: VERSION,
         live: fs::read_link(&site.layout.live())?,
@@ -116,28 +147,27 @@ fn save(site: &Site<'_>, manifest: &Manifest) -> Result<(), StepError> {
     };
     manifest::write(&site.records().saved(), &saved)?;
     crash::point("rollout.commit.saved");
-    Ok(())
+    Ok(saved)
 }
 
-fn save_one(site: &Site<'_>, index: usize, path: &Path) -> Result<Was, StepError> {
-    let Some(Stat { kind, .. }) = fs::stat(path)? else {
+fn save_one(site: &Site<'_>, index: usize, entry: &Entry) -> Result<Was, StepError> {
+    let path = &entry.path;
+    let blame = |error| entry.blame(error);
+    let Some(Stat { kind, .. }) = fs::stat(path).map_err(blame)? else {
         return Ok(Was::Nothing);
     };
     match kind {
         Kind::File => {}
         Kind::Link => {
             // It was a link a moment ago; without a target it is gone.
-            return Ok(fs::read_link(path)?.map_or(Was::Nothing, |target| Was::Link { target }));
+            let target = fs::read_link(path).map_err(blame)?;
+            return Ok(target.map_or(Was::Nothing, |target| Was::Link { target }));
         }
-        Kind::Directory | Kind::Other => {
-            return Err(StepError::configuration(format!(
-                "{} is no file; move it away or name another path",
-                path.display()
-            )));
-        }
+        Kind::Directory | Kind::Other => return Err(entry.no_file()),
     }
     // What it was a moment ago it need not be now; owner and mode are those of what is read.
-    let (bytes, Stat { mode, uid, gid, .. }) = fs::read_in_place(path, MOST_BYTES)?;
+    let read = fs::read_in_place(path, MOST_BYTES).map_err(blame)?;
+    let (bytes, Stat { mode, uid, gid, .. }) = read;
     let bytes = Secret::new(bytes);
     fs::write_atomic(
         &site.records().saved_copy(index),
@@ -146,30 +176,30 @@ fn save_one(site: &Site<'_>, index: usize, path: &Path) -> Result<Was, StepError
     )?;
     // The very same file costs no space and comes back with all that a copy would lose, such as access lists. Where the
     // file system has no second names for files the copy serves.
-    fs::keep(path, &site.old_tag())?;
+    fs::keep(path, &site.old_tag()).map_err(blame)?;
     Ok(Was::File {
         sha256: sha256(bytes.expose()),
         mode,
         uid,
         gid,
-        acl: fs::acl_of(path)?,
+        acl: fs::acl_of(path).map_err(blame)?,
     })
 }
 
 /// One loose file, if it is not there already: an unchanged one is not touched.
 fn place(site: &Site<'_>, index: usize, entry: &Entry) -> Result<(), StepError> {
     let tag = site.new_tag();
+    let blame = |error| entry.blame(error);
     if entry.is_at(&entry.path) {
-        return Ok(fs::discard(&entry.path, &tag)?);
+        return fs::discard(&entry.path, &tag).map_err(blame);
     }
     let waiting = fs::beside(&entry.path, &tag).is_some_and(|path| entry.is_at(&path));
-    if waiting && fs::adopt(&entry.path, &tag)? {
+    if waiting && fs::adopt(&entry.path, &tag).map_err(blame)? {
         return Ok(());
     }
     let content = stage::loose_content(site, index, entry)?;
-    fs::prepare(&entry.path, &tag, content.expose(), &site.attributes(entry))?;
-    fs::adopt(&entry.path, &tag)?;
-    Ok(())
+    fs::prepare(&entry.path, &tag, content.expose(), &site.attributes(entry)).map_err(blame)?;
+    fs::adopt(&entry.path, &tag).map(drop).map_err(blame)
 }
 
 fn put_back(site: &Site<'_>, place: &SavedPlace, entry: Option<&Entry>) -> Result<(), StepError> {

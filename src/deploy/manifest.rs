@@ -15,7 +15,7 @@ use crate::model::{
 };
 use crate::pki::Secret;
 use crate::sys::error_chain;
-use crate::sys::fs::{self, Acl, Attributes, Kind, Stat};
+use crate::sys::fs::{self, Acl, Attributes, FsError, Kind, Stat};
 
 /// What a generation consists of. Written with it, never changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,6 +92,20 @@ impl Entry {
         self.path.is_absolute()
     }
 
+    /// A fault at its place, which is its member's own.
+    pub(super) fn blame(&self, error: FsError) -> StepError {
+        StepError::from(error).about(&self.certificate)
+    }
+
+    /// That its place is taken by what can hold no content.
+    pub(super) fn no_file(&self) -> StepError {
+        let text = format!(
+            "{} is no file; move it away or name another path",
+            self.path.display()
+        );
+        StepError::configuration(text).about(&self.certificate)
+    }
+
     pub(super) fn attributes(&self) -> Attributes {
         Attributes {
             mode: self.mode,
@@ -151,7 +165,7 @@ pub(super) struct Saved {
     pub(super) version: u32,
     /// Where `live` pointed.
     pub(super) live: Option<PathBuf>,
-    /// For each loose file of the manifest, in its order.
+    /// For each loose file of the manifest, in its order; without those that could not be saved, which stay as they are.
     pub(super) places: Vec<SavedPlace>,
 }
 
@@ -197,6 +211,11 @@ impl Saved {
     /// What was saved before a generation was committed; `None` if nothing was, and so nothing changed.
     pub(super) fn read(generation: &Path) -> Result<Option<Self>, StepError> {
         read(&Records::of(generation).saved())
+    }
+
+    /// Whether this file of the manifest may be replaced.
+    pub(super) fn has(&self, index: usize) -> bool {
+        self.places.iter().any(|place| place.index == index)
     }
 
     /// Whether there is an original among the loose files.

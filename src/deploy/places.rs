@@ -1,6 +1,6 @@
 //! What a service reads, by the policy: the places of certificates and keys, whoever wrote what is there.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::deploy::StepError;
@@ -18,9 +18,13 @@ struct Pair {
     key: PathBuf,
 }
 
-/// The directories outside of the state directory that a target's files are written to, for all certificates that use it.
+/// The directories outside of the state directory that a target's files are written to, for each certificate that uses
+/// it; empty where all of its files lie in the state directory.
 #[must_use]
-pub fn loose_directories(policy: &Policy, target: &TargetPolicy) -> BTreeSet<PathBuf> {
+pub fn loose_directories(
+    policy: &Policy,
+    target: &TargetPolicy,
+) -> BTreeMap<CertificateId, BTreeSet<PathBuf>> {
     let files: Vec<PathBuf> = target
         .exports
         .iter()
@@ -29,13 +33,18 @@ pub fn loose_directories(policy: &Policy, target: &TargetPolicy) -> BTreeSet<Pat
         .collect();
     // Most targets have none, and there may be many certificates.
     if files.is_empty() {
-        return BTreeSet::new();
+        return BTreeMap::new();
     }
+    let of = |id| {
+        let named = files.iter().map(|file| named(file, id));
+        named
+            .filter_map(|file| file.parent().map(Path::to_owned))
+            .collect()
+    };
     let certificates = policy.certificates.values();
     certificates
         .filter(|certificate| certificate.targets.contains(&target.id))
-        .flat_map(|certificate| files.iter().map(|file| named(file, &certificate.id)))
-        .filter_map(|file| file.parent().map(Path::to_owned))
+        .map(|certificate| (certificate.id.clone(), of(&certificate.id)))
         .collect()
 }
 

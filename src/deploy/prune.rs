@@ -13,7 +13,8 @@ use crate::sys::fs;
 /// Removes temporary files of the rollout and generations that nobody needs: the live one, the one before and the
 /// newest few stay.
 pub(super) fn close(site: &Site<'_>) -> Result<(), StepError> {
-    beside(&site.layout, site.rollout.generation)?;
+    // The disk of one member must not keep all that is old.
+    let first = beside(&site.layout, site.rollout.generation);
     let present = numbers(&site.layout)?;
     let mut keep: BTreeSet<u64> = present.iter().rev().take(KEPT).copied().collect();
     keep.extend(site.rollout.previous_generation);
@@ -21,22 +22,26 @@ pub(super) fn close(site: &Site<'_>) -> Result<(), StepError> {
     keep.extend(live.as_deref().and_then(Layout::generation_of));
     for number in present.difference(&keep) {
         crash::point("rollout.close.prune");
-        beside(&site.layout, *number)?;
-        fs::remove_tree(&site.layout.generation(*number))?;
+        if beside(&site.layout, *number).is_ok() {
+            fs::remove_tree(&site.layout.generation(*number))?;
+        }
     }
     fs::remove_tree(&site.layout.staging(site.rollout.generation))?;
     let swept = site.materials.sweep();
-    swept.map_err(|error| StepError::configuration(error_chain(&error)))
+    swept.map_err(|error| StepError::configuration(error_chain(&error)))?;
+    first
 }
 
-/// What waits beside loose files for a generation.
+/// What waits beside loose files for a generation; all of them, also after one that cannot be removed.
 fn beside(layout: &Layout, generation: u64) -> Result<(), StepError> {
     let manifest = Manifest::read(&layout.generation(generation));
+    let mut done = Ok(());
     for (_, entry) in manifest.iter().flat_map(Manifest::loose) {
-        fs::discard(&entry.path, &new_tag(generation))?;
-        fs::discard(&entry.path, &old_tag(generation))?;
+        for tag in [new_tag(generation), old_tag(generation)] {
+            done = fs::discard(&entry.path, &tag).and(done);
+        }
     }
-    Ok(())
+    Ok(done?)
 }
 
 fn numbers(layout: &Layout) -> Result<BTreeSet<u64>, StepError> {

@@ -71,6 +71,46 @@ impl Site<'_> {
             .collect()
     }
 
+    /// Whether the rollout may go on without these, whose own places fail: it brings them nothing newer, and it is about
+    /// others as well.
+    pub(super) fn may_lag(&self, named: &BTreeSet<CertificateId>) -> bool {
+        let reasons = &self.rollout.reasons;
+        !named.is_empty()
+            && named.iter().all(|id| self.is_repeated(id))
+            && reasons.keys().any(|id| !named.contains(id))
+    }
+
+    fn is_repeated(&self, id: &CertificateId) -> bool {
+        let previous = self.rollout.previous.get(id);
+        previous.is_some() && self.rollout.revisions.get(id) == previous
+    }
+
+    /// What faults at the places of single members mean: an error about those that were to get something newer, else the
+    /// members that stay as they are. A disk that fails for one must not hold back the others.
+    pub(super) fn without(
+        &self,
+        faults: BTreeMap<CertificateId, StepError>,
+    ) -> Result<BTreeSet<CertificateId>, StepError> {
+        let failed: BTreeSet<CertificateId> = faults.keys().cloned().collect();
+        if failed.is_empty() {
+            return Ok(failed);
+        }
+        if self.may_lag(&failed) {
+            for (certificate, error) in &faults {
+                tracing::warn!(
+                    target = %self.rollout.target, %certificate, %error,
+                    "left as it is, so that the others go on"
+                );
+            }
+            return Ok(failed);
+        }
+        let newer = failed.iter().any(|id| !self.is_repeated(id));
+        let grave = faults.into_iter();
+        let grave = grave.filter(|(id, _)| !newer || !self.is_repeated(id));
+        let error = grave.map(|(_, error)| error).reduce(StepError::and);
+        error.map_or(Ok(failed), Err)
+    }
+
     /// With what a loose file is written.
     pub(super) fn attributes(&self, entry: &Entry) -> Attributes {
         match &self.selinux {

@@ -55,11 +55,18 @@ pub(super) fn run(
             None => write_generation(site, target, &materials)?,
         };
         foreign::spare(site, &manifest, &materials, now)?;
+        let mut faults = Faults::default();
         for (index, entry) in manifest.loose() {
-            put_beside(site, index, entry)?;
+            faults.at(entry, || put_beside(site, index, entry))?;
             crash::point("rollout.stage.beside");
         }
-        readers::of_staged(site, &manifest)?;
+        site.without(faults.found)?;
+        match readers::of_staged(site, &manifest) {
+            Err(error) if site.may_lag(&error.named) => {
+                tracing::warn!(target = %site.rollout.target, %error, "left as it is");
+            }
+            other => other?,
+        }
         Ok(manifest)
     };
     attempt().inspect_err(|_| clean_up(site))
@@ -90,6 +97,32 @@ fn member(
         preflight::path(certificate, &material.leaf, chain, roots, now)?;
     }
     Ok(material)
+}
+
+/// Faults at the places of single members, the first of each.
+#[derive(Default)]
+pub(super) struct Faults {
+    pub(super) found: BTreeMap<CertificateId, StepError>,
+}
+
+impl Faults {
+    /// Does the work at one place, unless the same member failed already. What is no fault of the place ends it all.
+    pub(super) fn at(
+        &mut self,
+        entry: &Entry,
+        work: impl FnOnce() -> Result<(), StepError>,
+    ) -> Result<(), StepError> {
+        if self.found.contains_key(&entry.certificate) {
+            return Ok(());
+        }
+        match work() {
+            Err(error) if error.named.contains(&entry.certificate) => {
+                self.found.insert(entry.certificate.clone(), error);
+                Ok(())
+            }
+            other => other,
+        }
+    }
 }
 
 /// The content of a loose file as it was staged.
@@ -325,31 +358,25 @@ impl Former {
     }
 }
 
-/// The upcoming content of a loose file, beside its place.
+/// The upcoming content of a loose file, beside its place. What fails there is blamed on the member, what fails in the
+/// state directory is not.
 fn put_beside(site: &Site<'_>, index: usize, entry: &Entry) -> Result<(), StepError> {
     let tag = site.new_tag();
     if let Some(directory) = entry.path.parent() {
-        fs::create_dir_all(directory, PASSABLE)?;
+        fs::create_dir_all(directory, PASSABLE).map_err(|error| entry.blame(error))?;
     }
-    if let Some(stat) = fs::stat(&entry.path)? {
-        match stat.kind {
-            Kind::File | Kind::Link => {}
-            Kind::Directory | Kind::Other => {
-                let text = format!(
-                    "{} is no file; move it away or name another path",
-                    entry.path.display()
-                );
-                return Err(StepError::configuration(text));
-            }
-        }
+    let stat = fs::stat(&entry.path).map_err(|error| entry.blame(error))?;
+    match stat.map(|stat| stat.kind) {
+        None | Some(Kind::File | Kind::Link) => {}
+        Some(Kind::Directory | Kind::Other) => return Err(entry.no_file()),
     }
     let waiting = fs::beside(&entry.path, &tag);
     if entry.is_at(&entry.path) || waiting.is_some_and(|path| entry.is_at(&path)) {
         return Ok(());
     }
     let content = loose_content(site, index, entry)?;
-    fs::prepare(&entry.path, &tag, content.expose(), &site.attributes(entry))?;
-    Ok(())
+    fs::prepare(&entry.path, &tag, content.expose(), &site.attributes(entry))
+        .map_err(|error| entry.blame(error))
 }
 
 /// After a failure nothing stays behind that takes space or holds a key; the next attempt begins anew.

@@ -1,8 +1,11 @@
 //! Whether the sandbox of our own unit lets us write where the policy wants it.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
 use crate::deploy::loose_directories;
 use crate::engine::{Engine, EngineError};
-use crate::model::Snapshot;
+use crate::model::{CertificateId, Snapshot};
 use crate::sys::{fs, systemd};
 
 impl Engine {
@@ -11,16 +14,15 @@ impl Engine {
         let service = systemd::is_service();
         for (id, target) in &self.policy.targets {
             let found = if service {
-                let directories = loose_directories(&self.policy, target);
-                directories.into_iter().find(|path| fs::is_read_only(path))
+                unwritable(loose_directories(&self.policy, target))
             } else {
-                None
+                BTreeMap::new()
             };
-            let known = snapshot.targets.get(id);
-            if known.and_then(|state| state.unwritable.as_ref()) == found.as_ref() {
+            let known = snapshot.targets.get(id).map(|state| &state.unwritable);
+            if known.map_or(found.is_empty(), |known| *known == found) {
                 continue;
             }
-            if let Some(path) = &found {
+            for path in found.values().collect::<BTreeSet<_>>() {
                 tracing::error!(
                     target = %id,
                     path = %path.display(),
@@ -34,4 +36,22 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+/// The first directory of each certificate that cannot be written. Each is asked for once: many share one.
+fn unwritable(
+    directories: BTreeMap<CertificateId, BTreeSet<PathBuf>>,
+) -> BTreeMap<CertificateId, PathBuf> {
+    let mut known: BTreeMap<PathBuf, bool> = BTreeMap::new();
+    let mut is_closed = |path: &PathBuf| {
+        let closed = known.get(path).copied();
+        closed.unwrap_or_else(|| {
+            let closed = fs::is_read_only(path);
+            known.insert(path.clone(), closed);
+            closed
+        })
+    };
+    let of = directories.into_iter();
+    of.filter_map(|(id, paths)| Some((id, paths.into_iter().find(&mut is_closed)?)))
+        .collect()
 }

@@ -136,9 +136,10 @@ pub struct TargetState {
     pub policy: Option<Fingerprint>,
     /// When the deciding probes last saw it; `None` for never or for `probe = "none"`.
     pub proven_at: Option<Timestamp>,
-    /// A directory of its files that renewd, as a service, is kept from writing by the sandbox of its unit.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub unwritable: Option<PathBuf>,
+    /// Certificates with a directory of their files that renewd, as a service, is kept from writing by the sandbox of its
+    /// unit.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub unwritable: BTreeMap<CertificateId, PathBuf>,
     /// What is not as it was committed, by the last check.
     pub drift: Option<Drift>,
     /// What its service does not serve as it should, by the last check.
@@ -194,6 +195,9 @@ pub struct SetAside {
     pub revision: RevisionId,
     /// Of it, in a row, under the policy of the target that the last one names.
     pub failures: Failures,
+    /// The last one will pass by itself and changed nothing for anybody, such as a full disk: tried without an end.
+    #[serde(default)]
+    pub harmless: bool,
 }
 
 /// A set that failed with nobody to blame, or everybody, in parts that go one after the other.

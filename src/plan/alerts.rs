@@ -4,6 +4,7 @@
 //! with what to do.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use crate::model::{
     Blocked, CertificateId, ErrorClass, Failures, Fingerprint, LONGEST_QUEUE, OrderMode, Policy,
@@ -231,12 +232,17 @@ pub(crate) fn target(
         );
     }
     drift::alerts(place, draft);
-    if let Some(path) = &place.state.unwritable {
+    let paths: BTreeSet<&PathBuf> = place.state.unwritable.values().collect();
+    if let Some(path) = paths.first() {
+        let more = match paths.len() {
+            1 => String::new(),
+            count => format!(" and {} more", count - 1),
+        };
         draft.alert(
             Severity::Warning,
             "restart-needed",
             id,
-            format!("{id}: renewd may not write to {}", path.display()),
+            format!("{id}: renewd may not write to {}{more}", path.display()),
             "The sandbox of the unit is made when renewd is started, and allows other places. Install what `renewd systemd dropin` prints, then restart renewd.".to_owned(),
         );
     }
@@ -343,8 +349,7 @@ fn old_one_served(place: &Place<'_>, member: &Member<'_>, now: Timestamp, draft:
 fn set_aside(target: &str, certificate: &CertificateId, aside: &SetAside, draft: &mut Draft) {
     let last = aside.failures.last.as_ref();
     let why = last.map_or("", |last| last.message.as_str());
-    let given_up = aside.failures.count >= targets::LONGEST_ROW;
-    let (severity, code, then) = if given_up {
+    let (severity, code, then) = if targets::is_given_up(aside) {
         (
             Severity::Critical,
             "rollout-blocked",
@@ -354,7 +359,11 @@ fn set_aside(target: &str, certificate: &CertificateId, aside: &SetAside, draft:
         (
             Severity::Warning,
             "set-aside",
-            "It is tried again by itself, a few times",
+            if aside.harmless {
+                "It is tried again by itself"
+            } else {
+                "It is tried again by itself, a few times"
+            },
         )
     };
     draft.alert(

@@ -13,11 +13,11 @@
 //! (3, 7, 15 … failures), which ends at the single members. As soon as one part has gone in, the service is out of
 //! doubt, and the search goes on as above (ADR 0007).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
-    Cause, CertificateId, Failures, Reason, RevisionId, Rollout, RolloutStep, SetAside, Split,
-    StepFailure, TargetState,
+    Cause, CertificateId, ErrorClass, Failures, Reason, RevisionId, Rollout, RolloutStep, SetAside,
+    Split, StepFailure, TargetState,
 };
 use crate::plan::backoff;
 
@@ -52,12 +52,12 @@ pub(crate) fn after_failure(
         });
         let found = search.is_some() && (in_set || everybody);
         if known || found {
-            set_aside(after, changed, rollout, failure);
+            set_aside(after, changed, rollout, cause, failure);
         } else if let Some(split) = &mut search {
             split.parts.insert(0, changed);
         }
     } else if !named.is_empty() && !everybody {
-        set_aside(after, named, rollout, failure);
+        set_aside(after, named, rollout, cause, failure);
         if let Some(split) = &mut search {
             split.parts.insert(0, rest);
         }
@@ -106,6 +106,13 @@ pub(crate) fn after_success(after: &mut TargetState, rollout: &Rollout) {
     after.split = Some(split).filter(|split| !split.parts.is_empty());
 }
 
+/// Whether a failing step that names these leaves others who can go without them.
+pub(crate) fn leaves_others(rollout: &Rollout, named: &BTreeSet<CertificateId>) -> bool {
+    let changed = changed(rollout);
+    let (blamed, others): (Vec<_>, Vec<_>) = changed.keys().partition(|id| named.contains(*id));
+    !blamed.is_empty() && !others.is_empty()
+}
+
 /// What the rollout was to bring, without what it only repeats.
 fn changed(rollout: &Rollout) -> Set {
     let routine = rollout
@@ -136,7 +143,16 @@ const fn is_in_set(cause: &Cause) -> bool {
     by_service && !cause.refused
 }
 
-fn set_aside(after: &mut TargetState, blamed: Set, rollout: &Rollout, failure: &StepFailure) {
+fn set_aside(
+    after: &mut TargetState,
+    blamed: Set,
+    rollout: &Rollout,
+    cause: &Cause,
+    failure: &StepFailure,
+) {
+    // A full disk passes without anybody's help, and trying costs nothing.
+    let harmless = cause.class == ErrorClass::Transient
+        && matches!(cause.step, RolloutStep::Stage | RolloutStep::Commit);
     for (id, revision) in blamed {
         let mut failures = match after.aside.remove(&id) {
             Some(aside) if aside.revision == revision => aside.failures,
@@ -146,7 +162,12 @@ fn set_aside(after: &mut TargetState, blamed: Set, rollout: &Rollout, failure: &
             failures = Failures::default();
         }
         failures.add(failure.clone());
-        after.aside.insert(id, SetAside { revision, failures });
+        let aside = SetAside {
+            revision,
+            failures,
+            harmless,
+        };
+        after.aside.insert(id, aside);
     }
 }
 

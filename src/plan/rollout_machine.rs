@@ -14,8 +14,8 @@ use crate::model::{
     Cause, CertificateId, Fingerprint, Look, RevisionId, Rollout, RolloutClosing, RolloutEvent,
     RolloutPhase, RolloutStep, Seconds, Snapshot, Timestamp, UndoPhase, Waiting,
 };
-use crate::plan::backoff;
 use crate::plan::{IllegalTransition, Next, OnError, Trouble};
+use crate::plan::{backoff, blame};
 
 /// What comes next for a rollout. `policy` is the digest of the target's policy.
 #[must_use]
@@ -226,6 +226,12 @@ pub fn on_error(
             return OnError::Event(RolloutEvent::FailureHookEnded {
                 trouble: Some(failed.trouble.message),
             });
+        }
+        // What fails for some alone holds back the others no longer than this one attempt.
+        RolloutPhase::Opened | RolloutPhase::Staged | RolloutPhase::PreHooks
+            if blame::leaves_others(rollout, &failed.named) =>
+        {
+            1
         }
         RolloutPhase::Opened | RolloutPhase::Staged | RolloutPhase::PreHooks => u32::MAX,
         RolloutPhase::Committed

@@ -72,6 +72,15 @@ pub(crate) fn decide(
 ) -> Vec<Finding> {
     let wanted = wanted(place, members, now);
     let mut findings = rollout(place, members, &wanted, now, draft);
+    // Said when it is known, and not when a renewal is due and nobody looks.
+    findings.extend(members.iter().filter_map(|member| {
+        let path = place.state.unwritable.get(&member.subject.policy.id)?;
+        let blocked = Blocked::RestartNeeded { path: path.clone() };
+        Some(Finding {
+            at: member.at,
+            verdict: Verdict::Blocked(blocked),
+        })
+    }));
     for member in members {
         let id = &member.subject.policy.id;
         let Some(aside) = aside(place, member) else {
@@ -125,11 +134,6 @@ fn rollout(
         };
         return all(members, &Verdict::Blocked(blocked));
     }
-    if let Some(path) = &place.state.unwritable {
-        // Said when it is known, and not when a renewal is due and nobody looks.
-        let blocked = Blocked::RestartNeeded { path: path.clone() };
-        return all(members, &Verdict::Blocked(blocked));
-    }
     let reasons = reasons(place, members, wanted);
     let mut findings = held(place.state, members, &reasons);
     findings.extend(drift::left(place, members, |id| reasons.contains_key(id)));
@@ -171,7 +175,7 @@ pub(crate) fn is_quiet(place: &Place<'_>) -> bool {
     place.rollout.is_none()
         && state.drift.is_none()
         && state.wire.is_none()
-        && state.unwritable.is_none()
+        && state.unwritable.is_empty()
         && state.failures.count == 0
         && state.undo_failed.is_none()
         && state.wanted.is_none()
@@ -196,7 +200,8 @@ fn wanted(
     let alone = members.iter().find_map(|member| {
         let id = &member.subject.policy.id;
         let aside = aside(place, member)?;
-        let fits = fit(member.subject.state, state, now) == Some(&aside.revision);
+        let fits = fit(member.subject.state, state, now) == Some(&aside.revision)
+            && !state.unwritable.contains_key(id);
         let due = fits && keeps_aside(place, id, aside, now).is_none();
         due.then(|| (id.clone(), aside.revision.clone()))
     });
@@ -220,6 +225,8 @@ fn without_aside(
             let id = &member.subject.policy.id;
             let asked = place.asked.and_then(|set| set.get(id));
             let revision = match asked {
+                // What cannot be written keeps nobody else back.
+                _ if state.unwritable.contains_key(id) => state.live.get(id),
                 Some(asked) => Some(asked),
                 None if aside(place, member).is_some() || waits(id) => state.live.get(id),
                 None => newest_or_live(member.subject.state, state, id, now),
@@ -244,6 +251,7 @@ fn turn<'a>(
             fit(member.subject.state, state, now) == Some(revision)
                 && state.live.get(id) != Some(revision)
                 && aside(place, member).is_none()
+                && !state.unwritable.contains_key(id)
         })
     };
     let parts = split.parts.iter().map(|part| {
@@ -306,7 +314,7 @@ fn keeps_aside(
     now: Timestamp,
 ) -> Option<Verdict> {
     let SetAside { failures, .. } = aside;
-    if failures.count >= LONGEST_ROW {
+    if is_given_up(aside) {
         let last = failures.last.as_ref();
         return Some(Verdict::Blocked(Blocked::RolloutFailed {
             failures: failures.count,
@@ -314,6 +322,11 @@ fn keeps_aside(
         }));
     }
     backoff::waiting(failures, id.as_str(), place.policy.digest, now).map(Verdict::Wait)
+}
+
+/// Whether a member that was set aside is not tried again by itself.
+pub(crate) const fn is_given_up(aside: &SetAside) -> bool {
+    aside.failures.count >= LONGEST_ROW && !aside.harmless
 }
 
 fn policy_changed(place: &Place<'_>) -> bool {
@@ -336,6 +349,9 @@ fn reasons(
         .filter_map(|member| {
             let id = &member.subject.policy.id;
             let revision = wanted.get(id)?;
+            if state.unwritable.contains_key(id) {
+                return None;
+            }
             let asked = place.asked.and_then(|set| set.get(id));
             let reason = if state.live.get(id) != Some(revision) {
                 match asked {

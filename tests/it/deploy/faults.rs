@@ -1,5 +1,5 @@
 //! Disks that fail in the middle, by injected errors: what the kernel says is passed on with path and remedy, and what was
-//! there stays. Full and read-only disks for real are in `disk`.
+//! there stays, and what fails at the place of one member is blamed on it. Full and read-only disks for real are in `disk`.
 
 use std::path::Path;
 
@@ -171,4 +171,64 @@ async fn a_disk_that_fails_in_any_phase_is_told_and_leaves_the_old_state_intact(
         .materials()
         .store_revision(&api, &material)
         .unwrap();
+}
+
+#[tokio::test]
+async fn what_fails_at_the_place_of_one_is_blamed_on_it_and_what_fails_at_ours_on_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| {
+        let path = dir.path().join("etc/{certificate}").join(name);
+        path.display().to_string()
+    };
+    let exports = vec![
+        pem("live", "fullchain.pem", "key.pem"),
+        pem("loose", &at("tls.pem"), &at("tls.key")),
+    ];
+    let mut stand = Stand::new(dir.path(), exports);
+    let issue = |stand: &Stand| {
+        ["api", "shop", "www"].map(|name| stand.issue(name, &[&format!("{name}.test")]))
+    };
+    let old = issue(&stand);
+    let rollout = stand.open(&old);
+    let rollout = stand.drive(rollout).await;
+    stand.live_now(&rollout);
+    use RolloutStep::{Commit, Stage};
+    let cases = [
+        (Stage, "fs.create", "etc/shop/", Some("shop")),
+        (Stage, "fs.write", "etc/www/.tls.key", Some("www")),
+        (Stage, "fs.sync", "etc/api/.tls.pem", Some("api")),
+        (Stage, "fs.write", "generations/.staging-", None),
+        (Commit, "fs.read", "etc/shop/tls.key", Some("shop")),
+        (Commit, "fs.rename", "etc/www/tls.pem", Some("www")),
+        (Commit, "fs.write", "/.renewd/saved/", None),
+        (Commit, "fs.rename", "targets/web/live", None),
+    ];
+    for (step, point, path, blamed) in cases {
+        for (error, class, _) in ERRORS {
+            let what = format!("{step}: {error} at {point} of {path}");
+            let new = issue(&stand);
+            let rollout = stand.open(&new);
+            if step == Commit {
+                stand.step(&rollout, Stage).await.unwrap();
+            }
+            let fault = Fault::at(point, error, path);
+            let failed = stand.step(&rollout, step).await;
+            drop(fault);
+            let failed = failed.expect_err(&what);
+            let named: Vec<&str> = failed.named.iter().map(CertificateId::as_str).collect();
+            assert_eq!(named, Vec::from_iter(blamed), "{what}: {failed:?}");
+            assert_eq!(failed.class, class, "{what}");
+            for member in &old {
+                let tls = dir
+                    .path()
+                    .join("etc")
+                    .join(member.0.as_str())
+                    .join("tls.pem");
+                assert_eq!(serial_in(&tls), stand.serial(member), "{what}");
+                assert!(is_pair(&tls, &tls.with_file_name("tls.key")), "{what}");
+            }
+            assert_eq!(stand.drift(), None, "{what}");
+            stand.step(&rollout, RolloutStep::Close).await.unwrap();
+        }
+    }
 }

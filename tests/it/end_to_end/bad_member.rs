@@ -13,6 +13,7 @@ use renewd::sys::clock::{Clock, ManualClock};
 use crate::support::ccm::{Ccm, Wanted};
 use crate::support::engine::{Rig, healthy, id};
 use crate::support::nginx::{Load, Nginx, Site};
+use crate::support::tmpfs::Tmpfs;
 use crate::support::world::served;
 
 const MEMBERS: [&str; 3] = ["api", "shop", "www"];
@@ -23,8 +24,19 @@ fn host(name: &str) -> String {
     format!("{name}.example.test")
 }
 
+/// What is special about the service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum How {
+    Plain,
+    /// It has the house rule, which its configuration test, run elsewhere, does not know.
+    Strict,
+    /// Each certificate has a directory of its own outside of the state directory.
+    Loose,
+}
+
 struct Three {
     rig: Rig,
+    how: How,
     roots: Vec<Vec<u8>>,
     /// Where the bad one's issuer may be.
     other: Ccm,
@@ -34,11 +46,10 @@ struct Three {
 impl Three {
     /// All three are served.
     async fn live() -> Self {
-        Self::live_where(false).await
+        Self::live_where(How::Plain).await
     }
 
-    /// Whether the service itself has the house rule, which its configuration test, run elsewhere, does not know.
-    async fn live_where(strict: bool) -> Self {
+    async fn live_where(how: How) -> Self {
         let mut rig = Rig::new(Wanted::new().at("2027-04-01")).await;
         let other = Wanted::new().clock(Arc::clone(&rig.clock)).start().await;
         let root = rig.world.ccm.root_pem().await;
@@ -47,19 +58,20 @@ impl Three {
             crate::support::agent::write_secret(&rig.world.agent.path().join(file), secret);
         }
         let prefix = rig.world.agent.path().join("nginx");
-        rig.world.nginx = Nginx::prepare(&prefix, &sites(&rig, None));
+        rig.world.nginx = Nginx::prepare(&prefix, &sites(&rig, how, None));
         rig.world.nginx.tell_all();
         rig.world.write_reload(true);
         let mut three = Self {
             roots: vec![pem::certificates(&root).unwrap().remove(0)],
             rig,
+            how,
             other,
             before: Vec::new(),
         };
         three.write_test(&three.rig.world.nginx.test().join(" "));
         three.write_policy("ec-p256", "corp");
         three.rig.tick().await;
-        if strict {
+        if how == How::Strict {
             let rule = three.write_rule();
             three.rig.world.nginx.start_with(&[("OPENSSL_CONF", &rule)]);
         } else {
@@ -113,10 +125,17 @@ connect = "{}"
 deadline = "3s"
 roots = "{{dir}}/roots.pem"
 
-[target.nginx.web.export.layout.site]
-layout = "nginx"
-"#,
-            world.nginx.address()
+{}"#,
+            world.nginx.address(),
+            match self.how {
+                How::Plain | How::Strict =>
+                    "[target.nginx.web.export.layout.site]\nlayout = \"nginx\"\n",
+                How::Loose =>
+                    "[target.nginx.web.export.pem.site]
+fullchain = \"{dir}/etc/{certificate}/server.crt\"
+key = \"{dir}/etc/{certificate}/server.key\"
+",
+            }
         ));
         world.agent.write_policy(&text);
     }
@@ -186,8 +205,11 @@ layout = "nginx"
 }
 
 /// The bad one may have a pair of its own elsewhere.
-fn sites(rig: &Rig, elsewhere: Option<&PathBuf>) -> Vec<Site> {
-    let live = rig.world.agent.live("web");
+fn sites(rig: &Rig, how: How, elsewhere: Option<&PathBuf>) -> Vec<Site> {
+    let live = match how {
+        How::Plain | How::Strict => rig.world.agent.live("web"),
+        How::Loose => rig.world.agent.path().join("etc"),
+    };
     let site = |name: &str| {
         let place = match elsewhere {
             Some(place) if name == BAD => place.clone(),
@@ -248,7 +270,9 @@ async fn the_probe_names_it() {
         )
         .unwrap();
     }
-    world.nginx.reconfigure(&sites(&three.rig, Some(&pinned)));
+    world
+        .nginx
+        .reconfigure(&sites(&three.rig, three.how, Some(&pinned)));
     let (reloads, told) = three.renew().await;
     // There, back, and there again without it.
     assert_eq!((reloads, opened(&told)), (3, 2), "{told:#?}");
@@ -278,7 +302,7 @@ done",
 
 #[tokio::test(flavor = "multi_thread")]
 async fn everybody_is_named_for_it() {
-    let three = Three::live_where(true).await;
+    let three = Three::live_where(How::Strict).await;
     three.write_policy("rsa-2048", "corp");
     let (reloads, told) = three.renew().await;
     // nginx keeps all that it had when it cannot load one of them, so each probe sees an old one.
@@ -288,4 +312,46 @@ async fn everybody_is_named_for_it() {
     assert_eq!(refused.count(), 3, "{told:#?}");
     // All, two of them, and the bad one, each there and back; the third and the good one of the two, there.
     assert_eq!((reloads, opened(&told)), (8, 5), "{told:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_disk_below_its_own_directory_names_it() {
+    let three = Three::live_where(How::Loose).await;
+    let place = three.rig.world.agent.path().join("etc").join(BAD);
+    let files = ["server.crt", "server.key"].map(|file| {
+        let bytes = std::fs::read(place.join(file)).unwrap();
+        (place.join(file), bytes)
+    });
+    // The same files on a disk that is read-only from now on, with the attributes that they had.
+    let disk = Tmpfs::mount(&place, "256k");
+    for (path, bytes) in &files {
+        std::fs::write(path, bytes).unwrap();
+        let mode = if path.extension().unwrap() == "key" {
+            0o600
+        } else {
+            0o644
+        };
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    }
+    disk.remount("ro");
+    let (reloads, told) = three.renew().await;
+    assert_eq!((reloads, opened(&told)), (1, 2), "{told:#?}");
+    let why = told
+        .iter()
+        .find(|line| line.contains("set aside"))
+        .unwrap_or_else(|| panic!("{told:#?}"));
+    assert!(
+        why.contains("etc/shop") && why.contains("read-only"),
+        "{why}"
+    );
+
+    // Nobody is kept back while it stays so, and it goes in once the disk can be written.
+    for name in ["api", "www"] {
+        three.rig.force(name).await;
+    }
+    three.rig.tick().await;
+    disk.remount("rw");
+    three.rig.settle().await;
+    let now = three.serials();
+    assert!((0..3).all(|at| now[at] != three.before[at]), "{now:?}");
 }

@@ -98,3 +98,43 @@ fn one_that_was_set_aside_is_tried_again_alone_until_it_goes() {
     assert_eq!(&live(&world)[&id(1)], newest(&world, 1));
     assert!(world.snapshot.targets["web"].aside.is_empty());
 }
+
+#[test]
+fn a_disk_of_one_that_is_full_delays_the_others_not_at_all_and_the_one_until_there_is_room() {
+    let mut world = all_due(3);
+    let opened = rollouts(&world);
+    obey(
+        &mut world,
+        "fail stage web times=always class=transient again=yes named=c1",
+    );
+    obey(&mut world, "run");
+    assert_eq!(rollouts(&world), opened + 2);
+    for member in [0, 2] {
+        assert_eq!(&live(&world)[&id(member)], newest(&world, member));
+    }
+    // Beyond the attempts that others get: it costs nobody anything.
+    obey(&mut world, "run for 3d");
+    let plan = world.plan();
+    let verdict = &plan.verdicts[&id(1)];
+    assert!(matches!(verdict, Verdict::Wait(_)), "{verdict:?}");
+    obey(&mut world, "mend");
+    obey(&mut world, "run for 8h");
+    assert_eq!(&live(&world)[&id(1)], newest(&world, 1));
+    assert!(world.snapshot.targets["web"].aside.is_empty());
+}
+
+#[test]
+fn a_disk_of_all_is_waited_for_by_all() {
+    let mut world = all_due(3);
+    let opened = rollouts(&world);
+    obey(
+        &mut world,
+        "fail stage web times=5 class=transient again=yes named=c0+c1+c2",
+    );
+    obey(&mut world, "run for 1d");
+    // The same one all the time.
+    assert_eq!(rollouts(&world), opened + 1);
+    for member in 0..3 {
+        assert_eq!(&live(&world)[&id(member)], newest(&world, member));
+    }
+}

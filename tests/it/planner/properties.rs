@@ -143,8 +143,10 @@ const START: [&str; 4] = [
 ];
 
 /// Everything works again, and everybody is in the policy.
-const MEND: [&str; 9] = [
+const MEND: [&str; 11] = [
     "mend",
+    "open t1",
+    "open t2",
     "uncrash",
     "lifetime asked",
     "ca-ends 2100-01-01",
@@ -176,6 +178,10 @@ fn possible(world: &World, line: &str) -> bool {
             .get(subject)
             .is_some_and(|state| state.generation.is_some()),
         "release" => world.snapshot.targets.contains_key(subject),
+        "close" => world
+            .snapshot
+            .targets
+            .contains_key(words.nth(3).unwrap_or_default()),
         "rollback" => {
             let target = words.nth(1).unwrap();
             // `renewd rollback` refuses both an open rollout and an expired goal.
@@ -241,6 +247,8 @@ fn command() -> impl Strategy<Value = String> {
         "configuration",
         "bug",
     ]);
+    let class_of_disk = prop::sample::select(vec!["transient", "configuration"]);
+    let blamed = prop::sample::select(vec!["a", "b", "c", "a+b", "b+c"]);
     let when = || prop::sample::select(vec!["before", "after"]);
     let yes_no = || prop::sample::select(vec!["yes", "no"]);
     prop_oneof![
@@ -256,6 +264,16 @@ fn command() -> impl Strategy<Value = String> {
             .prop_map(|(step, subject, times, class, again, service)| {
                 format!("fail {step} {subject} times={times} class={class} again={again} service={service}")
             }),
+        3 => (
+            prop::sample::select(vec!["stage", "commit", "test", "reload", "verify"]),
+            target(), 1..7_u32, class_of_disk, yes_no(),
+            prop::sample::select(vec!["named", "unnamed", "everybody"]), blamed,
+        )
+            .prop_map(|(step, subject, times, class, again, how, who)| {
+                format!("fail {step} {subject} times={times} class={class} again={again} {how}={who}")
+            }),
+        2 => (certificate(), target()).prop_map(|(subject, on)| format!("close /srv of {subject} on {on}")),
+        1 => target().prop_map(|target| format!("open {target}")),
         2 => (prop::sample::select(vec!["a", "b"]), yes_no())
             .prop_map(|(subject, effect)| format!("lose-answer {subject} effect={effect}")),
         3 => (order_step, certificate(), when())

@@ -18,8 +18,7 @@ fn nothing_is_rolled_out_to_it_and_orders_go_on() {
     let first = world.snapshot.targets["web"].live[&id].clone();
 
     let path = PathBuf::from("/srv/copies");
-    let target = world.snapshot.targets.values_mut().next().unwrap();
-    target.unwritable = Some(path.clone());
+    obey(&mut world, "close /srv/copies of c0 on web");
     // Known at once, not when something is due.
     let blocked = Verdict::Blocked(Blocked::RestartNeeded { path });
     assert_eq!(world.plan().verdicts[&id], blocked);
@@ -31,12 +30,81 @@ fn nothing_is_rolled_out_to_it_and_orders_go_on() {
     assert_eq!(world.snapshot.targets["web"].live[&id], first);
     assert_eq!(world.plan().verdicts[&id], blocked);
 
-    let target = world.snapshot.targets.values_mut().next().unwrap();
-    target.unwritable = None;
+    obey(&mut world, "open web");
     obey(&mut world, "run");
     assert_eq!(world.snapshot.targets["web"].live[&id], newest);
     assert!(matches!(
         world.plan().verdicts[&id],
         Verdict::Healthy { .. }
     ));
+}
+
+#[test]
+fn the_others_of_its_target_go_on() {
+    let ids = ["c0", "c1", "c2"].map(|id| CertificateId::new(id).unwrap());
+    let mut world = World::new();
+    obey(&mut world, "now 2030-01-01");
+    for id in &ids {
+        obey(&mut world, &format!("policy {id}: targets=web"));
+    }
+    obey(&mut world, "run");
+    let live = |world: &World| world.snapshot.targets["web"].live.clone();
+    let old = live(&world);
+    obey(&mut world, "close /srv/c1 of c1 on web");
+    // Neither what is newer, nor damage, nor another policy of the target is its business until then.
+    obey(&mut world, "drift web file-missing c1 a file is gone");
+    for id in &ids {
+        obey(&mut world, &format!("force {id}"));
+    }
+    obey(&mut world, "run");
+    obey(&mut world, "target web: rev=2");
+    obey(&mut world, "run");
+    let newest = |world: &World, id: &CertificateId| {
+        let newest = world.snapshot.certificates[id].newest.as_ref();
+        newest.unwrap().id.clone()
+    };
+    let plan = world.plan();
+    for id in &ids {
+        let blocked = matches!(
+            &plan.verdicts[id],
+            Verdict::Blocked(Blocked::RestartNeeded { path }) if path.as_path() == std::path::Path::new("/srv/c1")
+        );
+        assert_eq!(blocked, id.as_str() == "c1", "{:?}", plan.verdicts[id]);
+        let wanted = if blocked {
+            old[id].clone()
+        } else {
+            newest(&world, id)
+        };
+        assert_eq!(live(&world)[id], wanted);
+    }
+    obey(&mut world, "open web");
+    obey(&mut world, "run");
+    for id in &ids {
+        assert_eq!(live(&world)[id], newest(&world, id));
+    }
+}
+
+#[test]
+fn an_open_rollout_that_has_not_begun_goes_on_without_it() {
+    let mut world = World::new();
+    obey(&mut world, "now 2030-01-01");
+    for id in ["c0", "c1"] {
+        obey(&mut world, &format!("policy {id}: targets=web"));
+    }
+    obey(&mut world, "run");
+    let old = world.snapshot.targets["web"].live.clone();
+    for id in ["c0", "c1"] {
+        obey(&mut world, &format!("force {id}"));
+    }
+    obey(
+        &mut world,
+        "fail stage web times=1 class=transient again=yes",
+    );
+    obey(&mut world, "run");
+    assert_eq!(world.snapshot.rollouts.len(), 1);
+    obey(&mut world, "close /srv/c1 of c1 on web");
+    obey(&mut world, "run for 5m");
+    let live = &world.snapshot.targets["web"].live;
+    assert_ne!(live["c0"], old["c0"]);
+    assert_eq!(live["c1"], old["c1"]);
 }

@@ -35,6 +35,7 @@
 //! remote www revoked DETAIL                        the issuer says so of the newest revision
 //! revoke-live www on web                           and of an earlier one that is live
 //! overwrite www on web                             `renewd release --force`
+//! close /srv/www of www on web                     the sandbox keeps its files from being written; `open web` ends it
 //! full www /var/lib/renewd                         a disk has no room; `room` gives it back
 //! ```
 
@@ -218,6 +219,16 @@ pub(crate) fn obey(world: &mut World, command: &str) {
             earlier
                 .filter(|one| one.id == live)
                 .for_each(|one| one.revoked = true);
+        }
+        ("close", [path, "of", id, "on", target]) => {
+            let state = world.snapshot.targets.get_mut(*target).unwrap();
+            let id = CertificateId::new(id).unwrap();
+            state.unwritable.insert(id, path.into());
+        }
+        ("open", [target]) => {
+            if let Some(state) = world.snapshot.targets.get_mut(*target) {
+                state.unwritable.clear();
+            }
         }
         ("overwrite", [id, "on", target]) => {
             let state = world.snapshot.targets.get_mut(*target).unwrap();
