@@ -142,7 +142,7 @@ impl Canon {
                 self.put("probe", "tls");
                 self.put("connect", connect);
                 self.put("deadline", deadline.0);
-                self.maybe("roots", roots.as_ref().map(|path| path.display()));
+                self.maybe("roots", roots.as_ref());
                 self.put("wildcard_label", wildcard_label);
                 let proxy_protocol = prelude.proxy_protocol.map(ProxyProtocol::as_str);
                 self.maybe("proxy_protocol", proxy_protocol);

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::deploy::layout::Layout;
 use crate::deploy::manifest::{Manifest, Saved};
 use crate::deploy::observe::{Resolver, SystemResolver};
+use crate::deploy::prove::{Chains, Trust};
 use crate::deploy::selinux::{self, Selinux};
 use crate::deploy::site::Site;
 use crate::deploy::{
@@ -291,14 +292,9 @@ impl Job {
         };
         let questions = self
             .on_disk(move |site, job| {
-                let roots = roots.as_deref().map(prove::roots).transpose()?;
-                prove::forward(
-                    site,
-                    &job.target,
-                    &wildcard_label,
-                    roots.as_deref(),
-                    job.now,
-                )
+                let trust = roots.as_ref().map(Trust::of).transpose()?;
+                let chains = Chains::Incoming(trust);
+                prove::forward(site, &job.target, &wildcard_label, chains, job.now)
             })
             .await?;
         match prove::ask(&connect, prelude, deadline, questions).await {

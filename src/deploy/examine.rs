@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::deploy::deployer::Deployer;
 use crate::deploy::layout::Layout;
+use crate::deploy::prove::{Chains, Trust};
 use crate::deploy::{StepError, manifest, places, preflight, prove, readers, service};
 use crate::model::{
     ErrorClass, Failures, HookSteps, Probe, Rollout, RolloutId, RolloutPhase, SightKind,
@@ -166,9 +167,9 @@ impl Deployer {
         };
         let (deployer, target) = (self.clone(), target.clone());
         let questions = tokio::task::spawn_blocking(move || {
-            let roots = roots.as_deref().map(prove::roots).transpose()?;
+            let trust = roots.as_ref().map(Trust::of).transpose()?;
             let site = deployer.site(&live);
-            prove::forward(&site, &target, &wildcard_label, roots.as_deref(), now)
+            prove::forward(&site, &target, &wildcard_label, Chains::All(trust), now)
         })
         .await
         .unwrap_or_else(|error| Err(StepError::new(ErrorClass::Bug, error.to_string())));

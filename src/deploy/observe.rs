@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::deploy::StepError;
 use crate::deploy::deployer::Deployer;
-use crate::deploy::prove::{self, Look, Question};
+use crate::deploy::prove::{self, Chains, Look, Question};
 use crate::model::{
     ErrorClass, Observe, Observed, Prelude, Probe, Sight, SightKind, TargetPolicy, TargetState,
     Timestamp,
@@ -97,7 +97,7 @@ impl Deployer {
         let (deployer, target) = (self.clone(), target.clone());
         let asked = tokio::task::spawn_blocking(move || {
             let site = deployer.site(&live);
-            prove::forward(&site, &target, &wildcard_label, None, now)
+            prove::forward(&site, &target, &wildcard_label, Chains::Incoming(None), now)
         })
         .await;
         let questions = asked

@@ -1,10 +1,11 @@
 //! What is checked before anything is written: a service must never be handed what it cannot use. Some do not notice
 //! (Apache's own test accepts a key of another certificate, and its reload then ends the server).
 
+use crate::deploy::prove::Trust;
 use crate::deploy::{MaterialError, Materials, StepError};
 use crate::model::{CertificateFacts, CertificateId, ErrorClass, RevisionId, Seconds, Timestamp};
-use crate::pki::chain::{Link, is_self_issued, link, verify};
-use crate::pki::{Material, PkiError, facts};
+use crate::pki::chain::{Link, is_self_issued, link};
+use crate::pki::{Material, PkiError, check as pki_check, facts};
 use crate::sys::error_chain as causes;
 
 /// A revision as it is stored.
@@ -55,14 +56,11 @@ pub(super) fn path(
     certificate: &CertificateId,
     leaf: &[u8],
     chain: &[Vec<u8>],
-    roots: &[Vec<u8>],
+    trust: &Trust,
     now: Timestamp,
 ) -> Result<(), StepError> {
-    verify(leaf, chain, roots, now).map_err(|error| {
-        let text = format!(
-            "certificate {certificate}: clients with the roots of the probe will refuse it: {}",
-            causes(&error)
-        );
+    trust.accepts(leaf, chain, now).map_err(|problem| {
+        let text = format!("certificate {certificate}: clients will refuse it: {problem}");
         StepError::new(ErrorClass::Rejected, text)
     })
 }
@@ -76,6 +74,8 @@ fn is_fit(material: &Material, now: Timestamp) -> Result<(), String> {
     if leaf.names.is_empty() && leaf.common_name.is_none() {
         return Err("it names nothing, so no client will accept it".to_owned());
     }
+    // Looked at when it was issued too; what was imported or stored by hand comes by here alone.
+    pki_check::purpose_of(&material.leaf).map_err(|unfit| unfit.to_string())?;
     validity("it", &leaf, now)?;
     let mut below = material.leaf.as_slice();
     for above in &material.chain {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::deploy::layout::{Layout, Place, Records};
 use crate::deploy::manifest::{Entry, MOST_BYTES, Manifest, VERSION, sha256, write};
+use crate::deploy::prove::Trust;
 use crate::deploy::site::Site;
 use crate::deploy::{StepError, foreign, password, preflight, prove, readers};
 use crate::model::{
@@ -26,17 +27,15 @@ pub(super) fn run(
     now: Timestamp,
 ) -> Result<Manifest, StepError> {
     let attempt = || {
-        let roots = match &target.probe {
-            Probe::Tls {
-                roots: Some(path), ..
-            } => Some(prove::roots(path)?),
-            Probe::Tls { roots: None, .. } | Probe::None => None,
+        let trust = match &target.probe {
+            Probe::Tls { roots, .. } => roots.as_ref().map(Trust::of).transpose()?,
+            Probe::None => None,
         };
         let mut materials = BTreeMap::new();
         let mut refused: Option<StepError> = None;
         // All of them, so that every bad one is set aside at once.
         for (certificate, revision) in &site.rollout.revisions {
-            match member(site, target, roots.as_deref(), certificate, revision, now) {
+            match member(site, target, trust.as_ref(), certificate, revision, now) {
                 Ok(material) => drop(materials.insert(certificate, material)),
                 Err(error) => {
                     let error = error.about(certificate);
@@ -76,7 +75,7 @@ pub(super) fn run(
 fn member(
     site: &Site<'_>,
     target: &TargetPolicy,
-    roots: Option<&[Vec<u8>]>,
+    trust: Option<&Trust>,
     certificate: &CertificateId,
     revision: &RevisionId,
     now: Timestamp,
@@ -92,9 +91,9 @@ fn member(
     if !matches!(reason, Some(Reason::RollbackAsked)) {
         prove::fits(site, certificate, &material.leaf)?;
     }
-    if let Some(roots) = roots {
+    if let Some(trust) = trust {
         let chain = prove::presentable(target, &material.chain);
-        preflight::path(certificate, &material.leaf, chain, roots, now)?;
+        preflight::path(certificate, &material.leaf, chain, trust, now)?;
     }
     Ok(material)
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::deploy::deployer::Deployer;
 use crate::deploy::foreign::{Ours, is_newer};
-use crate::deploy::prove::{self, Sight};
+use crate::deploy::prove::{self, Chains, Sight};
 use crate::model::{
     CertificateId, Difference, DriftKind, Probe, TargetPolicy, TargetState, Timestamp,
 };
@@ -35,7 +35,8 @@ impl Deployer {
         let (deployer, owned) = (self.clone(), target.clone());
         let questions = tokio::task::spawn_blocking(move || {
             let site = deployer.site(&live);
-            prove::forward(&site, &owned, &wildcard_label, None, now).ok()
+            // Of how it is presented too; whom clients trust was a matter of the rollout.
+            prove::forward(&site, &owned, &wildcard_label, Chains::All(None), now).ok()
         })
         .await
         .ok()??;
@@ -82,8 +83,12 @@ impl Deployer {
             return other;
         };
         let materials = self.materials();
-        let stored = materials.revisions(certificate).unwrap_or_default();
         let live = state.live.get(certificate);
+        let ours = live.and_then(|id| materials.load_public(certificate, id).ok());
+        if ours.as_ref().and_then(|public| public.first()) == Some(leaf) {
+            return (DriftKind::ServedChain, None);
+        }
+        let stored = materials.revisions(certificate).unwrap_or_default();
         let is_earlier = stored.iter().filter(|id| Some(*id) != live).any(|id| {
             let public = materials.load_public(certificate, id);
             public.is_ok_and(|public| public.first() == Some(leaf))
@@ -91,7 +96,6 @@ impl Deployer {
         if is_earlier {
             return (DriftKind::ServedOld, None);
         }
-        let ours = live.and_then(|id| materials.load_public(certificate, id).ok());
         let ours = ours.and_then(|public| facts(public.first()?).ok());
         let (Some(ours), Ok(shown)) = (ours, facts(leaf)) else {
             return other;

@@ -82,10 +82,12 @@ pub enum DriftKind {
     FileEdited,
     /// The service serves a certificate of somebody else that was issued later.
     ServedNewer,
-    /// The service serves something that renewd does not manage there, or another chain.
+    /// The service serves something that renewd does not manage there.
     ServedOther,
     /// The file is new, and the service serves an older revision.
     ServedOld,
+    /// The service serves the right leaf, and what comes behind it is missing or another chain.
+    ServedChain,
     /// Mode, owner or group were changed.
     AttributesChanged,
 }
@@ -104,6 +106,7 @@ impl DriftKind {
             Self::ServedNewer => "served-newer",
             Self::ServedOther => "served-other",
             Self::ServedOld => "served-old",
+            Self::ServedChain => "served-chain",
             Self::AttributesChanged => "attributes-changed",
         }
     }
@@ -113,12 +116,12 @@ impl DriftKind {
     pub const fn is_served(self) -> bool {
         matches!(
             self,
-            Self::ServedNewer | Self::ServedOther | Self::ServedOld
+            Self::ServedNewer | Self::ServedOther | Self::ServedOld | Self::ServedChain
         )
     }
 
     /// Every kind.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::NewerElsewhere,
         Self::KeyExposed,
         Self::LinkChanged,
@@ -128,6 +131,7 @@ impl DriftKind {
         Self::ServedNewer,
         Self::ServedOther,
         Self::ServedOld,
+        Self::ServedChain,
         Self::AttributesChanged,
     ];
 }

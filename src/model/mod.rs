@@ -59,7 +59,7 @@ pub use pacing::{MaintenanceWindow, Pacing};
 pub use policy::{
     CertificatePolicy, DriftMode, IssuerKind, IssuerPolicy, KeyReuse, KeySource, OrderMode,
     PcaPolicy, Policy, Prelude, Probe, ProxyProtocol, Reload, RemoteAccess, RemoteAuth, RenewRule,
-    ScmPolicy, SecretRef, Signal, StartTls, TargetKind, TargetPolicy,
+    Roots, ScmPolicy, SecretRef, Signal, StartTls, TargetKind, TargetPolicy,
 };
 pub use reason::{Blocked, ErrorClass, Reason, Waiting};
 pub use recipe::{Family, Recipe, RecipeExport};

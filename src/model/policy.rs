@@ -397,8 +397,8 @@ pub enum Probe {
         connect: String,
         /// Until the new leaf is served; reloads are gradual.
         deadline: Seconds,
-        /// PEM file with the roots that the served chain must reach; `None`: the chain as issued is what is compared.
-        roots: Option<PathBuf>,
+        /// What the served chain must reach; `None`: the chain as issued is what is compared.
+        roots: Option<Roots>,
         /// Host name sent in SNI (and checked) in place of each wildcard name; by label before the dot.
         wildcard_label: String,
         /// What this listener awaits before the handshake.
@@ -406,6 +406,25 @@ pub enum Probe {
     },
     /// Written down by the administrator; shown as `unproven`.
     None,
+}
+
+/// The roots that clients of a service trust.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Roots {
+    /// Those of this host.
+    System,
+    /// Those in a PEM file.
+    File(PathBuf),
+}
+
+impl fmt::Display for Roots {
+    /// As the policy writes it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::System => f.write_str("system"),
+            Self::File(path) => write!(f, "{}", path.display()),
+        }
+    }
 }
 
 /// What a listener awaits before the TLS handshake, in this order.

@@ -99,7 +99,7 @@ pub fn link(child: &[u8], issuer: &[u8]) -> Link {
 /// Whether a TLS client that trusts `roots` would follow the path at `now` for server authentication.
 ///
 /// # Errors
-/// [`PkiError::Path`] with the client library's reason, or a root that is no certificate.
+/// [`PkiError::UnknownIssuer`], [`PkiError::Path`] with the client library's reason, or a root that is no certificate.
 pub fn verify(
     leaf: &[u8],
     chain: &[Vec<u8>],
@@ -119,8 +119,11 @@ pub fn verify(
         .iter()
         .map(|der| CertificateDer::from(der.as_slice()))
         .collect();
-    let path = |error: webpki::Error| PkiError::Path {
-        problem: error.to_string(),
+    let path = |error: webpki::Error| match error {
+        webpki::Error::UnknownIssuer => PkiError::UnknownIssuer,
+        error => PkiError::Path {
+            problem: error.to_string(),
+        },
     };
     let leaf = CertificateDer::from(leaf);
     let leaf = EndEntityCert::try_from(&leaf).map_err(path)?;
@@ -136,6 +139,12 @@ pub fn verify(
     )
     .map_err(path)?;
     Ok(())
+}
+
+/// Whether TLS clients can use it as a root at all.
+#[must_use]
+pub fn is_root(der: &[u8]) -> bool {
+    anchor_from_trusted_cert(&CertificateDer::from(der)).is_ok()
 }
 
 /// Whether the signature of a certificate was made by this SubjectPublicKeyInfo, by the algorithms that TLS clients

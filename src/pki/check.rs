@@ -237,6 +237,23 @@ pub fn issued_by(material: &Material, authority: &[u8]) -> Result<(), Unfit> {
     })
 }
 
+/// Whether a leaf may be used by a TLS server at all: it is no CA, and its uses allow it.
+///
+/// # Errors
+/// [`Failure::LeafIsCa`] and [`Failure::Purpose`], or what cannot be read.
+pub fn purpose_of(leaf: &[u8]) -> Result<(), Unfit> {
+    let mut failures = Vec::new();
+    match parse(leaf) {
+        Ok(leaf) => purpose(&mut failures, &leaf),
+        Err(error) => failures.push(Failure::Unreadable(error.to_string())),
+    }
+    if failures.is_empty() {
+        Ok(())
+    } else {
+        Err(Unfit { failures })
+    }
+}
+
 fn key(
     failures: &mut Vec<Failure>,
     material: &Material,

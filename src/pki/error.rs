@@ -53,6 +53,9 @@ pub enum PkiError {
         /// `PFX`, `JKS` or `trust`.
         format: &'static str,
     },
+    /// The path ends at an issuer that is no trusted root.
+    #[error("failed to find a path from the leaf to a trusted root: UnknownIssuer")]
+    UnknownIssuer,
     /// No path from a leaf to a trusted root.
     #[error("failed to find a path from the leaf to a trusted root: {problem}")]
     Path {

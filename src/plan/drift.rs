@@ -17,7 +17,7 @@ pub(crate) fn reason(
     let overwritten = place.state.overwrite.contains(id);
     let found = about(place, members, id).filter(|found| match found.kind {
         DriftKind::NewerElsewhere | DriftKind::ServedNewer => overwritten,
-        DriftKind::ServedOther | DriftKind::ServedOld => {
+        DriftKind::ServedOther | DriftKind::ServedOld | DriftKind::ServedChain => {
             overwritten || (repairs(place) && !retold(place))
         }
         DriftKind::KeyExposed
@@ -93,6 +93,7 @@ pub(crate) fn left(
                 | DriftKind::ServedNewer
                 | DriftKind::ServedOther
                 | DriftKind::ServedOld
+                | DriftKind::ServedChain
                 | DriftKind::AttributesChanged => Verdict::Blocked(Blocked::Drifted {
                     kind: worst.kind,
                     detail: worst.detail.clone(),
@@ -147,6 +148,7 @@ const fn severity(kind: DriftKind) -> Severity {
         | DriftKind::ServedNewer
         | DriftKind::ServedOther
         | DriftKind::ServedOld
+        | DriftKind::ServedChain
         | DriftKind::AttributesChanged => Severity::Warning,
     }
 }
@@ -164,9 +166,11 @@ fn advice(place: &Place<'_>, kind: DriftKind, whose: Option<&CertificateId>) -> 
         DriftKind::ServedNewer => format!(
             "Somebody else's was issued later, so nothing is changed. `renewd renew {name}` obtains a later one, `renewd release {name} --force` tells the service to read renewd's."
         ),
-        DriftKind::ServedOther | DriftKind::ServedOld if retold(place) => format!(
-            "Telling the service once more did not help: look at its configuration, then `renewd release {name} --force`."
-        ),
+        DriftKind::ServedOther | DriftKind::ServedOld | DriftKind::ServedChain if retold(place) => {
+            format!(
+                "Telling the service once more did not help: look at its configuration, then `renewd release {name} --force`."
+            )
+        }
         DriftKind::NewerElsewhere => format!(
             "Somebody else installed it; nothing older replaces it, and the target is left alone meanwhile. `renewd renew {name}` obtains a later one, `renewd release {name} --force` puts back what renewd has."
         ),
@@ -181,6 +185,7 @@ fn advice(place: &Place<'_>, kind: DriftKind, whose: Option<&CertificateId>) -> 
         | DriftKind::LinkChanged
         | DriftKind::ServedOther
         | DriftKind::ServedOld
+        | DriftKind::ServedChain
         | DriftKind::AttributesChanged => then,
     }
 }

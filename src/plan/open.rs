@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
-    CertificateId, CertificatePolicy, Failures, KeySource, Order, OrderId, OrderMode, OrderPhase,
-    OrderRequest, Reason, RevisionId, Rollout, RolloutId, RolloutPhase, Source, TargetPolicy,
-    TargetState, Timestamp,
+    CertificateId, CertificatePolicy, DriftKind, Failures, KeySource, Order, OrderId, OrderMode,
+    OrderPhase, OrderRequest, Reason, RevisionId, Rollout, RolloutId, RolloutPhase, Source,
+    TargetPolicy, TargetState, Timestamp,
 };
 
 /// An order for a certificate of the policy.
@@ -81,5 +81,8 @@ pub fn rollout(
 fn strange(state: &TargetState) -> BTreeSet<CertificateId> {
     let wire = state.wire.iter();
     let seen = wire.flat_map(|wire| &wire.differences);
-    seen.filter_map(|seen| seen.certificate.clone()).collect()
+    // The right leaf with a bad chain proves a way back as well as any.
+    seen.filter(|seen| seen.kind != DriftKind::ServedChain)
+        .filter_map(|seen| seen.certificate.clone())
+        .collect()
 }

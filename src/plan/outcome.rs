@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use crate::model::{
-    Cause, CertificateId, CertificateState, EarlierRevision, FailedRollout, Failures, Fingerprint,
-    FulfilledOrder, Look, Order, OrderClosing, OrderEvent, Reason, RevisionFacts, RevisionId,
-    Rollout, RolloutClosing, RolloutPhase, RolloutStep, StepFailure, TargetState, Timestamp,
-    UndoPhase,
+    Cause, CertificateId, CertificateState, DriftKind, EarlierRevision, FailedRollout, Failures,
+    Fingerprint, FulfilledOrder, Look, Order, OrderClosing, OrderEvent, Reason, RevisionFacts,
+    RevisionId, Rollout, RolloutClosing, RolloutPhase, RolloutStep, StepFailure, TargetState,
+    Timestamp, UndoPhase,
 };
 use crate::plan::{blame, pacing};
 
@@ -220,7 +220,10 @@ fn still_strange(after: &mut TargetState, rollout: &Rollout) {
     };
     wire.differences.retain(|seen| {
         let id = seen.certificate.as_ref();
-        id.is_some_and(|id| rollout.leaves_strange(id))
+        let chain = seen.kind == DriftKind::ServedChain;
+        id.is_some_and(|id| {
+            rollout.leaves_strange(id) || (chain && !rollout.reasons.contains_key(id))
+        })
     });
     if wire.differences.is_empty() {
         after.wire = None;

@@ -5,6 +5,7 @@ mod exports;
 #[cfg(feature = "failpoints")]
 mod faults;
 mod files;
+mod fit;
 mod hooks;
 #[cfg(feature = "failpoints")]
 mod killed;

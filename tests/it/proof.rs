@@ -7,6 +7,7 @@
 
 mod mail;
 mod postgres;
+mod roots;
 mod service;
 
 use serde_json::{Value, json};

@@ -12,8 +12,8 @@ use crate::config::lift::told::Told;
 use crate::config::scalar::{self, PathRule};
 use crate::model::{
     DriftMode, ExportKind, ExportSpec, FileAttributes, Name, Observe, Pacing, PasswordSource,
-    PemFiles, Prelude, Probe, ProxyProtocol, RecipeExport, Seconds, StartTls, TargetId, TargetKind,
-    TargetPolicy,
+    PemFiles, Prelude, Probe, ProxyProtocol, RecipeExport, Roots, Seconds, StartTls, TargetId,
+    TargetKind, TargetPolicy,
 };
 
 impl Lift<'_> {
@@ -169,7 +169,7 @@ impl Lift<'_> {
     fn probe(&mut self, fields: &Fields<'_>, word: &str, listener: Option<&str>) -> Option<Probe> {
         let limits = (Seconds(1), Seconds::minutes(30));
         let deadline = self.duration(fields, "deadline", DEADLINE, limits);
-        let roots = self.path(fields, "roots", PathRule::Absolute);
+        let roots = self.roots(fields);
         let label = self.wildcard_label(fields);
         let connect = self.connect(fields);
         let prelude = prelude(fields);
@@ -222,7 +222,7 @@ impl Lift<'_> {
                 Some(Probe::Tls {
                     connect: connect?,
                     deadline: deadline?,
-                    roots: roots.map(|(path, _)| path),
+                    roots,
                     wildcard_label: label?,
                     prelude: prelude?,
                 })
@@ -288,6 +288,14 @@ impl Lift<'_> {
         }
     }
 
+    fn roots(&mut self, fields: &Fields<'_>) -> Option<Roots> {
+        if fields.text("roots").is_some_and(|(word, _)| word == SYSTEM) {
+            return Some(Roots::System);
+        }
+        let path = self.path(fields, "roots", PathRule::Absolute);
+        path.map(|(path, _)| Roots::File(path))
+    }
+
     fn wildcard_label(&mut self, fields: &Fields<'_>) -> Option<String> {
         let Some((text, place)) = fields.text("wildcard_label") else {
             return (!fields.has("wildcard_label")).then(|| WILDCARD_LABEL.to_owned());
@@ -326,6 +334,8 @@ fn prelude(fields: &Fields<'_>) -> Option<Prelude> {
 const COMMAND_TIMEOUT: Seconds = Seconds(60);
 /// Old workers of a loaded nginx may serve for some seconds after a reload.
 const DEADLINE: Seconds = Seconds(30);
+/// In the place of a path: what this host trusts.
+const SYSTEM: &str = "system";
 /// Each is asked for every name.
 const MOST_OBSERVED: usize = 16;
 /// Unlikely to have a listener of its own.

@@ -1,10 +1,9 @@
 //! Whether what was presented is what was deployed. Pure.
 
 use crate::deploy::probe::{KeyKind, Seen};
+use crate::deploy::prove::Trust;
 use crate::model::{CertificateFacts, KeyAlgorithm, Timestamp};
-use crate::pki;
 use crate::pki::facts;
-use crate::sys::error_chain as causes;
 
 /// What a server should present for one name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,8 +21,8 @@ pub(in crate::deploy) struct Behind {
     pub(in crate::deploy) chain: Vec<Vec<u8>>,
     /// How many of them at least: all but the root, or none where no export holds the chain.
     pub(in crate::deploy) at_least: usize,
-    /// Roots that the presented path must reach at this time.
-    pub(in crate::deploy) roots: Option<(Vec<Vec<u8>>, Timestamp)>,
+    /// Whom the presented path must convince at this time.
+    pub(in crate::deploy) trust: Option<(Trust, Timestamp)>,
 }
 
 impl Expected {
@@ -75,11 +74,12 @@ impl Behind {
                 "serves the right leaf without {missing}; point the service at the full chain"
             ));
         }
-        let Some((roots, now)) = &self.roots else {
+        let Some((trust, now)) = &self.trust else {
             return Ok(());
         };
-        pki::chain::verify(leaf, presented, roots, *now)
-            .map_err(|error| format!("serves a chain that clients refuse: {}", causes(&error)))
+        trust
+            .accepts(leaf, presented, *now)
+            .map_err(|problem| format!("serves a chain that clients refuse: {problem}"))
     }
 }
 
@@ -139,7 +139,7 @@ mod tests {
             behind: Some(Behind {
                 chain: vec![b"issuing".to_vec(), b"root".to_vec()],
                 at_least,
-                roots: None,
+                trust: None,
             }),
         }
     }

@@ -2,6 +2,10 @@
 
 mod ask;
 mod questions;
+mod trust;
 
 pub(super) use ask::{Look, Sight, ask, ask_once, look, somebody_listens, wrong};
-pub(super) use questions::{Question, backward, fits, former_expired, forward, presentable, roots};
+pub(super) use questions::{
+    Chains, Question, backward, fits, former_expired, forward, presentable,
+};
+pub(super) use trust::Trust;

@@ -1,15 +1,15 @@
 //! Which names are asked for, and what must be served for each.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
 use crate::deploy::StepError;
 use crate::deploy::manifest::{MOST_BYTES, Saved, Was};
 use crate::deploy::probe::{Behind, Expected, KeyKind};
+use crate::deploy::prove::Trust;
 use crate::deploy::site::Site;
 use crate::model::{
-    CertificateId, ErrorClass, ExportKind, ExportLayout, Name, RevisionId, SubjectAltNames,
-    TargetPolicy, Timestamp,
+    CertificateId, DriftKind, ErrorClass, ExportKind, ExportLayout, Name, Reason, RevisionId,
+    SubjectAltNames, TargetPolicy, Timestamp,
 };
 use crate::pki::chain::{is_ca, without_root};
 use crate::pki::{Secret, facts, pem};
@@ -111,12 +111,20 @@ impl Questions {
     }
 }
 
+/// For whom it is asked what comes behind the leaf, and which roots that must reach.
+pub(in crate::deploy) enum Chains {
+    /// For what a rollout brings.
+    Incoming(Option<Trust>),
+    /// For everything.
+    All(Option<Trust>),
+}
+
 /// What must be served after a commit.
 pub(in crate::deploy) fn forward(
     site: &Site<'_>,
     target: &TargetPolicy,
     wildcard_label: &str,
-    roots: Option<&[Vec<u8>]>,
+    chains: Chains,
     now: Timestamp,
 ) -> Result<Vec<Question>, StepError> {
     let mut questions = Questions::default();
@@ -127,15 +135,28 @@ pub(in crate::deploy) fn forward(
         let (leaf, chain) = public(site, certificate, revision)?;
         let at_least = presentable(target, &chain).len();
         let names = asked(site, certificate, &leaf);
-        // What was there before is still to be served; that clients accept it was a matter of its own rollout, and one
-        // that has expired since must not keep the others away.
-        let comes_in = site.rollout.previous.get(certificate) != Some(revision);
+        let (asked_behind, trust) = match &chains {
+            Chains::All(trust) => (true, trust.as_ref()),
+            // What was there before is still to be served, and how only where that is what is put right; that clients accept it was a matter of its own rollout, and
+            // one that has expired since must not keep the others away.
+            Chains::Incoming(trust) => {
+                let comes_in = site.rollout.previous.get(certificate) != Some(revision);
+                let mends = matches!(
+                    site.rollout.reasons.get(certificate),
+                    Some(Reason::Drifted {
+                        kind: DriftKind::ServedChain,
+                        ..
+                    })
+                );
+                (comes_in || mends, trust.as_ref().filter(|_| comes_in))
+            }
+        };
         let expected = Expected {
             leaf: Some(leaf),
-            behind: comes_in.then(|| Behind {
+            behind: asked_behind.then(|| Behind {
                 chain,
                 at_least,
-                roots: roots.map(|roots| (roots.to_vec(), now)),
+                trust: trust.cloned().map(|trust| (trust, now)),
             }),
         };
         questions.add(certificate, names, wildcard_label, &expected);
@@ -226,23 +247,6 @@ pub(in crate::deploy) fn former_expired(site: &Site<'_>, now: Timestamp) -> bool
         .is_some_and(|first| first && formers.all(|ended| ended))
 }
 
-/// Roots from the policy's file.
-pub(in crate::deploy) fn roots(path: &Path) -> Result<Vec<Vec<u8>>, StepError> {
-    let text = fs::read(path, MOST_BYTES)?;
-    let wrong = |problem: String| {
-        StepError::configuration(format!(
-            "failed to use the roots in {}: {problem}",
-            path.display()
-        ))
-    };
-    let roots = pem::certificates(&String::from_utf8_lossy(&text))
-        .map_err(|error| wrong(causes(&error)))?;
-    if roots.is_empty() {
-        return Err(wrong("there is no certificate in it".to_owned()));
-    }
-    Ok(roots)
-}
-
 fn public(
     site: &Site<'_>,
     certificate: &CertificateId,
@@ -280,7 +284,7 @@ fn asked(site: &Site<'_>, certificate: &CertificateId, leaf: &[u8]) -> Vec<Name>
     if asked.is_empty() { own } else { asked }
 }
 
-/// That the leaf is good for one of the names that the policy has for the certificate.
+/// That the leaf is good for every name that the policy has for the certificate: the service is asked for each.
 pub(in crate::deploy) fn fits(
     site: &Site<'_>,
     certificate: &CertificateId,
@@ -290,14 +294,16 @@ pub(in crate::deploy) fn fits(
         return Ok(());
     };
     let own = names_of(leaf);
-    if wanted.is_empty() || wanted.iter().any(|name| own.iter().any(|o| o.covers(name))) {
+    let uncovered = |name: &&Name| !own.iter().any(|own| own.covers(name));
+    let missing: SubjectAltNames = wanted.iter().filter(uncovered).cloned().collect();
+    if missing.is_empty() {
         return Ok(());
     }
     let own: SubjectAltNames = own.into_iter().collect();
     Err(StepError::new(
         ErrorClass::Rejected,
         format!(
-            "{certificate}: the certificate is for {own}, the policy wants {wanted}; `renewd renew {certificate}` gets one"
+            "{certificate}: the certificate is for {own}, the policy wants {missing}; `renewd renew {certificate}` gets one"
         ),
     ))
 }

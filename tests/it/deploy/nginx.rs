@@ -25,7 +25,7 @@ async fn a_renewal_fails_no_request(variant: Variant) -> u64 {
             renewd::pki::pem::certificate(&served.stand.ca.root.der),
         )
         .unwrap();
-        *roots = Some(path);
+        *roots = Some(renewd::model::Roots::File(path));
     }
     let load = served.load();
     let new = served.issue();
@@ -463,7 +463,7 @@ async fn a_service_pointed_at_the_leaf_alone_or_at_other_roots_is_not_proven() {
     let probe = |roots: Option<&Path>| Probe::Tls {
         connect: nginx.address(),
         deadline: Seconds(0),
-        roots: roots.map(Path::to_owned),
+        roots: roots.map(|path| renewd::model::Roots::File(path.to_owned())),
         wildcard_label: "x".into(),
         prelude: renewd::model::Prelude::default(),
     };

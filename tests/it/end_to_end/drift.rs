@@ -159,6 +159,23 @@ async fn until_served(rig: &Rig, serial: &str) {
     panic!("{serial} is not served");
 }
 
+impl Rig {
+    /// Waits until so many certificates are presented, the leaf among them.
+    async fn until_presents(&self, many: usize) {
+        use renewd::deploy::probe::{KeyKind, handshake};
+        let within = Duration::from_secs(10);
+        for _ in 0..200 {
+            let address = self.world.nginx.address();
+            let seen = handshake(&address, Some(NAME), KeyKind::Any, within).await;
+            if seen.is_ok_and(|seen| seen.presented.len() == many) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("{many} certificates are not presented");
+    }
+}
+
 /// A pair of somebody else in a directory, valid since so long ago; its serial.
 fn pair_in(rig: &Rig, directory: &Path, age: Seconds) -> String {
     let now = rig.clock_now();
@@ -252,6 +269,96 @@ async fn what_renewd_does_not_manage_is_reported_and_the_service_told_only_once(
     until_served(&rig, &ours).await;
     assert!(healthy(&rig.tick().await));
     assert!(rig.told()[0].starts_with("resolved: web: "));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_presents_the_right_leaf_with_a_bad_chain_is_drift_and_is_told_once() {
+    let rig = Rig::live(start()).await;
+    let ours = rig.world.served();
+    let (live, other) = (
+        rig.world.agent.live("web"),
+        rig.world.agent.path().join("other"),
+    );
+    std::fs::create_dir_all(other.join("www")).unwrap();
+    for file in ["server.crt", "server.key"] {
+        std::fs::copy(live.join("www").join(file), other.join("www").join(file)).unwrap();
+    }
+    let good = std::fs::read_to_string(live.join("www/server.crt")).unwrap();
+    let end = "-----END CERTIFICATE-----\n";
+    let leaf = &good[..good.find(end).unwrap() + end.len()];
+    let now = rig.clock_now();
+    let year = Validity(now - Seconds::days(1), now + Seconds::days(365));
+    let stranger = certs::sample(KeyAlgorithm::EcP256, &[NAME], year).material;
+    let strange = format!("{leaf}{}", stranger.chain_pem());
+    for (content, says) in [
+        (leaf, "serves the right leaf without serial "),
+        (&strange, "serves the right leaf with another chain: "),
+    ] {
+        std::fs::write(other.join("www/server.crt"), content).unwrap();
+        rig.world.nginx.edit(&live, &other);
+        rig.until_presents(content.matches(end).count()).await;
+        let reloads = rig.world.reloads();
+        let mut after_first = 0;
+        for round in 0..3 {
+            let plan = rig.tick().await;
+            let told = rig.told();
+            assert_eq!(
+                code(&plan.verdicts[&id("www")]),
+                "served-chain",
+                "{told:#?}"
+            );
+            if round == 0 {
+                assert!(told[0].starts_with("alert warning: web: "), "{told:#?}");
+                assert!(told[0].contains(says), "{told:#?}");
+                after_first = rig.world.reloads();
+                assert!(after_first > reloads, "{told:#?}");
+            } else {
+                assert_eq!(told, Vec::<String>::new(), "told once");
+            }
+            rig.clock.advance(Seconds::hours(6));
+        }
+        assert_eq!(rig.world.reloads(), after_first, "no storm of reloads");
+        assert_eq!(rig.world.served(), ours, "the leaf was right all the time");
+        let targets = rig.world.agent.run(&["target", "list", "--json"]);
+        assert_eq!(
+            targets.expect(0).json()[0]["drift"][0]["code"],
+            "served-chain"
+        );
+        let looked = rig.world.agent.run(&["target", "test", "web"]);
+        let told = format!("{}{}", looked.stdout, looked.stderr);
+        assert!(looked.code != Some(0) && told.contains(says), "{told}");
+        rig.world.nginx.mend();
+        rig.world.nginx.tell();
+        rig.until_presents(good.matches(end).count()).await;
+        assert!(healthy(&rig.tick().await));
+        assert!(rig.told()[0].starts_with("resolved: web: "));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_presents_an_older_chain_from_good_files_is_put_right_by_one_reload() {
+    let rig = Rig::live(start()).await;
+    let live = rig.world.agent.live("web");
+    let other = rig.world.agent.path().join("other");
+    std::fs::create_dir_all(other.join("www")).unwrap();
+    let good = std::fs::read_to_string(live.join("www/server.crt")).unwrap();
+    let end = "-----END CERTIFICATE-----\n";
+    let leaf = &good[..good.find(end).unwrap() + end.len()];
+    std::fs::write(other.join("www/server.crt"), leaf).unwrap();
+    std::fs::copy(live.join("www/server.key"), other.join("www/server.key")).unwrap();
+    rig.world.nginx.edit(&live, &other);
+    rig.until_presents(1).await;
+    // The configuration is right again, and nobody told the service.
+    rig.world.nginx.mend();
+    let reloads = rig.world.reloads();
+    assert!(healthy(&rig.tick().await));
+    let told = rig.told();
+    assert!(
+        told.iter().any(|line| line.starts_with("resolved: web: ")),
+        "{told:#?}"
+    );
+    assert_eq!(rig.world.reloads(), reloads + 1);
+    rig.until_presents(good.matches(end).count()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

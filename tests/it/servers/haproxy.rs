@@ -14,6 +14,7 @@ use renewd::model::{
 };
 
 use super::{NAME, Readers, Served, argv, no_request_failed};
+use crate::deploy::stand::now;
 use crate::support::nginx::free_port;
 use crate::support::server::Server;
 
@@ -104,6 +105,71 @@ async fn a_renewal_by_the_runtime_api_needs_no_reload_and_fails_no_request() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_chain_that_haproxy_lost_is_seen_on_the_wire_under_its_own_code() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut served = prepare(dir.path());
+    let port = served.port;
+    served.begin(&[port]).await;
+    let state = renewd::model::TargetState {
+        live: served.stand.live.clone(),
+        generation: served.stand.generation,
+        ..renewd::model::TargetState::default()
+    };
+    let (deployer, target) = (served.stand.deployer.clone(), served.stand.target.clone());
+    let look = async || deployer.served(&target, &state, now()).await.unwrap();
+    assert_eq!(look().await, Vec::new());
+    // Somebody points it at the pair without its chain.
+    let pem = served.stand.live_path("www/haproxy.pem");
+    let whole = fs::read_to_string(&pem).unwrap();
+    let leaf = renewd::pki::pem::certificates(&whole)
+        .unwrap()
+        .swap_remove(0);
+    let key = renewd::pki::PrivateKey::from_pem(whole.as_bytes()).unwrap();
+    let bare = dir.path().join("bare.pem");
+    let key = String::from_utf8(key.to_pem().expose().to_vec()).unwrap();
+    fs::write(
+        &bare,
+        format!("{}{key}", renewd::pki::pem::certificate(&leaf)),
+    )
+    .unwrap();
+    let conf = dir.path().join("haproxy/haproxy.cfg");
+    let text = fs::read_to_string(&conf).unwrap();
+    let (from, to) = (pem.display().to_string(), bare.display().to_string());
+    fs::write(&conf, text.replace(&from, &to)).unwrap();
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    tell_master(&dir.path().join("haproxy/master.sock"));
+    let found = loop {
+        let found = look().await;
+        if !found.is_empty() {
+            break found;
+        }
+        assert!(
+            std::time::Instant::now() < end,
+            "the chain is still presented"
+        );
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    };
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(found[0].kind, renewd::model::DriftKind::ServedChain);
+    assert!(
+        found[0]
+            .detail
+            .contains("serves the right leaf without serial"),
+        "{found:?}"
+    );
+}
+
+/// Has the workers of HAProxy replaced, as a person does.
+fn tell_master(socket: &Path) {
+    use std::io::{Read, Write};
+    let mut stream = std::os::unix::net::UnixStream::connect(socket).unwrap();
+    stream.write_all(b"reload\n").unwrap();
+    let mut said = String::new();
+    // The master closes the connection, some versions by a reset.
+    let _ = stream.read_to_string(&mut said);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_the_runtime_api_haproxy_is_reloaded_and_no_request_fails() {
     let dir = tempfile::tempdir().unwrap();
     let mut served = prepare(dir.path());
@@ -190,7 +256,7 @@ async fn an_undo_goes_back_by_the_runtime_api() {
     let roots = dir.path().join("roots.pem");
     fs::write(&roots, renewd::pki::pem::certificate(&other.root.der)).unwrap();
     if let Probe::Tls { roots: of, .. } = &mut served.stand.target.probe {
-        *of = Some(roots);
+        *of = Some(renewd::model::Roots::File(roots));
     }
     served.deadline(1);
     let rollout = served.stand.drive(rollout).await;

@@ -108,6 +108,13 @@ impl Agent {
         Run::new(&command.env("FAILPOINTS", failpoints).output().unwrap())
     }
 
+    /// Runs on a host whose system store is this file.
+    pub(crate) fn run_trusting(&self, roots: &Path, arguments: &[&str]) -> Run {
+        let mut command = self.command(arguments);
+        command.env_remove("SSL_CERT_DIR");
+        Run::new(&command.env("SSL_CERT_FILE", roots).output().unwrap())
+    }
+
     /// The certificate's object of `status --json`.
     #[track_caller]
     pub(crate) fn status(&self, name: &str) -> serde_json::Value {
