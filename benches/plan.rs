@@ -98,6 +98,7 @@ fn world(size: usize) -> (Policy, Snapshot) {
         certificates,
         targets,
         alerting: renewd::model::Alerting::default(),
+        watches: BTreeMap::new(),
     };
     (policy, snapshot)
 }

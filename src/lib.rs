@@ -38,3 +38,4 @@ pub mod plan;
 pub mod store;
 pub mod sys;
 pub mod telemetry;
+pub mod watch;

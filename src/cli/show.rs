@@ -1,5 +1,7 @@
 //! Commands that only look: validate, plan, history. They never write and never wait.
 
+use serde_json::Value;
+
 use crate::cli::args::Arguments;
 use crate::cli::context;
 use crate::cli::exit::Exit;
@@ -9,6 +11,7 @@ use crate::engine::plan_within_space;
 use crate::model::{CertificateId, ClockFacts, Policy, Seconds, Snapshot, Timestamp};
 use crate::plan::Plan;
 use crate::plan::explain::{self, Report, counted};
+use crate::plan::watch::{self, WatchReport};
 use crate::store::{HistoryEntry, Store};
 use crate::sys::clock::{BUILT_AT, Clock, SystemClock};
 use crate::sys::host;
@@ -37,9 +40,10 @@ pub(crate) async fn plan(
     let seen = look(&loaded.policy, at).await?;
     let now = seen.now;
     if json {
-        print_json(&seen.report)?;
+        print_json(&seen.objects()?)?;
     } else {
-        let text = explain::text(&loaded.policy, &seen.snapshot, &seen.plan, now);
+        let mut text = explain::text(&loaded.policy, &seen.snapshot, &seen.plan, now);
+        text.push_str(&watch::text(&seen.watched));
         output::data(&text);
     }
     Ok(Exit::Done)
@@ -83,7 +87,7 @@ fn history_object(
     name: &CertificateId,
     report: Option<&Report>,
     events: &[HistoryEntry],
-) -> Result<serde_json::Value, Failure> {
+) -> Result<Value, Failure> {
     let bug = |error: serde_json::Error| Failure::new(Exit::Bug, error.to_string());
     let mut object = match report {
         Some(report) => serde_json::to_value(report).map_err(bug)?,
@@ -107,6 +111,17 @@ struct Seen {
     snapshot: Snapshot,
     plan: Plan,
     report: Vec<Report>,
+    watched: Vec<WatchReport>,
+}
+
+impl Seen {
+    /// The certificates of the policy, then what is watched.
+    fn objects(&self) -> Result<Vec<Value>, Failure> {
+        let certificates = self.report.iter().map(serde_json::to_value);
+        let watched = self.watched.iter().map(serde_json::to_value);
+        let all: Result<Vec<Value>, _> = certificates.chain(watched).collect();
+        all.map_err(|error| Failure::new(Exit::Bug, error.to_string()))
+    }
 }
 
 /// At the present moment, unless another one is asked for.
@@ -128,11 +143,13 @@ async fn look(policy: &Policy, at: Option<Timestamp>) -> Result<Seen, Failure> {
     let now = at.unwrap_or_else(|| SystemClock.now());
     let plan = plan_within_space(policy, &mut snapshot, now);
     let report = explain::report(policy, &snapshot, &plan);
+    let watched = watch::report(policy, &snapshot, now);
     Ok(Seen {
         now,
         snapshot,
         plan,
         report,
+        watched,
     })
 }
 

@@ -14,6 +14,7 @@ use crate::cli::output::{self, BOLD, GREEN, RED, YELLOW};
 use crate::cli::{CommandResult, Failure};
 use crate::engine;
 use crate::model::{CertificateId, Policy, Timestamp};
+use crate::plan;
 use crate::plan::explain::{counted, place};
 use crate::plan::status::{AgentStatus, CertificateStatus, Status, Urgency, moment};
 use crate::store::Store;
@@ -146,6 +147,10 @@ fn text(status: &Status, look: Look) -> String {
     for one in &status.certificates {
         text.push('\n');
         text.push_str(&certificate(one, now, look));
+    }
+    if !status.watched.is_empty() {
+        text.push('\n');
+        text.push_str(&plan::watch::text(&status.watched));
     }
     for alert in &status.alerts {
         text.push_str(&format!(

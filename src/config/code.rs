@@ -104,6 +104,8 @@ codes! {
     NoExport = "CFG055",
     /// How alerts are to leave the host does not fit.
     Channel = "CFG060",
+    /// What is to be watched does not fit.
+    Watch = "CFG061",
 }
 
 impl fmt::Display for Code {

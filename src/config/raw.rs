@@ -6,10 +6,12 @@
 mod alert;
 mod export;
 mod target;
+mod watch;
 
 pub(super) use alert::{ALERT, EMAIL, WEBHOOK};
 pub(super) use export::{EXPORT, JKS, LAYOUT, PEM, PFX, TRUST};
 pub(super) use target::{APACHE, COMMAND, FILES, HAPROXY, HOOKS, NGINX, TARGET, TOMCAT};
+pub(super) use watch::WATCH;
 
 /// A kind of table.
 #[derive(Debug)]
@@ -192,6 +194,7 @@ pub(super) static ROOT: Table = Table {
         optional("certificate", Holds::Tables(&CERTIFICATE)),
         optional("target", Holds::Table(&TARGET)),
         optional("alert", Holds::Table(&ALERT)),
+        optional("watch", Holds::Tables(&WATCH)),
     ]],
 };
 
@@ -201,6 +204,7 @@ pub(super) static JOB: Table = Table {
     groups: &[&[
         optional("check", Holds::Table(&CHECK)),
         optional("renew", Holds::Table(&RENEW)),
+        optional("watch", Holds::Table(&WATCHING)),
     ]],
 };
 
@@ -224,6 +228,18 @@ pub(super) static RENEW: Table = Table {
     header: "job.renew",
     groups: &[
         &[default("schedule", Holds::Text, "\"0 43 * * * *\"")],
+        TIMES,
+    ],
+};
+
+/// Often enough that a failure is told within the hour, see `plan::watch`.
+pub(super) const WATCH_SCHEDULE: &str = "0 7,22,37,52 * * * *";
+
+/// The look at what is watched.
+pub(super) static WATCHING: Table = Table {
+    header: "job.watch",
+    groups: &[
+        &[default("schedule", Holds::Text, "\"0 7,22,37,52 * * * *\"")],
         TIMES,
     ],
 };

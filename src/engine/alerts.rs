@@ -166,6 +166,10 @@ impl Engine {
 /// The certificates that an alert is about: its subject is one, or a target that some are on, or both.
 fn about(policy: &Policy, key: &AlertKey) -> BTreeSet<CertificateId> {
     let mut found = BTreeSet::new();
+    // A path may have the name of a certificate in it.
+    if key.watch().is_some() {
+        return found;
+    }
     for part in key.subject().split('/') {
         if let Some((id, _)) = policy.certificates.get_key_value(part) {
             found.insert(id.clone());
@@ -194,6 +198,11 @@ fn wants(
     // A way that is broken is no way to say so.
     if alert.key.is_about_channels() && alert.key.subject() == channel.id.as_str() {
         return false;
+    }
+    let watches = policy.watches.iter();
+    let mut watched = watches.filter(|(id, _)| alert.key.watch() == Some(id.as_str()));
+    if let Some((_, watch)) = watched.next() {
+        return channel.tags.is_empty() || !watch.tags.is_disjoint(&channel.tags);
     }
     if channel.tags.is_empty() || about.is_empty() {
         return true;

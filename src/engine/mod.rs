@@ -21,6 +21,7 @@ mod rollout;
 mod space;
 mod status;
 mod wake;
+mod watch;
 mod watchdog;
 
 use std::sync::Arc;

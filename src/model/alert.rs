@@ -45,6 +45,13 @@ impl AlertKey {
         self.0.starts_with(Self::CHANNELS)
     }
 
+    /// The name of the table `[watch.NAME]` that it is about, where it is about one.
+    #[must_use]
+    pub fn watch(&self) -> Option<&str> {
+        let subject = self.0.starts_with("watched-").then(|| self.subject())?;
+        Some(subject.split_once(' ').map_or(subject, |(name, _)| name))
+    }
+
     /// Kinds of alerts about ways by which alerts leave the host begin with it.
     pub const CHANNELS: &str = "alerts-";
 

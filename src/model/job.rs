@@ -17,16 +17,18 @@ pub enum JobName {
     /// Opens the orders of renewals that are due. What cannot wait (nothing valid, an emergency, a person's wish) does
     /// not wait for it.
     Renew,
+    /// Looks at what is watched and not managed.
+    Watch,
 }
 
 /// Not the name of a job.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("there is no job `{0}`; the jobs are check and renew")]
+#[error("there is no job `{0}`; the jobs are check, renew and watch")]
 pub struct UnknownJob(pub String);
 
 impl JobName {
     /// Every one, in the order in which they run.
-    pub const ALL: [Self; 2] = [Self::Check, Self::Renew];
+    pub const ALL: [Self; 3] = [Self::Check, Self::Renew, Self::Watch];
 
     /// As the policy and the journal write it.
     #[must_use]
@@ -34,6 +36,7 @@ impl JobName {
         match self {
             Self::Check => "check",
             Self::Renew => "renew",
+            Self::Watch => "watch",
         }
     }
 }

@@ -26,6 +26,7 @@ mod shortage;
 mod snapshot;
 mod standing;
 mod time;
+mod watch;
 
 pub use alert::{Alert, AlertKey, Severity};
 pub use certificate::{
@@ -43,7 +44,7 @@ pub use export::{
 };
 pub use hooks::{Hook, HookSteps, Hooks};
 pub use ids::{
-    CertificateId, ChannelId, IdError, IssuerId, OrderId, RevisionId, RolloutId, TargetId,
+    CertificateId, ChannelId, IdError, IssuerId, OrderId, RevisionId, RolloutId, TargetId, WatchId,
 };
 pub use job::{HostSeed, JobName, JobPolicy, JobResult, JobRun, UnknownJob};
 pub use letter::{
@@ -74,3 +75,7 @@ pub use snapshot::{
 };
 pub use standing::{RemoteTrouble, Standing};
 pub use time::{Seconds, TimeError, Timestamp};
+pub use watch::{
+    AccountLook, WatchFault, WatchFaultKind, WatchPolicy, WatchState, WatchTrouble,
+    WatchTroubleKind, Watched, WatchedCertificate, WatchedPlace,
+};

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{
     Alerting, CertificateId, ExportSpec, Fingerprint, Hooks, IssuerId, JobName, JobPolicy,
-    KeyAlgorithm, Observe, Pacing, Seconds, Subject, SubjectAltNames, TargetId, Timestamp,
+    KeyAlgorithm, Observe, Pacing, Seconds, Subject, SubjectAltNames, TargetId, Timestamp, WatchId,
+    WatchPolicy,
 };
 
 /// The whole policy.
@@ -26,6 +27,8 @@ pub struct Policy {
     pub targets: BTreeMap<TargetId, TargetPolicy>,
     /// Who is told of alerts.
     pub alerting: Alerting,
+    /// What is looked at and never touched.
+    pub watches: BTreeMap<WatchId, WatchPolicy>,
 }
 
 impl Policy {

@@ -9,7 +9,7 @@ use crate::model::{
     Cause, CertificateId, ChannelId, ChannelState, ClockFacts, Drift, EarlierRevision, ErrorClass,
     Fingerprint, HostSeed, IssuerId, JobName, JobRun, Observed, Order, OrderId, Outage,
     RemoteTrouble, RevisionFacts, RevisionId, Rollout, RolloutId, Shortage, Standing, TargetId,
-    Timestamp, Wire,
+    Timestamp, WatchId, WatchState, Wire,
 };
 
 /// The planner's view of the world. May be stale: every action is checked again before it is carried out.
@@ -37,6 +37,8 @@ pub struct Snapshot {
     pub outages: BTreeMap<IssuerId, Outage>,
     /// What speaks for and against its clock.
     pub clock: ClockFacts,
+    /// What was seen of what is watched; a table that was never looked at is absent.
+    pub watches: BTreeMap<WatchId, WatchState>,
 }
 
 /// What is known of a certificate.

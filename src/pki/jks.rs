@@ -108,6 +108,17 @@ fn finish(mut out: Vec<u8>, password: &[u8]) -> Secret {
 /// # Errors
 /// [`PkiError::Integrity`] for a wrong password or damage, else what is malformed.
 pub fn read(bytes: &[u8], password: &Secret) -> Result<Vec<Entry>, PkiError> {
+    Ok(read_all(bytes, password)?.0)
+}
+
+/// A trusted certificate under its alias, DER.
+pub(super) type Trusted = (String, Vec<u8>);
+
+/// As [`read`], with what is passed over there: aliases of trusted certificates with their DER form.
+pub(super) fn read_all(
+    bytes: &[u8],
+    password: &Secret,
+) -> Result<(Vec<Entry>, Vec<Trusted>), PkiError> {
     let text = password.expose_str();
     let password = utf16(text.ok_or_else(|| wrong("the password is not UTF-8"))?);
     let body = bytes.len().checked_sub(DIGEST).ok_or_else(cut_off)?;
@@ -122,6 +133,7 @@ pub fn read(bytes: &[u8], password: &Secret) -> Result<Vec<Entry>, PkiError> {
     verify_slices_are_equal(store_digest(&password, body).as_ref(), digest)
         .map_err(|_| PkiError::Integrity { format: FORMAT })?;
     let mut entries = Vec::new();
+    let mut trusted = Vec::new();
     for _ in 0..input.u32()? {
         let tag = input.u32()?;
         let alias = input.text()?;
@@ -141,13 +153,13 @@ pub fn read(bytes: &[u8], password: &Secret) -> Result<Vec<Entry>, PkiError> {
                 });
             }
             TRUSTED_CERTIFICATE => {
-                input.certificate()?;
+                trusted.push((alias, input.certificate()?.to_vec()));
             }
             _ => return Err(wrong("an entry of unknown kind")),
         }
     }
     if input.0.is_empty() {
-        Ok(entries)
+        Ok((entries, trusted))
     } else {
         Err(wrong("bytes behind the last entry"))
     }

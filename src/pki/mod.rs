@@ -21,6 +21,7 @@ pub mod bundle;
 pub mod chain;
 pub mod check;
 pub mod csr;
+pub mod inspect;
 pub mod jks;
 pub mod password;
 pub mod pem;

@@ -143,15 +143,23 @@ fn expiring(
 /// The moments of the days before the end, in any order. The days are those of a certificate of 90 days or more; of a
 /// shorter one they are the same shares. Those before renewal had its time are none.
 fn steps(window: Window, lifetime: Seconds, days: &BTreeSet<u32>) -> Vec<Timestamp> {
-    let lifetime = lifetime.0.clamp(0, USUAL_LIFETIME.0);
     let margin = window.renew_at.until(window.not_after).0 / 4;
-    days.iter()
-        .map(|days| {
-            let whole = Seconds::days(i64::from(*days)).0;
-            window.not_after - Seconds(whole.saturating_mul(lifetime) / USUAL_LIFETIME.0)
-        })
+    moments(window.not_after, lifetime, days)
         .filter(|at| *at >= window.renew_at + Seconds(margin))
         .collect()
+}
+
+/// So many days before an end, or the same shares of a lifetime below the usual one.
+pub(crate) fn moments(
+    end: Timestamp,
+    lifetime: Seconds,
+    days: &BTreeSet<u32>,
+) -> impl Iterator<Item = Timestamp> {
+    let lifetime = lifetime.0.clamp(0, USUAL_LIFETIME.0);
+    days.iter().map(move |days| {
+        let whole = Seconds::days(i64::from(*days)).0;
+        end - Seconds(whole.saturating_mul(lifetime) / USUAL_LIFETIME.0)
+    })
 }
 
 /// What the issuer says of the newest revision.

@@ -19,6 +19,7 @@
 //! | [`outage`] | what may be asked of an issuer that answers nobody |
 //! | [`outcome`] | what a certificate or a target is after an order or a rollout |
 //! | `alerts` | what a person must know |
+//! | [`watch`] | what is wrong with what is watched and not managed |
 //! | [`explain`] | the plan as text and as data for `renewd plan` |
 //! | [`status`] | all that is known, as data for `renewd status` and everything that watches |
 
@@ -46,6 +47,7 @@ pub mod status;
 mod targets;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod watch;
 
 pub use action::{Action, IllegalTransition, Next, OnError, Plan, Trouble, Verdict};
 pub use planner::plan;

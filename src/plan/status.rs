@@ -15,6 +15,7 @@ use crate::model::{
     Seconds, Snapshot, TargetId, TargetState, Timestamp,
 };
 use crate::plan::explain::{self, Report, TargetReport};
+use crate::plan::watch::{self, WatchReport};
 use crate::plan::{Plan, renewal};
 
 /// Of the form of [`Status`].
@@ -44,6 +45,9 @@ pub struct Status {
     pub alerts: Vec<AlertStatus>,
     /// Ways by which alerts leave the host and that have letters, by name.
     pub channels: Vec<ChannelStatus>,
+    /// What is watched and not managed, in the order of the policy.
+    #[serde(default)]
+    pub watched: Vec<WatchReport>,
 }
 
 /// The process that looks after the certificates.
@@ -258,6 +262,7 @@ impl Status {
                     refused: state.refused.len(),
                 })
                 .collect(),
+            watched: watch::report(policy, snapshot, now),
         };
         status.settle(now);
         status
@@ -278,6 +283,8 @@ impl Status {
         if names.is_empty() && tags.is_empty() {
             return self;
         }
+        // Those are names and tags of certificates of the policy.
+        self.watched.clear();
         self.certificates.retain(|one| {
             let named = names.is_empty() || names.iter().any(|n| n.as_str() == one.report.name);
             named && (tags.is_empty() || one.tags.iter().any(|tag| tags.contains(tag)))
@@ -300,6 +307,9 @@ impl Status {
     /// What is relative to the present, the order and the counts.
     fn settle(&mut self, now: Timestamp) {
         for one in &mut self.certificates {
+            one.settle(now);
+        }
+        for one in &mut self.watched {
             one.settle(now);
         }
         self.certificates.sort_by(|a, b| {

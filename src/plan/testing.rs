@@ -76,6 +76,7 @@ pub(crate) fn policy() -> Policy {
         certificates: BTreeMap::new(),
         targets: BTreeMap::new(),
         alerting: crate::model::Alerting::default(),
+        watches: BTreeMap::new(),
     }
 }
 

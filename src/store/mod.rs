@@ -12,6 +12,7 @@ mod rows;
 mod sqlite;
 mod sqlite_open;
 mod sqlite_read;
+mod watches;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -24,7 +25,7 @@ use crate::model::{
     CertificateId, CertificateState, ChannelId, Delivery, Fingerprint, Heard, IssuerId, JobName,
     JobRun, Offer, Order, OrderEvent, OrderId, OrderPhase, OrderStep, Post, ProbeReport,
     RemoteTrouble, RevisionFacts, RevisionId, Rollout, RolloutEvent, RolloutId, RolloutStep,
-    Snapshot, StepFailure, TargetId, TargetState, Timestamp, Undelivered,
+    Snapshot, StepFailure, TargetId, TargetState, Timestamp, Undelivered, WatchId, WatchState,
 };
 
 /// An async answer of a store.
@@ -130,6 +131,13 @@ pub trait Store: Send + Sync {
 
     /// Remembers the last run of a job.
     fn job_ran<'a>(&'a self, name: JobName, run: &'a JobRun) -> BoxFuture<'a, ()>;
+
+    /// Remembers what was seen of what is watched; `None` forgets it, where it left the policy.
+    fn watch_seen<'a>(
+        &'a self,
+        id: &'a WatchId,
+        state: Option<&'a WatchState>,
+    ) -> BoxFuture<'a, ()>;
 
     /// Forgets events from before a moment and all but so many of the latest; answers how many went.
     fn forget(&self, before: Timestamp, most: i64) -> BoxFuture<'_, u64>;

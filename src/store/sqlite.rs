@@ -13,7 +13,7 @@ use crate::model::{
     CertificateId, CertificateState, Delivery, Failures, Heard, IssuerId, JobName, JobRun, Order,
     OrderClosing, OrderEvent, OrderId, OrderPhase, OrderStep, Post, RevisionFacts, Rollout,
     RolloutEvent, RolloutId, RolloutPhase, RolloutStep, Snapshot, Started, StepFailure, TargetId,
-    TargetState, Timestamp, Undelivered,
+    TargetState, Timestamp, Undelivered, WatchId, WatchState,
 };
 use crate::store::codec::{decode, encode};
 use crate::store::rows::{
@@ -440,6 +440,14 @@ impl Store for SqliteStore {
                 .map_err(query("write the run of a job"))?;
             Ok(())
         })
+    }
+
+    fn watch_seen<'a>(
+        &'a self,
+        id: &'a WatchId,
+        state: Option<&'a WatchState>,
+    ) -> BoxFuture<'a, ()> {
+        Box::pin(self.write_watch(id, state))
     }
 
     fn forget(&self, before: Timestamp, most: i64) -> BoxFuture<'_, u64> {

@@ -57,6 +57,14 @@ impl SqliteStore {
                 snapshot.jobs.insert(name, decode("jobs.run", row.get(1))?);
             }
         }
+        let rows = sqlx::query("SELECT id, state FROM watches")
+            .fetch_all(&mut *tx)
+            .await
+            .map_err(query(WHAT))?;
+        for row in &rows {
+            let state = decode("watches.state", row.get(1))?;
+            snapshot.watches.insert(id(row.get(0))?, state);
+        }
         snapshot.channels = outbox::channels(&mut tx).await?;
         let row = sqlx::query("SELECT heard FROM clock")
             .fetch_optional(&mut *tx)

@@ -35,3 +35,4 @@ mod support;
 mod systemd;
 mod targets;
 mod units;
+mod watch;

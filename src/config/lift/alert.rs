@@ -362,7 +362,9 @@ impl Lift<'_> {
             return;
         }
         for (tag, place) in fields.list("tags").map_or(Vec::new(), |list| list.texts) {
-            if certificates.values().any(|one| one.tags.contains(tag)) {
+            if certificates.values().any(|one| one.tags.contains(tag))
+                || self.watch_tags.contains(tag)
+            {
                 continue;
             }
             let message = format!("no certificate has the tag `{tag}`");

@@ -13,16 +13,21 @@ use crate::config::source::Place;
 use crate::model::{JobName, JobPolicy, Seconds};
 
 impl Lift<'_> {
-    /// Every job, with its defaults where nothing is written.
-    pub(super) fn jobs(&mut self, top: &Fields<'_>) -> BTreeMap<JobName, JobPolicy> {
+    /// Every job, with its defaults where nothing is written. `watches` says whether anything is watched.
+    pub(super) fn jobs(&mut self, top: &Fields<'_>, watches: bool) -> BTreeMap<JobName, JobPolicy> {
         let written = top.table("job", &raw::JOB);
         let mut jobs = BTreeMap::new();
         for name in JobName::ALL {
             let (schema, schedule) = match name {
                 JobName::Check => (&raw::CHECK, raw::CHECK_SCHEDULE),
                 JobName::Renew => (&raw::RENEW, raw::RENEW_SCHEDULE),
+                JobName::Watch => (&raw::WATCHING, raw::WATCH_SCHEDULE),
             };
             let fields = written.and_then(|table| table.table(name.as_str(), schema));
+            // Where nothing is watched, nobody is woken for it.
+            if name == JobName::Watch && fields.is_none() && !watches {
+                continue;
+            }
             if let Some(job) = self.job(fields.as_ref(), top.header, schedule) {
                 jobs.insert(name, job);
             }

@@ -17,9 +17,10 @@ mod sockets;
 mod target;
 mod told;
 mod value;
+mod watch;
 mod way;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use crate::config::fields::Fields;
@@ -42,6 +43,8 @@ struct Lift<'a> {
     family: Family,
     /// Which certificates name a target, whatever else is wrong with them.
     users: BTreeMap<TargetId, Vec<CertificateId>>,
+    /// Of what is watched, for those who are told by tag.
+    watch_tags: BTreeSet<String>,
 }
 
 /// The policy as far as it can be made out; complete and right if no error was reported. `host` is what this host is.
@@ -62,11 +65,12 @@ pub(super) fn policy(
             _ => host,
         },
         users: BTreeMap::new(),
+        watch_tags: BTreeSet::new(),
     };
     if let Some(path) = lift.path(&top, "state_dir", PathRule::Absolute) {
         lift.state_dir = path.0;
     }
-    let jobs = lift.jobs(&top);
+    let jobs = lift.jobs(&top, top.has("watch"));
 
     let mut issuers_defined = Defined::issuers(&top);
     let mut targets_defined = Defined::targets(&top);
@@ -110,6 +114,18 @@ pub(super) fn policy(
         }
     }
 
+    // The first step of alerts; the longest that the listing of an account is asked about.
+    let days = top
+        .counts("alert_days")
+        .map_or_else(Vec::new, |(days, _)| days);
+    let days = days
+        .iter()
+        .filter_map(|(days, _)| u32::try_from(*days).ok());
+    let days = days
+        .filter(|days| (1..=1095).contains(days))
+        .max()
+        .unwrap_or(30);
+    let watches = lift.watches(&top, days, &mut issuers_defined);
     let alerting = lift.alerting(&top, &certificates);
 
     clash::report(&lift.users, &claims, lift.problems);
@@ -122,6 +138,7 @@ pub(super) fn policy(
         certificates,
         targets,
         alerting,
+        watches,
     }
 }
 

@@ -315,7 +315,7 @@ impl Lift<'_> {
 }
 
 /// What the listener awaits before TLS; `None` where a word is wrong, which is reported already.
-fn prelude(fields: &Fields<'_>) -> Option<Prelude> {
+pub(super) fn prelude(fields: &Fields<'_>) -> Option<Prelude> {
     let mut prelude = Prelude::default();
     if fields.has("proxy_protocol") {
         let (word, _) = fields.text("proxy_protocol")?;

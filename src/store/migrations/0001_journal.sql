@@ -72,6 +72,12 @@ CREATE TABLE jobs (
   run  TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- What was seen of what is watched and not managed.
+CREATE TABLE watches (
+  id    TEXT PRIMARY KEY,
+  state TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
 -- What an issuer said last of the time.
 CREATE TABLE clock (
   one   INTEGER PRIMARY KEY CHECK (one = 1),

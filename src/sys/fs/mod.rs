@@ -11,6 +11,7 @@ mod dir;
 mod error;
 mod fault;
 mod file;
+mod glob;
 mod label;
 mod lock;
 mod owner;
@@ -24,6 +25,7 @@ pub use file::{
     read_checked, read_if_exists, read_in_place, read_link, remove_file, stat, switch_link,
     write_atomic,
 };
+pub use glob::{is_pattern, matching, stat_followed};
 pub use label::label_of;
 pub use lock::{Held, Lock, LockError};
 pub use owner::{group_id, own_ids, user_id};

@@ -102,6 +102,7 @@ impl World {
                 certificates: BTreeMap::new(),
                 targets: BTreeMap::new(),
                 alerting: renewd::model::Alerting::default(),
+                watches: BTreeMap::new(),
             },
             snapshot: Snapshot::default(),
             now: Timestamp(0),
