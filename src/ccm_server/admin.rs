@@ -100,6 +100,43 @@ impl Admin {
         self.add_user_with(name, DEFAULT_ACCOUNT, "*").await
     }
 
+    /// Adds a bucket of `account`, which is made if it is missing.
+    ///
+    /// # Errors
+    /// [`ServerError::Invalid`] also when another account has it, and those of the state.
+    pub async fn add_bucket(&self, name: &str, account: &str) -> Result<(), ServerError> {
+        if !pca::is_bucket(name) {
+            return Err(ServerError::Invalid(format!(
+                "{name:?} is no name of a bucket; it must have 3 to 63 small letters, digits, `-` and `.`"
+            )));
+        }
+        let (own, account, now) = (name.to_owned(), account.to_owned(), self.0.clock.now());
+        let write = self.0.db.write::<_, sqlx::Error>(|connection| {
+            Box::pin(async move {
+                let id = users::account(connection, &account, now).await?;
+                sqlx::query(
+                    "INSERT OR IGNORE INTO bucket (name, account, created) VALUES ($1, $2, $3)",
+                )
+                .bind(&own)
+                .bind(&id)
+                .bind(now.0)
+                .execute(&mut *connection)
+                .await?;
+                let owner = "SELECT account FROM bucket WHERE name = $1";
+                let owner: String = sqlx::query_scalar(owner)
+                    .bind(&own)
+                    .fetch_one(connection)
+                    .await?;
+                Ok(owner == id)
+            })
+        });
+        if write.await? {
+            return Ok(());
+        }
+        let taken = format!("another account has a bucket {name}; choose another name");
+        Err(ServerError::Invalid(taken))
+    }
+
     /// Adds a user of `account`, which is made if it is missing, who may do what the patterns of actions say, such as
     /// `pca:*:get pca:*:list`.
     ///
@@ -310,6 +347,7 @@ impl Admin {
             issuer,
         };
         let blueprint = Blueprint {
+            id: text::uuid(),
             subject: Subject {
                 common_name: name.to_owned(),
                 organization: Some("renewd-ccm".to_owned()),

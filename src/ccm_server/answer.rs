@@ -18,6 +18,13 @@ pub(super) struct Answer {
 pub(super) enum Body {
     /// `application/json`.
     Json(Value),
+    /// Something else as it is.
+    Bytes {
+        /// Its media type.
+        kind: &'static str,
+        /// All of it.
+        bytes: Vec<u8>,
+    },
     /// None at all.
     Empty,
 }

@@ -55,6 +55,9 @@ enum Command {
         /// Make no root and issuing CA when there is no CA yet.
         #[arg(long)]
         no_init: bool,
+        /// URL under which clients reach this server, for the distribution points of CRLs; without it the address.
+        #[arg(long, value_name = "URL")]
+        public_url: Option<String>,
         /// Go wrong on purpose, for rehearsals.
         #[arg(long, value_name = "PLAN", hide = true)]
         faults: Option<Faults>,
@@ -65,6 +68,9 @@ enum Command {
     /// Manage certificate authorities.
     #[command(subcommand)]
     Ca(CaCommand),
+    /// Manage the buckets that stand for OBS: directories in `obs` of the state directory, for CRLs.
+    #[command(subcommand)]
+    Bucket(BucketCommand),
 }
 
 #[derive(Debug, Subcommand)]
@@ -82,6 +88,18 @@ enum UserCommand {
         /// Print JSON.
         #[arg(long)]
         json: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum BucketCommand {
+    /// Add a bucket; one that is there already stays as it is.
+    Add {
+        /// 3 to 63 small letters, digits, `-` and `.`.
+        name: String,
+        /// The account that owns it; made when missing.
+        #[arg(long, default_value = "default")]
+        account: String,
     },
 }
 
@@ -152,6 +170,7 @@ async fn run(arguments: Arguments) -> Result<(), Failed> {
             listen,
             allow_remote,
             no_init,
+            public_url,
             faults,
         } => {
             let options = ServerOptions {
@@ -163,6 +182,7 @@ async fn run(arguments: Arguments) -> Result<(), Failed> {
                 master_key: key,
                 init: !no_init,
                 limits: Limits::default(),
+                public_url,
             };
             serve(options).await
         }
@@ -178,6 +198,12 @@ async fn run(arguments: Arguments) -> Result<(), Failed> {
                 .await?;
             admin.close().await;
             print(&user.json(), json)
+        }
+        Command::Bucket(BucketCommand::Add { name, account }) => {
+            let admin = Admin::open(&arguments.state, key).await?;
+            admin.add_bucket(&name, &account).await?;
+            admin.close().await;
+            Ok(())
         }
         Command::Ca(CaCommand::Init { json }) => {
             let admin = Admin::open(&arguments.state, key).await?;

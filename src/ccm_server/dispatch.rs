@@ -17,6 +17,7 @@ use crate::ccm_server::faults::Fault;
 use crate::ccm_server::field;
 use crate::ccm_server::http::Limits;
 use crate::ccm_server::operation::{Call, Operation, Payload, Service};
+use crate::ccm_server::pca;
 use crate::ccm_server::route::{self, Found};
 use crate::ccm_server::seen::Seen;
 use crate::ccm_server::server::Shared;
@@ -57,10 +58,13 @@ pub(super) async fn handle(
         ))),
         Some(Fault::LostResponse) | None => match found {
             Some(found) => Some(carry_out(request, found, Arc::clone(&shared), limits).await),
-            None => Some(Err(Failure::because(
-                code("APIGW.0101"),
-                format!("there is no {method} {path}"),
-            ))),
+            None => match fetched(&method, &path, &shared).await {
+                Some(object) => Some(Ok(object)),
+                None => Some(Err(Failure::because(
+                    code("APIGW.0101"),
+                    format!("there is no {method} {path}"),
+                ))),
+            },
         },
     };
     let answer = outcome.map(|result| {
@@ -92,6 +96,15 @@ pub(super) async fn handle(
         }
         response
     })
+}
+
+/// What is not an operation may be an object in a bucket.
+async fn fetched(method: &str, path: &str, shared: &Shared) -> Option<Answer> {
+    if method == "GET" {
+        pca::fetch(shared, path).await
+    } else {
+        None
+    }
 }
 
 /// Carries out in a task of its own: what has begun ends, whether or not the client waits for it.
@@ -266,6 +279,7 @@ fn carriage_returns(value: &mut Value) {
 fn respond(answer: Answer, request_id: &str) -> Response<Full<Bytes>> {
     let (bytes, kind) = match answer.body {
         Body::Json(value) => (Bytes::from(value.to_string()), Some("application/json")),
+        Body::Bytes { kind, bytes } => (Bytes::from(bytes), Some(kind)),
         Body::Empty => (Bytes::new(), None),
     };
     let mut response = Response::new(Full::new(bytes));

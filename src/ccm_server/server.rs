@@ -39,6 +39,8 @@ pub struct ServerOptions {
     pub init: bool,
     /// What a client may take of time and memory.
     pub limits: Limits,
+    /// The URL under which clients reach this server, for distribution points of CRLs; absent: the address it listens at.
+    pub public_url: Option<String>,
 }
 
 impl ServerOptions {
@@ -54,6 +56,7 @@ impl ServerOptions {
             master_key: None,
             init: true,
             limits: Limits::default(),
+            public_url: None,
         }
     }
 }
@@ -152,7 +155,12 @@ impl Server {
         };
         let listener = TcpListener::bind(options.listen).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
+        let own = options
+            .public_url
+            .unwrap_or_else(|| format!("http://{address}"));
+        shared.obs.reached_at(own.trim_end_matches('/').to_owned());
         let stop = CancellationToken::new();
+        tokio::spawn(keep_lists(Arc::clone(&shared), stop.clone()));
         let serving = http::serve(listener, Arc::clone(&shared), options.limits, stop.clone());
         let task = tokio::spawn(serving);
         tracing::info!(%address, state = %options.state.display(), "serving");
@@ -163,6 +171,17 @@ impl Server {
             task: Some(task),
             _lock: lock,
         })
+    }
+}
+
+/// Makes lists of revoked certificates in time, whether or not anybody asks.
+async fn keep_lists(shared: Arc<Shared>, stop: CancellationToken) {
+    loop {
+        pca::publish_due(&shared, shared.clock.now()).await;
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(BETWEEN_LISTS) => {}
+        }
     }
 }
 
@@ -245,6 +264,8 @@ pub(super) struct Shared {
     pub(super) log: RequestLog,
     /// CA keys, opened.
     pub(super) signers: Signers,
+    /// Buckets with what was published.
+    pub(super) obs: pca::Obs,
     /// Work that fills a processor, such as making an RSA key: as many at a time as there are processors.
     heavy: Semaphore,
     /// The same for passwords, one at a time: who has none yet must not be able to hold up who has.
@@ -284,6 +305,7 @@ impl Shared {
             faults: FaultPlan::new(faults),
             log: RequestLog::default(),
             signers: Signers::default(),
+            obs: pca::Obs::new(state.join("obs")),
             heavy: Semaphore::new(processors),
             passwords: Semaphore::new(1),
         })
@@ -395,5 +417,7 @@ fn lock(state: &Path) -> Result<Lock, ServerError> {
     }
 }
 
+/// How often it is looked for lists that are due; revocations publish at once.
+const BETWEEN_LISTS: Duration = Duration::from_secs(60);
 /// Far above what making two CAs takes.
 const INIT_WAIT: Duration = Duration::from_secs(30);

@@ -9,6 +9,7 @@ mod authorities;
 mod certificates;
 mod command_line;
 mod conformance;
+mod crl;
 mod durability;
 pub(crate) mod http;
 mod lifecycle;

@@ -69,8 +69,11 @@ CREATE TABLE authority (
     foreign_chain       TEXT,           -- PEM, as imported with it
     delete_at           INTEGER,        -- the moment from which it is gone; DELETED until then
     revoked             INTEGER,
-    crl                 TEXT NOT NULL   -- the CRL configuration as JSON
+    crl                 TEXT NOT NULL,  -- the CRL configuration as JSON
+    crl_number          INTEGER NOT NULL DEFAULT 0,
+    crl_due             INTEGER         -- when the next list is to be made; absent without lists
 ) STRICT;
+CREATE INDEX authority_crl ON authority (crl_due) WHERE crl_due IS NOT NULL;
 CREATE INDEX authority_account ON authority (account, listed, created);
 
 CREATE TABLE certificate (
@@ -98,6 +101,20 @@ CREATE TABLE certificate (
 CREATE INDEX certificate_created ON certificate (account, created);
 CREATE INDEX certificate_name ON certificate (account, common_name);
 CREATE INDEX certificate_end ON certificate (account, not_after);
+
+CREATE INDEX certificate_revoked ON certificate (issuer) WHERE revoked IS NOT NULL;
+
+-- Whether PCA may write into an account's buckets, and the buckets.
+CREATE TABLE agency (
+    account TEXT PRIMARY KEY REFERENCES account (id),
+    id      TEXT NOT NULL,
+    created INTEGER NOT NULL
+) STRICT;
+CREATE TABLE bucket (
+    name    TEXT PRIMARY KEY,
+    account TEXT NOT NULL REFERENCES account (id),
+    created INTEGER NOT NULL
+) STRICT;
 
 -- How many certificates an account has: asked for with every new one.
 CREATE TABLE stock (

@@ -10,7 +10,8 @@ use crate::ccm_server::field::Input;
 use crate::ccm_server::operation::Call;
 use crate::ccm_server::pca::authority::{Authority, COLUMNS};
 use crate::ccm_server::pca::making::{self, Blueprint, Certification, Own, put_certificate};
-use crate::ccm_server::pca::{fields, lifecycle, listing};
+use crate::ccm_server::pca::{crl, fields, lifecycle, listing};
+use crate::ccm_server::text;
 use crate::ccm_server::x509::{self, Hash, KeyKind, KeyUsage, LineEnd, Period, Subject, Unit};
 use crate::model::Timestamp;
 
@@ -92,16 +93,19 @@ pub(super) async fn create(call: &Call<'_>) -> Result<Answer, Failure> {
         // Without one of the three it waits for its activation.
         (false, _, _, _) => None,
     };
+    let id = text::uuid();
     let blueprint = Blueprint {
         subject,
         key,
         root,
         certificate,
         usages: usages(body),
-        crl: crl(body)?,
+        crl: crl::configuration(call, &id).await?,
+        id,
     };
     lifecycle::bury(call.shared, call.now).await?;
     let id = making::create(call.shared, call.account(), blueprint, call.now).await?;
+    crl::publish_due(call.shared, call.now).await;
     Ok(Answer::ok(json!({"ca_id": id})))
 }
 
@@ -143,6 +147,7 @@ pub(super) async fn activate(call: &Call<'_>) -> Result<Answer, Failure> {
         Box::pin(async move { put_certificate(connection, &id, signed, now).await })
     });
     write.await?;
+    crl::publish_due(call.shared, call.now).await;
     Ok(Answer::no_content())
 }
 
@@ -240,26 +245,4 @@ pub(super) fn usages(body: &Input) -> Vec<KeyUsage> {
 fn path_length(body: &Input) -> u8 {
     let given = body.integer("path_length").unwrap_or(0);
     u8::try_from(given).unwrap_or(0)
-}
-
-/// The CRL configuration as it is kept and shown. Publishing needs a bucket, and there is none.
-fn crl(body: &Input) -> Result<Value, Failure> {
-    let given = body.object("crl_configuration");
-    if given.boolean("enabled") {
-        let detail =
-            "this server does not publish CRLs yet; leave crl_configuration out or disabled";
-        return Err(Failure::because(code("PCA.00000006"), detail));
-    }
-    Ok(no_crl())
-}
-
-/// As a CA without CRLs shows it, whatever else was sent.
-pub(in crate::ccm_server) fn no_crl() -> Value {
-    json!({
-        "enabled": false,
-        "crl_name": null,
-        "obs_bucket_name": null,
-        "valid_days": null,
-        "crl_dis_point": null,
-    })
 }

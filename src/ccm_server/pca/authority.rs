@@ -133,6 +133,21 @@ impl Authority {
         Err(Failure::because(code("PCA.00030201"), detail))
     }
 
+    /// The configuration of its CRL as the API shows it.
+    pub(super) fn crl(&self) -> Result<Value, Failure> {
+        Ok(serde_json::from_str(&self.crl)?)
+    }
+
+    /// The hash of signatures, in the API's words; empty while it is pending.
+    pub(super) fn signature_algorithm(&self) -> &str {
+        self.signature_algorithm.as_deref().unwrap_or_default()
+    }
+
+    /// Who issued it, where that is one of these.
+    pub(super) fn issuer(&self) -> Option<&str> {
+        self.issuer.as_deref()
+    }
+
     /// Whether it never had a certificate.
     pub(super) fn is_pending(&self) -> bool {
         self.stored_status == "PENDING"
@@ -150,7 +165,7 @@ impl Authority {
 
     /// As the API answers it (CCM API 4.2.1.1 and 4.2.1.4).
     pub(super) fn json(&self, now: Timestamp) -> Result<Value, Failure> {
-        let crl: Value = serde_json::from_str(&self.crl)?;
+        let crl = self.crl()?;
         Ok(json!({
             "ca_id": self.id,
             "type": self.kind,
@@ -258,6 +273,8 @@ pub(super) struct IssuedBy {
     /// Its key's identifier as it stands there: who certified an imported CA may have made it another way (RFC 5280
     /// §4.2.1.1).
     pub(super) key_id: Option<Vec<u8>>,
+    /// Where its list of revoked certificates is.
+    pub(super) crl: Option<String>,
 }
 
 impl IssuedBy {
@@ -269,6 +286,7 @@ impl IssuedBy {
         Ok(Self {
             subject: facts.subject_der,
             key_id: facts.key_id,
+            crl: issuer.crl()?["crl_dis_point"].as_str().map(str::to_owned),
         })
     }
 }

@@ -11,7 +11,7 @@ use crate::ccm_server::operation::Call;
 use crate::ccm_server::pca::authority::Authority;
 use crate::ccm_server::pca::issuing::key_label;
 use crate::ccm_server::pca::lifecycle::resources;
-use crate::ccm_server::pca::listing;
+use crate::ccm_server::pca::{crl, listing};
 use crate::ccm_server::text;
 use crate::ccm_server::x509::{self, LineEnd, Subject};
 use crate::model::Timestamp;
@@ -168,7 +168,9 @@ pub(super) async fn revoke(call: &Call<'_>) -> Result<Answer, Failure> {
     let now = call.now.0;
     let write = call.shared.db.write(|connection| {
         Box::pin(async move {
-            must_be_issued(&find(connection, &account, &id).await?, now)?;
+            let found = find(connection, &account, &id).await?;
+            must_be_issued(&found, now)?;
+            crl::outdated(connection, found.get("issuer")).await?;
             sqlx::query(
                 "UPDATE certificate SET status = 'REVOKED', revoked = $1, revocation_reason = $2 WHERE id = $3",
             )
@@ -181,6 +183,7 @@ pub(super) async fn revoke(call: &Call<'_>) -> Result<Answer, Failure> {
         })
     });
     write.await?;
+    crl::publish_due(call.shared, call.now).await;
     Ok(Answer::no_content())
 }
 

@@ -175,6 +175,7 @@ async fn issue(
             serial: &own_serial,
             issuer: &by.subject,
             issuer_key: by.key_id.as_deref(),
+            crl: by.crl.as_deref(),
             subject: &own_der,
             not_before,
             not_after,

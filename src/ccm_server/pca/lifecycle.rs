@@ -8,6 +8,7 @@ use crate::ccm_server::codes::{Code, code};
 use crate::ccm_server::failure::Failure;
 use crate::ccm_server::operation::Call;
 use crate::ccm_server::pca::authority::Authority;
+use crate::ccm_server::pca::crl;
 use crate::ccm_server::pca::making::UNLIMITED;
 use crate::ccm_server::server::Shared;
 use crate::ccm_server::text;
@@ -163,6 +164,7 @@ pub(super) async fn import(call: &Call<'_>) -> Result<Answer, Failure> {
         Box::pin(put(connection, found.id, row, now))
     })
     .await?;
+    crl::publish_due(call.shared, call.now).await;
     Ok(Answer::no_content())
 }
 
@@ -189,7 +191,8 @@ async fn put(
     let result = sqlx::query(
         "UPDATE authority SET status = 'ACTIVED', gen_mode = 'IMPORT', common_name = $1, subject = $2, \
          signature_algorithm = $3, path_length = $4, serial_number = $5, serial = $6, not_before = $7, not_after = $8, \
-         foreign_issuer = $9, certificate = $10, foreign_chain = $11 WHERE id = $12",
+         foreign_issuer = $9, certificate = $10, foreign_chain = $11, \
+         crl_due = CASE WHEN json_extract(crl, '$.enabled') THEN 0 END WHERE id = $12",
     )
     .bind(row.common_name)
     .bind(row.subject)
@@ -295,6 +298,9 @@ pub(super) async fn revoke(call: &Call<'_>) -> Result<Answer, Failure> {
                 .bind(&found.id)
                 .execute(&mut *connection)
                 .await?;
+                if let Some(issuer) = found.issuer() {
+                    crl::outdated(connection, issuer).await?;
+                }
                 sqlx::query("UPDATE authority SET status = 'DISABLED', revoked = $1 WHERE id = $2")
                     .bind(now.0)
                     .bind(&found.id)
@@ -305,6 +311,7 @@ pub(super) async fn revoke(call: &Call<'_>) -> Result<Answer, Failure> {
         },
     )
     .await?;
+    crl::publish_due(call.shared, call.now).await;
     Ok(Answer::no_content())
 }
 

@@ -20,6 +20,8 @@ use crate::pki::PrivateKey;
 
 /// A CA that is to be made.
 pub(in crate::ccm_server) struct Blueprint {
+    /// Its id.
+    pub(in crate::ccm_server) id: String,
     /// Its subject, checked.
     pub(in crate::ccm_server) subject: Subject,
     /// Its key.
@@ -54,7 +56,7 @@ pub(in crate::ccm_server) async fn create(
     blueprint: Blueprint,
     now: Timestamp,
 ) -> Result<String, Failure> {
-    let id = text::uuid();
+    let id = blueprint.id;
     let kind = blueprint.key;
     let key = shared
         .heavy(move || PrivateKey::generate(kind.algorithm()))
@@ -131,6 +133,7 @@ pub(super) async fn certify(
             let by = IssuedBy {
                 subject: own.subject.der(),
                 key_id: None,
+                crl: None,
             };
             (Arc::new(signer), by, None, None, ROOT_YEARS)
         }
@@ -176,6 +179,7 @@ pub(super) async fn certify(
                 serial: &own_serial,
                 issuer: &by.subject,
                 issuer_key: by.key_id.as_deref(),
+                crl: by.crl.as_deref(),
                 subject: &subject,
                 not_before,
                 not_after,
@@ -254,7 +258,8 @@ pub(super) async fn put_certificate(
     }
     let changed = sqlx::query(
         "UPDATE authority SET status = 'ACTIVED', signature_algorithm = $1, path_length = $2, issuer = $3, \
-         serial_number = $4, serial = $5, not_before = $6, not_after = $7, certificate = $8 \
+         serial_number = $4, serial = $5, not_before = $6, not_after = $7, certificate = $8, \
+         crl_due = CASE WHEN json_extract(crl, '$.enabled') THEN 0 END \
          WHERE id = $9 AND status = 'PENDING'",
     )
     .bind(signed.hash.name())

@@ -3,17 +3,20 @@
 mod authorities;
 mod authority;
 mod certificates;
+mod crl;
 mod fields;
 mod issuing;
 mod lifecycle;
 mod listing;
 mod making;
+mod obs;
 
 use crate::ccm_server::operation::{Access, Operation, Payload, Service, Verb};
 
-pub(super) use authorities::no_crl;
+pub(super) use crl::{none as no_crl, publish_due};
 pub(super) use lifecycle::bury;
 pub(super) use making::{Blueprint, Certification, create};
+pub(super) use obs::{Obs, fetch, is_bucket};
 
 /// The operations of 4.2.
 pub(super) static OPERATIONS: &[Operation] = &[
@@ -260,5 +263,41 @@ pub(super) static OPERATIONS: &[Operation] = &[
         query: &[],
         body: Payload::Json(fields::REVOKE),
         run: |call| Box::pin(certificates::revoke(call)),
+    },
+    Operation {
+        chapter: "4.2.3.1",
+        service: Service::Pca,
+        verb: Verb::Get,
+        path: "/v1/private-certificate-authorities/obs/agencies",
+        // Chapter 6 names no action for it.
+        access: Access::Action("pca:agency:get"),
+        path_fields: &[],
+        query: &[],
+        body: Payload::None,
+        run: |call| Box::pin(obs::agency(call)),
+    },
+    Operation {
+        chapter: "4.2.3.2",
+        service: Service::Pca,
+        verb: Verb::Post,
+        path: "/v1/private-certificate-authorities/obs/agencies",
+        // Chapter 6 names no action for it.
+        access: Access::Action("pca:agency:create"),
+        path_fields: &[],
+        query: &[],
+        body: Payload::None,
+        run: |call| Box::pin(obs::create_agency(call)),
+    },
+    Operation {
+        chapter: "4.2.3.3",
+        service: Service::Pca,
+        verb: Verb::Get,
+        path: "/v1/private-certificate-authorities/obs/buckets",
+        // Chapter 6 names no action for it.
+        access: Access::Action("pca:bucket:list"),
+        path_fields: &[],
+        query: &[],
+        body: Payload::None,
+        run: |call| Box::pin(obs::buckets(call)),
     },
 ];

@@ -15,6 +15,8 @@ pub(in crate::ccm_server) struct Template<'a> {
     pub(in crate::ccm_server) issuer: &'a [u8],
     /// The identifier of the issuer's key as its certificate has it; absent: made from the key.
     pub(in crate::ccm_server) issuer_key: Option<&'a [u8]>,
+    /// URL of the issuer's list of revoked certificates.
+    pub(in crate::ccm_server) crl: Option<&'a str>,
     /// The subject as DER.
     pub(in crate::ccm_server) subject: &'a [u8],
     /// First moment.
@@ -197,6 +199,13 @@ fn extensions(template: &Template<'_>, signer: &Signer) -> Result<Vec<u8>, X509E
         let names: Vec<u8> = template.names.iter().flat_map(general_name).collect();
         all.extend(extension(&[2, 5, 29, 17], false, &der::tlv(0x30, &names)));
     }
+    if let Some(url) = template.crl {
+        // RFC 5280 §4.2.1.13: DistributionPoint, distributionPoint, fullName.
+        let name = der::context(6, url.as_bytes());
+        let name = der::context_constructed(0, &der::context_constructed(0, &name));
+        let points = der::sequence(&[&der::sequence(&[&name])]);
+        all.extend(extension(&[2, 5, 29, 31], false, &points));
+    }
     if let Some((identifier, value)) = &template.custom {
         all.extend(extension(identifier, false, &der::utf8(value)));
     }
@@ -222,7 +231,7 @@ fn constraints_and_usages(constraints: BasicConstraints, usages: &[KeyUsage]) ->
     both
 }
 
-fn extension(identifier: &[u64], critical: bool, value: &[u8]) -> Vec<u8> {
+pub(super) fn extension(identifier: &[u64], critical: bool, value: &[u8]) -> Vec<u8> {
     let critical = if critical { der::yes() } else { Vec::new() };
     der::sequence(&[&der::oid(identifier), &critical, &der::octets(value)])
 }
@@ -238,7 +247,7 @@ fn general_name(name: &Name) -> Vec<u8> {
 }
 
 /// The first 160 bits of the SHA-256 of the key's bits (RFC 7093 §2, method 1).
-fn key_identifier(spki: &[u8]) -> Result<Vec<u8>, X509Error> {
+pub(super) fn key_identifier(spki: &[u8]) -> Result<Vec<u8>, X509Error> {
     let (_, parsed) = SubjectPublicKeyInfo::from_der(spki)
         .map_err(|_| X509Error::Malformed("the public key is malformed".to_owned()))?;
     let hash = digest::digest(&digest::SHA256, &parsed.subject_public_key.data);

@@ -4,6 +4,7 @@
 //! byte, and since nothing of a CSR may slip into a certificate that is not put there on purpose.
 
 mod certificate;
+mod crl;
 mod csr;
 mod der;
 mod name;
@@ -13,6 +14,7 @@ mod signer;
 mod validity;
 
 pub(super) use certificate::{BasicConstraints, ExtendedUsage, KeyUsage, Template, issue};
+pub(super) use crl::{List, Revoked, list};
 pub(super) use csr::{Request, request_of_authority};
 pub(super) use name::Subject;
 pub(super) use pem::{LineEnd, certificates, encode, encode_all, private_key_pem, public_key_pem};

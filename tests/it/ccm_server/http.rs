@@ -176,7 +176,7 @@ impl Send {
 
 /// One for all tests, since making one reads the machine's trusted roots; without kept connections, which would belong
 /// to the runtime of the test that opened them.
-fn client() -> &'static reqwest::Client {
+pub(crate) fn client() -> &'static reqwest::Client {
     static CLIENT: OnceLock<reqwest::Client> = OnceLock::new();
     CLIENT.get_or_init(|| {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();

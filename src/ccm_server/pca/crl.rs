@@ -1,0 +1,182 @@
+//! Lists of revoked certificates: configured with a CA (CCM API 4.2.1.2), made at once when something is revoked, and in
+//! time before the last one ends.
+
+use serde_json::{Value, json};
+use sqlx::{Row as _, SqliteConnection};
+
+use crate::ccm_server::codes::code;
+use crate::ccm_server::failure::Failure;
+use crate::ccm_server::field::Input;
+use crate::ccm_server::operation::Call;
+use crate::ccm_server::pca::authority::{Authority, COLUMNS, IssuedBy};
+use crate::ccm_server::pca::obs;
+use crate::ccm_server::server::Shared;
+use crate::ccm_server::x509::{self, Hash, List, Revoked};
+use crate::model::{Seconds, Timestamp};
+
+/// The configuration that a call asks for, as it is kept and shown. `id` names the list where the call does not.
+pub(super) async fn configuration(call: &Call<'_>, id: &str) -> Result<Value, Failure> {
+    let given = call.body.object("crl_configuration");
+    if !given.boolean("enabled") {
+        return Ok(none());
+    }
+    let (bucket, days, name) = wanted(&given, id)?;
+    let mut connection = call.shared.db.read().acquire().await?;
+    obs::must_be_writable(&mut connection, call.account(), bucket).await?;
+    Ok(json!({
+        "enabled": true,
+        "crl_name": name,
+        "obs_bucket_name": bucket,
+        "valid_days": days,
+        "crl_dis_point": call.shared.obs.url(bucket, &file(name)),
+    }))
+}
+
+fn wanted<'a>(given: &'a Input, id: &'a str) -> Result<(&'a str, i64, &'a str), Failure> {
+    let refuse = |detail: String| Err(Failure::because(code("PCA.00020204"), detail));
+    let (Some(bucket), Some(days)) = (
+        given.optional("obs_bucket_name"),
+        given.integer("valid_days"),
+    ) else {
+        return refuse("an enabled CRL needs obs_bucket_name and valid_days".to_owned());
+    };
+    let name = given.optional("crl_name").unwrap_or(id);
+    if !obs::is_object(&file(name)) {
+        return refuse(format!(
+            "crl_name {name:?} must consist of letters, digits, `-`, `_` and `.`: it is part of a URL"
+        ));
+    }
+    Ok((bucket, days, name))
+}
+
+/// As a CA without CRLs shows it, whatever else was sent.
+pub(in crate::ccm_server) fn none() -> Value {
+    json!({
+        "enabled": false,
+        "crl_name": null,
+        "obs_bucket_name": null,
+        "valid_days": null,
+        "crl_dis_point": null,
+    })
+}
+
+/// Says in the transaction of a revocation that the issuer's list is out of date, so that nothing forgets it.
+pub(super) async fn outdated(
+    connection: &mut SqliteConnection,
+    issuer: &str,
+) -> Result<(), Failure> {
+    sqlx::query("UPDATE authority SET crl_due = 0 WHERE id = $1 AND crl_due IS NOT NULL")
+        .bind(issuer)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Makes and publishes every list that is due. What fails is logged and stays due.
+pub(in crate::ccm_server) async fn publish_due(shared: &Shared, now: Timestamp) {
+    let _alone = shared.obs.publishing.lock().await;
+    let due =
+        sqlx::query_scalar("SELECT id FROM authority WHERE crl_due <= $1 AND key IS NOT NULL")
+            .bind(now.0)
+            .fetch_all(shared.db.read());
+    let ids: Vec<String> = match due.await {
+        Ok(ids) => ids,
+        Err(error) => {
+            tracing::error!(%error, "failed to look for CRLs that are due");
+            return;
+        }
+    };
+    for id in ids {
+        if let Err(failure) = publish(shared, &id, now).await {
+            let detail = failure.detail();
+            tracing::error!(
+                ca = id,
+                detail,
+                "failed to publish a CRL; it will be tried again"
+            );
+        }
+    }
+}
+
+async fn publish(shared: &Shared, id: &str, now: Timestamp) -> Result<(), Failure> {
+    let mut snapshot = shared.db.read().begin().await?;
+    let sql = format!("SELECT {COLUMNS} WHERE a.id = $1");
+    let row = sqlx::query(sqlx::AssertSqlSafe(sql))
+        .bind(id)
+        .fetch_one(&mut *snapshot)
+        .await?;
+    let authority = Authority::from_row(&row)?;
+    let row = sqlx::query("SELECT crl_number, crl_due FROM authority WHERE id = $1")
+        .bind(id)
+        .fetch_one(&mut *snapshot)
+        .await?;
+    let (last, due): (i64, i64) = (row.get(0), row.get(1));
+    let revoked = revoked(&mut snapshot, id).await?;
+    drop(snapshot);
+    let crl = authority.crl()?;
+    let text = |field: &str| crl[field].as_str().unwrap_or_default().to_owned();
+    let valid = Seconds::days(crl["valid_days"].as_i64().unwrap_or(LEAST_DAYS));
+    let (by, signer) = (IssuedBy::of(&authority)?, authority.signer(shared).await?);
+    let number = last.saturating_add(1);
+    let next_update = now + valid;
+    let hash = Hash::named(authority.signature_algorithm()).unwrap_or(Hash::Sha256);
+    let made = shared.heavy(move || {
+        let wanted = List {
+            issuer: &by.subject,
+            issuer_key: by.key_id.as_deref(),
+            number: u64::try_from(number).unwrap_or(0),
+            this_update: now,
+            next_update,
+            revoked: &revoked,
+        };
+        x509::list(&wanted, &signer, hash)
+    });
+    let list = made.await?;
+    shared
+        .obs
+        .put(&text("obs_bucket_name"), &file(&text("crl_name")), &list)?;
+    let id = id.to_owned();
+    let write = shared.db.write(|connection| {
+        Box::pin(async move {
+            // Whatever was revoked meanwhile made it due again, and that stays.
+            sqlx::query(
+                "UPDATE authority SET crl_number = $1, crl_due = CASE WHEN crl_due = $2 THEN $3 ELSE crl_due END \
+                 WHERE id = $4",
+            )
+            .bind(number)
+            .bind(due)
+            .bind((next_update + AHEAD).0)
+            .bind(id)
+            .execute(connection)
+            .await?;
+            Ok::<_, Failure>(())
+        })
+    });
+    write.await
+}
+
+/// All that an issuer has taken back: certificates, deleted ones too, and CAs.
+async fn revoked(connection: &mut SqliteConnection, issuer: &str) -> Result<Vec<Revoked>, Failure> {
+    let rows = sqlx::query(
+        "SELECT serial, revoked, revocation_reason FROM certificate WHERE issuer = $1 AND revoked IS NOT NULL \
+         UNION ALL SELECT serial, at, reason FROM revocation WHERE issuer = $1 ORDER BY 2, 1",
+    )
+    .bind(issuer)
+    .fetch_all(connection)
+    .await?;
+    let revoked = rows.iter().map(|row| Revoked {
+        serial: row.get(0),
+        at: Timestamp(row.get(1)),
+        reason: row.get::<Option<String>, _>(2).unwrap_or_default(),
+    });
+    Ok(revoked.collect())
+}
+
+fn file(name: &str) -> String {
+    format!("{name}.crl")
+}
+
+/// The shortest `valid_days`.
+const LEAST_DAYS: i64 = 7;
+/// The next list is there a day before the last one ends.
+const AHEAD: Seconds = Seconds(-86_400);

@@ -1,0 +1,196 @@
+//! Where lists of revoked certificates go (CCM API 4.2.3): agency and buckets, of which a bucket is a directory.
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use serde_json::{Value, json};
+use sqlx::{Row as _, SqliteConnection};
+
+use crate::ccm_server::answer::{Answer, Body};
+use crate::ccm_server::codes::code;
+use crate::ccm_server::failure::Failure;
+use crate::ccm_server::operation::Call;
+use crate::ccm_server::pca::crl;
+use crate::ccm_server::server::Shared;
+use crate::ccm_server::text;
+use crate::sys::fs::{self, Attributes};
+
+/// The directory that stands for OBS, and its address.
+pub(in crate::ccm_server) struct Obs {
+    root: PathBuf,
+    /// Known when the server listens.
+    base: OnceLock<String>,
+    /// One list after the other, so that an older one never replaces a newer one.
+    pub(super) publishing: tokio::sync::Mutex<()>,
+}
+
+impl Obs {
+    /// Buckets are below `root`.
+    pub(in crate::ccm_server) fn new(root: PathBuf) -> Self {
+        Self {
+            root,
+            base: OnceLock::new(),
+            publishing: tokio::sync::Mutex::new(()),
+        }
+    }
+
+    /// Says under which URL, without a slash at its end, this server can be reached.
+    pub(in crate::ccm_server) fn reached_at(&self, base: String) {
+        // Said once, at the start.
+        let _ = self.base.set(base);
+    }
+
+    /// The URL of an object.
+    pub(super) fn url(&self, bucket: &str, object: &str) -> String {
+        let base = self
+            .base
+            .get()
+            .map_or("http://127.0.0.1:8920", String::as_str);
+        format!("{base}{PATH}{bucket}/{object}")
+    }
+
+    /// Puts an object into a bucket, as a whole.
+    pub(super) fn put(&self, bucket: &str, object: &str, bytes: &[u8]) -> Result<(), Failure> {
+        let directory = self.root.join(bucket);
+        let readable = Attributes {
+            mode: 0o644,
+            ..Attributes::PRIVATE
+        };
+        fs::create_dir_all(&directory, 0o755)
+            .and_then(|()| fs::write_atomic(&directory.join(object), bytes, &readable))
+            .map_err(|error| Failure::internal(&error))
+    }
+
+    fn get(&self, bucket: &str, object: &str) -> Option<Vec<u8>> {
+        let file: PathBuf = [&self.root, Path::new(bucket), Path::new(object)]
+            .iter()
+            .collect();
+        fs::read_if_exists(&file, MOST_BYTES).ok().flatten()
+    }
+}
+
+/// Answers `GET /obs/BUCKET/OBJECT`, open to anybody as a distribution point has to be; `None` where there is nothing.
+pub(in crate::ccm_server) async fn fetch(shared: &Shared, path: &str) -> Option<Answer> {
+    let (bucket, object) = path.strip_prefix(PATH)?.split_once('/')?;
+    let object = text::percent_decode(object);
+    if !is_bucket(bucket) || !is_object(&object) {
+        return None;
+    }
+    // A list that is due is made before it is read: nobody is told the state of last week.
+    crl::publish_due(shared, shared.clock.now()).await;
+    let bytes = shared.obs.get(bucket, &object)?;
+    Some(Answer {
+        status: 200,
+        headers: Vec::new(),
+        body: Body::Bytes {
+            kind: "application/pkix-crl",
+            bytes,
+        },
+    })
+}
+
+/// 4.2.3.1
+pub(super) async fn agency(call: &Call<'_>) -> Result<Answer, Failure> {
+    let mut connection = call.shared.db.read().acquire().await?;
+    let granted = agency_of(&mut connection, call.account()).await?.is_some();
+    // A text, as in the reference.
+    Ok(Answer::ok(json!({"agency_granted": granted.to_string()})))
+}
+
+/// 4.2.3.2: a second one is the first one.
+pub(super) async fn create_agency(call: &Call<'_>) -> Result<Answer, Failure> {
+    let (account, now) = (call.account().to_owned(), call.now);
+    let write = call.shared.db.write(|connection| {
+        Box::pin(async move {
+            if let Some(id) = agency_of(connection, &account).await? {
+                return Ok::<_, Failure>(id);
+            }
+            let id = text::random_hex::<16>();
+            sqlx::query("INSERT INTO agency (account, id, created) VALUES ($1, $2, $3)")
+                .bind(account)
+                .bind(&id)
+                .bind(now.0)
+                .execute(connection)
+                .await?;
+            Ok(id)
+        })
+    });
+    Ok(Answer::ok(json!({"agency_id": write.await?})))
+}
+
+/// 4.2.3.3
+pub(super) async fn buckets(call: &Call<'_>) -> Result<Answer, Failure> {
+    let mut connection = call.shared.db.read().acquire().await?;
+    must_have_agency(&mut connection, call.account()).await?;
+    let rows = sqlx::query("SELECT name, created FROM bucket WHERE account = $1 ORDER BY name")
+        .bind(call.account())
+        .fetch_all(&mut *connection)
+        .await?;
+    let buckets: Vec<Value> = rows
+        .iter()
+        .map(|row| {
+            let name: &str = row.get(0);
+            json!({"bucket_name": name, "create_time": text::millis(row.get(1))})
+        })
+        .collect();
+    Ok(Answer::ok(
+        json!({"total": buckets.len(), "obs_buckets": buckets}),
+    ))
+}
+
+/// Refuses a bucket that is not there, or that PCA may not write to.
+pub(super) async fn must_be_writable(
+    connection: &mut SqliteConnection,
+    account: &str,
+    bucket: &str,
+) -> Result<(), Failure> {
+    must_have_agency(connection, account).await?;
+    let found = sqlx::query("SELECT 1 FROM bucket WHERE name = $1 AND account = $2")
+        .bind(bucket)
+        .bind(account)
+        .fetch_optional(connection)
+        .await?;
+    if found.is_some() {
+        return Ok(());
+    }
+    let detail = format!("there is no bucket {bucket}: `renewd-ccm bucket add` makes one");
+    Err(Failure::because(code("PCA.00020204"), detail))
+}
+
+async fn must_have_agency(connection: &mut SqliteConnection, account: &str) -> Result<(), Failure> {
+    if agency_of(connection, account).await?.is_some() {
+        return Ok(());
+    }
+    let detail = "PCA may not use buckets: create an agency first (POST …/obs/agencies)";
+    Err(Failure::because(code("PCA.00000006"), detail))
+}
+
+async fn agency_of(
+    connection: &mut SqliteConnection,
+    account: &str,
+) -> Result<Option<String>, Failure> {
+    let sql = "SELECT id FROM agency WHERE account = $1";
+    let id = sqlx::query_scalar(sql).bind(account);
+    Ok(id.fetch_optional(connection).await?)
+}
+
+/// Whether OBS would take this as the name of a bucket.
+pub(in crate::ccm_server) fn is_bucket(name: &str) -> bool {
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.');
+    (3..=63).contains(&name.len())
+        && name.chars().all(fits)
+        && name.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && name.ends_with(|c: char| c.is_ascii_alphanumeric())
+        && !name.contains("..")
+}
+
+/// Whether this can be the name of a file in a bucket.
+pub(super) fn is_object(name: &str) -> bool {
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    (1..=80).contains(&name.len()) && name.chars().all(fits) && !name.starts_with('.')
+}
+
+/// Where buckets are served.
+const PATH: &str = "/obs/";
+/// Of a list: a million entries.
+const MOST_BYTES: u64 = 64 * 1024 * 1024;

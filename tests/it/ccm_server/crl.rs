@@ -1,0 +1,314 @@
+//! Lists of revoked certificates, and where they are published (CCM API 4.2.3).
+
+use std::path::Path;
+
+use renewd::model::Seconds;
+use serde_json::{Value, json};
+
+use super::authorities::{CAS, create, root, show, subordinate};
+use super::http::{Send, delete, get, post, post_nothing};
+use super::openssl::{EC, csr, openssl, said};
+use crate::support::ccm::{Ccm, Wanted};
+
+const CERTIFICATES: &str = "/v1/private-certificates";
+
+/// An agency and a bucket of it.
+async fn prepared(wanted: Wanted) -> Ccm {
+    let ccm = wanted.start().await;
+    ccm.running
+        .admin()
+        .add_bucket("pki-lists", "default")
+        .await
+        .unwrap();
+    post_nothing(&ccm, &format!("{CAS}/obs/agencies"))
+        .await
+        .expect(200);
+    ccm
+}
+
+fn with_list(mut body: Value, days: i64) -> Value {
+    body["crl_configuration"] =
+        json!({"enabled": true, "obs_bucket_name": "pki-lists", "valid_days": days});
+    body
+}
+
+/// Makes a certificate and answers its id and its PEM.
+async fn certificate(ccm: &Ccm, ca: &str) -> (String, String) {
+    let names = ["-subj", "/CN=www.example.com"];
+    let body =
+        json!({"issuer_id": ca, "csr": csr(EC, &names), "validity": {"type": "MONTH", "value": 3}});
+    let id = post(ccm, &format!("{CERTIFICATES}/csr"), &body)
+        .await
+        .expect(200)
+        .text("certificate_id");
+    let plain = json!({"type": "NGINX", "is_compressed": "false"});
+    let exported = post(ccm, &format!("{CERTIFICATES}/{id}/export"), &plain)
+        .await
+        .expect(200);
+    (id, exported.text("certificate"))
+}
+
+/// The distribution point that a certificate names, read by OpenSSL.
+fn point_of(pem: &str) -> String {
+    let text = super::openssl::text(pem);
+    let lines = text.lines().map(str::trim);
+    let mut uris = lines.filter_map(|line| line.strip_prefix("URI:"));
+    uris.next().unwrap_or_else(|| panic!("{text}")).to_owned()
+}
+
+/// Fetches a list as any client would, without credentials; answers it as OpenSSL's text.
+async fn fetched(url: &str, directory: &Path) -> String {
+    let answer = super::http::client().get(url).send().await.unwrap();
+    assert_eq!(answer.status(), 200, "{url}");
+    assert_eq!(answer.headers()["content-type"], "application/pkix-crl");
+    std::fs::write(directory.join("list.crl"), answer.bytes().await.unwrap()).unwrap();
+    said(
+        directory,
+        &[
+            "crl", "-inform", "DER", "-in", "list.crl", "-out", "list.pem",
+        ],
+    );
+    said(directory, &["crl", "-in", "list.pem", "-noout", "-text"])
+}
+
+/// What OpenSSL says of a certificate with the list that was fetched last.
+fn judged(directory: &Path, anchors: &str, leaf: &str) -> String {
+    std::fs::write(directory.join("anchors.pem"), anchors).unwrap();
+    std::fs::write(directory.join("leaf.pem"), leaf).unwrap();
+    let arguments = [
+        "verify",
+        "-crl_check",
+        "-partial_chain",
+        "-CAfile",
+        "anchors.pem",
+        "-CRLfile",
+        "list.pem",
+        "leaf.pem",
+    ];
+    let output = openssl(directory, &arguments);
+    let both = [output.stdout, output.stderr].concat();
+    String::from_utf8(both).unwrap()
+}
+
+async fn pem_of(ccm: &Ccm, ca: &str) -> String {
+    let exported = post_nothing(ccm, &format!("{CAS}/{ca}/export"))
+        .await
+        .expect(200);
+    exported.text("certificate")
+}
+
+#[tokio::test]
+async fn what_is_revoked_is_on_the_list_at_the_address_that_certificates_name() {
+    let ccm = prepared(Wanted::new()).await;
+    let top = create(&ccm, &with_list(root("Top", "RSA2048", "SHA256"), 30)).await;
+    let low = create(
+        &ccm,
+        &with_list(subordinate("Low", "EC384", "SHA384", &top), 7),
+    )
+    .await;
+    let shown = show(&ccm, &low).await["crl_configuration"].clone();
+    assert_eq!(shown["crl_name"], json!(low));
+    let point = shown["crl_dis_point"].as_str().unwrap().to_owned();
+    assert_eq!(point, format!("{}/obs/pki-lists/{low}.crl", ccm.endpoint()));
+
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    let ca = pem_of(&ccm, &low).await;
+    let (good, good_pem) = certificate(&ccm, &low).await;
+    let (bad, bad_pem) = certificate(&ccm, &low).await;
+    assert_eq!(point_of(&good_pem), point);
+    // The list is there before anything is revoked.
+    let first = fetched(&point, directory).await;
+    assert!(first.contains("No Revoked Certificates"), "{first}");
+    assert!(first.contains("ecdsa-with-SHA384"), "{first}");
+    assert!(judged(directory, &ca, &bad_pem).contains("leaf.pem: OK"));
+
+    post(
+        &ccm,
+        &format!("{CERTIFICATES}/{bad}/revoke"),
+        &json!({"reason": "KEY_COMPROMISE"}),
+    )
+    .await
+    .expect(204);
+    let second = fetched(&point, directory).await;
+    assert!(second.contains("Key Compromise"), "{second}");
+    assert_ne!(number(&first), number(&second));
+    assert!(judged(directory, &ca, &bad_pem).contains("certificate revoked"));
+    assert!(judged(directory, &ca, &good_pem).contains("leaf.pem: OK"));
+    // A certificate that was deleted stays revoked; a reason that is none is not said (RFC 5280 §5.3.1).
+    post(&ccm, &format!("{CERTIFICATES}/{good}/revoke"), &json!({}))
+        .await
+        .expect(204);
+    for id in [&bad, &good] {
+        delete(&ccm, &format!("{CERTIFICATES}/{id}"))
+            .await
+            .expect(204);
+    }
+    let third = fetched(&point, directory).await;
+    assert_eq!(third.matches("Serial Number:").count(), 2, "{third}");
+    assert_eq!(third.matches("CRL Reason Code").count(), 1, "{third}");
+    assert!(judged(directory, &ca, &good_pem).contains("certificate revoked"));
+
+    // The CA itself is on its issuer's list.
+    let above = point_of(&ca);
+    assert_ne!(above, point);
+    let top_pem = pem_of(&ccm, &top).await;
+    assert!(
+        fetched(&above, directory)
+            .await
+            .contains("No Revoked Certificates")
+    );
+    let revoke = format!("{CAS}/{low}/revoke");
+    post(
+        &ccm,
+        &revoke,
+        &json!({"reason": "CERTIFICATE_AUTHORITY_COMPROMISE"}),
+    )
+    .await
+    .expect(204);
+    let list = fetched(&above, directory).await;
+    assert!(
+        list.contains("CA Compromise") && list.contains("sha256WithRSAEncryption"),
+        "{list}"
+    );
+    assert!(judged(directory, &top_pem, &ca).contains("certificate revoked"));
+}
+
+/// `X509v3 CRL Number` of a list.
+fn number(text: &str) -> u64 {
+    let line = text
+        .lines()
+        .skip_while(|line| !line.contains("CRL Number"))
+        .nth(1);
+    line.unwrap_or_else(|| panic!("{text}"))
+        .trim()
+        .parse()
+        .unwrap()
+}
+
+#[tokio::test]
+async fn lists_are_renewed_before_they_end_and_survive_a_restart() {
+    let state = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(
+        state.path(),
+        std::os::unix::fs::PermissionsExt::from_mode(0o700),
+    )
+    .unwrap();
+    let ccm = prepared(Wanted::new().at("2027-01-01").state(state.path())).await;
+    let top = create(&ccm, &with_list(root("Top", "EC256", "SHA256"), 7)).await;
+    let point = show(&ccm, &top).await["crl_configuration"]["crl_dis_point"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let file = state.path().join(format!("obs/pki-lists/{top}.crl"));
+    let directory = tempfile::tempdir().unwrap();
+    let first = fetched(&point, directory.path()).await;
+    assert!(
+        first.contains("Next Update: Jan  8 00:00:00 2027"),
+        "{first}"
+    );
+    ccm.advance(Seconds::days(5));
+    assert_eq!(fetched(&point, directory.path()).await, first);
+    ccm.advance(Seconds::days(1));
+    let next = fetched(&point, directory.path()).await;
+    assert!(next.contains("Next Update: Jan 14 00:00:00 2027"), "{next}");
+    assert_eq!(number(&next), number(&first) + 1);
+
+    // Whoever reads the directory finds it renewed too, when nobody asked.
+    let before = std::fs::read(&file).unwrap();
+    ccm.stop().await;
+    let ccm = Wanted::new()
+        .at("2027-02-01")
+        .state(state.path())
+        .start()
+        .await;
+    for _ in 0..600 {
+        if std::fs::read(&file).unwrap() != before {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    assert_ne!(std::fs::read(&file).unwrap(), before);
+    ccm.stop().await;
+}
+
+#[tokio::test]
+async fn agency_and_bucket_come_first_and_names_stay_inside() {
+    let ccm = Ccm::start().await;
+    let (agencies, buckets) = (format!("{CAS}/obs/agencies"), format!("{CAS}/obs/buckets"));
+    assert_eq!(
+        get(&ccm, &agencies).await.expect(200).body,
+        json!({"agency_granted": "false"})
+    );
+    get(&ccm, &buckets).await.refused(403, "PCA.00000006");
+    let wanted = with_list(root("Top", "EC256", "SHA256"), 7);
+    post(&ccm, CAS, &wanted).await.refused(403, "PCA.00000006");
+    let id = post_nothing(&ccm, &agencies)
+        .await
+        .expect(200)
+        .text("agency_id");
+    assert_eq!(
+        post_nothing(&ccm, &agencies)
+            .await
+            .expect(200)
+            .text("agency_id"),
+        id
+    );
+    assert_eq!(
+        get(&ccm, &agencies).await.expect(200).body,
+        json!({"agency_granted": "true"})
+    );
+    assert_eq!(
+        get(&ccm, &buckets).await.expect(200).body,
+        json!({"total": 0, "obs_buckets": []})
+    );
+    post(&ccm, CAS, &wanted).await.refused(400, "PCA.00020204");
+
+    let admin = ccm.running.admin();
+    for bad in ["", "ab", "UPPER", "..", "a/b", "-ab", "a..b"] {
+        assert!(admin.add_bucket(bad, "default").await.is_err(), "{bad}");
+    }
+    admin.add_bucket("pki-lists", "default").await.unwrap();
+    admin.add_bucket("pki-lists", "default").await.unwrap();
+    assert!(admin.add_bucket("pki-lists", "other").await.is_err());
+    let listed = get(&ccm, &buckets).await.expect(200).body;
+    assert_eq!(listed["total"], 1);
+    assert_eq!(listed["obs_buckets"][0]["bucket_name"], "pki-lists");
+
+    for (field, value) in [
+        ("crl_name", json!("../../x")),
+        ("crl_name", json!("a b")),
+        ("crl_name", json!(".x")),
+        ("valid_days", json!(6)),
+        ("valid_days", json!(31)),
+        ("valid_days", Value::Null),
+        ("obs_bucket_name", Value::Null),
+        ("obs_bucket_name", json!("not-there")),
+    ] {
+        let mut body = wanted.clone();
+        body["crl_configuration"][field] = value;
+        post(&ccm, CAS, &body).await.refused(400, "PCA.00020204");
+    }
+    let mut named = wanted;
+    named["crl_configuration"]["crl_name"] = json!("company-root");
+    let id = create(&ccm, &named).await;
+    let point = show(&ccm, &id).await["crl_configuration"]["crl_dis_point"].clone();
+    assert!(
+        point
+            .as_str()
+            .unwrap()
+            .ends_with("/obs/pki-lists/company-root.crl"),
+        "{point}"
+    );
+    for path in [
+        "/obs/pki-lists/none.crl",
+        "/obs/pki-lists/..%2f..%2fccm.db",
+        "/obs/../ccm.db",
+        "/obs/pki-lists/",
+        "/obs/",
+        "/obs/other/company-root.crl",
+    ] {
+        let reply = Send::new("GET", path).by_user(&ccm).send(&ccm).await;
+        assert_eq!(reply.status, 404, "{path}");
+    }
+}
