@@ -99,6 +99,7 @@ fn world(size: usize) -> (Policy, Snapshot) {
         targets,
         alerting: renewd::model::Alerting::default(),
         watches: BTreeMap::new(),
+        metrics: renewd::model::Metrics::default(),
     };
     (policy, snapshot)
 }

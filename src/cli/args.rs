@@ -87,6 +87,8 @@ pub(crate) enum Command {
         #[arg(long, conflicts_with = "json")]
         watch: bool,
     },
+    /// Answer as a plugin of Nagios and Icinga: 0 well, 1 warning, 2 critical, 3 unknown; changes nothing
+    Check(Check),
     /// Obtain a new revision of a certificate now and roll it out
     Renew {
         /// A certificate of the policy
@@ -146,6 +148,56 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: SystemdCommand,
     },
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Check {
+    /// Only these certificates
+    #[arg(value_name = "NAME")]
+    pub(crate) names: Vec<CertificateId>,
+    /// Only certificates with this tag; may be given several times
+    #[arg(long = "tag", value_name = "TAG")]
+    pub(crate) tags: Vec<String>,
+    /// Warn when less than this is left: 14d, or a share of the lifetime such as 20%; by default when renewal is late by a
+    /// quarter of the time that it has
+    #[arg(long, short, value_name = "LEFT", value_parser = Threshold::parse)]
+    pub(crate) warning: Option<Threshold>,
+    /// Critical when less than this is left; by default when less than a tenth of the lifetime is, or half of the time that
+    /// renewal has
+    #[arg(long, value_name = "LEFT", value_parser = Threshold::parse)]
+    pub(crate) critical: Option<Threshold>,
+    /// Critical when renewd did not get on for so long; by default 30m for a daemon and 3h for runs by a timer
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(crate) stale: Option<Seconds>,
+    /// Read this status file, neither policy nor journal; what others than root do with /run/renewd/status.json
+    #[arg(long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+}
+
+/// How little may be left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Threshold {
+    Time(Seconds),
+    /// Of the lifetime, in hundredths.
+    Share(u32),
+}
+
+impl Threshold {
+    fn parse(text: &str) -> Result<Self, String> {
+        const FORMS: &str = "write days (14 or 14d), hours (36h), or a share of the lifetime (20%)";
+        if let Some(share) = text.strip_suffix('%') {
+            let share: u32 = share.parse().map_err(|_| FORMS)?;
+            return if share <= 100 {
+                Ok(Self::Share(share))
+            } else {
+                Err("a share is at most 100%".to_owned())
+            };
+        }
+        if let Ok(days) = text.parse::<u32>() {
+            return Ok(Self::Time(Seconds::days(i64::from(days))));
+        }
+        duration(text).map(Self::Time).map_err(|_| FORMS.to_owned())
+    }
 }
 
 #[derive(Debug, Subcommand)]

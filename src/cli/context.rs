@@ -8,7 +8,7 @@ use crate::cli::exit::Exit;
 use crate::cli::{CommandResult, Failure, output};
 use crate::config;
 use crate::deploy::Deployer;
-use crate::engine::{Courier, Engine, EngineError, Issuers, ProgressSink, Resolve};
+use crate::engine::{Courier, Engine, EngineError, Issuers, ProgressSink, Publisher, Resolve};
 use crate::model::{CertificateId, Policy};
 use crate::store::{SqliteStore, Store, StoreError};
 use crate::sys::clock::{Clock, SystemClock};
@@ -76,6 +76,9 @@ pub(crate) async fn execute(
     let lock = lock(&policy.state_dir).await?;
     let engine = Arc::new(engine(policy, clock(), progress).await?);
     let result = work(&engine).await;
+    if let Err(error) = Publisher::default().publish(&engine).await {
+        tracing::warn!("the status was not written: {}", error_chain(&error));
+    }
     let courier = engine.courier().await;
     let closed = engine.store.close().await;
     // A mail server that hangs must not keep the next command waiting.

@@ -26,6 +26,12 @@ pub enum Exit {
     NoPermission,
     /// The policy is wrong, or the host's configuration is.
     Configuration,
+    /// Of `check`: somebody should look.
+    CheckWarning,
+    /// Of `check`: somebody must look.
+    CheckCritical,
+    /// Of `check`: it cannot be told.
+    CheckUnknown,
 }
 
 /// What it is that is tried again.
@@ -55,6 +61,10 @@ impl Exit {
             Self::TryLater => 75,
             Self::NoPermission => 77,
             Self::Configuration => 78,
+            // As monitoring plugins answer.
+            Self::CheckWarning => 1,
+            Self::CheckCritical => 2,
+            Self::CheckUnknown => 3,
         }
     }
 
@@ -109,7 +119,7 @@ impl Exit {
     pub fn worse(self, other: Self) -> Self {
         let rank = |exit: Self| match exit {
             Self::Done => 0,
-            Self::TryLater => 1,
+            Self::CheckWarning | Self::CheckUnknown | Self::CheckCritical | Self::TryLater => 1,
             Self::Unavailable => 2,
             Self::DataInvalid => 3,
             Self::CannotWrite => 4,

@@ -6,6 +6,7 @@ mod act;
 mod alert;
 mod args;
 mod bar;
+mod check;
 mod context;
 mod exit;
 mod jobs;
@@ -31,7 +32,16 @@ pub fn main() -> ExitCode {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let arguments = match args::parse() {
         Ok(arguments) => arguments,
-        Err(error) => return args::explain(&error),
+        Err(error) => {
+            let exit = args::explain(&error);
+            // Whoever watches reads the plugins' statuses only.
+            let watched = std::env::args_os().any(|word| word == "check");
+            return if watched && error.use_stderr() {
+                Exit::CheckUnknown.into()
+            } else {
+                exit
+            };
+        }
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -67,6 +77,7 @@ async fn dispatch(arguments: Arguments) -> Exit {
             };
             status::status(&arguments, ask).await
         }
+        Command::Check(ask) => return check::check(&arguments, ask).await,
         Command::History { name, json } => show::history(&arguments, name, *json).await,
         Command::Once { wait } => act::once(&arguments, *wait).await,
         Command::Renew { name, wait } => act::renew(&arguments, name, *wait).await,

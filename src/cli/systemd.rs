@@ -7,7 +7,7 @@ use crate::cli::args::Arguments;
 use crate::cli::exit::Exit;
 use crate::cli::{CommandResult, context, output};
 use crate::deploy::loose_directories;
-use crate::model::Policy;
+use crate::model::{Listen, Policy};
 
 /// A drop-in with the places that the sandbox must let renewd write to.
 pub(crate) fn drop_in(arguments: &Arguments) -> CommandResult {
@@ -33,6 +33,13 @@ fn render(policy: &Policy) -> (String, Vec<String>) {
             missing.push(policy.state_dir.display().to_string());
         }
     }
+    for (what, directory) in left_for_monitoring(policy) {
+        text.push_str(&format!("# {what}\n"));
+        text.push_str(&line(&directory));
+        if !directory.is_dir() {
+            missing.push(directory.display().to_string());
+        }
+    }
     for target in policy.targets.values() {
         let directories: BTreeSet<PathBuf> = loose_directories(policy, target)
             .into_values()
@@ -49,6 +56,24 @@ fn render(policy: &Policy) -> (String, Vec<String>) {
         }
     }
     (text, missing)
+}
+
+/// Directories of what is left for monitoring. What the units make themselves is theirs to write.
+fn left_for_monitoring(policy: &Policy) -> Vec<(&'static str, PathBuf)> {
+    let metrics = &policy.metrics;
+    let socket = match &metrics.listen {
+        Some(Listen::Unix(path)) => Some(path),
+        Some(Listen::Tcp(_)) | None => None,
+    };
+    let all = [
+        ("metrics.textfile", metrics.textfile.as_ref()),
+        ("metrics.status_file", metrics.status_file.as_ref()),
+        ("metrics.listen", socket),
+    ];
+    all.into_iter()
+        .filter_map(|(what, path)| Some((what, path?.parent()?.to_owned())))
+        .filter(|(_, directory)| directory != Path::new(RUNTIME))
+        .collect()
 }
 
 /// Quoted as in systemd.syntax(7), with `%` of specifiers doubled. One that is not there must not keep the unit from
@@ -79,6 +104,9 @@ const HEAD: &str = "\
 
 /// Of the units: `StateDirectory=`.
 const DEFAULT_STATE: &str = "/var/lib/renewd";
+
+/// Of the units: `RuntimeDirectory=`.
+const RUNTIME: &str = "/run/renewd";
 
 #[cfg(test)]
 mod tests {

@@ -195,6 +195,17 @@ pub(super) static ROOT: Table = Table {
         optional("target", Holds::Table(&TARGET)),
         optional("alert", Holds::Table(&ALERT)),
         optional("watch", Holds::Tables(&WATCH)),
+        optional("metrics", Holds::Table(&METRICS)),
+    ]],
+};
+
+/// What is left for monitoring.
+pub(super) static METRICS: Table = Table {
+    header: "metrics",
+    groups: &[&[
+        optional("textfile", Holds::Path),
+        optional("status_file", Holds::Path),
+        optional("listen", Holds::Text),
     ]],
 };
 

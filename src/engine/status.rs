@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use crate::engine::plan_within_space;
 use crate::model::{JobRun, Policy, Seconds, Snapshot, Timestamp};
+use crate::plan::Plan;
 use crate::plan::status::{AgentStatus, AlertStatus, Status, Surroundings};
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, StoredAlert};
 use crate::sys::clock::BUILT_AT;
 use crate::sys::fs::Lock;
 use crate::sys::{host, host_name};
@@ -28,6 +29,17 @@ pub async fn status(
     snapshot.host = host::seed();
     snapshot.clock.built_at = BUILT_AT;
     let plan = plan_within_space(policy, &mut snapshot, now);
+    Ok(status_of(policy, &snapshot, &plan, alerts, now))
+}
+
+/// The same by what is in memory.
+pub(super) fn status_of(
+    policy: &Policy,
+    snapshot: &Snapshot,
+    plan: &Plan,
+    alerts: Vec<StoredAlert>,
+    now: Timestamp,
+) -> Status {
     let alerts = alerts.into_iter().map(|alert| AlertStatus {
         key: alert.key,
         severity: alert.severity,
@@ -37,10 +49,10 @@ pub async fn status(
     });
     let around = Surroundings {
         host: host_name(),
-        agent: agent(&policy.state_dir, &snapshot),
+        agent: agent(&policy.state_dir, snapshot),
         alerts: alerts.collect(),
     };
-    Ok(Status::new(policy, &snapshot, &plan, now, around))
+    Status::new(policy, snapshot, plan, now, around)
 }
 
 /// The file that a daemon holds locked for as long as it lives, and marks as often as it gets on.

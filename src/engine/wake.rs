@@ -17,9 +17,10 @@ use tokio::time::Instant;
 use tokio_cron_scheduler::{Job, JobScheduler};
 
 use crate::engine::deliveries::Deliveries;
+use crate::engine::exposition::Exposition;
 use crate::engine::status::daemon_lock;
 use crate::engine::watchdog::longest_step;
-use crate::engine::{Begun, Engine, EngineError, Patience};
+use crate::engine::{Begun, Engine, EngineError, Patience, Publisher};
 use crate::model::{JobName, Policy, Seconds, Snapshot, Timestamp};
 use crate::plan::explain::{counted, summary};
 use crate::plan::{Plan, jobs, plan};
@@ -76,7 +77,7 @@ pub async fn run<E: fmt::Display>(
         // Whatever the last round was about is over. A round that does not end is not spoken for.
         systemd::alive();
         let now = daemon.engine.clock.now();
-        daemon.mark(now);
+        daemon.mark(now).await;
         if now + SET_BACK < seen {
             tracing::warn!("the clock was set back by {}", now.until(seen));
             daemon.begin_anew(now);
@@ -141,6 +142,8 @@ struct Daemon {
     due: Timestamp,
     /// Says to others that we are here, as long as we live.
     presence: Option<Lock>,
+    publisher: Publisher,
+    exposition: Option<Exposition>,
     /// When it was last marked with our progress.
     marked: Timestamp,
 }
@@ -156,6 +159,8 @@ impl Daemon {
         deliveries.hire(&engine).await;
         Ok(Self {
             presence: announce(&engine.policy.state_dir).await,
+            publisher: Publisher::default(),
+            exposition: Exposition::open(&engine).await,
             marked: Timestamp::default(),
             deliveries,
             engine: Arc::new(engine),
@@ -174,11 +179,19 @@ impl Daemon {
     }
 
     /// Leaves for others when we last got on, once a minute: the mark costs a write of the file's inode.
-    fn mark(&mut self, now: Timestamp) {
+    async fn mark(&mut self, now: Timestamp) {
         // Forward or back: a clock that is set is noticed at once.
         if self.marked.until(now).0.abs() < BETWEEN_MARKS.0 {
             return;
         }
+        self.mark_presence(now);
+        // The first tick leaves something to be kept true.
+        if self.started {
+            self.publisher.beat(&self.engine, now).await;
+        }
+    }
+
+    fn mark_presence(&mut self, now: Timestamp) {
         self.marked = now;
         if let Some(Err(error)) = self.presence.as_ref().map(|lock| lock.mark(now)) {
             tracing::debug!(%error, "progress was not marked");
@@ -208,7 +221,9 @@ impl Daemon {
         match result {
             Ok(plan) => {
                 systemd::status(&summary(&plan));
+                self.publish(&plan).await;
                 let now = self.engine.clock.now();
+                self.mark_presence(now);
                 self.due = self.next_wake(&plan, now).max(now + SHORTEST_NAP);
             }
             Err(error) => {
@@ -220,6 +235,19 @@ impl Daemon {
                 self.snapshot = None;
                 self.due = self.engine.clock.now() + ERROR_RETRY;
             }
+        }
+    }
+
+    async fn publish(&mut self, plan: &Plan) {
+        let Some(snapshot) = &self.snapshot else {
+            return;
+        };
+        let done = self
+            .publisher
+            .after_tick(&self.engine, snapshot, plan)
+            .await;
+        if let Err(error) = done {
+            tracing::warn!(error = error_chain(&error), "the status was not written");
         }
     }
 
@@ -319,6 +347,11 @@ impl Daemon {
                     self.presence = announce(state_dir).await;
                     self.marked = Timestamp::default();
                 }
+                // The address of the old one may be wanted again.
+                if let Some(exposition) = self.exposition.take() {
+                    exposition.close().await;
+                }
+                self.exposition = Exposition::open(&self.engine).await;
                 if let Err(error) = old.store.close().await {
                     tracing::warn!(error = error_chain(&error), "the journal was not closed");
                 }

@@ -13,6 +13,7 @@ mod hooks;
 mod ids;
 mod job;
 mod letter;
+mod metrics;
 mod name;
 mod observed;
 mod order;
@@ -50,6 +51,7 @@ pub use job::{HostSeed, JobName, JobPolicy, JobResult, JobRun, UnknownJob};
 pub use letter::{
     ChannelState, Concerned, Delivery, LONGEST_QUEUE, Letter, Occasion, Post, Undelivered,
 };
+pub use metrics::{Listen, Metrics};
 pub use name::{Name, NameError, SubjectAltNames};
 pub use observed::{Observe, Observed, Sight, SightKind};
 pub use order::{

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{
     Alerting, CertificateId, ExportSpec, Fingerprint, Hooks, IssuerId, JobName, JobPolicy,
-    KeyAlgorithm, Observe, Pacing, Seconds, Subject, SubjectAltNames, TargetId, Timestamp, WatchId,
-    WatchPolicy,
+    KeyAlgorithm, Metrics, Observe, Pacing, Seconds, Subject, SubjectAltNames, TargetId, Timestamp,
+    WatchId, WatchPolicy,
 };
 
 /// The whole policy.
@@ -29,6 +29,8 @@ pub struct Policy {
     pub alerting: Alerting,
     /// What is looked at and never touched.
     pub watches: BTreeMap<WatchId, WatchPolicy>,
+    /// What is left for monitoring.
+    pub metrics: Metrics,
 }
 
 impl Policy {

@@ -20,6 +20,7 @@
 //! | [`outcome`] | what a certificate or a target is after an order or a rollout |
 //! | `alerts` | what a person must know |
 //! | [`watch`] | what is wrong with what is watched and not managed |
+//! | [`metrics`] | all that is known, as text for Prometheus |
 //! | [`explain`] | the plan as text and as data for `renewd plan` |
 //! | [`status`] | all that is known, as data for `renewd status` and everything that watches |
 
@@ -34,6 +35,7 @@ mod draft;
 mod drift;
 pub mod explain;
 pub mod jobs;
+pub mod metrics;
 mod observed;
 pub mod open;
 pub mod order_machine;

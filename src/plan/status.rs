@@ -276,6 +276,17 @@ impl Status {
         self
     }
 
+    /// The same without what is relative to the present, and without the signs of life: equal means that nothing happened.
+    #[must_use]
+    pub fn timeless(mut self) -> Self {
+        self.at.clear();
+        self.agent.progress_at = None;
+        for one in &mut self.certificates {
+            (one.days_left, one.share_left) = (None, None);
+        }
+        self
+    }
+
     /// Only certificates that are named and have one of the tags; where none is named or no tag is given, any. Targets and
     /// alerts are those that concern what is left.
     #[must_use]

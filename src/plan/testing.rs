@@ -77,6 +77,7 @@ pub(crate) fn policy() -> Policy {
         targets: BTreeMap::new(),
         alerting: crate::model::Alerting::default(),
         watches: BTreeMap::new(),
+        metrics: crate::model::Metrics::default(),
     }
 }
 

@@ -10,6 +10,7 @@ pub mod outside;
 pub mod pid;
 pub mod process;
 pub mod reference;
+pub mod sockets;
 pub mod systemd;
 
 /// The name of this host, as its kernel knows it.

@@ -81,6 +81,14 @@ pub fn invocation() -> Option<String> {
     id.chars().all(|c| c.is_ascii_alphanumeric()).then_some(id)
 }
 
+/// The directory for what others read while the service runs (`RuntimeDirectory=`); `None` outside of a service of ours.
+#[must_use]
+pub fn runtime_directory() -> Option<PathBuf> {
+    let directories = std::env::var_os("RUNTIME_DIRECTORY").filter(|_| is_service())?;
+    // Several are separated by colons.
+    std::env::split_paths(&directories).next()
+}
+
 /// The directory of the unit's credentials (`LoadCredential=`).
 #[must_use]
 pub fn credentials_directory() -> Option<PathBuf> {

@@ -4,9 +4,11 @@
     reason = "tests arrange files and processes directly"
 )]
 
+mod check;
 mod daemon;
 mod exit;
 mod looking;
+mod metrics;
 mod rollback;
 mod space;
 mod status;

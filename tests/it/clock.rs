@@ -143,7 +143,7 @@ impl Drop for Daemon {
 }
 
 /// Runs with the clock that the file says; without the variables only at the start.
-fn faked(command: &mut Command, shift: &Path) {
+pub(crate) fn faked(command: &mut Command, shift: &Path) {
     command
         .env("LD_PRELOAD", library())
         .env("FAKETIME_TIMESTAMP_FILE", shift)

@@ -11,6 +11,7 @@ mod export;
 mod hooks;
 mod issuer;
 mod job;
+mod metrics;
 mod names;
 mod pacing;
 mod sockets;
@@ -127,6 +128,7 @@ pub(super) fn policy(
         .unwrap_or(30);
     let watches = lift.watches(&top, days, &mut issuers_defined);
     let alerting = lift.alerting(&top, &certificates);
+    let metrics = lift.metrics(&top);
 
     clash::report(&lift.users, &claims, lift.problems);
     issuers_defined.report_unused(lift.problems);
@@ -139,6 +141,7 @@ pub(super) fn policy(
         targets,
         alerting,
         watches,
+        metrics,
     }
 }
 

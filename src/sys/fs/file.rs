@@ -5,13 +5,15 @@ use std::fs::{File, Metadata};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, readlinkat, renameat};
-use nix::sys::stat::{FileStat, Mode, SFlag};
+use nix::sys::stat::{FchmodatFlags, FileStat, Mode, SFlag, fchmodat};
 use nix::unistd::{AccessFlags, UnlinkatFlags, access, linkat, symlinkat, unlinkat};
 use serde::{Deserialize, Serialize};
 
+use crate::model::Timestamp;
 use crate::sys::fs::FsError;
 use crate::sys::fs::acl::{self, Acl};
 use crate::sys::fs::dir::{Dir, set_mode};
@@ -228,6 +230,31 @@ pub fn read_link(link: &Path) -> Result<Option<PathBuf>, FsError> {
         Err(Errno::ENOENT) => Ok(None),
         Err(e) => Err(FsError::new("read link", link, e)),
     }
+}
+
+/// Sets the time of the last change of a regular file, as if it had been written then. Not fsynced.
+///
+/// # Errors
+/// [`FsError`], also when there is none.
+pub fn touch(path: &Path, now: Timestamp) -> Result<(), FsError> {
+    let (dir, name) = Dir::of(path)?;
+    let flags = OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
+    let fd = openat(&dir, name, flags, Mode::empty()).map_err(|e| FsError::new("open", path, e))?;
+    let since = Duration::from_secs(u64::try_from(now.0).unwrap_or(0));
+    File::from(fd)
+        .set_modified(SystemTime::UNIX_EPOCH + since)
+        .map_err(|e| FsError::new("touch", path, e))
+}
+
+/// Sets the mode of something that was just made and that nobody else can replace.
+///
+/// # Errors
+/// [`FsError`].
+pub fn set_mode_of(path: &Path, mode: u32) -> Result<(), FsError> {
+    let (dir, name) = Dir::of(path)?;
+    let mode = Mode::from_bits_truncate(mode);
+    fchmodat(&dir, name, mode, FchmodatFlags::FollowSymlink)
+        .map_err(|e| FsError::new("set the mode of", path, e))
 }
 
 /// Removes a file or a link, durably; `false` if nothing was there.

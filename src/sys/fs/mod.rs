@@ -22,8 +22,8 @@ pub use acl::{Acl, Named, acl_of};
 pub use error::FsError;
 pub use file::{
     Attributes, Kind, Stat, adopt, beside, create_new, discard, is_read_only, keep, prepare, read,
-    read_checked, read_if_exists, read_in_place, read_link, remove_file, stat, switch_link,
-    write_atomic,
+    read_checked, read_if_exists, read_in_place, read_link, remove_file, set_mode_of, stat,
+    switch_link, touch, write_atomic,
 };
 pub use glob::{is_pattern, matching, stat_followed};
 pub use label::label_of;

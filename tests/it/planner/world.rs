@@ -103,6 +103,7 @@ impl World {
                 targets: BTreeMap::new(),
                 alerting: renewd::model::Alerting::default(),
                 watches: BTreeMap::new(),
+                metrics: renewd::model::Metrics::default(),
             },
             snapshot: Snapshot::default(),
             now: Timestamp(0),

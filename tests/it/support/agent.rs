@@ -24,7 +24,7 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    fn new(output: &Output) -> Self {
+    pub(crate) fn new(output: &Output) -> Self {
         Self {
             code: output.status.code(),
             signal: output.status.signal(),
