@@ -93,6 +93,7 @@ fn world(size: usize) -> (Policy, Snapshot) {
     }
     let policy = Policy {
         state_dir: "/var/lib/renewd".into(),
+        control: renewd::model::Control::of("/var/lib/renewd".as_ref()),
         jobs: BTreeMap::new(),
         issuers: [(issuer.id.clone(), issuer)].into_iter().collect(),
         certificates,

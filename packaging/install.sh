@@ -149,14 +149,18 @@ put 0755 "$from/renewd-ccm" "$prefix/bin/renewd-ccm"
 for unit in "$here"/systemd/*.service "$here"/systemd/*.timer; do
   put 0644 "$unit" "$prefix/lib/systemd/system/${unit##*/}"
 done
+for unit in "$here"/systemd/user/*.service; do
+  put 0644 "$unit" "$prefix/lib/systemd/user/${unit##*/}"
+done
 put 0644 "$here/systemd/renewd.preset" "$prefix/lib/systemd/system-preset/80-renewd.preset"
+put 0644 "$here/systemd/renewd.sysusers" "$prefix/lib/sysusers.d/renewd.conf"
 put 0644 "$here/systemd/renewd.tmpfiles" "$prefix/lib/tmpfiles.d/renewd.conf"
 
 for page in "$here"/docs/man/*.[158]; do
   [ -f "$page" ] || continue
   put 0644 "$page" "$prefix/share/man/man${page##*.}/${page##*/}"
 done
-for text in README.md CHANGELOG.md LICENSE docs/operations.md docs/architecture.md; do
+for text in README.md CHANGELOG.md LICENSE docs/operations.md docs/control.md docs/architecture.md; do
   put 0644 "$here/$text" "$prefix/share/doc/renewd/${text##*/}"
 done
 for example in "$here"/config/*.toml "$here"/config/policy.d/*.toml; do
@@ -179,6 +183,7 @@ sort -u "$new" >"$work"
 install -m 0644 "$work" "$manifest"
 
 if [ $live = yes ]; then
+  systemd-sysusers "$prefix/lib/sysusers.d/renewd.conf"
   systemd-tmpfiles --create "$prefix/lib/tmpfiles.d/renewd.conf"
   systemctl daemon-reload
 fi

@@ -30,6 +30,8 @@ keytool default-jre-headless demo
 systemd-analyze systemd test
 systemd-nspawn systemd-container test
 /usr/bin/dbus-daemon dbus test
+/usr/lib/python3/dist-packages/dbusmock/__init__.py python3-dbusmock test
+setpriv util-linux test
 unshare util-linux test
 man man-db test
 ps procps test

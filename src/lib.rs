@@ -28,6 +28,7 @@ pub mod ccm_server;
 pub mod ccm;
 pub mod cli;
 pub mod config;
+pub mod control;
 pub mod deploy;
 pub mod engine;
 pub mod issuer;

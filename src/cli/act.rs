@@ -6,20 +6,26 @@ use std::sync::Arc;
 use crate::cli::args::Arguments;
 use crate::cli::context::{self, execute};
 use crate::cli::exit::{Attempt, Exit};
-use crate::cli::{CommandResult, Failure, output};
-use crate::engine::{Begun, Engine, Patience, RunError, RunOptions, Scope};
+use crate::cli::{CommandResult, Failure, control, output};
+use crate::engine::{
+    Begun, Engine, Patience, RunError, RunOptions, Scope, Wanted, forget_wish, log_sink,
+    look_at_services, unblock,
+};
 use crate::model::{
     CertificateId, Failures, JobName, Policy, RevisionFacts, RevisionId, RolloutPhase, Seconds,
     Snapshot, TargetId, TargetState, Timestamp, Waiting,
 };
 use crate::plan::explain::counted;
 use crate::plan::{Plan, Verdict, rollout_machine};
-use crate::store::CertificateChange;
 
 /// Everything that is due now.
 pub(crate) async fn once(arguments: &Arguments, wait: Seconds) -> CommandResult {
     let loaded = context::load(arguments)?;
     let quiet = arguments.quiet;
+    let control = &loaded.policy.control;
+    if let Some(exit) = control::through(arguments, control, Wanted::Once, wait).await? {
+        return Ok(exit);
+    }
     execute(
         loaded.policy,
         output::progress_sink(quiet),
@@ -37,17 +43,17 @@ pub(crate) async fn renew(
     let loaded = context::load(arguments)?;
     context::known(&loaded.policy, name)?;
     let quiet = arguments.quiet;
+    let control = &loaded.policy.control;
+    let wanted = Wanted::Renew(name.clone());
+    if let Some(exit) = control::through(arguments, control, wanted, wait).await? {
+        return Ok(exit);
+    }
     execute(
         loaded.policy,
         output::progress_sink(quiet),
         async |engine| {
-            let forced = engine
-                .store
-                .change_certificate(name, CertificateChange::Forced);
-            forced
-                .await
-                .map_err(|error| context::store_failure(&error))?;
-            unblock_targets(engine, name).await?;
+            let asked = engine.ask_renewal(name).await;
+            asked.map_err(|error| context::store_failure(&error))?;
             converge(engine, &Scope::One(name.clone()), wait, quiet).await
         },
     )
@@ -295,25 +301,37 @@ pub(crate) async fn run(arguments: &Arguments) -> CommandResult {
     let loaded = context::load(arguments)?;
     // The scheduler says at every start that it has begun; what it has to say of trouble is kept.
     crate::telemetry::start("info,tokio_cron_scheduler=warn");
-    let file = arguments.config.clone();
+    let given = arguments.clone();
     let stamped = arguments.config.clone();
     // One over all reloads: what it heard of the time stays true.
     let clock = context::clock();
+    let mut desk = control::Desk::open(arguments, &loaded.policy);
+    let server = desk.server();
+    let progress = desk.feed.beside(log_sink());
     let options = RunOptions {
         stamp: Box::new(move || crate::config::stamp(&stamped)),
         first_stamp,
-        load: Box::new(move || {
-            crate::config::load(&file)
-                .map(|loaded| loaded.policy)
-                .map_err(|diagnostics| diagnostics.to_string())
+        load: Box::new(move || match crate::config::load(&given.config) {
+            Ok(mut loaded) => {
+                context::elsewhere(&given, &mut loaded.policy);
+                Ok(loaded.policy)
+            }
+            Err(diagnostics) => Err(diagnostics.to_string()),
         }),
         engine: Box::new(move |policy| {
             let clock = Arc::clone(&clock);
-            Box::pin(async move { context::engine(policy, clock, crate::engine::log_sink()).await })
+            let progress = Arc::clone(&progress);
+            Box::pin(async move { context::engine(policy, clock, progress).await })
         }),
         lock: Box::new(|state_dir| Box::pin(async move { context::lock(&state_dir).await })),
+        judge: Arc::new(control::judge),
+        in_force: desk.in_force,
     };
-    match crate::engine::run(loaded.policy, options).await {
+    let ended = crate::engine::run(loaded.policy, options, desk.wishes).await;
+    if let Some(server) = server {
+        server.stop().await;
+    }
+    match ended {
         Ok(()) => Ok(Exit::Done),
         Err(RunError::Given(failure)) => Err(failure),
         Err(RunError::Setup(message)) => Err(Failure::new(Exit::Bug, message)),
@@ -351,23 +369,16 @@ async fn converge(
     };
     let plan = plan.map_err(|error| context::engine_failure(&error))?;
     let exit = summary(engine, &snapshot, &plan, scope);
-    tell_shortages(&plan, scope);
+    for error in shortages(&plan, scope) {
+        output::error(&error);
+    }
     if !quiet {
         output::note(&counts(&plan));
     }
     Ok(exit)
 }
 
-/// Whoever starts a service and then runs renewd wants it looked at now, not when the daemon would.
-fn look_at_services(snapshot: &mut Snapshot, now: Timestamp) {
-    for rollout in snapshot.rollouts.values_mut() {
-        if let RolloutPhase::AwaitingService { look_at, .. } = &mut rollout.phase {
-            *look_at = now.min(*look_at);
-        }
-    }
-}
-
-fn summary(engine: &Engine, snapshot: &Snapshot, plan: &Plan, scope: &Scope) -> Exit {
+pub(crate) fn summary(engine: &Engine, snapshot: &Snapshot, plan: &Plan, scope: &Scope) -> Exit {
     in_scope(plan, scope)
         .into_iter()
         .fold(Exit::Done, |exit, (id, verdict)| {
@@ -376,15 +387,17 @@ fn summary(engine: &Engine, snapshot: &Snapshot, plan: &Plan, scope: &Scope) -> 
 }
 
 /// An alert is raised once; whoever asks again still wants to know why nothing happens. Once for each disk.
-fn tell_shortages(plan: &Plan, scope: &Scope) {
+pub(crate) fn shortages(plan: &Plan, scope: &Scope) -> Vec<String> {
     let mut told = BTreeSet::new();
+    let mut errors = Vec::new();
     for (id, verdict) in in_scope(plan, scope) {
         if let Verdict::Wait(waiting @ Waiting::NoSpace { shortage, .. }) = verdict
             && told.insert(&shortage.path)
         {
-            output::error(&format!("{id}: {waiting}"));
+            errors.push(format!("{id}: {waiting}"));
         }
     }
+    errors
 }
 
 /// What is tried again for a certificate that waits for another attempt.
@@ -420,7 +433,7 @@ fn in_scope<'a>(plan: &'a Plan, scope: &Scope) -> BTreeMap<&'a CertificateId, &'
         .collect()
 }
 
-fn counts(plan: &Plan) -> String {
+pub(crate) fn counts(plan: &Plan) -> String {
     let (mut healthy, mut waiting, mut blocked) = (0, 0, 0);
     for verdict in plan.verdicts.values() {
         match verdict {
@@ -434,46 +447,6 @@ fn counts(plan: &Plan) -> String {
         counted(plan.verdicts.len(), "certificate"),
         plan.next_wake
     )
-}
-
-async fn unblock_targets(engine: &Engine, name: &CertificateId) -> Result<(), Failure> {
-    let snapshot = snapshot(engine).await?;
-    let Some(policy) = engine.policy.certificates.get(name) else {
-        return Ok(());
-    };
-    for target in &policy.targets {
-        if let Some(mut state) = snapshot.targets.get(target).cloned() {
-            unblock(&mut state);
-            // A rollback that was asked for and is not in place would keep the new revision off.
-            forget_wish(&mut state, name);
-            change(engine, target, &state).await?;
-        }
-        let hurried = engine.store.hurry_rollout(target).await;
-        hurried.map_err(|error| context::store_failure(&error))?;
-    }
-    Ok(())
-}
-
-/// Takes a rollback of this certificate back that is not in place yet; those of others stay.
-fn forget_wish(state: &mut TargetState, name: &CertificateId) {
-    let Some(wanted) = &mut state.wanted else {
-        return;
-    };
-    wanted.remove(name);
-    if wanted
-        .iter()
-        .all(|(id, revision)| state.live.get(id) == Some(revision))
-    {
-        state.wanted = None;
-    }
-}
-
-/// A person asked: what failed before is tried again.
-fn unblock(state: &mut TargetState) {
-    state.undo_failed = None;
-    state.failures = Failures::default();
-    state.aside.clear();
-    state.split = None;
 }
 
 async fn snapshot(engine: &Engine) -> Result<Snapshot, Failure> {

@@ -30,7 +30,7 @@ pub(crate) fn explain(error: &clap::Error) -> ExitCode {
 }
 
 /// Keeps every TLS certificate of this server valid, in use and proven.
-#[derive(Debug, Parser)]
+#[derive(Debug, Clone, Parser)]
 #[command(name = "renewd", version, arg_required_else_help = true)]
 pub(crate) struct Arguments {
     /// Policy file; drop-ins are read from `policy.d` beside it
@@ -43,6 +43,10 @@ pub(crate) struct Arguments {
     )]
     pub(crate) config: PathBuf,
 
+    /// Control socket of the daemon, instead of the one that the policy says
+    #[arg(long, global = true, value_name = "PATH")]
+    pub(crate) socket: Option<PathBuf>,
+
     /// Show only errors and alerts, no progress
     #[arg(long, short, global = true)]
     pub(crate) quiet: bool,
@@ -51,7 +55,7 @@ pub(crate) struct Arguments {
     pub(crate) command: Command,
 }
 
-#[derive(Debug, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 pub(crate) enum Command {
     /// Check the policy and report every problem in it
     Validate,
@@ -133,6 +137,19 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: Option<JobsCommand>,
     },
+    /// Have the daemon read its policy again; says whether the new one is in force
+    Reload,
+    /// Show what the daemon did last, or is doing; changes nothing
+    Events {
+        /// What happens from now on, until it is interrupted
+        #[arg(long, short)]
+        follow: bool,
+        /// As JSON: one object per line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show alerts on the desktop of the user who runs it; what the systemd user unit runs
+    NotifyAgent,
     /// Look at targets, where certificates are used
     Target {
         #[command(subcommand)]
@@ -150,7 +167,7 @@ pub(crate) enum Command {
     },
 }
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Check {
     /// Only these certificates
     #[arg(value_name = "NAME")]
@@ -200,7 +217,7 @@ impl Threshold {
     }
 }
 
-#[derive(Debug, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 pub(crate) enum AlertCommand {
     /// Send a letter about nothing to everybody now, and say how it went
     Test {
@@ -217,13 +234,13 @@ pub(crate) enum AlertCommand {
     },
 }
 
-#[derive(Debug, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 pub(crate) enum SystemdCommand {
     /// Print a drop-in for the units: where the policy lets renewd write, which their sandbox must allow
     Dropin,
 }
 
-#[derive(Debug, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 pub(crate) enum JobsCommand {
     /// Run a job now, whatever its schedule says, and do what it finds due
     Run {
@@ -235,7 +252,7 @@ pub(crate) enum JobsCommand {
     },
 }
 
-#[derive(Debug, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 pub(crate) enum TargetCommand {
     /// Show every target with its resolved values and its present state; changes nothing
     List {

@@ -19,7 +19,8 @@ use crate::sys::{error_chain, host, outside, systemd};
 /// Reads the policy; problems go to standard error, all at once.
 pub(crate) fn load(arguments: &Arguments) -> Result<config::Loaded, Failure> {
     match config::load(&arguments.config) {
-        Ok(loaded) => {
+        Ok(mut loaded) => {
+            elsewhere(arguments, &mut loaded.policy);
             if !loaded.warnings.is_empty() {
                 output::note(&loaded.warnings.render(true));
             }
@@ -32,6 +33,13 @@ pub(crate) fn load(arguments: &Arguments) -> Result<config::Loaded, Failure> {
                 format!("the policy {} cannot be used", arguments.config.display()),
             ))
         }
+    }
+}
+
+/// `--socket` goes before the policy.
+pub(crate) fn elsewhere(arguments: &Arguments, policy: &mut Policy) {
+    if let Some(socket) = &arguments.socket {
+        policy.control.socket.clone_from(socket);
     }
 }
 
@@ -61,6 +69,14 @@ pub(crate) async fn reader(policy: &Policy) -> Result<Option<SqliteStore>, Failu
     SqliteStore::open_read_only(&journal(&policy.state_dir))
         .await
         .map_err(|error| store_failure(&error))
+}
+
+/// Whether this user may read the journal, or find out that there is none.
+pub(crate) fn may_read(policy: &Policy) -> bool {
+    match std::fs::File::open(journal(&policy.state_dir)) {
+        Ok(_) => true,
+        Err(error) => error.kind() != std::io::ErrorKind::PermissionDenied,
+    }
 }
 
 /// Carries out a command that acts: takes the lock (waiting ten seconds), opens the journal, and closes it behind the

@@ -68,6 +68,24 @@ impl Exit {
         }
     }
 
+    /// The one with this number.
+    #[must_use]
+    pub fn from_code(code: u64) -> Option<Self> {
+        [
+            Self::Done,
+            Self::Usage,
+            Self::DataInvalid,
+            Self::Unavailable,
+            Self::Bug,
+            Self::CannotWrite,
+            Self::TryLater,
+            Self::NoPermission,
+            Self::Configuration,
+        ]
+        .into_iter()
+        .find(|exit| u64::from(exit.code()) == code)
+    }
+
     /// What a verdict means for somebody who wanted everything done.
     #[must_use]
     pub fn of(verdict: &Verdict, attempt: Attempt) -> Self {

@@ -8,8 +8,8 @@ use crate::cli::args::Arguments;
 use crate::cli::context::{self, execute};
 use crate::cli::exit::Exit;
 use crate::cli::output::{self, BOLD, RED};
-use crate::cli::{CommandResult, Failure, act};
-use crate::engine::{Begun, Patience};
+use crate::cli::{CommandResult, Failure, act, control};
+use crate::engine::{Begun, Patience, Wanted};
 use crate::model::{JobName, JobPolicy, JobResult, JobRun, Seconds, Snapshot, Timestamp};
 use crate::plan::jobs;
 use crate::store::Store;
@@ -51,6 +51,10 @@ pub(crate) async fn list(arguments: &Arguments, as_json: bool) -> CommandResult 
 pub(crate) async fn run(arguments: &Arguments, name: JobName, wait: Seconds) -> CommandResult {
     let loaded = context::load(arguments)?;
     let quiet = arguments.quiet;
+    let control = &loaded.policy.control;
+    if let Some(exit) = control::through(arguments, control, Wanted::Job(name), wait).await? {
+        return Ok(exit);
+    }
     execute(
         loaded.policy,
         output::progress_sink(quiet),

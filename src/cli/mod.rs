@@ -3,11 +3,13 @@
 //! Data goes to standard output, everything else to standard error. Nothing here decides what is due.
 
 mod act;
+mod agent;
 mod alert;
 mod args;
 mod bar;
 mod check;
 mod context;
+mod control;
 mod exit;
 mod jobs;
 mod output;
@@ -111,6 +113,9 @@ async fn dispatch(arguments: Arguments) -> Exit {
         Command::Systemd {
             command: SystemdCommand::Dropin,
         } => systemd::drop_in(&arguments),
+        Command::Reload => control::reload(&arguments).await,
+        Command::Events { follow, json } => control::events(&arguments, *follow, *json).await,
+        Command::NotifyAgent => agent::run(&arguments).await,
         Command::Run => act::run(&arguments).await,
     };
     match result {

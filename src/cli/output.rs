@@ -40,12 +40,13 @@ pub(crate) fn progress_sink(quiet: bool) -> ProgressSink {
     })
 }
 
-fn render(progress: &Progress, quiet: bool) -> Option<String> {
+pub(crate) fn render(progress: &Progress, quiet: bool) -> Option<String> {
     match progress {
         Progress::Alert {
             severity,
             title,
             text,
+            ..
         } => Some(format!(
             "{RED}ALERT{RED:#} ({severity}) {title}\n{}",
             indent(text)
@@ -69,7 +70,14 @@ fn render(progress: &Progress, quiet: bool) -> Option<String> {
         Progress::Waiting { subject, text } => Some(format!(
             "{YELLOW}wait{YELLOW:#}  {BOLD}{subject}{BOLD:#}: {text}"
         )),
-        Progress::Resolved { title } => Some(format!("{GREEN}ok{GREEN:#}    resolved: {title}")),
+        Progress::Policy { accepted, text } => Some(if *accepted {
+            format!("{GREEN}ok{GREEN:#}    {text}")
+        } else {
+            format!("{RED}fail{RED:#}  {text}")
+        }),
+        Progress::Resolved { title, .. } => {
+            Some(format!("{GREEN}ok{GREEN:#}    resolved: {title}"))
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use crate::config::problems::Problems;
 use crate::config::source::{FileId, Place, Source, Sources};
 use crate::config::tree::{self, SyntaxError, Table};
 use crate::config::{check, layer, lift, mask};
-use crate::model::{Family, Policy};
+use crate::model::{Control, Family, Policy};
 use crate::sys::fs::{self, FsError};
 
 /// A policy that was read without an error.
@@ -30,6 +30,26 @@ pub struct Loaded {
 /// # Errors
 /// All problems of all files, sorted by file and line.
 pub fn load(file: &Path) -> Result<Loaded, Diagnostics> {
+    let (policy, files, diagnostics, refused) = read_all(file);
+    if refused {
+        return Err(diagnostics);
+    }
+    debug_assert!(diagnostics.iter().all(|p| p.severity == Severity::Warning));
+    Ok(Loaded {
+        policy,
+        files,
+        warnings: diagnostics,
+    })
+}
+
+/// Where the daemon is reached, by a policy that need not be right: its faults must not keep a reload from naming them.
+#[must_use]
+pub fn control(file: &Path) -> Control {
+    read_all(file).0.control
+}
+
+/// The policy as far as it can be made out, its files, what is to be said of them, and whether that forbids its use.
+fn read_all(file: &Path) -> (Policy, Vec<PathBuf>, Diagnostics, bool) {
     let mut sources = Sources::default();
     let mut problems = Problems::default();
     let mut root = Table::default();
@@ -58,15 +78,7 @@ pub fn load(file: &Path) -> Result<Loaded, Diagnostics> {
     drop(root);
     let refused = problems.has_errors();
     let diagnostics = Diagnostics::new(problems.into_items(), sources);
-    if refused {
-        return Err(diagnostics);
-    }
-    debug_assert!(diagnostics.iter().all(|p| p.severity == Severity::Warning));
-    Ok(Loaded {
-        policy,
-        files,
-        warnings: diagnostics,
-    })
+    (policy, files, diagnostics, refused)
 }
 
 /// By what the host says of itself; Debian where it says nothing.

@@ -189,6 +189,7 @@ pub(super) static ROOT: Table = Table {
             Holds::Word(&["auto", "debian", "rhel"]),
             "\"auto\"",
         ),
+        optional("control", Holds::Table(&CONTROL)),
         optional("job", Holds::Table(&JOB)),
         optional("issuer", Holds::Table(&ISSUER)),
         optional("certificate", Holds::Tables(&CERTIFICATE)),
@@ -206,6 +207,16 @@ pub(super) static METRICS: Table = Table {
         optional("textfile", Holds::Path),
         optional("status_file", Holds::Path),
         optional("listen", Holds::Text),
+    ]],
+};
+
+/// The control socket.
+pub(super) static CONTROL: Table = Table {
+    header: "control",
+    groups: &[&[
+        default("socket", Holds::Path, "\"/run/renewd/control.sock\""),
+        default("group", Holds::Account, "\"renewd\""),
+        default("act", Holds::Word(&["group", "root"]), "\"group\""),
     ]],
 };
 

@@ -65,7 +65,8 @@ impl Engine {
             if self.store.resolve_alert(&over.key, now, &posts).await? {
                 crash::point("alert.resolved");
                 let title = over.title.clone();
-                (self.progress)(Progress::Resolved { title });
+                let key = over.key.clone();
+                (self.progress)(Progress::Resolved { key, title });
             }
         }
         Ok(())
@@ -75,6 +76,7 @@ impl Engine {
     async fn deliver_alerts(&self, now: Timestamp) -> Result<(), EngineError> {
         for alert in self.store.undelivered_alerts().await? {
             (self.progress)(Progress::Alert {
+                key: alert.key.clone(),
                 severity: alert.severity,
                 title: alert.title,
                 text: alert.text,

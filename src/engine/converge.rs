@@ -280,7 +280,7 @@ impl Engine {
     }
 
     /// The first wait of the scope that ends before the deadline.
-    fn next_in_scope(
+    pub(super) fn next_in_scope(
         &self,
         plan: &Plan,
         scope: &Scope,

@@ -25,6 +25,8 @@ mod status;
 mod wake;
 mod watch;
 mod watchdog;
+mod wish;
+mod wishes;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -38,6 +40,7 @@ pub use publish::{Publisher, STATUS_FILE, status_file};
 pub use space::plan_within_space;
 pub use status::status;
 pub use wake::{Answer, RunError, RunOptions, run};
+pub use wish::{Judge, Judged, Outcome, Wanted, Wish, forget_wish, look_at_services, unblock};
 
 use crate::deploy::Deployer;
 use crate::model::{HostSeed, Policy};

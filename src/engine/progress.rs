@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use tracing::Span;
 
 use crate::model::{CertificateId, OrderId, RolloutId, Snapshot};
 use crate::plan::Action;
 
-/// One line of progress.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// One line of progress. As JSON it is an event of the control socket.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Progress {
     /// A step was done.
     Done {
@@ -24,6 +26,7 @@ pub enum Progress {
         /// What and why.
         text: String,
         /// Captured output of a command; empty where there was none.
+        #[serde(default)]
         output: String,
     },
     /// Nothing to do but wait.
@@ -35,6 +38,8 @@ pub enum Progress {
     },
     /// Somebody must know.
     Alert {
+        /// What it is about, such as `rolled-back/web`; the same until it is resolved.
+        key: String,
         /// `critical`, `warning` or `notice`.
         severity: String,
         /// One line.
@@ -42,8 +47,17 @@ pub enum Progress {
         /// What to do.
         text: String,
     },
+    /// The policy was read again.
+    Policy {
+        /// Whether the new one is in force.
+        accepted: bool,
+        /// Of what it is; or what is wrong with it.
+        text: String,
+    },
     /// An alert is true no more.
     Resolved {
+        /// What it was about.
+        key: String,
         /// Its title.
         title: String,
     },
@@ -67,13 +81,17 @@ pub fn log_sink() -> ProgressSink {
             severity,
             title,
             text,
+            ..
         } if severity == "critical" => tracing::error!(%severity, text, "alert: {title}"),
         Progress::Alert {
             severity,
             title,
             text,
+            ..
         } => tracing::warn!(%severity, text, "alert: {title}"),
-        Progress::Resolved { title } => tracing::info!("resolved: {title}"),
+        // Where that happens, more is logged.
+        Progress::Policy { .. } => {}
+        Progress::Resolved { title, .. } => tracing::info!("resolved: {title}"),
     })
 }
 

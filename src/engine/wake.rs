@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_cron_scheduler::{Job, JobScheduler};
 
@@ -20,7 +20,11 @@ use crate::engine::deliveries::Deliveries;
 use crate::engine::exposition::Exposition;
 use crate::engine::status::daemon_lock;
 use crate::engine::watchdog::longest_step;
-use crate::engine::{Begun, Engine, EngineError, Patience, Publisher};
+use crate::engine::wish::Pending;
+use crate::engine::wishes::Wishes;
+use crate::engine::{
+    Begun, Engine, EngineError, Judge, Outcome, Patience, Progress, Publisher, Wanted, Wish,
+};
 use crate::model::{JobName, Policy, Seconds, Snapshot, Timestamp};
 use crate::plan::explain::{counted, summary};
 use crate::plan::{Plan, jobs, plan};
@@ -43,6 +47,10 @@ pub struct RunOptions<E> {
     pub engine: Box<dyn Fn(Policy) -> Answer<Engine, E> + Send + Sync>,
     /// Takes the lock of a state directory.
     pub lock: Box<dyn Fn(PathBuf) -> Answer<Lock, E> + Send + Sync>,
+    /// Says what wishes have come to.
+    pub judge: Judge,
+    /// Hears of each policy that comes into force.
+    pub in_force: watch::Sender<Arc<Policy>>,
 }
 
 /// Why the daemon could not start.
@@ -62,12 +70,13 @@ pub enum RunError<E> {
 pub async fn run<E: fmt::Display>(
     policy: Policy,
     options: RunOptions<E>,
+    wishes: mpsc::Receiver<Wish>,
 ) -> Result<(), RunError<E>> {
     let mut terminate = listen(SignalKind::terminate()).map_err(RunError::Setup)?;
     let mut interrupt = listen(SignalKind::interrupt()).map_err(RunError::Setup)?;
     let mut hangup = listen(SignalKind::hangup()).map_err(RunError::Setup)?;
     let mut bell = Bell::hang().await.map_err(RunError::Setup)?;
-    let mut daemon = Daemon::new(policy, &options).await?;
+    let mut daemon = Daemon::new(policy, &options, wishes).await?;
     tracing::info!(
         "started with a policy of {}",
         counted(daemon.engine.policy.certificates.len(), "certificate")
@@ -83,6 +92,7 @@ pub async fn run<E: fmt::Display>(
             daemon.begin_anew(now);
         }
         seen = now;
+        daemon.hear(&options).await;
         if now >= daemon.due {
             daemon.reload_if_changed(&options).await;
             let stop = Arc::clone(&daemon.engine.stop);
@@ -116,12 +126,17 @@ pub async fn run<E: fmt::Display>(
                 bell.heard_at = Instant::now();
                 daemon.reload_if_changed(&options).await;
             }
+            Some(wish) = daemon.wishes.next() => daemon.take(wish, &options).await,
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            _ = hangup.recv() => daemon.reload(&options).await,
+            _ = hangup.recv() => {
+                // What came of it is in the log.
+                let _ = daemon.reload(&options).await;
+            }
         }
     }
     systemd::stopping();
+    daemon.wishes.give_up();
     daemon.deliveries.stop().await;
     if let Err(error) = daemon.engine.store.close().await {
         tracing::warn!(error = error_chain(&error), "the journal was not closed");
@@ -146,10 +161,15 @@ struct Daemon {
     exposition: Option<Exposition>,
     /// When it was last marked with our progress.
     marked: Timestamp,
+    wishes: Wishes,
 }
 
 impl Daemon {
-    async fn new<E>(policy: Policy, options: &RunOptions<E>) -> Result<Self, RunError<E>> {
+    async fn new<E>(
+        policy: Policy,
+        options: &RunOptions<E>,
+        wishes: mpsc::Receiver<Wish>,
+    ) -> Result<Self, RunError<E>> {
         let engine = make_engine(policy, options)
             .await
             .map_err(RunError::Given)?;
@@ -169,6 +189,7 @@ impl Daemon {
             started: false,
             stamp: options.first_stamp.clone(),
             due: now,
+            wishes: Wishes::new(wishes),
         })
     }
 
@@ -206,7 +227,9 @@ impl Daemon {
             Err(busy) => {
                 // Most likely a person's command is at work; it leaves nothing undone that would have to be hurried for.
                 tracing::warn!("{busy}");
-                self.due = self.engine.clock.now() + BUSY_RETRY;
+                let now = self.engine.clock.now();
+                let hurry = self.wishes.refuse_late(now, &busy.to_string());
+                self.due = now + if hurry { SHORTEST_NAP } else { BUSY_RETRY };
                 return;
             }
         };
@@ -221,6 +244,10 @@ impl Daemon {
         match result {
             Ok(plan) => {
                 systemd::status(&summary(&plan));
+                if let Some(snapshot) = &self.snapshot {
+                    self.wishes
+                        .settle(&self.engine, snapshot, &plan, &options.judge);
+                }
                 self.publish(&plan).await;
                 let now = self.engine.clock.now();
                 self.mark_presence(now);
@@ -232,6 +259,7 @@ impl Daemon {
                     error = error_chain(&error),
                     "the tick could not be finished"
                 );
+                self.wishes.fail(&error, &options.judge);
                 self.snapshot = None;
                 self.due = self.engine.clock.now() + ERROR_RETRY;
             }
@@ -256,14 +284,17 @@ impl Daemon {
         let version = self.engine.store.data_version().await?;
         let kept = self.snapshot.take().filter(|kept| {
             let check = jobs::due(&self.engine.policy, kept, begun.at).contains(&JobName::Check);
-            version == self.seen_version && !check
+            version == self.seen_version && !check && self.wishes.are_begun()
         });
+        self.wishes.begin(&self.engine).await?;
         let mut snapshot = match kept {
             Some(snapshot) => snapshot,
             None => self.engine.observe().await?,
         };
         self.start_is_over(&snapshot);
-        let due = jobs::due(&self.engine.policy, &snapshot, begun.at);
+        let due = self
+            .wishes
+            .due(&self.engine.policy, &mut snapshot, begun.at);
         let plan = self
             .engine
             .run_jobs(&due, begun, &mut snapshot, Patience::NONE)
@@ -271,6 +302,25 @@ impl Daemon {
         self.seen_version = version;
         self.snapshot = Some(snapshot);
         Ok(plan)
+    }
+
+    /// Everything that was asked for since.
+    async fn hear<E: fmt::Display>(&mut self, options: &RunOptions<E>) {
+        while let Some(wish) = self.wishes.heard() {
+            self.take(wish, options).await;
+        }
+    }
+
+    async fn take<E: fmt::Display>(&mut self, wish: Wish, options: &RunOptions<E>) {
+        let now = self.engine.clock.now();
+        let pending = Pending::new(wish, now);
+        if pending.wish.wanted == Wanted::Reload {
+            let outcome = self.reload(options).await;
+            pending.answer(outcome);
+        } else {
+            self.wishes.keep(pending);
+            self.due = now;
+        }
     }
 
     /// With the first plan, and before anything of it is done: an issuer that hangs must not make systemd give the start
@@ -310,24 +360,33 @@ impl Daemon {
             seen = again;
         }
         tracing::info!("the policy's files changed");
-        self.reload(options).await;
+        // What came of it is in the log.
+        let _ = self.reload(options).await;
     }
 
-    async fn reload<E: fmt::Display>(&mut self, options: &RunOptions<E>) {
+    async fn reload<E: fmt::Display>(&mut self, options: &RunOptions<E>) -> Outcome {
         systemd::reloading();
         // Before reading: a change in between is noticed at the next tick.
         self.stamp = (options.stamp)();
-        self.take_over(options).await;
+        let outcome = self.take_over(options).await;
         systemd::ready();
+        let accepted = outcome.errors.is_empty();
+        let text = if accepted {
+            outcome.note.clone()
+        } else {
+            outcome.errors.join("\n")
+        };
+        (self.engine.progress)(Progress::Policy { accepted, text });
+        outcome
     }
 
-    async fn take_over<E: fmt::Display>(&mut self, options: &RunOptions<E>) {
+    async fn take_over<E: fmt::Display>(&mut self, options: &RunOptions<E>) -> Outcome {
         let policy = match (options.load)() {
             Ok(policy) => policy,
             Err(problems) => {
                 tracing::error!("{REFUSED}\n{problems}");
                 systemd::status(REFUSED);
-                return;
+                return Outcome::refused(BAD_POLICY, format!("{REFUSED}\n{problems}"));
             }
         };
         // The journal of this state directory is in order; a person's command may hold its lock.
@@ -356,11 +415,27 @@ impl Daemon {
                     tracing::warn!(error = error_chain(&error), "the journal was not closed");
                 }
                 self.begin_anew(now);
+                let policy = &self.engine.policy;
+                if policy.control.socket != old.policy.control.socket
+                    || policy.control.group != old.policy.control.group
+                {
+                    tracing::warn!("the control socket changes with the next start of renewd");
+                }
+                options.in_force.send_replace(Arc::new(policy.clone()));
                 tracing::info!("policy reloaded");
+                Outcome {
+                    exit: 0,
+                    note: format!(
+                        "the policy is in force: {}",
+                        counted(policy.certificates.len(), "certificate")
+                    ),
+                    errors: Vec::new(),
+                }
             }
             Err(error) => {
                 tracing::error!("{REFUSED}: {error}");
                 systemd::status(REFUSED);
+                Outcome::refused(TRY_LATER, format!("{REFUSED}: {error}"))
             }
         }
     }
@@ -431,6 +506,9 @@ impl Bell {
     }
 }
 
+/// The exit statuses of the command line that a reload and a wish can have here.
+const BAD_POLICY: u8 = 78;
+const TRY_LATER: u8 = 75;
 const REFUSED: &str = "the new policy cannot be used; the old one stays in force";
 /// Between two looks at files that changed.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(1);

@@ -7,6 +7,7 @@ mod alert;
 mod certificate;
 mod channel;
 mod clock;
+mod control;
 mod drift;
 mod export;
 mod hooks;
@@ -38,6 +39,7 @@ pub use channel::{
     WebhookPolicy,
 };
 pub use clock::{ClockFacts, Doubt, Fresh, Heard};
+pub use control::{Acting, Control, DEFAULT_SOCKET, DEFAULT_STATE_DIR};
 pub use drift::{Difference, Drift, DriftKind, Wire};
 pub use export::{
     AclReader, ExportKind, ExportLayout, ExportSpec, FileAttributes, PasswordSource, PemFiles,

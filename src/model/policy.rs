@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Alerting, CertificateId, ExportSpec, Fingerprint, Hooks, IssuerId, JobName, JobPolicy,
+    Alerting, CertificateId, Control, ExportSpec, Fingerprint, Hooks, IssuerId, JobName, JobPolicy,
     KeyAlgorithm, Metrics, Observe, Pacing, Seconds, Subject, SubjectAltNames, TargetId, Timestamp,
     WatchId, WatchPolicy,
 };
@@ -17,6 +17,8 @@ use crate::model::{
 pub struct Policy {
     /// Journal, keys, revisions and generations live here.
     pub state_dir: PathBuf,
+    /// Where the daemon is reached.
+    pub control: Control,
     /// What `renewd run` does by the calendar. A job that is not here never holds anything up.
     pub jobs: BTreeMap<JobName, JobPolicy>,
     /// Who signs.

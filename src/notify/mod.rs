@@ -2,6 +2,7 @@
 //!
 //! A notifier tries once and says how it went. When to try again, and what was delivered, is the journal's matter.
 
+pub mod desktop;
 mod email;
 mod render;
 mod webhook;

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use crate::model::{
-    CertificateFacts, CertificateId, CertificatePolicy, CertificateState, DriftMode, Fingerprint,
-    Hooks, IssuerId, IssuerKind, IssuerPolicy, KeyAlgorithm, KeyReuse, KeySource, Name, OrderMode,
-    Pacing, Policy, Probe, RemoteAccess, RemoteAuth, RenewRule, RevisionFacts, RevisionId,
-    ScmPolicy, Seconds, SecretRef, Subject, TargetId, TargetKind, TargetPolicy, Timestamp,
+    CertificateFacts, CertificateId, CertificatePolicy, CertificateState, Control, DriftMode,
+    Fingerprint, Hooks, IssuerId, IssuerKind, IssuerPolicy, KeyAlgorithm, KeyReuse, KeySource,
+    Name, OrderMode, Pacing, Policy, Probe, RemoteAccess, RemoteAuth, RenewRule, RevisionFacts,
+    RevisionId, ScmPolicy, Seconds, SecretRef, Subject, TargetId, TargetKind, TargetPolicy,
+    Timestamp,
 };
 
 /// Named `<name>.example`, from the issuer `lab`, on no target.
@@ -71,6 +72,7 @@ pub(crate) fn healthy(
 pub(crate) fn policy() -> Policy {
     Policy {
         state_dir: "/nowhere".into(),
+        control: Control::of(std::path::Path::new("/nowhere")),
         jobs: BTreeMap::new(),
         issuers: BTreeMap::new(),
         certificates: BTreeMap::new(),

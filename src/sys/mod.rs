@@ -6,6 +6,7 @@ pub mod crash;
 pub mod entropy;
 pub mod fs;
 pub mod host;
+pub mod listener;
 pub mod outside;
 pub mod pid;
 pub mod process;

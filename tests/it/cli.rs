@@ -6,10 +6,12 @@
 
 mod check;
 mod daemon;
+mod desktop;
 mod exit;
 mod looking;
 mod metrics;
 mod rollback;
+mod socket;
 mod space;
 mod status;
 

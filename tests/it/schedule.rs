@@ -43,8 +43,11 @@ impl Daemon {
                     lock.map_err(|error| error.to_string())
                 })
             }),
+            judge: Arc::new(|_| renewd::engine::Outcome::refused(70, "nobody asks")),
+            in_force: tokio::sync::watch::Sender::new(Arc::new(rig.policy())),
         };
-        let task = tokio::spawn(renewd::engine::run(rig.policy(), options));
+        let (_, wishes) = tokio::sync::mpsc::channel(1);
+        let task = tokio::spawn(renewd::engine::run(rig.policy(), options, wishes));
         Self { task, stop }
     }
 

@@ -4,3 +4,4 @@ mod daemon;
 mod host;
 mod sandbox;
 mod signal;
+mod socket;

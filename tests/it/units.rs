@@ -30,6 +30,27 @@ fn systemd_accepts_every_unit_without_a_word() {
 }
 
 #[test]
+fn systemd_of_a_user_accepts_the_unit_for_the_desktop() {
+    let directory = TempDir::new().expect("a temporary directory");
+    let unit = repository().join("systemd/user/renewd-notify.service");
+    let text = fs::read_to_string(unit).expect("the unit");
+    let program = concat!(env!("CARGO_BIN_EXE_renewd"), " ");
+    assert!(text.contains("ExecStart=/usr/bin/renewd "), "{text}");
+    let unit = directory.path().join("renewd-notify.service");
+    fs::write(&unit, text.replace("/usr/bin/renewd ", program)).expect("a rendered unit");
+    let verify = Command::new("systemd-analyze")
+        .args(["--user", "verify", "--man=no"])
+        .arg(&unit)
+        .env("XDG_RUNTIME_DIR", directory.path())
+        .output()
+        .expect("systemd-analyze is installed");
+    assert_eq!(
+        (said(&verify).as_str(), verify.status.code()),
+        ("", Some(0))
+    );
+}
+
+#[test]
 fn an_unknown_key_in_a_unit_would_be_noticed() {
     let directory = TempDir::new().expect("a temporary directory");
     let unit = directory.path().join("wrong.service");
@@ -136,7 +157,9 @@ fn what_is_installed_is_complete_and_the_undo_leaves_nothing() {
         "opt/r/lib/systemd/system/renewd-once.service",
         "opt/r/lib/systemd/system/renewd.timer",
         "opt/r/lib/systemd/system/renewd-ccm.service",
+        "opt/r/lib/systemd/user/renewd-notify.service",
         "opt/r/lib/systemd/system-preset/80-renewd.preset",
+        "opt/r/lib/sysusers.d/renewd.conf",
         "opt/r/lib/tmpfiles.d/renewd.conf",
         "opt/r/share/doc/renewd/LICENSE",
         "opt/r/share/man/man8/renewd.8",

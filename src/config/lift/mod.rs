@@ -6,6 +6,7 @@
 mod alert;
 mod certificate;
 mod clash;
+mod control;
 mod defined;
 mod export;
 mod hooks;
@@ -30,7 +31,7 @@ use crate::config::raw;
 use crate::config::scalar::PathRule;
 use crate::config::source::Sources;
 use crate::config::tree::Table;
-use crate::model::{CertificateId, Family, IssuerId, Policy, TargetId};
+use crate::model::{CertificateId, DEFAULT_STATE_DIR, Family, IssuerId, Policy, TargetId};
 
 use clash::Claim;
 use defined::Defined;
@@ -71,6 +72,7 @@ pub(super) fn policy(
     if let Some(path) = lift.path(&top, "state_dir", PathRule::Absolute) {
         lift.state_dir = path.0;
     }
+    let control = lift.control(&top);
     let jobs = lift.jobs(&top, top.has("watch"));
 
     let mut issuers_defined = Defined::issuers(&top);
@@ -135,6 +137,7 @@ pub(super) fn policy(
     targets_defined.report_unused(lift.problems);
     Policy {
         state_dir: lift.state_dir,
+        control,
         jobs,
         issuers,
         certificates,
@@ -144,6 +147,3 @@ pub(super) fn policy(
         metrics,
     }
 }
-
-/// FHS: `/var/lib` is for state of programs.
-const DEFAULT_STATE_DIR: &str = "/var/lib/renewd";

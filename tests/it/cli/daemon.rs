@@ -16,14 +16,19 @@ use crate::support::ccm::Ccm;
 use crate::support::world::World;
 
 /// A running daemon and what it tells systemd.
-struct Daemon {
-    child: Child,
+pub(super) struct Daemon {
+    pub(super) child: Child,
     notices: UnixDatagram,
     log: PathBuf,
 }
 
 impl Daemon {
-    fn start(agent: &Agent) -> Self {
+    pub(super) fn start(agent: &Agent) -> Self {
+        Self::start_with(agent, "")
+    }
+
+    /// With fail points.
+    pub(super) fn start_with(agent: &Agent, failpoints: &str) -> Self {
         let socket = agent.path().join("notify");
         let _ = std::fs::remove_file(&socket);
         let notices = UnixDatagram::bind(&socket).unwrap();
@@ -34,6 +39,7 @@ impl Daemon {
             .env("NOTIFY_SOCKET", &socket)
             .env_remove("JOURNAL_STREAM")
             .env_remove("RENEWD_LOG")
+            .env("FAILPOINTS", failpoints)
             .stdout(Stdio::piped())
             .stderr(std::fs::File::create(&log).unwrap())
             .spawn()
@@ -47,7 +53,7 @@ impl Daemon {
 
     /// The next notice that begins like this, such as `STATUS=`; others before it are passed over.
     #[track_caller]
-    fn tells(&self, what: &str) -> String {
+    pub(super) fn tells(&self, what: &str) -> String {
         let mut seen = Vec::new();
         let mut buffer = [0; 4096];
         loop {
@@ -62,18 +68,18 @@ impl Daemon {
         }
     }
 
-    fn signal(&self, signal: Signal) {
+    pub(super) fn signal(&self, signal: Signal) {
         let id = i32::try_from(self.child.id()).unwrap();
         kill(Pid::from_raw(id), signal).unwrap();
     }
 
-    fn log(&self) -> String {
+    pub(super) fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap()
     }
 
     /// Ends it as systemd does; it must end well, and must have kept standard output to itself.
     #[track_caller]
-    fn stop(mut self) -> String {
+    pub(super) fn stop(mut self) -> String {
         self.signal(Signal::SIGTERM);
         self.tells("STOPPING=1");
         let status = self.child.wait().unwrap();

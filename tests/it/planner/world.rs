@@ -5,10 +5,10 @@
 use std::collections::BTreeMap;
 
 use renewd::model::{
-    Alert, AlertKey, CertificateId, CertificateState, ErrorClass, Failures, Fingerprint, Name,
-    Offer, Order, OrderClosing, OrderEvent, OrderId, OrderPhase, OrderStep, Policy, RevisionFacts,
-    RevisionId, Rollout, RolloutClosing, RolloutEvent, RolloutId, RolloutPhase, RolloutStep,
-    Seconds, Snapshot, Started, StepFailure, TargetId, Timestamp,
+    Alert, AlertKey, CertificateId, CertificateState, Control, ErrorClass, Failures, Fingerprint,
+    Name, Offer, Order, OrderClosing, OrderEvent, OrderId, OrderPhase, OrderStep, Policy,
+    RevisionFacts, RevisionId, Rollout, RolloutClosing, RolloutEvent, RolloutId, RolloutPhase,
+    RolloutStep, Seconds, Snapshot, Started, StepFailure, TargetId, Timestamp,
 };
 use renewd::plan::order_machine::{self, Timing};
 use renewd::plan::rollout_machine::{self, Failed};
@@ -97,6 +97,7 @@ impl World {
         Self {
             policy: Policy {
                 state_dir: "/nowhere".into(),
+                control: Control::of(std::path::Path::new("/nowhere")),
                 jobs: BTreeMap::new(),
                 issuers: BTreeMap::new(),
                 certificates: BTreeMap::new(),

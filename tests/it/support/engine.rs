@@ -178,7 +178,8 @@ fn line(progress: Progress) -> String {
         Progress::Alert {
             severity, title, ..
         } => format!("alert {severity}: {title}"),
-        Progress::Resolved { title } => format!("resolved: {title}"),
+        Progress::Policy { text, .. } => format!("policy: {text}"),
+        Progress::Resolved { title, .. } => format!("resolved: {title}"),
     }
 }
 
