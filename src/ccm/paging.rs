@@ -58,6 +58,24 @@ impl<T> Collector<T> {
             .is_some_and(|total| self.items.len() as u64 == total)
     }
 
+    /// How many more the remote side says there are.
+    #[must_use]
+    pub fn missing(&self) -> u64 {
+        self.total
+            .unwrap_or(0)
+            .saturating_sub(self.items.len() as u64)
+    }
+
+    /// Takes what another reading of the same listing saw, in another order.
+    pub fn merge(&mut self, other: Self, id: impl Fn(&T) -> &str) {
+        for item in other.items {
+            if self.ids.insert(id(&item).to_owned()) {
+                self.items.push(item);
+            }
+        }
+        self.total = other.total.or(self.total);
+    }
+
     /// `seen of total`, for messages.
     #[must_use]
     pub fn progress(&self) -> String {
@@ -108,6 +126,18 @@ mod tests {
         let pages = [page(5, &["a", "b"]), page(5, &["c", "d"]), page(5, &["e"])];
         assert_eq!(collect(&pages), (true, 3));
         assert_eq!(collect(&[page(0, &[])]), (true, 1));
+    }
+
+    #[test]
+    fn two_readings_from_both_ends_are_one() {
+        let mut first = Collector::default();
+        first.add(page(5, &["a", "b", "c"]), |item| item);
+        assert_eq!(first.missing(), 2);
+        let mut other = Collector::default();
+        other.add(page(5, &["e", "d", "c"]), |item| item);
+        first.merge(other, |item| item);
+        assert!(first.complete());
+        assert_eq!(first.into_items(), ["a", "b", "c", "e", "d"]);
     }
 
     #[test]

@@ -34,8 +34,42 @@ pub struct Faults {
     pub extra_fields: bool,
     /// Line ends in PEM of all answers are CRLF (PCA's always are).
     pub crlf: bool,
+    /// How SCM's list reads `expired_days_since`.
+    pub expiry_filter: ExpiryFilter,
     /// Faults at given requests.
     pub triggers: Vec<Trigger>,
+}
+
+/// What `expired_days_since` of 4.1.5.1 means; documents disagree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ExpiryFilter {
+    /// Valid, and ends within so many days (the reference).
+    #[default]
+    Reference,
+    /// Valid, or ended at most so many days ago (the SDK).
+    Sdk,
+    /// It filters nothing.
+    Unfiltered,
+    /// As the reference, but what ends first is left out.
+    Forgetful,
+}
+
+impl ExpiryFilter {
+    const ALL: [Self; 4] = [
+        Self::Reference,
+        Self::Sdk,
+        Self::Unfiltered,
+        Self::Forgetful,
+    ];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Reference => "reference",
+            Self::Sdk => "sdk",
+            Self::Unfiltered => "unfiltered",
+            Self::Forgetful => "forgetful",
+        }
+    }
 }
 
 /// One fault at one request.
@@ -67,7 +101,7 @@ pub enum Fault {
 /// A text that describes no faults.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0:?} is no fault; write seed=N pages=N polls=N retry-after=N token=SECONDS crlf extra-fields, a share such as \
+    "{0:?} is no fault; write seed=N pages=N polls=N retry-after=N token=SECONDS crlf extra-fields filter=WORD, a share such as \
      rate-limited=5, or at=4.2.2.3:1:lost-response, separated by commas"
 )]
 pub struct FaultsError(String);
@@ -95,6 +129,7 @@ impl Faults {
             token_lifetime: None,
             extra_fields: true,
             crlf: true,
+            expiry_filter: ExpiryFilter::Reference,
             triggers: Vec::new(),
         }
     }
@@ -134,6 +169,10 @@ impl FromStr for Faults {
                 "polls" => faults.polls_until_issued = number()?,
                 "retry-after" => faults.retry_after = number()?,
                 "token" => faults.token_lifetime = Some(Seconds(i64::from(number()?))),
+                "filter" => {
+                    let mut all = ExpiryFilter::ALL.into_iter();
+                    faults.expiry_filter = all.find(|one| one.name() == value).ok_or_else(bad)?;
+                }
                 "crlf" if value.is_empty() => faults.crlf = true,
                 "extra-fields" if value.is_empty() => faults.extra_fields = true,
                 "rate-limited" => faults.rate_limited = share()?,
@@ -326,6 +365,7 @@ mod tests {
             "at=1:2",
             "at=1:2:3",
             "crlf=1",
+            "filter=other",
         ] {
             assert!(bad.parse::<Faults>().is_err(), "{bad}");
         }

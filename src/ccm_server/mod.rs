@@ -39,7 +39,7 @@ mod x509;
 
 pub use admin::{Admin, Authorities, ScmImport, UserKeys};
 pub use db::DbError;
-pub use faults::{Fault, Faults, FaultsError, Trigger};
+pub use faults::{ExpiryFilter, Fault, Faults, FaultsError, Trigger};
 pub use http::Limits;
 pub use seen::Seen;
 pub use server::{Running, Server, ServerError, ServerOptions};

@@ -38,7 +38,7 @@ const KEPT: Seconds = Seconds::days(400);
 const MOST_EVENTS: i64 = 500_000;
 
 impl Engine {
-    /// Converges, as a run of these jobs; a check asks the services first what they serve, and `watch` looks at what is watched. A run that was stopped on its way, or killed, is no run: it is due again.
+    /// Converges, as a run of these jobs; a check asks the services first what they serve and lists the accounts that are watched, and `watch` looks at what is watched. A run that was stopped on its way, or killed, is no run: it is due again.
     ///
     /// # Errors
     /// As [`Engine::converge`]; that the runs failed is then in the journal, where that can still be written.
@@ -53,6 +53,10 @@ impl Engine {
             self.check_services_and_issuers(snapshot).await
         } else {
             Ok(())
+        };
+        let looked = match looked {
+            Ok(()) if jobs.contains(&JobName::Check) => self.look_at_accounts(snapshot).await,
+            looked => looked,
         };
         let looked = match looked {
             Ok(()) if jobs.contains(&JobName::Watch) => self.look_at_watched(snapshot).await,

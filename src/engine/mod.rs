@@ -3,6 +3,7 @@
 //! There is no recovery path: after a crash the planner sees an open order or rollout and plans its next step like
 //! any other. Every step is journalled before and after its effect, and can be asked "did it happen?".
 
+mod accounts;
 mod alerts;
 mod clock;
 mod converge;

@@ -61,8 +61,10 @@ impl Engine {
             }
         }
         for (id, mut state) in states {
-            state.looked_at = Some(now);
-            if state.left > 0 {
+            // What was not reached comes first at the next look.
+            if state.left == 0 {
+                state.looked_at = Some(now);
+            } else {
                 tracing::warn!(watch = %id, left = state.left, "there was more to look at than there was time");
             }
             self.store.watch_seen(&id, Some(&state)).await?;

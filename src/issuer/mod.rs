@@ -1,5 +1,6 @@
 //! Who signs: one trait over PCA and SCM (and ACME later), in the words of the order machine.
 
+mod account;
 mod authority;
 mod connect;
 mod exported;
@@ -12,7 +13,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use crate::model::{
-    ErrorClass, Fingerprint, Offer, OrderRequest, Standing, SubjectAltNames, Timestamp,
+    ErrorClass, Fingerprint, Listed, Offer, OrderRequest, Standing, SubjectAltNames, Timestamp,
 };
 use crate::pki::Secret;
 
@@ -66,8 +67,31 @@ pub trait Issuer: Send + Sync {
         references: &'a [String],
     ) -> BoxFuture<'a, Vec<Result<Option<Trouble>, IssuerError>>>;
 
+    /// A part of the account's listing; `None` where the API has no such filter.
+    fn list(&self, part: Part) -> BoxFuture<'_, Result<Option<Account>, IssuerError>>;
+
     /// One line for people: who will sign, such as `CA corp-issuing (6f7e…) at https://…`.
     fn describe<'a>(&'a self) -> BoxFuture<'a, Result<String, IssuerError>>;
+}
+
+/// Which part of an account's listing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// Without any filter.
+    Whole,
+    /// By `expired_days_since` (CCM API 4.1.5.1), which documents read in two ways.
+    Ending(u32),
+    /// Of status EXPIRED.
+    Expired,
+}
+
+/// A part of an account's listing, as far as it could be read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Account {
+    /// What was read.
+    pub listed: Vec<Listed>,
+    /// How many more there are, by the remote side.
+    pub unread: u64,
 }
 
 /// What is not in order with a certificate, and one line about it.

@@ -10,7 +10,9 @@ use crate::issuer::authority::{self, Signer};
 use crate::issuer::exported::{self, Examination, Examined};
 use crate::issuer::failure::{acting, own, reading};
 use crate::issuer::newest::{Candidate, Newest};
-use crate::issuer::{Accepted, BoxFuture, Fetched, Issuer, IssuerError, Lookup, Trouble};
+use crate::issuer::{
+    Accepted, Account, BoxFuture, Fetched, Issuer, IssuerError, Lookup, Part, Trouble, account,
+};
 use crate::model::{
     ErrorClass, Fingerprint, KeyAlgorithm, Name, Offer, OrderRequest, Seconds, Source, Standing,
     SubjectAltNames, Timestamp,
@@ -351,6 +353,10 @@ impl PcaIssuer {
 }
 
 impl Issuer for PcaIssuer {
+    fn list(&self, part: Part) -> BoxFuture<'_, Result<Option<Account>, IssuerError>> {
+        boxed(account::of_pca(&self.pca, part))
+    }
+
     fn submit<'a>(
         &'a self,
         request: &'a OrderRequest,

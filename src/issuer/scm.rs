@@ -6,7 +6,9 @@ use crate::ccm::{Class, Collector, Scm, ScmCertificate, ScmDetails, ScmQuery, Sc
 use crate::issuer::exported::{self, Examination, Examined};
 use crate::issuer::failure::{own, reading};
 use crate::issuer::pca::boxed;
-use crate::issuer::{Accepted, BoxFuture, Fetched, Issuer, IssuerError, Lookup, Trouble};
+use crate::issuer::{
+    Accepted, Account, BoxFuture, Fetched, Issuer, IssuerError, Lookup, Part, Trouble, account,
+};
 use crate::model::{
     CertificateFacts, ErrorClass, Fingerprint, Name, Offer, OrderRequest, Seconds, Standing,
     SubjectAltNames, Timestamp,
@@ -236,6 +238,10 @@ impl Issuer for ScmIssuer {
         boxed(self.fetch(reference, with_key))
     }
 
+    fn list(&self, part: Part) -> BoxFuture<'_, Result<Option<Account>, IssuerError>> {
+        boxed(account::of_scm(&self.scm, part))
+    }
+
     fn offer<'a>(
         &'a self,
         names: &'a SubjectAltNames,
@@ -299,7 +305,7 @@ fn begins(details: &ScmDetails) -> Option<Timestamp> {
 
 /// A time such as `2021-05-27 16:46:25.0`, taken as UTC: the reference states no zone, hence [`ANY_ZONE`]. Also what
 /// other pages use: RFC 3339, and milliseconds since 1970.
-fn moment(text: &str) -> Option<Timestamp> {
+pub(super) fn moment(text: &str) -> Option<Timestamp> {
     let text = text.trim();
     if let Ok(millis) = text.parse() {
         return Some(Timestamp::from_millis(millis));

@@ -80,6 +80,6 @@ pub use snapshot::{
 pub use standing::{RemoteTrouble, Standing};
 pub use time::{Seconds, TimeError, Timestamp};
 pub use watch::{
-    AccountLook, WatchFault, WatchFaultKind, WatchPolicy, WatchState, WatchTrouble,
-    WatchTroubleKind, Watched, WatchedCertificate, WatchedPlace,
+    AccountLook, Listed, ListedStanding, WatchFault, WatchFaultKind, WatchPolicy, WatchState,
+    WatchTrouble, WatchTroubleKind, Watched, WatchedCertificate, WatchedPlace,
 };

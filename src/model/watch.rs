@@ -201,6 +201,34 @@ impl fmt::Display for WatchFaultKind {
     }
 }
 
+/// An entry in the listing of an account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// The issuer's own.
+    pub id: String,
+    /// What its owner calls it.
+    pub name: String,
+    /// As far as the listing tells them.
+    pub names: Vec<String>,
+    /// Begin of validity, where the listing tells it.
+    pub not_before: Option<Timestamp>,
+    /// End of validity.
+    pub not_after: Option<Timestamp>,
+    /// What the service says of it.
+    pub standing: ListedStanding,
+}
+
+/// What a service says of a certificate in its listing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ListedStanding {
+    /// In use.
+    Valid,
+    /// Past its end.
+    Expired,
+    /// Anything else, such as revoked, or not issued yet.
+    Other,
+}
+
 /// What is known of a whole account.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

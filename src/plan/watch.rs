@@ -1,6 +1,7 @@
 //! Verdicts on what is watched and not managed. They lead to alerts and lines of `renewd status`, and to nothing else:
 //! what is not managed is never ordered and never rolled out.
 
+pub mod account;
 mod report;
 
 use std::collections::BTreeSet;

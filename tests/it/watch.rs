@@ -4,6 +4,8 @@
     reason = "tests arrange files and processes directly"
 )]
 
+mod accounts;
+
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::symlink;

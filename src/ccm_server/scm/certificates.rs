@@ -7,6 +7,7 @@ use sqlx::{AssertSqlSafe, Row, SqliteConnection};
 use crate::ccm_server::answer::Answer;
 use crate::ccm_server::codes::code;
 use crate::ccm_server::failure::Failure;
+use crate::ccm_server::faults::ExpiryFilter;
 use crate::ccm_server::operation::Call;
 use crate::ccm_server::scm::import::key_label;
 use crate::ccm_server::text;
@@ -43,9 +44,19 @@ pub(super) async fn list(call: &Call<'_>) -> Result<Answer, Failure> {
     let content = query
         .optional("content")
         .filter(|content| !content.is_empty());
+    let reading = match call.shared.faults.faults.expiry_filter {
+        ExpiryFilter::Reference => REFERENCE.to_owned(),
+        // As long ago as the bound lies ahead.
+        ExpiryFilter::Sdk => "not_after > 2 * $4 - $6".to_owned(),
+        ExpiryFilter::Unfiltered => "1".to_owned(),
+        ExpiryFilter::Forgetful => format!(
+            "{REFERENCE} AND id <> (SELECT id FROM scm_certificate WHERE account = $3 AND not_after > $4 \
+             ORDER BY not_after, seq LIMIT 1)"
+        ),
+    };
     let filter = format!(
         "FROM scm_certificate WHERE account = $3 AND ($5 IS NULL OR $5 = {STATUS}) \
-         AND ($6 IS NULL OR (not_before <= $4 AND not_after > $4 AND not_after <= $6)) \
+         AND ($6 IS NULL OR ({reading})) \
          AND ($7 = 0 OR (deploy_support = 1 AND not_after >= $4)) \
          AND ($8 IS NULL OR instr(lower(name), lower($8)) OR instr(lower(domain || ';' || sans), lower($8)))"
     );
@@ -217,6 +228,8 @@ fn time_of(row: &SqliteRow, column: &str) -> Value {
     at.map_or(Value::Null, |at| text::scm_time(Timestamp(at)).into())
 }
 
+/// Of `expired_days_since`: `$4` is the time, `$6` the moment that many days ahead.
+const REFERENCE: &str = "not_before <= $4 AND not_after > $4 AND not_after <= $6";
 /// What has a certificate expires by itself; `$4` is the time.
 const STATUS: &str =
     "CASE WHEN status IN ('ISSUED', 'UPLOAD') AND not_after < $4 THEN 'EXPIRED' ELSE status END";

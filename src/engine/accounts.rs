@@ -1,0 +1,205 @@
+//! Looks at the accounts of the policy's `[watch.NAME]`, at each check: by the filters of the API, and whole, once a day
+//! and whenever a filter or an earlier look shows something that nobody renews.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::engine::watch::fresh;
+use crate::engine::{Engine, EngineError};
+use crate::issuer::{Account, Effect, Issuer, IssuerError, Part};
+use crate::model::{
+    AccountLook, ErrorClass, IssuerId, Listed, Seconds, Snapshot, Timestamp, WatchId, WatchState,
+    Watched,
+};
+use crate::plan::watch::account::{Listings, Measure, differing, orphans};
+use crate::plan::watch::managed;
+use crate::sys::systemd;
+
+/// What a look needs to know.
+struct Ask {
+    issuer: IssuerId,
+    days: u32,
+    ignore: Vec<String>,
+    managed: Arc<BTreeSet<String>>,
+    now: Timestamp,
+    before: WatchState,
+}
+
+impl Engine {
+    /// Every account, side by side. One that cannot be listed keeps what was known of it.
+    ///
+    /// # Errors
+    /// When the journal cannot be written.
+    pub async fn look_at_accounts(&self, snapshot: &mut Snapshot) -> Result<(), EngineError> {
+        self.forget_watches(snapshot).await?;
+        let now = self.clock.now();
+        let managed = Arc::new(managed(&self.policy, snapshot));
+        let mut looks = JoinSet::new();
+        for (id, watch) in &self.policy.watches {
+            let Watched::Account {
+                issuer,
+                days,
+                ignore,
+            } = &watch.what
+            else {
+                continue;
+            };
+            let ask = Ask {
+                issuer: issuer.clone(),
+                days: *days,
+                ignore: ignore.clone(),
+                managed: Arc::clone(&managed),
+                now,
+                before: fresh(watch, snapshot.watches.get(id)),
+            };
+            match self.issuers.get(issuer) {
+                Ok(connected) => {
+                    let id = id.clone();
+                    looks.spawn(async move {
+                        let seen = timeout(LONGEST_LOOK, look(&*connected, &ask)).await;
+                        (id, ask, seen.unwrap_or_else(|_| Err(too_long())))
+                    });
+                }
+                Err(error) => self.keep(snapshot, (id, ask), Err(error)).await?,
+            }
+        }
+        while let Some(joined) = looks.join_next().await {
+            systemd::alive();
+            let (id, ask, seen) = joined.map_err(|error| EngineError::Bug(error.to_string()))?;
+            self.keep(snapshot, (&id, ask), seen).await?;
+        }
+        Ok(())
+    }
+
+    async fn keep(
+        &self,
+        snapshot: &mut Snapshot,
+        (id, ask): (&WatchId, Ask),
+        seen: Result<WatchState, IssuerError>,
+    ) -> Result<(), EngineError> {
+        let state = match seen {
+            Ok(state) => state,
+            Err(error) => {
+                if error.class == ErrorClass::Authentication {
+                    self.issuers.forget(&ask.issuer);
+                }
+                tracing::info!(watch = %id, issuer = %ask.issuer, %error, "the account could not be listed");
+                let mut state = ask.before;
+                let account = state.account.get_or_insert_default();
+                account.failures = account.failures.saturating_add(1);
+                account.problem = error.message;
+                state
+            }
+        };
+        self.store.watch_seen(id, Some(&state)).await?;
+        snapshot.watches.insert(id.clone(), state);
+        Ok(())
+    }
+}
+
+async fn look(issuer: &dyn Issuer, ask: &Ask) -> Result<WatchState, IssuerError> {
+    let measure = Measure {
+        days: ask.days,
+        ignore: &ask.ignore,
+        managed: &ask.managed,
+        now: ask.now,
+    };
+    let mut state = ask.before.clone();
+    state.looked_at = Some(ask.now);
+    let account = state.account.get_or_insert_default();
+    account.failures = 0;
+    account.problem.clear();
+    let filtered = by_filter(issuer, ask.days).await?;
+    let daily = account
+        .listed_at
+        .is_none_or(|at| at.until(ask.now) >= DAILY || at > ask.now);
+    let news = filtered
+        .all()
+        .any(|one| measure.asks(one) && !account.settled.contains(&one.id));
+    if !daily && !news && state.places.is_empty() {
+        return Ok(state);
+    }
+    // Read last: what came meanwhile is in it.
+    let whole = part(issuer, Part::Whole).await?.unwrap_or_default();
+    let (places, settled) = orphans(&whole.listed, &measure);
+    let mut differs = compared(&filtered, &whole, &measure);
+    if !differs.is_empty() {
+        // What was deleted or made between two listings differs once, and not twice.
+        let filtered = by_filter(issuer, ask.days).await?;
+        let again = part(issuer, Part::Whole).await?.unwrap_or_default();
+        let again = compared(&filtered, &again, &measure);
+        differs.retain(|id| again.contains(id));
+    }
+    *account = AccountLook {
+        listed_at: Some(ask.now),
+        listed: whole.listed.len(),
+        unread: whole.unread,
+        differing: differs.into_iter().take(MOST_KEPT).collect(),
+        failures: 0,
+        problem: String::new(),
+        settled: settled.into_iter().take(MOST_KEPT).collect(),
+    };
+    state.left = places.len().saturating_sub(MOST_KEPT);
+    state.places = places.into_iter().take(MOST_KEPT).collect();
+    Ok(state)
+}
+
+/// Both filters.
+struct Filtered {
+    ending: Option<Account>,
+    expired: Account,
+}
+
+impl Filtered {
+    fn all(&self) -> impl Iterator<Item = &Listed> {
+        let ending = self.ending.iter().flat_map(|account| &account.listed);
+        ending.chain(&self.expired.listed)
+    }
+}
+
+async fn by_filter(issuer: &dyn Issuer, days: u32) -> Result<Filtered, IssuerError> {
+    Ok(Filtered {
+        ending: part(issuer, Part::Ending(days)).await?,
+        expired: part(issuer, Part::Expired).await?.unwrap_or_default(),
+    })
+}
+
+async fn part(issuer: &dyn Issuer, part: Part) -> Result<Option<Account>, IssuerError> {
+    let answer = issuer.list(part).await;
+    systemd::alive();
+    answer
+}
+
+fn compared(filtered: &Filtered, whole: &Account, measure: &Measure<'_>) -> BTreeSet<String> {
+    // A filtered listing that was not read to its end lacks things without lying.
+    let ending = filtered.ending.as_ref().filter(|part| part.unread == 0);
+    if filtered.expired.unread > 0 {
+        return BTreeSet::new();
+    }
+    let listings = Listings {
+        ending: ending.map(|account| account.listed.as_slice()),
+        expired: &filtered.expired.listed,
+    };
+    differing(listings, &whole.listed, whole.unread == 0, measure)
+}
+
+fn too_long() -> IssuerError {
+    IssuerError {
+        class: ErrorClass::Transient,
+        effect: Effect::None,
+        message: format!("the listing took longer than {} s", LONGEST_LOOK.as_secs()),
+        retry_after: None,
+        everybody: false,
+    }
+}
+
+/// A little less than a day, so that a check that comes early does not skip one.
+const DAILY: Seconds = Seconds::hours(23);
+/// For all listings of one account, with the pauses that it asks for.
+const LONGEST_LOOK: Duration = Duration::from_secs(120);
+/// Of one account, in the journal.
+const MOST_KEPT: usize = 1000;
