@@ -58,7 +58,7 @@ fn render(policy: &Policy) -> (String, Vec<String>) {
     (text, missing)
 }
 
-/// Directories of what is left for monitoring. What the units make themselves is theirs to write.
+/// Directories of what is left for monitoring, and of the control socket. What the units make themselves is theirs to write.
 fn left_for_monitoring(policy: &Policy) -> Vec<(&'static str, PathBuf)> {
     let metrics = &policy.metrics;
     let socket = match &metrics.listen {
@@ -66,6 +66,7 @@ fn left_for_monitoring(policy: &Policy) -> Vec<(&'static str, PathBuf)> {
         Some(Listen::Tcp(_)) | None => None,
     };
     let all = [
+        ("control.socket", Some(&policy.control.socket)),
         ("metrics.textfile", metrics.textfile.as_ref()),
         ("metrics.status_file", metrics.status_file.as_ref()),
         ("metrics.listen", socket),
@@ -73,6 +74,7 @@ fn left_for_monitoring(policy: &Policy) -> Vec<(&'static str, PathBuf)> {
     all.into_iter()
         .filter_map(|(what, path)| Some((what, path?.parent()?.to_owned())))
         .filter(|(_, directory)| directory != Path::new(RUNTIME))
+        .filter(|(_, directory)| *directory != policy.state_dir)
         .collect()
 }
 
