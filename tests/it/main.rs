@@ -30,6 +30,7 @@ mod sample;
 mod schedule;
 mod secrets;
 mod servers;
+mod soak;
 mod store_contract;
 mod support;
 mod systemd;
