@@ -1,20 +1,43 @@
-//! Rollouts on Debian's real Apache, HAProxy and Tomcat, with clients that count what they get.
+//! Rollouts on Debian's real servers, with clients that count what they get and readers that count what they see.
+//!
+//! Each cell of this table is the same code with another stand: the rows are the cases of
+//! `Served::withstands_everything` in `cases.rs`, in this order; the columns are the tests that run all of them,
+//! `nginx::nginx_withstands_everything` and so on. A load asks without end in each row, none of its requests may fail, and
+//! the server must be alive at the row's end. The counts are printed.
+//!
+//! | row | nginx | Apache | HAProxy | Tomcat: PKCS #12, JKS, PEM |
+//! |---|---|---|---|---|
+//! | success | ✓ | ✓ | ✓ runtime API | ✓ |
+//! | broken server configuration | ✓ | ✓ | ✓ | ✓ not read by `sslReload`: goes live |
+//! | mismatched pair | ✓ | ✓ | ✓ | ✓ |
+//! | wrong names | ✓ | ✓ | ✓ | ✓ |
+//! | reload that hangs | ✓ | ✓ | ✓ | ✓ |
+//! | reload that exits 0 without effect | ✓ | ✓ | ✓ | ✓ |
+//! | foreign certificate on the wire, and undo | ✓ | ✓ | ✓ | ✓ |
+//! | server down, and proof once it is up (no load) | ✓ | ✓ | ✓ | ✓ |
+//! | success after that | ✓ | ✓ | ✓ | ✓ |
+//!
+//! Readers run through all of them: of certificate and key by one descriptor of the live directory, where every pair must
+//! match; of both by their paths, where two opens may straddle a commit, which is counted; of keystores, whose key must be
+//! that of their certificate; and of Apache's loose files. What one server alone has is tested in its own file.
 #![expect(clippy::disallowed_methods, reason = "tests arrange files directly")]
 
 mod apache;
+mod cases;
 mod haproxy;
+mod nginx;
 mod tomcat;
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use renewd::deploy::probe::{KeyKind, handshake};
-use renewd::model::{
-    CertificateId, ErrorClass, ExportSpec, KeyAlgorithm, Name, Probe, Reload, RevisionId, Rollout,
-    RolloutStep, Seconds,
-};
+use renewd::model::{CertificateId, ExportSpec, Probe, RevisionId, Rollout, RolloutStep, Seconds};
 use renewd::pki::{Material, Secret, bundle};
 
-use crate::deploy::stand::{Stand, validity};
+use cases::Ways;
+
+use crate::deploy::stand::Stand;
 use crate::support::nginx::Load;
 use crate::support::reader::Reader;
 use crate::support::server::Server;
@@ -28,7 +51,15 @@ const NAME: &str = "www.test";
 struct Served {
     stand: Stand,
     server: Server,
+    /// Where it is proven, and asked by the load: the first of these.
     port: u16,
+    tls_ports: Vec<u16>,
+    /// A certificate that goes in with every set.
+    beside: Option<Revision>,
+    /// Waits for more than open ports.
+    ready: Box<dyn Fn() + Send>,
+    /// Where loose files are instead of those below the link.
+    loose: Option<PathBuf>,
     readers: Readers,
 }
 
@@ -38,18 +69,30 @@ struct Served {
 struct Readers(Vec<Reader>);
 
 impl Readers {
-    fn watch(&mut self, live: &std::path::Path) {
+    /// `live` by a descriptor of it, `at` by paths below it.
+    fn watch(&mut self, live: &Path, at: &Path) {
         let names = [
-            ("www/server.crt", "www/server.key"),
-            ("www/site.crt", "www/site.key"),
-            ("www/haproxy.pem", "www/haproxy.pem"),
+            ("server.crt", "server.key"),
+            ("site.crt", "site.key"),
+            ("haproxy.pem", "haproxy.pem"),
         ];
-        let there = names.into_iter().find(|(leaf, _)| live.join(leaf).exists());
-        if let Some((certificate, key)) = there {
-            self.0.push(Reader::start(live, certificate, key).paced());
-            self.0
-                .push(Reader::by_paths(&live.join(certificate), &live.join(key)));
+        for (certificate, key) in names {
+            if live.join("www").join(certificate).exists() {
+                let [certificate, key] = [certificate, key].map(|file| format!("www/{file}"));
+                self.0.push(Reader::start(live, &certificate, &key).paced());
+            }
+            if at.join(certificate).exists() {
+                self.0
+                    .push(Reader::by_paths(&at.join(certificate), &at.join(key)));
+            }
         }
+        for store in ["site.p12", "site.jks"] {
+            if at.join(store).exists() {
+                self.0
+                    .push(Reader::of_store(&at.join(store), tomcat::PASSWORD));
+            }
+        }
+        assert!(!self.0.is_empty(), "nothing to read at {}", at.display());
     }
 }
 
@@ -68,10 +111,28 @@ impl Drop for Readers {
 }
 
 impl Served {
+    fn new(stand: Stand, server: Server, tls_ports: Vec<u16>) -> Self {
+        Self {
+            stand,
+            server,
+            port: tls_ports[0],
+            tls_ports,
+            beside: None,
+            ready: Box::new(|| {}),
+            loose: None,
+            readers: Readers::default(),
+        }
+    }
+
     /// A stand that proves at this port; the caller says how the server is told.
-    fn stand(dir: &std::path::Path, exports: Vec<ExportSpec>, port: u16) -> Stand {
+    fn stand(dir: &Path, exports: Vec<ExportSpec>, port: u16) -> Stand {
         let mut stand = Stand::new(dir, exports);
         stand.target.command_timeout = Seconds(20);
+        Self::prove_at(&mut stand, port);
+        stand
+    }
+
+    fn prove_at(stand: &mut Stand, port: u16) {
         stand.target.probe = Probe::Tls {
             connect: format!("127.0.0.1:{port}"),
             deadline: Seconds(10),
@@ -79,36 +140,42 @@ impl Served {
             wildcard_label: "x".into(),
             prelude: renewd::model::Prelude::default(),
         };
-        stand
     }
 
     fn issue(&self) -> Revision {
         self.stand.issue("www", &[NAME])
     }
 
-    /// Puts a first set into place, starts the server with it, and proves it.
-    async fn begin(&mut self, ports: &[u16]) -> Revision {
-        self.begin_when(ports, || {}).await
+    fn start(&mut self) {
+        self.server.start(&self.tls_ports);
+        (self.ready)();
     }
 
-    /// The same, once the server is found to be ready.
-    async fn begin_when(&mut self, ports: &[u16], ready: impl FnOnce()) -> Revision {
+    /// Puts a first set into place, starts the server with it, and proves it.
+    async fn begin(&mut self) -> Revision {
         let first = self.issue();
-        let rollout = self.stand.open(std::slice::from_ref(&first));
+        let rollout = self.open(&first);
         for step in [RolloutStep::Stage, RolloutStep::Commit] {
             self.stand.step(&rollout, step).await.unwrap();
         }
-        self.readers.watch(&self.stand.live_path(""));
-        self.server.start(ports);
-        ready();
+        let at = self.loose.clone();
+        let at = at.unwrap_or_else(|| self.stand.live_path("www"));
+        self.readers.watch(&self.stand.live_path(""), &at);
+        self.start();
         let rollout = self.stand.drive(rollout).await;
         self.stand.live_now(&rollout);
         self.stand.log.clear();
         first
     }
 
+    fn open(&mut self, revision: &Revision) -> Rollout {
+        let mut set = vec![revision.clone()];
+        set.extend(self.beside.clone());
+        self.stand.open(&set)
+    }
+
     async fn roll(&mut self, revision: &Revision) -> Rollout {
-        let rollout = self.stand.open(std::slice::from_ref(revision));
+        let rollout = self.open(revision);
         self.stand.drive(rollout).await
     }
 
@@ -135,93 +202,17 @@ impl Served {
     }
 
     async fn assert_serves(&self, port: u16, revision: &Revision) {
-        let seen = handshake(
-            &format!("127.0.0.1:{port}"),
-            Some(NAME),
-            KeyKind::Any,
-            Duration::from_secs(10),
-        )
-        .await
-        .unwrap();
-        let serial = renewd::pki::facts(&seen.presented[0]).unwrap().serial;
-        assert_eq!(serial, self.stand.serial(revision), "served at {port}");
+        self.assert_serves_as(port, NAME, revision).await;
     }
 
-    /// A certificate for other names than the policy's is refused before anything is changed.
-    async fn refuses_other_names(&mut self, old: &Revision) {
-        let names = std::iter::once(Name::parse(NAME).unwrap()).collect();
-        let id = CertificateId::new("www").unwrap();
-        self.stand.deployer = (self.stand.deployer.clone()).asking_for([(id, names)].into());
-        self.stand.log.clear();
-        let other = self.stand.issue("www", &["other.test"]);
-        let rollout = self.roll(&other).await;
-        self.ended(&rollout, "abandoned");
-        assert_eq!(self.stand.steps(), ["stage"]);
-        let error = self.stand.error(RolloutStep::Stage);
-        assert_eq!(error.class, ErrorClass::Rejected, "{}", error.message);
-        let names = "is for other.test, the policy wants www.test";
-        assert!(error.message.contains(names), "{}", error.message);
-        self.assert_serves(self.port, old).await;
-    }
-
-    /// A reload that hangs is killed, and the set before it comes back.
-    async fn survives_a_reload_that_hangs(&mut self, dir: &std::path::Path, old: &Revision) {
-        let once = dir.join("hung-once").display().to_string();
-        // On the way back nobody needs telling: it never was told of the new set.
-        let script = format!("test -e {once} || {{ touch {once}; sleep 600; }}");
-        let reload = Reload::Command(argv(&["/bin/sh", "-c", &script]));
-        let reload = self.stand.target.reload.replace(reload);
-        let patience = std::mem::replace(&mut self.stand.target.command_timeout, Seconds(5));
-        self.stand.log.clear();
-        let new = self.issue();
-        let rollout = self.roll(&new).await;
-        self.stand.target.reload = reload;
-        self.stand.target.command_timeout = patience;
-        self.ended(&rollout, "rolled-back");
-        let error = self.stand.error(RolloutStep::Reload);
-        assert!(error.message.contains("was killed"), "{}", error.message);
-        self.assert_serves(self.port, old).await;
-    }
-
-    /// What is served after the reload is neither the new nor the old one, but somebody else's for the same name:
-    /// `conf` is changed behind our back, and is as before on the way back. `reload` is a shell command.
-    async fn finds_a_foreign_certificate(
-        &mut self,
-        dir: &std::path::Path,
-        conf: &std::path::Path,
-        reload: &str,
-        old: &Revision,
-    ) {
-        let foreign = dir.join("foreign");
-        let material = self
-            .stand
-            .material(&[NAME], KeyAlgorithm::EcP256, validity());
-        write_foreign(&foreign, &material);
-        let good = std::fs::read_to_string(conf).unwrap();
-        let live = self.stand.live_path("www").display().to_string();
-        let bad = good.replace(&live, &foreign.display().to_string());
-        assert_ne!(bad, good);
-        let (good_copy, bad_copy) = (dir.join("good.conf"), dir.join("bad.conf"));
-        std::fs::write(&good_copy, &good).unwrap();
-        std::fs::write(&bad_copy, &bad).unwrap();
-        let script = format!(
-            "if test -e {bad}; then mv {bad} {conf}; else cp {good} {conf}; fi; {reload}",
-            bad = bad_copy.display(),
-            good = good_copy.display(),
-            conf = conf.display(),
-        );
-        let reload = Reload::Command(argv(&["/bin/sh", "-c", &script]));
-        let before = self.stand.target.reload.replace(reload);
-        self.deadline(3);
-        self.stand.log.clear();
-        let new = self.issue();
-        let rollout = self.roll(&new).await;
-        self.stand.target.reload = before;
-        self.ended(&rollout, "rolled-back");
-        let error = self.stand.error(RolloutStep::Verify);
-        let serial = renewd::pki::facts(&material.leaf).unwrap().serial;
-        assert!(error.message.contains(&serial), "{}", error.message);
-        self.assert_serves(self.port, old).await;
+    async fn assert_serves_as(&self, port: u16, name: &str, revision: &Revision) {
+        let address = format!("127.0.0.1:{port}");
+        let patience = Duration::from_secs(10);
+        let seen = handshake(&address, Some(name), KeyKind::Any, patience).await;
+        let serial = renewd::pki::facts(&seen.unwrap().presented[0])
+            .unwrap()
+            .serial;
+        assert_eq!(serial, self.stand.serial(revision), "{name} at {port}");
     }
 
     fn deadline(&mut self, seconds: i64) {
@@ -232,7 +223,7 @@ impl Served {
 }
 
 /// In every form that the servers of these tests read.
-fn write_foreign(directory: &std::path::Path, material: &Material) {
+fn write_foreign(directory: &Path, material: &Material) {
     let pem = |der: &[u8]| renewd::pki::pem::certificate(der);
     let key = String::from_utf8(material.key.to_pem().expose().to_vec()).unwrap();
     let (leaf, chain) = (pem(&material.leaf), pem(&material.chain[0]));
@@ -259,12 +250,13 @@ fn chain_of(material: &Material) -> String {
     renewd::pki::pem::certificate(&material.chain[0])
 }
 
-/// Stops the clients, who must have got everything they asked for.
+/// Stops the clients, who must have got everything they asked for; answers how often they asked.
 #[track_caller]
-fn no_request_failed(load: Load) {
+fn no_request_failed(load: Load) -> u64 {
     let got = load.stop();
     assert_eq!(got.failed, Vec::<String>::new());
     assert!(got.good > 0);
+    got.good
 }
 
 fn argv(words: &[&str]) -> Vec<String> {

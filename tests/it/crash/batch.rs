@@ -82,6 +82,7 @@ test = {:?}
 reload = ["{{dir}}/reload"]
 connect = "{}"
 deadline = "3s"
+reloads_per_hour = 1000
 
 [target.nginx.web.export.layout.site]
 layout = "nginx"
@@ -91,6 +92,7 @@ test = {:?}
 reload = {:?}
 connect = "{}"
 deadline = "3s"
+reloads_per_hour = 1000
 
 [target.nginx.edge.export.layout.loose]
 layout = "nginx"
@@ -208,7 +210,7 @@ fn points_there() -> Vec<(String, &'static str)> {
 fn points_back() -> Vec<String> {
     if !soaking() {
         return vec![
-            "rollout.restore.effect".into(),
+            "rollout.restore.linked".into(),
             "rollout.reload-back.effect".into(),
         ];
     }

@@ -13,7 +13,7 @@ use renewd::model::{
     RolloutStep, TargetKind,
 };
 
-use super::{NAME, Readers, Served, argv, no_request_failed};
+use super::{NAME, Served, Ways, argv, no_request_failed};
 use crate::deploy::stand::now;
 use crate::support::nginx::free_port;
 use crate::support::server::Server;
@@ -64,17 +64,13 @@ frontend f
         otherwise: Box::new(Reload::HaproxyMaster(base.join("master.sock"))),
     });
     let master = base.join("master.sock").display().to_string();
+    let number = base.join("pid").display().to_string();
     let server = Server::new(
-        &[HAPROXY, "-W", "-f", &conf, "-S", &master],
+        &[HAPROXY, "-W", "-f", &conf, "-S", &master, "-p", &number],
         &[],
         &base.join("output"),
     );
-    Served {
-        stand,
-        server,
-        port,
-        readers: Readers::default(),
-    }
+    Served::new(stand, server, vec![port])
 }
 
 /// Makes every way but the runtime API fail.
@@ -90,7 +86,7 @@ async fn a_renewal_by_the_runtime_api_needs_no_reload_and_fails_no_request() {
     let dir = tempfile::tempdir().unwrap();
     let mut served = prepare(dir.path());
     let port = served.port;
-    served.begin(&[port]).await;
+    served.begin().await;
     runtime_alone(&mut served, dir.path());
     let load = served.load();
     let new = served.issue();
@@ -108,8 +104,7 @@ async fn a_renewal_by_the_runtime_api_needs_no_reload_and_fails_no_request() {
 async fn a_chain_that_haproxy_lost_is_seen_on_the_wire_under_its_own_code() {
     let dir = tempfile::tempdir().unwrap();
     let mut served = prepare(dir.path());
-    let port = served.port;
-    served.begin(&[port]).await;
+    served.begin().await;
     let state = renewd::model::TargetState {
         live: served.stand.live.clone(),
         generation: served.stand.generation,
@@ -174,7 +169,7 @@ async fn without_the_runtime_api_haproxy_is_reloaded_and_no_request_fails() {
     let dir = tempfile::tempdir().unwrap();
     let mut served = prepare(dir.path());
     let port = served.port;
-    served.begin(&[port]).await;
+    served.begin().await;
     served.stand.target.reload = Some(Reload::Haproxy {
         admin_socket: dir.path().join("no.sock"),
         otherwise: Box::new(Reload::HaproxyMaster(
@@ -192,47 +187,11 @@ async fn without_the_runtime_api_haproxy_is_reloaded_and_no_request_fails() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_broken_configuration_of_haproxy_is_undone_and_clients_notice_nothing() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut served = prepare(dir.path());
-    let port = served.port;
-    let old = served.begin(&[port]).await;
-    let load = served.load();
-    let conf = dir.path().join("haproxy/haproxy.cfg");
-    let good = fs::read_to_string(&conf).unwrap();
-    fs::write(&conf, format!("{good}  brokn on\n")).unwrap();
-    let new = served.issue();
-    let rollout = served.roll(&new).await;
-    served.ended(&rollout, "rolled-back");
-    let error = served.stand.error(RolloutStep::Test);
-    assert!(error.output.contains("brokn"), "{error:?}");
-    served.assert_serves(port, &old).await;
-    no_request_failed(load);
-}
-
-/// The reload says that it worked and does nothing; the way back goes by the runtime API.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_reload_of_haproxy_without_effect_is_undone() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut served = prepare(dir.path());
-    let port = served.port;
-    let old = served.begin(&[port]).await;
-    let load = served.load();
-    served.stand.target.reload = Some(Reload::Command(argv(&["/bin/true"])));
-    served.deadline(1);
-    let new = served.issue();
-    let rollout = served.roll(&new).await;
-    served.ended(&rollout, "rolled-back");
-    served.assert_serves(port, &old).await;
-    no_request_failed(load);
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn an_undo_goes_back_by_the_runtime_api() {
     let dir = tempfile::tempdir().unwrap();
     let mut served = prepare(dir.path());
     let port = served.port;
-    let old = served.begin(&[port]).await;
+    let old = served.begin().await;
     runtime_alone(&mut served, dir.path());
     let load = served.load();
     // It is served, and refused all the same: its chain does not reach these roots.
@@ -266,41 +225,6 @@ async fn an_undo_goes_back_by_the_runtime_api() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_haproxy_that_does_not_run_is_not_started_and_its_rollout_waits() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut served = prepare(dir.path());
-    let port = served.port;
-    served.begin(&[port]).await;
-    served.server.stop();
-    let new = served.issue();
-    let rollout = served.roll(&new).await;
-    served.ended(&rollout, "awaiting-service");
-    assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_err());
-    served.server.start(&[port]);
-    for step in [RolloutStep::Test, RolloutStep::Reload, RolloutStep::Verify] {
-        served.stand.step(&rollout, step).await.unwrap();
-    }
-    served.assert_serves(port, &new).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn haproxy_is_kept_from_other_names_from_hanging_reloads_and_from_foreign_certificates() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut served = prepare(dir.path());
-    let port = served.port;
-    let old = served.begin(&[port]).await;
-    let load = served.load();
-    served.refuses_other_names(&old).await;
-    served.survives_a_reload_that_hangs(dir.path(), &old).await;
-    let conf = dir.path().join("haproxy/haproxy.cfg");
-    let reload = format!("kill -USR2 {}", served.server.pid());
-    served
-        .finds_a_foreign_certificate(dir.path(), &conf, &reload, &old)
-        .await;
-    no_request_failed(load);
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn behind_a_load_balancer_haproxy_is_proven_with_either_version_of_the_proxy_header() {
     let dir = tempfile::tempdir().unwrap();
     let mut served = prepare_binding(dir.path(), "accept-proxy");
@@ -309,7 +233,7 @@ async fn behind_a_load_balancer_haproxy_is_proven_with_either_version_of_the_pro
     for version in ProxyProtocol::ALL {
         awaiting(&mut served, Some(version));
         let new = match last {
-            None => served.begin(&[port]).await,
+            None => served.begin().await,
             Some(_) => {
                 let new = served.issue();
                 let rollout = served.roll(&new).await;
@@ -355,4 +279,16 @@ async fn serial_behind(port: u16, version: ProxyProtocol) -> String {
     renewd::pki::facts(&seen.unwrap().presented[0])
         .unwrap()
         .serial
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn haproxy_withstands_everything() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut served = prepare(dir.path());
+    let conf = dir.path().join("haproxy/haproxy.cfg");
+    let number = dir.path().join("haproxy/pid");
+    let tell = format!("kill -USR2 $(cat {})", number.display());
+    let ways = Ways::by_configuration(&served, &conf, ("  brokn on", "brokn"), &tell);
+    let old = served.begin().await;
+    served.withstands_everything(&ways, old).await;
 }

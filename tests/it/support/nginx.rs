@@ -321,7 +321,8 @@ impl Load {
                 .unwrap();
             let mut got = Got::default();
             let mut turn = names.iter().cycle();
-            while !told.load(Ordering::SeqCst) {
+            // At least once, however soon it is stopped.
+            while !told.load(Ordering::SeqCst) || (got.good == 0 && got.failed.is_empty()) {
                 let request = request(&config, &address, turn.next().unwrap());
                 let limit = Duration::from_secs(10);
                 let answer = runtime.block_on(async { tokio::time::timeout(limit, request).await });

@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use nix::fcntl::{OFlag, open, openat};
 use nix::sys::stat::Mode;
-use renewd::pki::{PrivateKey, facts, pem};
+use p12_keystore::{KeyStore, KeyStoreEntry, Pkcs12ImportPolicy};
+use renewd::pki::{PrivateKey, Secret, facts, jks, pem};
 
 /// Reads in a thread of its own until it is stopped.
 pub(crate) struct Reader {
@@ -28,7 +29,12 @@ impl std::fmt::Display for Seen {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "reader: {} pairs of {} certificates, {} straddled a commit, {} wrong",
+            "{}: {} pairs of {} certificates, {} straddled a commit, {} wrong",
+            if self.who.is_empty() {
+                "reader"
+            } else {
+                self.who
+            },
             self.pairs,
             self.certificates.len(),
             self.straddled,
@@ -40,6 +46,8 @@ impl std::fmt::Display for Seen {
 /// What was seen.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
+    /// Who saw it; nothing for the reader by one descriptor.
+    who: &'static str,
     /// Certificate and key that belong together.
     pub(crate) pairs: u64,
     /// Different certificates.
@@ -48,6 +56,12 @@ pub(crate) struct Seen {
     pub(crate) straddled: u64,
     /// Everything else: a key of another certificate, a torn file, a missing half.
     pub(crate) wrong: Vec<String>,
+}
+
+impl Seen {
+    const fn is_empty(&self) -> bool {
+        self.pairs == 0 && self.straddled == 0 && self.wrong.is_empty()
+    }
 }
 
 impl Reader {
@@ -80,16 +94,37 @@ impl Reader {
 
     /// Watches two files that are opened one after the other by their paths.
     pub(crate) fn by_paths(certificate: &Path, key: &Path) -> Self {
+        let (certificate, key) = (certificate.to_owned(), key.to_owned());
+        Self::again("reader by paths", PACE, move || {
+            let read = |path: &str| std::fs::read(path).map_err(|e| format!("{path}: {e}"));
+            pair(&read, certificate.to_str().unwrap(), key.to_str().unwrap())
+        })
+    }
+
+    /// Watches a keystore, PKCS #12 or JKS, by its path: one open, so that its halves always match.
+    pub(crate) fn of_store(path: &Path, password: &str) -> Self {
+        let (path, password) = (path.to_owned(), password.to_owned());
+        // To open one takes thousands of rounds.
+        Self::again("reader of a keystore", PACE * 20, move || {
+            let bytes = std::fs::read(&path).map_err(|e| e.to_string())?;
+            stored(&bytes, &password).map_err(|e| format!("{}: {e}", path.display()))
+        })
+    }
+
+    fn again(
+        who: &'static str,
+        pace: Duration,
+        read: impl Fn() -> Result<String, String> + Send + 'static,
+    ) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&stop);
-        let (certificate, key) = (certificate.to_owned(), key.to_owned());
         let thread = std::thread::spawn(move || {
-            let mut seen = Seen::default();
-            let read = |path: &str| std::fs::read(path).map_err(|e| format!("{path}: {e}"));
-            let (certificate, key) = (certificate.to_str().unwrap(), key.to_str().unwrap());
-            while !told.load(Ordering::SeqCst) {
-                std::thread::sleep(PACE);
-                match pair(&read, certificate, key) {
+            let mut seen = Seen {
+                who,
+                ..Seen::default()
+            };
+            while !told.load(Ordering::SeqCst) || seen.is_empty() {
+                match read() {
                     Ok(serial) => {
                         seen.pairs += 1;
                         seen.certificates.insert(serial);
@@ -97,6 +132,7 @@ impl Reader {
                     Err(why) if why.starts_with(STRANGER) => seen.straddled += 1,
                     Err(why) => seen.wrong.push(why),
                 }
+                std::thread::sleep(pace);
             }
             seen
         });
@@ -148,6 +184,30 @@ fn look(live: &Path, certificate: &str, key: &str, seen: &mut Seen) {
         }
         Err(why) => seen.wrong.push(why),
     }
+}
+
+fn stored(bytes: &[u8], password: &str) -> Result<String, String> {
+    let (key, leaf) = if bytes.starts_with(&[0xfe, 0xed, 0xfe, 0xed]) {
+        let password = Secret::from(password.to_owned());
+        let mut entries = jks::read(bytes, &password).map_err(|error| error.to_string())?;
+        let mut entry = entries.pop().ok_or("a keystore without a key")?;
+        let key = PrivateKey::from_pkcs8(entry.pkcs8.expose());
+        (key, entry.certificates.swap_remove(0))
+    } else {
+        let store = KeyStore::from_pkcs12(bytes, password, Pkcs12ImportPolicy::Strict)
+            .map_err(|error| error.to_string())?;
+        let Some((_, KeyStoreEntry::PrivateKeyChain(entry))) = store.entries().next() else {
+            return Err("a keystore without a key".to_owned());
+        };
+        let key = PrivateKey::from_pkcs8(entry.key().as_der());
+        (key, entry.certs()[0].as_der().to_vec())
+    };
+    let key = key.map_err(|error| error.to_string())?;
+    let leaf = facts(&leaf).map_err(|error| error.to_string())?;
+    if key.spki() != leaf.spki {
+        return Err(format!("the key is of another one than {}", leaf.serial));
+    }
+    Ok(leaf.serial)
 }
 
 fn pair(

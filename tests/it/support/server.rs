@@ -62,12 +62,6 @@ impl Server {
         self.process = Some(process);
     }
 
-    /// The number of its process.
-    #[track_caller]
-    pub(crate) fn pid(&self) -> u32 {
-        self.process.as_ref().expect("it runs").id()
-    }
-
     /// Whether it is alive.
     pub(crate) fn runs(&mut self) -> bool {
         let process = self.process.as_mut();
