@@ -398,6 +398,17 @@ impl Job {
             .await?;
         match prove::ask(&connect, prelude, deadline, questions).await {
             Ok(reports) => Ok(verified_back(reports)),
+            // Nothing of this target can be seen, so nothing says that the way back failed: it was gone to its end.
+            Err(unproven) if unproven.error.foreign && self.rollout.phase.suspects_the_probe() => {
+                tracing::warn!(rollout = %self.rollout.id, error = %unproven.error, "the probe is at fault");
+                Ok(StepDone {
+                    event: RolloutEvent::VerifiedBack {
+                        reports: Vec::new(),
+                        blind: true,
+                    },
+                    output: unproven.error.message,
+                })
+            }
             // It was not told of the new set and does not run: there is nobody to whom anything changed.
             Err(unproven) if unproven.nobody && !self.rollout.phase.service_was_told() => {
                 tracing::warn!(rollout = %self.rollout.id, error = %unproven.error, "the service does not run");
@@ -461,7 +472,8 @@ impl Job {
 }
 
 fn verified_back(reports: Vec<ProbeReport>) -> StepDone {
-    RolloutEvent::VerifiedBack { reports }.into()
+    let blind = false;
+    RolloutEvent::VerifiedBack { reports, blind }.into()
 }
 
 /// Files and CPU work (PFX) on a blocking thread.

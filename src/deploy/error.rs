@@ -43,6 +43,8 @@ pub struct StepError {
     /// Whether the service runs, as far as the step could tell: one that does not run cannot prove an undo either, so
     /// the set stays in place and is proven once the service is back.
     pub service_runs: bool,
+    /// Somebody answers, in another protocol than the probe speaks: whatever certificate is there, it could not be seen.
+    pub foreign: bool,
     /// Members of the set that it is about, as far as the step can tell; empty where it could be any.
     pub named: BTreeSet<CertificateId>,
 }
@@ -57,6 +59,7 @@ impl StepError {
             // Until the deployer has looked whether there is something.
             restorable: true,
             service_runs: true,
+            foreign: false,
             named: BTreeSet::new(),
         }
     }

@@ -155,9 +155,12 @@ impl Deployer {
         };
         if state.live.is_empty() {
             return match prove::somebody_listens(&connect).await {
-                Ok(()) => Outcome::Skipped(format!(
-                    "somebody listens at {connect}, and nothing is live yet"
-                )),
+                Ok(()) => match prove::speaks(&connect, prelude, deadline).await {
+                    Ok(()) => Outcome::Skipped(format!(
+                        "somebody listens at {connect}, and nothing is live yet"
+                    )),
+                    Err(error) => Outcome::Bad(error),
+                },
                 Err(error) => Outcome::Bad(error),
             };
         }

@@ -115,6 +115,7 @@ impl Engine {
             again: error.retry,
             restorable: error.restorable,
             service_runs: error.service_runs,
+            foreign: error.foreign,
             named: error.named,
         };
         let digest = policy.map_or(rollout.policy, |target| target.digest);
@@ -180,7 +181,7 @@ impl Engine {
                     output: String::new(),
                 });
             }
-            RolloutEvent::Verified { reports } | RolloutEvent::VerifiedBack { reports } => {
+            RolloutEvent::Verified { reports } | RolloutEvent::VerifiedBack { reports, .. } => {
                 self.done(&subject, message);
                 for report in reports {
                     self.done(&subject, describe_report(report));
@@ -288,10 +289,13 @@ fn describe(event: &RolloutEvent, after: &Rollout, policy: Option<&TargetPolicy>
         RolloutEvent::ReloadedBack { .. } => {
             "service was not told of the new set and keeps the old one".to_owned()
         }
-        RolloutEvent::VerifiedBack { reports } if reports.is_empty() => {
+        RolloutEvent::VerifiedBack { blind: true, .. } => {
+            "the old set is in place, unproven: the probe cannot see it either".to_owned()
+        }
+        RolloutEvent::VerifiedBack { reports, .. } if reports.is_empty() => {
             "the old set is in place, unproven".to_owned()
         }
-        RolloutEvent::VerifiedBack { reports } => format!(
+        RolloutEvent::VerifiedBack { reports, .. } => format!(
             "the old set is served: handshake proven for {}",
             counted(reports.len(), "name")
         ),

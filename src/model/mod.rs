@@ -69,8 +69,8 @@ pub use policy::{
 pub use reason::{Blocked, ErrorClass, Reason, Waiting};
 pub use recipe::{Family, Recipe, RecipeExport};
 pub use rollout::{
-    Cause, Look, ProbeReport, Rollout, RolloutClosing, RolloutEvent, RolloutPhase, RolloutStep,
-    UndoPhase,
+    Cause, Look, ProbeFault, ProbeReport, Rollout, RolloutClosing, RolloutEvent, RolloutPhase,
+    RolloutStep, UndoPhase,
 };
 pub use shortage::{Scarce, Shortage};
 pub use snapshot::{

@@ -157,6 +157,12 @@ pub enum Look {
 }
 
 impl RolloutPhase {
+    /// On the way back from a set with which somebody answered in another protocol than the probe speaks.
+    #[must_use]
+    pub const fn suspects_the_probe(&self) -> bool {
+        matches!(self, Self::Undoing { cause, .. } if matches!(cause.probe, ProbeFault::Suspected))
+    }
+
     /// Whether the service was told of the new set, on the way there or before the rollout turned back.
     #[must_use]
     pub const fn service_was_told(&self) -> bool {
@@ -221,6 +227,30 @@ pub struct Cause {
     /// The service refused what was there before as well, when it was put back: the fault is not in the set.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub refused: bool,
+    /// Whether the fault is the probe's.
+    #[serde(default, skip_serializing_if = "ProbeFault::is_none")]
+    pub probe: ProbeFault,
+}
+
+/// Whether what failed is the probe, and not what is served.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProbeFault {
+    /// It works, as far as is known.
+    #[default]
+    None,
+    /// With the new set somebody answered in another protocol: the probe may be wrong, or the service with this set.
+    Suspected,
+    /// With the old set too: no certificate of this target can be seen by this probe.
+    Certain,
+}
+
+impl ProbeFault {
+    /// For the journal, which does not repeat what is usual.
+    #[must_use]
+    pub const fn is_none(&self) -> bool {
+        matches!(self, Self::None)
+    }
 }
 
 /// How a rollout ends.
@@ -402,6 +432,9 @@ pub enum RolloutEvent {
         /// What each probe saw.
         #[serde(default)]
         reports: Vec<ProbeReport>,
+        /// Nothing could be seen, by the same fault of the probe as on the way there.
+        #[serde(default)]
+        blind: bool,
     },
     /// Another set is wanted before this one was committed, or while it waits for its service.
     Superseded {
@@ -417,7 +450,7 @@ impl RolloutEvent {
     #[must_use]
     pub fn reports(&self) -> &[ProbeReport] {
         match self {
-            Self::Verified { reports } | Self::VerifiedBack { reports } => reports,
+            Self::Verified { reports } | Self::VerifiedBack { reports, .. } => reports,
             Self::Staged
             | Self::PreHookPassed
             | Self::Committed

@@ -8,8 +8,8 @@ use std::path::PathBuf;
 
 use crate::model::{
     Blocked, CertificateId, ErrorClass, Failures, Fingerprint, LONGEST_QUEUE, OrderMode, Policy,
-    RemoteTrouble, Rollout, RolloutPhase, Seconds, SetAside, Severity, Snapshot, Standing,
-    Timestamp, Waiting,
+    ProbeFault, RemoteTrouble, Rollout, RolloutPhase, Seconds, SetAside, Severity, Snapshot,
+    Standing, Timestamp, Waiting,
 };
 use crate::plan::certificates::Subject;
 use crate::plan::draft::Draft;
@@ -416,13 +416,25 @@ fn failed_rollouts(place: &Place<'_>, members: &[Member<'_>], draft: &mut Draft)
     if place.state.undo_failed.is_some() {
         return;
     }
-    draft.alert(
-        Severity::Warning,
-        "rolled-back",
-        id,
-        format!("{id}: rolled back, {cause}"),
-        format!("{output}What was served before is in place again. It is tried again by itself, a few times."),
-    );
+    if failed.cause.probe == ProbeFault::Certain {
+        draft.alert(
+            Severity::Critical,
+            "probe-broken",
+            id,
+            format!("{id}: {}", failed.cause.message),
+            format!(
+                "{output}With what was there before it is the same, so it says nothing about the certificates: what was there before is in place again, unproven, and nothing new goes in. Mend `connect`, `starttls` or `proxy_protocol` of the target, or the listener, until `renewd target test {id}` is content; a change of the policy is tried at once."
+            ),
+        );
+    } else {
+        draft.alert(
+            Severity::Warning,
+            "rolled-back",
+            id,
+            format!("{id}: rolled back, {cause}"),
+            format!("{output}What was served before is in place again. It is tried again by itself, a few times."),
+        );
+    }
     if failed.rolled_back >= targets::LONGEST_ROW {
         draft.alert(
             Severity::Critical,

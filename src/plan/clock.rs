@@ -109,7 +109,7 @@ const LOOK: Seconds = Seconds::minutes(1);
 mod tests {
     use super::*;
     use crate::model::{
-        Cause, ErrorClass, Fresh, Heard, RolloutId, RolloutStep, TargetState, UndoPhase,
+        Cause, ErrorClass, Fresh, Heard, ProbeFault, RolloutId, RolloutStep, TargetState, UndoPhase,
     };
     use crate::plan::{open, testing};
     use std::collections::{BTreeMap, BTreeSet};
@@ -176,6 +176,7 @@ mod tests {
             output: String::new(),
             named: BTreeSet::new(),
             refused: false,
+            probe: ProbeFault::None,
         };
         let undo = UndoPhase::Decided;
         let actions = of(RolloutPhase::Undoing { cause, undo });

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use crate::model::{
     Cause, CertificateId, CertificateState, DriftKind, EarlierRevision, FailedRollout, Failures,
-    Fingerprint, FulfilledOrder, Look, Order, OrderClosing, OrderEvent, Reason, RevisionFacts,
-    RevisionId, Rollout, RolloutClosing, RolloutPhase, RolloutStep, StepFailure, TargetState,
-    Timestamp, UndoPhase,
+    Fingerprint, FulfilledOrder, Look, Order, OrderClosing, OrderEvent, ProbeFault, Reason,
+    RevisionFacts, RevisionId, Rollout, RolloutClosing, RolloutPhase, RolloutStep, StepFailure,
+    TargetState, Timestamp, UndoPhase,
 };
 use crate::plan::{blame, pacing};
 
@@ -160,6 +160,9 @@ pub fn target_after(state: &TargetState, rollout: &Rollout, now: Timestamp) -> O
         RolloutClosing::RolledBack { cause } => {
             let before = rolled_back(state, rollout);
             fail(&mut after, rollout, cause, before.saturating_add(1), now);
+            if cause.probe == ProbeFault::Certain {
+                after.proven_at = None;
+            }
         }
         RolloutClosing::Abandoned { cause } => {
             let before = rolled_back(state, rollout);

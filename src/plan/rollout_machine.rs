@@ -11,8 +11,8 @@
 use std::collections::BTreeSet;
 
 use crate::model::{
-    Cause, CertificateId, Fingerprint, Look, RevisionId, Rollout, RolloutClosing, RolloutEvent,
-    RolloutPhase, RolloutStep, Seconds, Snapshot, Timestamp, UndoPhase, Waiting,
+    Cause, CertificateId, Fingerprint, Look, ProbeFault, RevisionId, Rollout, RolloutClosing,
+    RolloutEvent, RolloutPhase, RolloutStep, Seconds, Snapshot, Timestamp, UndoPhase, Waiting,
 };
 use crate::plan::{IllegalTransition, Next, OnError, Trouble};
 use crate::plan::{backoff, blame};
@@ -161,8 +161,13 @@ pub fn transition(
                 cause.refused |= *refused;
                 Some(undoing(&cause, UndoPhase::Reloaded))
             }
-            (UndoPhase::Reloaded, RolloutEvent::VerifiedBack { .. }) => {
-                Some(undoing(cause, UndoPhase::Verified))
+            (UndoPhase::Reloaded, RolloutEvent::VerifiedBack { blind, .. }) => {
+                let mut cause = cause.clone();
+                if *blind {
+                    cause.refused = true;
+                    cause.probe = ProbeFault::Certain;
+                }
+                Some(undoing(&cause, UndoPhase::Verified))
             }
             (UndoPhase::Verified, RolloutEvent::Closed) => {
                 Some(closed(RolloutClosing::RolledBack {
@@ -258,6 +263,10 @@ pub fn on_error(
             output: failed.trouble.output,
             named: failed.named,
             refused: false,
+            probe: match failed.foreign {
+                true => ProbeFault::Suspected,
+                false => ProbeFault::None,
+            },
         },
         look_at: now + look_again(rollout.opened_at, now),
         restorable,
@@ -278,6 +287,8 @@ pub struct Failed {
     /// The service runs, as far as the step could tell. One that does not run cannot prove an undo either: the set
     /// stays in place and is proven once the service is back.
     pub service_runs: bool,
+    /// Somebody answered in another protocol than the probe speaks.
+    pub foreign: bool,
     /// Members of the set that the step blames.
     pub named: BTreeSet<CertificateId>,
 }

@@ -11,6 +11,7 @@ mod following;
 mod hooks;
 mod hostile;
 mod observed;
+mod probe_at_fault;
 mod revoked;
 mod targets;
 mod time;

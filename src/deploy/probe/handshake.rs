@@ -8,7 +8,9 @@ use std::time::Duration;
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
-use rustls::{ClientConfig, DigitallySignedStruct, ProtocolVersion, SignatureScheme};
+use rustls::{
+    AlertDescription, ClientConfig, DigitallySignedStruct, ProtocolVersion, SignatureScheme,
+};
 use rustls_pki_types::{CertificateDer, IpAddr, Ipv4Addr, ServerName, UnixTime};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
@@ -59,6 +61,8 @@ pub enum ProbeError {
         address: String,
         /// What was expected, and what came.
         problem: String,
+        /// Nobody was found who speaks the protocol at all.
+        foreign: bool,
     },
     /// Somebody answers, but not in TLS, or refuses the name.
     #[error("failed to shake hands with {address}: {problem}")]
@@ -67,6 +71,8 @@ pub enum ProbeError {
         address: String,
         /// The TLS library's words.
         problem: String,
+        /// What came is no TLS, or the connection was closed at once.
+        foreign: bool,
     },
     /// Nothing within the time.
     #[error("no answer from {connect} within {:.0} s{}", after.as_secs_f64(), awaited.map_or("", StartTls::silence))]
@@ -78,6 +84,19 @@ pub enum ProbeError {
         /// What should have come before TLS and did not; `None` in the handshake itself, or where nothing comes before.
         awaited: Option<StartTls>,
     },
+}
+
+impl ProbeError {
+    /// Whether somebody answers who speaks another protocol than the policy says: as long as both stay so, nothing can be
+    /// proven, whatever certificate is there.
+    #[must_use]
+    pub const fn is_foreign(&self) -> bool {
+        match self {
+            Self::Prelude { foreign, .. } | Self::Handshake { foreign, .. } => *foreign,
+            Self::Silent { awaited, .. } => awaited.is_some(),
+            Self::Connect { .. } => false,
+        }
+    }
 }
 
 /// Connects anew, sends `name` in SNI (`None`, or an address: no SNI), and returns what is presented, whatever it is.
@@ -140,6 +159,7 @@ async fn attempt(
     let failed = |problem: String| ProbeError::Handshake {
         address: address.clone(),
         problem,
+        foreign: false,
     };
     // An address as the name means that no SNI is sent (RFC 6066 §3).
     let nameless = || ServerName::IpAddress(IpAddr::V4(Ipv4Addr::from([127, 0, 0, 1])));
@@ -151,9 +171,11 @@ async fn attempt(
     };
     prelude::pass(&mut stream, ends, prelude)
         .await
-        .map_err(|problem| ProbeError::Prelude {
+        .map_err(|missed| ProbeError::Prelude {
             address: address.clone(),
-            problem,
+            problem: missed.problem,
+            // Who does not know the header takes it for the first command.
+            foreign: missed.foreign || prelude.proxy_protocol.is_some(),
         })?;
     passed.store(true, Ordering::Relaxed);
     let recorder = Arc::new(Recorder::new(keys));
@@ -167,7 +189,14 @@ async fn attempt(
         Ok(stream) => stream.get_ref().1.protocol_version(),
         // A server that wants a certificate of ours has shown its own before it gives up on us.
         Err(_) if record.proven => record.protocol,
-        Err(error) => return Err(failed(explained(error, prelude))),
+        Err(error) => {
+            let (problem, foreign) = explained(error, prelude);
+            return Err(ProbeError::Handshake {
+                address,
+                problem,
+                foreign,
+            });
+        }
     };
     Ok(Seen {
         address,
@@ -178,23 +207,28 @@ async fn attempt(
 }
 
 /// The TLS library's words; whoever closes the connection or talks in the clear may have been waiting for something else.
-fn explained(error: &std::io::Error, prelude: Prelude) -> String {
+fn explained(error: &std::io::Error, prelude: Prelude) -> (String, bool) {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
     let other = match inner {
         Some(rustls::Error::InvalidMessage(_)) => true,
+        // By who took a PROXY header for the beginning of TLS.
+        Some(rustls::Error::AlertReceived(alert)) => {
+            prelude.proxy_protocol.is_some() && MISREAD.contains(alert)
+        }
         Some(_) => false,
         None => matches!(
             error.kind(),
             ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset
         ),
     };
-    match (other, prelude == Prelude::default()) {
+    let text = match (other, prelude == Prelude::default()) {
         (true, true) => format!(
             "{error}; if the listener awaits STARTTLS or a PROXY header first, set `starttls` or `proxy_protocol`"
         ),
         (true, false) => format!("{error}; check `starttls` and `proxy_protocol`"),
         (false, _) => error.to_string(),
-    }
+    };
+    (text, other)
 }
 
 fn config(recorder: &Arc<Recorder>) -> Result<ClientConfig, rustls::Error> {
@@ -309,6 +343,12 @@ impl ServerCertVerifier for Recorder {
     }
 }
 
+const MISREAD: [AlertDescription; 4] = [
+    AlertDescription::ProtocolVersion,
+    AlertDescription::DecodeError,
+    AlertDescription::UnexpectedMessage,
+    AlertDescription::RecordOverflow,
+];
 const RSA: [SignatureScheme; 6] = [
     SignatureScheme::RSA_PSS_SHA256,
     SignatureScheme::RSA_PSS_SHA384,

@@ -16,8 +16,35 @@ pub(super) struct Ends {
     pub(super) theirs: SocketAddr,
 }
 
+/// What came in the place of what was expected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Missed {
+    pub(super) problem: String,
+    /// Nobody was found who speaks the protocol at all.
+    pub(super) foreign: bool,
+}
+
+impl Missed {
+    fn foreign(problem: String) -> Self {
+        Self {
+            problem,
+            foreign: true,
+        }
+    }
+}
+
+impl From<String> for Missed {
+    /// Of somebody who speaks it, and does not come to TLS.
+    fn from(problem: String) -> Self {
+        Self {
+            problem,
+            foreign: false,
+        }
+    }
+}
+
 /// Brings the connection to where the server awaits the TLS handshake; the error says what came in its place.
-pub(super) async fn pass<S>(stream: &mut S, ends: Ends, prelude: Prelude) -> Result<(), String>
+pub(super) async fn pass<S>(stream: &mut S, ends: Ends, prelude: Prelude) -> Result<(), Missed>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -45,17 +72,19 @@ fn version1(Ends { ours, theirs }: Ends) -> String {
 }
 
 /// RFC 3207 §4.
-async fn smtp<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) -> Result<(), String> {
-    reply(stream, "220").await?;
+async fn smtp<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) -> Result<(), Missed> {
+    reply(stream, "220").await.map_err(Missed::foreign)?;
     say(stream, b"EHLO [127.0.0.1]\r\n").await?;
     let offers = reply(stream, "250").await?;
     // The first line is the server's name (RFC 5321 §4.1.1.1).
     let mut keywords = offers.iter().skip(1).filter_map(|line| line.get(4..));
     if !keywords.any(|word| word.trim().eq_ignore_ascii_case("STARTTLS")) {
-        return Err("the server offers no STARTTLS; switch it on".to_owned());
+        let problem = "the server offers no STARTTLS; switch it on".to_owned();
+        return Err(problem.into());
     }
     say(stream, b"STARTTLS\r\n").await?;
-    reply(stream, "220").await.map(drop)
+    reply(stream, "220").await?;
+    Ok(())
 }
 
 /// One reply of SMTP with all its lines (RFC 5321 §4.2).
@@ -78,10 +107,10 @@ async fn reply<S: AsyncRead + Unpin>(stream: &mut S, code: &str) -> Result<Vec<S
 }
 
 /// RFC 3501 §6.2.1.
-async fn imap<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) -> Result<(), String> {
-    let greeting = line(stream, "* OK").await?;
+async fn imap<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) -> Result<(), Missed> {
+    let greeting = line(stream, "* OK").await.map_err(Missed::foreign)?;
     if !begins(&greeting, "* OK") {
-        return Err(unexpected("* OK", &greeting));
+        return Err(Missed::foreign(unexpected("* OK", &greeting)));
     }
     say(stream, b"a STARTTLS\r\n").await?;
     for _ in 0..MOST_LINES {
@@ -91,18 +120,22 @@ async fn imap<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) -> Result<(), S
         }
         // Untagged lines may come at any time.
         if !line.starts_with("* ") || begins(&line, "* BYE") {
-            return Err(unexpected("a OK", &line));
+            return Err(unexpected("a OK", &line).into());
         }
     }
-    Err(endless("a OK"))
+    Err(endless("a OK").into())
 }
 
 /// RFC 2595 §4.
-async fn pop3<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) -> Result<(), String> {
+async fn pop3<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) -> Result<(), Missed> {
     for command in [Some(b"STLS\r\n"), None] {
-        let line = line(stream, "+OK").await?;
+        let missed = |problem| match command {
+            Some(_) => Missed::foreign(problem),
+            None => Missed::from(problem),
+        };
+        let line = line(stream, "+OK").await.map_err(missed)?;
         if !begins(&line, "+OK") {
-            return Err(unexpected("+OK", &line));
+            return Err(missed(unexpected("+OK", &line)));
         }
         if let Some(command) = command {
             say(stream, command).await?;
@@ -112,13 +145,19 @@ async fn pop3<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) -> Result<(), S
 }
 
 /// PostgreSQL frontend/backend protocol, "SSL Session Encryption".
-async fn postgres<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) -> Result<(), String> {
+async fn postgres<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) -> Result<(), Missed> {
     say(stream, &SSL_REQUEST).await?;
     match stream.read_u8().await {
         Ok(b'S') => Ok(()),
-        Ok(b'N') => Err("PostgreSQL answers that it has no TLS here (ssl = off)".to_owned()),
-        Ok(other) => Err(unexpected("S", &String::from_utf8_lossy(&[other]))),
-        Err(error) => Err(lost("S", &error)),
+        Ok(b'N') => {
+            let problem = "PostgreSQL answers that it has no TLS here (ssl = off)".to_owned();
+            Err(problem.into())
+        }
+        Ok(other) => {
+            let other = String::from_utf8_lossy(&[other]).into_owned();
+            Err(Missed::foreign(unexpected("S", &other)))
+        }
+        Err(error) => Err(Missed::foreign(lost("S", &error))),
     }
 }
 

@@ -126,7 +126,9 @@ pub(in crate::deploy) async fn look(
         Ok(report) => Look::Same(report),
         Err(failure) => match failure.kind {
             FailureKind::Wrong => Look::Differs(failure.text),
-            FailureKind::Silent | FailureKind::Nobody => Look::Silent(failure.text),
+            FailureKind::Silent | FailureKind::Foreign | FailureKind::Nobody => {
+                Look::Silent(failure.text)
+            }
         },
     }
 }
@@ -255,6 +257,22 @@ pub(in crate::deploy) async fn somebody_listens(connect: &str) -> Result<(), Ste
     }
 }
 
+/// Whether whoever listens speaks the protocol of the probe, whatever is served.
+pub(in crate::deploy) async fn speaks(
+    connect: &str,
+    prelude: Prelude,
+    deadline: Seconds,
+) -> Result<(), StepError> {
+    let within = longest(prelude, deadline);
+    match handshake_after(connect, prelude, None, KeyKind::Any, within).await {
+        Err(error) if error.is_foreign() => Err(StepError {
+            foreign: true,
+            ..StepError::configuration(format!("the probe cannot work: {error}"))
+        }),
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
 /// The deadline passed.
 pub(in crate::deploy) struct Unproven {
     pub(in crate::deploy) error: StepError,
@@ -281,6 +299,8 @@ enum FailureKind {
     Wrong,
     /// Somebody, and no answer.
     Silent,
+    /// Somebody who speaks another protocol.
+    Foreign,
     /// Nobody.
     Nobody,
 }
@@ -373,6 +393,7 @@ async fn shake(
             shown: None,
             text: format!("{error} (asking for {})", question.name),
             kind: match error {
+                _ if error.is_foreign() => FailureKind::Foreign,
                 ProbeError::Connect { .. } => FailureKind::Nobody,
                 ProbeError::Prelude { .. }
                 | ProbeError::Handshake { .. }
@@ -413,12 +434,14 @@ fn report(question: &Question, seen: &Seen) -> ProbeReport {
 fn failed(deadline: Seconds, failures: Vec<Failure>) -> Unproven {
     let are = |kind| move |failure: &Failure| failure.kind == kind;
     let nobody = !failures.is_empty() && failures.iter().all(are(FailureKind::Nobody));
-    let class = if failures.iter().any(are(FailureKind::Wrong)) {
+    let foreign = !failures.is_empty() && failures.iter().all(are(FailureKind::Foreign));
+    let class = if foreign || failures.iter().any(are(FailureKind::Wrong)) {
         ErrorClass::Configuration
     } else {
         ErrorClass::Transient
     };
     let mut message = match deadline {
+        _ if foreign => "the probe cannot work: ".to_owned(),
         Seconds(0) => String::new(),
         deadline => format!("after {deadline} "),
     };
@@ -435,6 +458,7 @@ fn failed(deadline: Seconds, failures: Vec<Failure>) -> Unproven {
     let error = StepError {
         output: lines.join("\n"),
         named,
+        foreign,
         ..StepError::new(class, message)
     };
     Unproven { error, nobody }

@@ -44,6 +44,7 @@ fn failed(step: RolloutStep) -> Failed {
         again: false,
         restorable: true,
         service_runs: true,
+        foreign: false,
         named: BTreeSet::new(),
     }
 }
@@ -258,6 +259,7 @@ fn what_may_pass_is_tried_three_times_after_the_commit_and_without_end_before() 
             output: String::new(),
             named: BTreeSet::new(),
             refused: false,
+            probe: ProbeFault::None,
         },
         UndoPhase::Restored,
     );

@@ -254,6 +254,7 @@ fn on_error(
         again: error.retry,
         restorable: error.restorable,
         service_runs: error.service_runs,
+        foreign: error.foreign,
         named: error.named,
     };
     rollout_machine::on_error(rollout, &Snapshot::default(), failed, policy, now())

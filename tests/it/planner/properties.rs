@@ -385,6 +385,7 @@ fn rollout_event() -> impl Strategy<Value = RolloutEvent> {
                 output: String::new(),
                 named: std::collections::BTreeSet::new(),
                 refused: false,
+                probe: renewd::model::ProbeFault::None,
             },
             look_at,
             restorable,
@@ -401,7 +402,7 @@ fn rollout_event() -> impl Strategy<Value = RolloutEvent> {
         2 => failed,
         2 => Just(RolloutEvent::Restored),
         2 => any::<bool>().prop_map(|refused| RolloutEvent::ReloadedBack { refused }),
-        2 => Just(RolloutEvent::VerifiedBack { reports: vec![] }),
+        2 => Just(RolloutEvent::VerifiedBack { reports: vec![], blind: false }),
         1 => Just(RolloutEvent::Superseded { message: String::new() }),
         2 => Just(RolloutEvent::Closed),
     ]

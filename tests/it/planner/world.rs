@@ -606,7 +606,10 @@ impl World {
             RolloutStep::VerifyBack if service.served != rollout.previous => {
                 return wrong("still serves", service);
             }
-            RolloutStep::VerifyBack => RolloutEvent::VerifiedBack { reports: vec![] },
+            RolloutStep::VerifyBack => RolloutEvent::VerifiedBack {
+                reports: vec![],
+                blind: false,
+            },
             RolloutStep::Close => RolloutEvent::Closed,
         })
     }
@@ -627,6 +630,7 @@ impl World {
             again: fault.again,
             restorable: rollout.previous_generation.is_some(),
             service_runs: !fault.down,
+            foreign: false,
             named: fault.named,
         };
         match rollout_machine::on_error(rollout, &self.snapshot, failed, digest, self.now) {

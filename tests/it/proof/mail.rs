@@ -162,7 +162,16 @@ async fn postfix_is_proven_behind_starttls_and_behind_a_proxy_header() {
     let run = service.agent.run(&["renew", "www"]);
     assert_ne!(run.code, Some(0));
     assert!(run.stderr.contains("* OK expected, got"), "{}", run.stderr);
+    assert!(
+        run.stderr.contains("the probe cannot see it either"),
+        "{}",
+        run.stderr
+    );
     assert_eq!(served(postfix.plain, "smtp"), before);
+    // It is the probe's fault and nobody is in the way: with a right one it goes on by itself.
+    use_target(postfix.plain, "starttls = \"smtp\"");
+    service.agent.run(&["once"]).expect(0);
+    assert_ne!(served(postfix.plain, "smtp"), before);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -28,7 +28,7 @@ async fn against(prelude: Prelude, script: &[u8]) -> (Result<(), String>, Vec<u8
     drop(near);
     let mut sent = Vec::new();
     read.read_to_end(&mut sent).await.unwrap();
-    (result, sent)
+    (result.map_err(|missed| missed.problem), sent)
 }
 
 #[tokio::test]
