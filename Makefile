@@ -51,6 +51,11 @@ release: ## Build what `make install` installs
 	scripts/install-tools.sh build
 	$(CARGO) build --locked --release --bins
 
+deb: ## Make a Debian package of a release build, in target/debian (installs cargo-deb, which takes minutes, if it is missing)
+	scripts/install-tools.sh build
+	$(CARGO) build --locked --release --bins
+	packaging/deb.sh
+
 install: ## Install below PREFIX (default /usr/local) from target/release; honours DESTDIR
 	packaging/install.sh --prefix '$(PREFIX)'
 
@@ -60,4 +65,4 @@ uninstall: ## Remove what `make install` put; keeps state and edited configurati
 clean: ## Remove what was built
 	$(CARGO) clean
 
-.PHONY: help demo test soak bench audit man release install uninstall clean
+.PHONY: help demo test soak bench audit man release deb install uninstall clean

@@ -100,7 +100,7 @@ done
 
 new=$(mktemp)
 work=$(mktemp)
-trap 'rm -f "$new" "$work"' EXIT
+trap 'rm -f "$new" "$work" "$work.completions"' EXIT
 
 # Makes a directory and those above it, remembering each that was not there.
 directory() { # MODE PATH
@@ -160,7 +160,19 @@ for page in "$here"/docs/man/*.[158]; do
   [ -f "$page" ] || continue
   put 0644 "$page" "$prefix/share/man/man${page##*.}/${page##*/}"
 done
-for text in README.md CHANGELOG.md LICENSE docs/operations.md docs/control.md docs/architecture.md; do
+for program in renewd renewd-ccm; do
+  for shell in bash zsh fish; do
+    # Programs for another machine cannot say it.
+    "$from/$program" completions $shell >"$work.completions" 2>/dev/null || continue
+    case $shell in
+      bash) put 0644 "$work.completions" "$prefix/share/bash-completion/completions/$program" ;;
+      zsh) put 0644 "$work.completions" "$prefix/share/zsh/site-functions/_$program" ;;
+      fish) put 0644 "$work.completions" "$prefix/share/fish/vendor_completions.d/$program.fish" ;;
+    esac
+  done
+done
+rm -f "$work.completions"
+for text in README.md CHANGELOG.md LICENSE docs/operations.md docs/control.md docs/architecture.md docs/status.schema.json; do
   put 0644 "$here/$text" "$prefix/share/doc/renewd/${text##*/}"
 done
 for example in "$here"/config/*.toml "$here"/config/policy.d/*.toml; do

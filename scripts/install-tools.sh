@@ -44,6 +44,7 @@ faketime faketime test
 /usr/lib/python3/dist-packages/jsonschema/__init__.py python3-jsonschema test
 /usr/lib/python3/dist-packages/prometheus_client/parser.py python3-prometheus-client test
 script bsdutils test
+lintian lintian test
 msmtp msmtp test
 LIST
 }
@@ -97,6 +98,11 @@ if [ "$set_of_tools" = test ]; then
     rustup component add "$component" >/dev/null 2>&1 ||
       fail "the Rust toolchain has no $component: add it (rustup component add $component)"
   done
+fi
+
+if [ "$set_of_tools" = test ] && ! cargo deb --version >/dev/null 2>&1; then
+  echo "install-tools: building cargo-deb, which takes a few minutes"
+  cargo install --quiet --locked cargo-deb || fail "cargo-deb is missing: cargo install --locked cargo-deb"
 fi
 
 packages=$(missing | sort -u | tr '\n' ' ')

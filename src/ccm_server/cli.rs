@@ -71,6 +71,11 @@ enum Command {
     /// Manage the buckets that stand for OBS: directories in `obs` of the state directory, for CRLs.
     #[command(subcommand)]
     Bucket(BucketCommand),
+    /// Print completions of this command line, for packagers and for shells without a package.
+    Completions {
+        /// For which shell.
+        shell: clap_complete::Shell,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -204,6 +209,13 @@ async fn run(arguments: Arguments) -> Result<(), Failed> {
             admin.add_bucket(&name, &account).await?;
             admin.close().await;
             Ok(())
+        }
+        Command::Completions { shell } => {
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut command(), "renewd-ccm", &mut text);
+            let mut out = std::io::stdout();
+            out.write_all(&text)?;
+            Ok(out.flush()?)
         }
         Command::Ca(CaCommand::Init { json }) => {
             let admin = Admin::open(&arguments.state, key).await?;

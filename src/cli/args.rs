@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 
 use crate::cli::Exit;
 use crate::model::{CertificateId, ChannelId, JobName, RevisionId, Seconds, TargetId, Timestamp};
@@ -159,6 +160,11 @@ pub(crate) enum Command {
     Alert {
         #[command(subcommand)]
         command: AlertCommand,
+    },
+    /// Print completions of this command line, for packagers and for shells without a package
+    Completions {
+        /// For which shell
+        shell: Shell,
     },
     /// Help with systemd
     Systemd {

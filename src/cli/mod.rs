@@ -110,6 +110,7 @@ async fn dispatch(arguments: Arguments) -> Exit {
         Command::Alert {
             command: AlertCommand::List { json },
         } => alert::list(&arguments, *json).await,
+        Command::Completions { shell } => Ok(completions(*shell)),
         Command::Systemd {
             command: SystemdCommand::Dropin,
         } => systemd::drop_in(&arguments),
@@ -125,6 +126,13 @@ async fn dispatch(arguments: Arguments) -> Exit {
             failure.exit
         }
     }
+}
+
+fn completions(shell: clap_complete::Shell) -> Exit {
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut command(), "renewd", &mut text);
+    output::data(&String::from_utf8_lossy(&text));
+    Exit::Done
 }
 
 /// Why a command ended early.

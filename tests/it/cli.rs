@@ -5,6 +5,7 @@
 )]
 
 mod check;
+mod completions;
 mod daemon;
 mod desktop;
 mod exit;

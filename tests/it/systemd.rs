@@ -2,6 +2,7 @@
 
 mod daemon;
 mod host;
+mod package;
 mod sandbox;
 mod signal;
 mod socket;

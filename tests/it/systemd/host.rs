@@ -25,16 +25,23 @@ pub(super) const NAME: &str = "www.example.test";
 
 impl Host {
     pub(super) fn up() -> Self {
+        Self::installed(
+            |machine| install(&machine.root()),
+            |machine| {
+                let directories = "/usr/lib/tmpfiles.d/renewd.conf";
+                machine.ok(&["systemd-tmpfiles", "--create", directories]);
+            },
+        )
+    }
+
+    /// Installed in another way: what is done before it is started, and behind that.
+    pub(super) fn installed(before: impl FnOnce(&Machine), after: impl FnOnce(&Machine)) -> Self {
         let mut machine = Machine::new();
-        install(&machine.root());
+        before(&machine);
         // A site as somebody has it who is about to use renewd: with a certificate of its own making.
         machine.write("/etc/nginx/sites-enabled/default", SITE);
         machine.start();
-        machine.ok(&[
-            "systemd-tmpfiles",
-            "--create",
-            "/usr/lib/tmpfiles.d/renewd.conf",
-        ]);
+        after(&machine);
         machine.ok(&["mkdir", "-p", "/etc/nginx/tls"]);
         machine.ok(&SELF_SIGNED);
         machine.ok(&["systemctl", "start", "nginx", "renewd-ccm"]);
