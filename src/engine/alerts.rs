@@ -58,7 +58,8 @@ impl Engine {
             return Ok(());
         }
         for over in known.values() {
-            if plan.alerts.keys().any(|key| key.as_str() == over.key) {
+            let mut standing = plan.alerts.keys().chain(&plan.covered);
+            if standing.any(|key| key.as_str() == over.key) {
                 continue;
             }
             let posts = self.posts_over(over, snapshot, &told, now);
@@ -171,6 +172,11 @@ fn about(policy: &Policy, key: &AlertKey) -> BTreeSet<CertificateId> {
     // A path may have the name of a certificate in it.
     if key.watch().is_some() {
         return found;
+    }
+    if key.is_about_issuers() {
+        let of = policy.certificates.iter();
+        let of = of.filter(|(_, certificate)| certificate.issuer.as_str() == key.subject());
+        return of.map(|(id, _)| id.clone()).collect();
     }
     for part in key.subject().split('/') {
         if let Some((id, _)) = policy.certificates.get_key_value(part) {

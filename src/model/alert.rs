@@ -52,6 +52,19 @@ impl AlertKey {
         Some(subject.split_once(' ').map_or(subject, |(name, _)| name))
     }
 
+    /// Whether it is about an issuer, and so about all of its certificates.
+    #[must_use]
+    pub fn is_about_issuers(&self) -> bool {
+        let kind = self.0.split_once('/').map(|(kind, _)| kind);
+        matches!(kind, Some(Self::CREDENTIALS | Self::ISSUER))
+    }
+
+    /// Kind: an issuer refuses the credentials.
+    pub const CREDENTIALS: &str = "credentials-refused";
+
+    /// Kind: an issuer fails for several certificates.
+    pub const ISSUER: &str = "issuer-failing";
+
     /// Kinds of alerts about ways by which alerts leave the host begin with it.
     pub const CHANNELS: &str = "alerts-";
 

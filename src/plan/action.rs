@@ -1,6 +1,6 @@
 //! The planner's output, and the small types that both machines speak.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
     Alert, AlertKey, Blocked, CertificateId, Doubt, ErrorClass, OrderEvent, OrderId, OrderStep,
@@ -18,6 +18,8 @@ pub struct Plan {
     pub verdicts: BTreeMap<CertificateId, Verdict>,
     /// Every alert that stands now; one that is raised and not in here is over.
     pub alerts: BTreeMap<AlertKey, Alert>,
+    /// What another alert speaks for: it is not raised, and where it was raised before it is not over.
+    pub covered: BTreeSet<AlertKey>,
     /// Why the clock is not believed, if it is not: then nothing was decided, and no alert is over.
     pub doubt: Option<Doubt>,
     /// When to look again if nothing else wakes us; always later than the moment of the plan.

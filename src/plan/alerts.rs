@@ -7,12 +7,12 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use crate::model::{
-    Blocked, CertificateId, ErrorClass, Failures, Fingerprint, LONGEST_QUEUE, OrderMode, Policy,
-    ProbeFault, RemoteTrouble, Rollout, RolloutPhase, Seconds, SetAside, Severity, Snapshot,
-    Standing, Timestamp, Waiting,
+    Blocked, CertificateId, ErrorClass, Failures, Fingerprint, IssuerId, OrderMode, ProbeFault,
+    RemoteTrouble, Rollout, RolloutPhase, RolloutStep, Seconds, SetAside, Severity, Snapshot,
+    Standing, StepFailure, Timestamp, Waiting,
 };
 use crate::plan::certificates::Subject;
-use crate::plan::draft::Draft;
+use crate::plan::draft::{Draft, Met};
 use crate::plan::renewal::Window;
 use crate::plan::targets::{self, Member, Place};
 use crate::plan::{Verdict, backoff, drift, rollout_machine};
@@ -29,6 +29,15 @@ pub(crate) fn certificate(
     let id = subject.policy.id.as_str();
     let failing = failing(subject, digest);
     let untroubled = matches!(verdict, Verdict::Act(_)) && !troubled(subject, digest);
+    if let Some(failure) = latest(subject, digest) {
+        draft.met.push(Met {
+            certificate: subject.policy.id.clone(),
+            issuer: asked(subject).clone(),
+            count: failure.0,
+            failure: failure.1.clone(),
+            not_after: window.map(|window| window.not_after),
+        });
+    }
     if let Some((class, count, message)) = &failing {
         let until = match window {
             Some(window) if window.not_after > now => {
@@ -36,10 +45,9 @@ pub(crate) fn certificate(
             }
             Some(_) | None => "There is no valid one.".to_owned(),
         };
-        let step = FAILURES_TOLD.iter().filter(|told| *told <= count).count();
         draft.alert_step(
             Severity::Warning,
-            ("renewal-failing", u32::try_from(step).unwrap_or(0)),
+            ("renewal-failing", step(*count)),
             id,
             format!("{id}: no new certificate: {message}"),
             format!("{until} {}", help(*class, id)),
@@ -264,57 +272,6 @@ pub(crate) fn target(
     }
 }
 
-/// What stands for the ways by which alerts leave the host: a letter that nobody gets is no reason to be silent.
-pub(crate) fn channels(policy: &Policy, snapshot: &Snapshot, now: Timestamp, draft: &mut Draft) {
-    for (id, state) in &snapshot.channels {
-        // What waits for a channel that left the policy is given up by the next delivery.
-        if !policy.alerting.channels.contains_key(id) {
-            continue;
-        }
-        let help = format!("Mend it and try it: `renewd alert test {id}`.");
-        if let Some(since) = state.failing_since {
-            if since.until(now) >= CHANNEL_PATIENCE {
-                draft.alert(
-                    Severity::Warning,
-                    "alerts-stuck",
-                    id.as_str(),
-                    format!(
-                        "{id}: alerts have not left this host since {since}: {}",
-                        state.last
-                    ),
-                    format!("They are kept and tried again. {help}"),
-                );
-            } else {
-                draft.wake(since + CHANNEL_PATIENCE);
-            }
-        }
-        if let Some((recipient, why)) = state.refused.iter().next() {
-            let more = match state.refused.len() {
-                1 => String::new(),
-                count => format!(" and {} more", count - 1),
-            };
-            draft.alert(
-                Severity::Warning,
-                "alerts-refused",
-                id.as_str(),
-                format!("{id}: an alert to {recipient}{more} was refused: {why}"),
-                format!("It is not sent again; `renewd status` shows what stands. {help}"),
-            );
-        }
-        if state.longest_queue >= LONGEST_QUEUE {
-            draft.alert(
-                Severity::Warning,
-                "alerts-overflow",
-                id.as_str(),
-                format!("{id}: {} alerts wait to be sent to one recipient", state.longest_queue),
-                format!(
-                    "Further ones are only in the log and in `renewd status` until there is room. {help}"
-                ),
-            );
-        }
-    }
-}
-
 /// A newer revision is there and kept back while the one that is served runs out.
 fn old_one_served(place: &Place<'_>, member: &Member<'_>, now: Timestamp, draft: &mut Draft) {
     let state = place.state;
@@ -400,7 +357,17 @@ fn failed_rollouts(place: &Place<'_>, members: &[Member<'_>], draft: &mut Draft)
         output => format!("\n{output}\n"),
     };
     if failed.rolled_back == 0 {
-        if count >= patience(failed.cause.class) {
+        if failed.cause.step == RolloutStep::PreHook {
+            draft.alert_step(
+                Severity::Warning,
+                ("hook-failing", step(count)),
+                id,
+                format!("{id}: the `pre` hook keeps everything from being rolled out: {cause}"),
+                format!(
+                    "{output}What was served before is served still. It is tried again by itself."
+                ),
+            );
+        } else if count >= patience(failed.cause.class) {
             draft.alert(
                 Severity::Warning,
                 "rollout-failing",
@@ -462,18 +429,26 @@ fn open_rollout(
         && count > 0
         && count >= patience(last.class)
     {
-        draft.alert(
-            Severity::Warning,
-            "rollout-failing",
-            id,
-            format!("{id}: {count} attempts failed: {}", last.message),
-            if rollout_machine::waits_for_post_hook(rollout) {
-                "The new set is served and proven; its `post` hook is tried again by itself."
-            } else {
-                "It is tried again by itself."
-            }
-            .to_owned(),
-        );
+        if rollout_machine::waits_for_post_hook(rollout) {
+            draft.alert_step(
+                Severity::Warning,
+                ("hook-failing", step(count)),
+                id,
+                format!(
+                    "{id}: the `post` hook failed {count} times: {}",
+                    last.message
+                ),
+                "The new set is served and proven; its hook is tried again by itself.".to_owned(),
+            );
+        } else {
+            draft.alert(
+                Severity::Warning,
+                "rollout-failing",
+                id,
+                format!("{id}: {count} attempts failed: {}", last.message),
+                "It is tried again by itself.".to_owned(),
+            );
+        }
     }
     let RolloutPhase::AwaitingService { detail, .. } = &rollout.phase else {
         return;
@@ -520,6 +495,36 @@ fn failing(subject: &Subject<'_>, digest: Fingerprint) -> Option<(ErrorClass, u3
         .and_then(|order| of(&order.failures, digest))
         .or_else(|| of(&subject.state.failures, digest))
         .or_else(|| of(&subject.state.survey_failures, subject.policy.digest))
+}
+
+/// Number and last of the failures in a row of what is asked of the issuer for this certificate, told or not.
+fn latest<'a>(subject: &Subject<'a>, digest: Fingerprint) -> Option<(u32, &'a StepFailure)> {
+    let of = |failures: &'a Failures, digest| {
+        let count = backoff::count(failures, digest);
+        failures
+            .last
+            .as_ref()
+            .filter(|_| count > 0)
+            .map(|last| (count, last))
+    };
+    subject
+        .order
+        .and_then(|order| of(&order.failures, digest))
+        .or_else(|| of(&subject.state.failures, digest))
+        .or_else(|| of(&subject.state.survey_failures, subject.policy.digest))
+}
+
+/// The issuer that is asked at present.
+fn asked<'a>(subject: &Subject<'a>) -> &'a IssuerId {
+    subject
+        .order
+        .map_or(&subject.policy.issuer, |order| &order.issuer)
+}
+
+/// How often failures in a row were told again.
+pub(crate) fn step(count: u32) -> u32 {
+    let told = FAILURES_TOLD.iter().filter(|told| **told <= count).count();
+    u32::try_from(told).unwrap_or(0)
 }
 
 /// How many failures in a row are nobody's business: what may pass by itself gets three attempts, which take minutes.
@@ -580,9 +585,6 @@ const NAMES_SHOWN: usize = 5;
 
 /// A restart or a first start by hand takes less.
 const SERVICE_PATIENCE: Seconds = Seconds::minutes(10);
-
-/// A mail server may be restarted, or ask to come again after a while.
-const CHANNEL_PATIENCE: Seconds = Seconds::hours(1);
 
 /// The days of the policy are meant for it.
 const USUAL_LIFETIME: Seconds = Seconds::days(90);

@@ -1,5 +1,7 @@
 //! Whether the clock can be believed, and the plan of a host whose clock cannot: to look again, and to say why.
 
+use std::collections::BTreeSet;
+
 use crate::model::{
     Alert, AlertKey, ClockFacts, Doubt, Policy, Rollout, RolloutPhase, Seconds, Severity, Snapshot,
     TargetPolicy, Timestamp, Waiting,
@@ -74,6 +76,7 @@ pub(crate) fn wait(policy: &Policy, snapshot: &Snapshot, doubt: Doubt, now: Time
             .map(|id| (id.clone(), verdict(id)))
             .collect(),
         alerts: [(key, alert)].into_iter().collect(),
+        covered: BTreeSet::new(),
         next_wake: until,
         doubt: Some(doubt),
     }

@@ -3,10 +3,25 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
-    Alert, AlertKey, CertificateId, IssuerId, Seconds, Severity, Timestamp, Waiting,
+    Alert, AlertKey, CertificateId, IssuerId, Seconds, Severity, StepFailure, Timestamp, Waiting,
 };
 use crate::plan::outage::Hold;
 use crate::plan::{Action, Plan, Verdict};
+
+/// The last of the failures in a row that a certificate met at its issuer.
+#[derive(Debug)]
+pub(crate) struct Met {
+    /// For whom it was asked.
+    pub(crate) certificate: CertificateId,
+    /// Whom.
+    pub(crate) issuer: IssuerId,
+    /// How many in a row.
+    pub(crate) count: u32,
+    /// The last one.
+    pub(crate) failure: StepFailure,
+    /// End of what there is, where there is something.
+    pub(crate) not_after: Option<Timestamp>,
+}
 
 /// Collects what the parts decide.
 #[derive(Debug)]
@@ -31,6 +46,9 @@ pub(crate) struct Draft {
     /// Looks at what decides nothing.
     pub(crate) observations: Vec<Action>,
     alerts: BTreeMap<AlertKey, Alert>,
+    covered: BTreeSet<AlertKey>,
+    /// What issuers said no to, or nothing.
+    pub(crate) met: Vec<Met>,
     next_wake: Timestamp,
 }
 
@@ -49,6 +67,8 @@ impl Draft {
             renewals_from: None,
             observations: Vec::new(),
             alerts: BTreeMap::new(),
+            covered: BTreeSet::new(),
+            met: Vec::new(),
             next_wake: now + LONGEST_SLEEP,
         }
     }
@@ -128,6 +148,14 @@ impl Draft {
         );
     }
 
+    /// Another alert speaks for this one as well, or it was overtaken: it is not raised for that, and not over.
+    pub(crate) fn cover(&mut self, kind: &str, subject: &str) {
+        let key = AlertKey::new(kind, subject);
+        if self.alerts.remove(&key).is_some() {
+            self.covered.insert(key);
+        }
+    }
+
     /// The plan. `verdicts` must be in the order of their ids.
     pub(crate) fn finish(mut self, verdicts: Vec<(CertificateId, Verdict)>) -> Plan {
         let mut actions = self.rollouts;
@@ -143,6 +171,7 @@ impl Draft {
             // In order, so that the tree is built in one pass.
             verdicts: verdicts.into_iter().collect(),
             alerts: self.alerts,
+            covered: self.covered,
             next_wake: self.next_wake,
             doubt: None,
         }

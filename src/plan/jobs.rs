@@ -65,6 +65,19 @@ pub fn schedule(
     })
 }
 
+/// Since when nothing was done although the checks of some time were to be, if that is so: the process did not run, or
+/// the machine was suspended.
+#[must_use]
+pub fn down_since(policy: &Policy, snapshot: &Snapshot, now: Timestamp) -> Option<Timestamp> {
+    let job = policy.jobs.get(&JobName::Check)?;
+    let since = last(&snapshot.jobs, JobName::Check)?;
+    let mut at = since;
+    for _ in 0..CHECKS_MISSED {
+        at = next(JobName::Check, job, Some(at), snapshot.host, at);
+    }
+    (at.max(since + SHORTEST_DOWNTIME) <= now).then_some(since)
+}
+
 fn last(runs: &BTreeMap<JobName, JobRun>, name: JobName) -> Option<Timestamp> {
     runs.get(&name).map(|run| run.started_at)
 }
@@ -86,6 +99,12 @@ fn occurrence(job: &JobPolicy, after: Timestamp) -> Option<Timestamp> {
     // Never standing still, whatever the calendar of a zone makes of it.
     (at > after).then_some(at)
 }
+
+/// One may be late, and the next one wait for a tick that takes long.
+const CHECKS_MISSED: u32 = 3;
+
+/// A schedule may want a check every minute, and a machine may be restarted.
+const SHORTEST_DOWNTIME: Seconds = Seconds::hours(2);
 
 /// For a moment that no calendar has.
 const FALLBACK: Seconds = Seconds::hours(24);

@@ -21,6 +21,7 @@
 //! | `alerts` | what a person must know |
 //! | [`watch`] | what is wrong with what is watched and not managed |
 //! | [`metrics`] | all that is known, as text for Prometheus |
+//! | `widespread` | what is one alert for many certificates: an issuer, a way by which no alert leaves, a time of doing nothing |
 //! | [`explain`] | the plan as text and as data for `renewd plan` |
 //! | [`status`] | all that is known, as data for `renewd status` and everything that watches |
 
@@ -50,6 +51,7 @@ mod targets;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod watch;
+mod widespread;
 
 pub use action::{Action, IllegalTransition, Next, OnError, Plan, Trouble, Verdict};
 pub use planner::plan;

@@ -11,7 +11,7 @@ use crate::model::{
 use crate::plan::certificates::{self, Subject};
 use crate::plan::draft::Draft;
 use crate::plan::targets::{self, Finding, Member, Place};
-use crate::plan::{Plan, Verdict, alerts, clock, jobs, observed, outage, watch};
+use crate::plan::{Plan, Verdict, alerts, clock, jobs, observed, outage, watch, widespread};
 
 /// Decides what should happen next. Reads nothing but its arguments.
 ///
@@ -83,8 +83,10 @@ pub fn plan(policy: &Policy, snapshot: &Snapshot, now: Timestamp) -> Plan {
         }
         alerts::target(&place, &members, snapshot, now, &mut draft);
     }
-    alerts::channels(policy, snapshot, now, &mut draft);
     watch::alerts(policy, snapshot, now, &mut draft);
+    widespread::channels(policy, snapshot, now, &mut draft);
+    widespread::issuers(policy, snapshot, &mut draft);
+    widespread::downtime(policy, snapshot, now, &mut draft);
     for work in &places.list {
         observed::decide(&work.place, snapshot.checked_at, now, &mut draft);
     }

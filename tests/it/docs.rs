@@ -7,6 +7,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use renewd::model::AlertKey;
 use tempfile::TempDir;
 
 #[test]
@@ -97,13 +98,23 @@ fn every_reason_and_every_alert_is_explained() {
         .lines()
         .filter_map(|line| line.trim().split_once("=> \"")?.1.strip_suffix("\","));
     let alerts = read("src/plan/alerts.rs");
-    // The kind follows the severity.
-    let kinds = alerts.split("Severity::").filter_map(|rest| {
-        let mut lines = rest.lines();
-        let _severity = lines.next()?;
-        lines.next()?.trim().strip_prefix('"')?.strip_suffix("\",")
+    let more = read("src/plan/widespread.rs") + &read("src/plan/observed.rs");
+    // The kind follows the severity, with or without a step.
+    let kinds = [&alerts, &more].into_iter().flat_map(|text| {
+        text.split("Severity::").filter_map(|rest| {
+            let mut lines = rest.lines();
+            let _severity = lines.next()?;
+            let kind = lines.next()?.trim().trim_start_matches('(');
+            let (kind, _) = kind.strip_prefix('"')?.split_once('"')?;
+            // Where the severity is chosen, what follows is a sentence.
+            (!kind.contains(' ')).then_some(kind)
+        })
     });
-    let all: Vec<&str> = codes.chain(kinds).collect();
+    let own = [AlertKey::CREDENTIALS, AlertKey::ISSUER];
+    let all: Vec<&str> = codes.chain(kinds).chain(own).collect();
+    for told in ["hook-failing", "agent-was-down", "observed-differs"] {
+        assert!(all.contains(&told), "{told} was not found: {all:?}");
+    }
     assert!(all.len() > 40, "the codes were not found: {all:?}");
     let missing: Vec<&str> = all
         .into_iter()

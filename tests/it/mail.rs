@@ -135,7 +135,7 @@ async fn an_alert_and_its_end_are_mailed_once_to_each_and_belong_together() {
         assert_eq!(mail.0["tls"], true, "it went in the clear");
         assert_eq!(mail.text("login"), "mailer");
         assert_eq!(mail.text("from"), "renewd@web1.example.test");
-        let begin = format!("[{host}] warning: www: no new certificate: ");
+        let begin = format!("[{host}] warning: corp: the issuer refuses the credentials: ");
         assert!(mail.subject().starts_with(&begin), "{}", mail.subject());
         assert_eq!(mail.header("Auto-Submitted"), "auto-generated");
         assert_eq!(mail.header("References"), "");
@@ -148,7 +148,10 @@ async fn an_alert_and_its_end_are_mailed_once_to_each_and_belong_together() {
     assert_eq!(to(&raised, "ops@example.test").len(), 1);
     assert_eq!(to(&raised, "boss@example.test").len(), 1);
     let id = raised[0].header("Message-ID").to_owned();
-    assert!(id.starts_with("<renewd.renewal-failing=2Fwww."), "{id}");
+    assert!(
+        id.starts_with("<renewd.credentials-refused=2Fcorp."),
+        "{id}"
+    );
 
     // The same trouble is not told twice.
     post.rig.clock.advance(Seconds::hours(3));
@@ -163,7 +166,7 @@ async fn an_alert_and_its_end_are_mailed_once_to_each_and_belong_together() {
     let over = post.mail.mails().split_off(2);
     assert_eq!(over.len(), 2, "{over:#?}");
     for mail in &over {
-        let begin = format!("[{host}] over: www: no new certificate: ");
+        let begin = format!("[{host}] over: corp: the issuer refuses the credentials: ");
         assert!(mail.subject().starts_with(&begin), "{}", mail.subject());
         assert_eq!(mail.header("References"), id);
         assert_eq!(mail.header("In-Reply-To"), id);
@@ -232,12 +235,12 @@ async fn a_certificate_that_runs_out_is_mailed_at_each_step_and_its_renewal_once
     let mails = post.mail.mails();
     let mine = to(&mails, "ops@example.test");
     let about = |key: &str| -> Vec<&Mail> {
-        let begin = format!("<renewd.{key}=2Fwww.");
+        let begin = format!("<renewd.{key}.");
         let mut found = mine.clone();
         found.retain(|mail| mail.header("Message-ID").starts_with(&begin));
         found
     };
-    let expiring = about("expiring");
+    let expiring = about("expiring=2Fwww");
     let shown: Vec<&str> = expiring.iter().map(|mail| mail.subject()).collect();
     assert_eq!(expiring.len(), 6, "{shown:#?}");
     for (subject, (how, left)) in shown.iter().zip([
@@ -259,7 +262,7 @@ async fn a_certificate_that_runs_out_is_mailed_at_each_step_and_its_renewal_once
             .iter()
             .all(|mail| mail.header("References") == first)
     );
-    assert!((1..=3).contains(&about("renewal-failing").len()));
+    assert!((1..=3).contains(&about("credentials-refused=2Fcorp").len()));
 
     let before = mine.len();
     post.mend_orders();
@@ -271,7 +274,7 @@ async fn a_certificate_that_runs_out_is_mailed_at_each_step_and_its_renewal_once
     let over: Vec<&str> = mine.iter().map(|mail| mail.subject()).collect();
     assert_eq!(over.len(), 2, "one for each alert: {over:#?}");
     assert!(
-        over.iter().all(|subject| subject.contains("] over: www: ")),
+        over[0].contains("] over: corp: ") && over[1].contains("] over: www: "),
         "{over:#?}"
     );
     assert!(

@@ -92,7 +92,7 @@ fn scenarios() -> Vec<PathBuf> {
 }
 
 /// Every code that a person may read. A new one needs a scenario that shows it.
-const CODES: [&str; 77] = [
+const CODES: [&str; 81] = [
     "reason no-revision",
     "reason unusable",
     "reason issuer-changed",
@@ -155,6 +155,10 @@ const CODES: [&str; 77] = [
     "alert set-aside",
     "alert rollback-failed",
     "alert rollout-failing",
+    "alert hook-failing",
+    "alert credentials-refused",
+    "alert issuer-failing",
+    "alert agent-was-down",
     "alert rollout-blocked",
     "alert awaiting-service",
     "alert no-way-back",

@@ -18,7 +18,7 @@ async fn states(post: &Post, occasion: &str) -> Vec<(String, String)> {
         .await
         .unwrap()
         .into_iter()
-        .filter(|one| one.occasion == occasion && one.key == "renewal-failing/www")
+        .filter(|one| one.occasion == occasion && one.key == "credentials-refused/corp")
         .map(|one| (one.recipient, one.state))
         .collect();
     all.sort();
@@ -56,7 +56,7 @@ async fn a_server_that_is_away_for_days_gets_each_letter_once_and_in_order() {
         !post
             .stands()
             .await
-            .contains(&"renewal-failing/www".to_owned())
+            .contains(&"credentials-refused/corp".to_owned())
     );
     post.rounds(Seconds::days(2)).await;
     post.mail.begin();
@@ -131,7 +131,7 @@ async fn what_a_server_refuses_for_now_is_tried_again_and_what_it_refuses_for_go
     post.rig.tick().await;
     assert_eq!(
         post.stands().await,
-        ["alerts-refused/ops", "renewal-failing/www"]
+        ["alerts-refused/ops", "credentials-refused/corp"]
     );
     let told = post.rig.told().join("\n");
     let why = "alert warning: ops: an alert to boss@example.test was refused: ";

@@ -53,7 +53,11 @@ async fn the_hosts_own_mail_system_takes_mails_over() {
     assert_eq!(mails[0].to(), "root@localhost");
     assert_eq!(mails[0].text("from"), "renewd@web1.example.test");
     assert_eq!(mails[0].0["defects"], json!([]));
-    assert!(mails[0].subject().contains("www: no new certificate"));
+    assert!(
+        mails[0]
+            .subject()
+            .contains("corp: the issuer refuses the credentials")
+    );
     assert!(mails[0].text("html").contains("<td>www</td>"));
 
     let engine = post.rig.engine().await;
@@ -106,7 +110,7 @@ async fn a_webhook_gets_signed_json_and_is_called_until_it_takes_it() {
         assert_eq!(request.body, requests[0].body, "the same on every attempt");
     }
     let raised = requests[0].json();
-    assert_eq!(raised["alert"], "renewal-failing/www");
+    assert_eq!(raised["alert"], "credentials-refused/corp");
     assert_eq!(raised["occasion"], "raised");
     assert_eq!(raised["certificates"][0]["name"], "www");
 

@@ -5,6 +5,8 @@
 //! issuer lab: timeout=30s settle=2m rev=1          made with these values when a policy names it
 //! target web: rev=1                                likewise; another `rev` is another policy
 //! target web: windows=5:2h+2h reloads=2             open on Saturday at two for two hours; two reloads in an hour
+//! target web: hooks=pre+post                       that has these hooks
+//! checks "0 17 */6 * * *"                          by this schedule; `checked` is a check that has run now
 //! policy www: issuer=lab names=a.example targets=web renew_at=1/3 validity=90d order=auto key=local algorithm=ec-p256
 //! forget www                                       takes the certificate out of the policy
 //! forget-target web
@@ -42,12 +44,14 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use croner::parser::CronParser;
+use jiff::tz::TimeZone;
 use renewd::model::{
     CertificateId, CertificatePolicy, Difference, DriftKind, DriftMode, ErrorClass, Failures,
-    Fingerprint, Hooks, IssuerId, IssuerKind, IssuerPolicy, KeyAlgorithm, KeyReuse, KeySource,
-    MaintenanceWindow, Name, OrderMode, Pacing, PcaPolicy, Probe, RemoteAccess, RemoteAuth,
-    RemoteTrouble, RenewRule, Scarce, Seconds, SecretRef, Shortage, Standing, Subject, TargetId,
-    TargetKind, TargetPolicy, TargetState, Timestamp,
+    Fingerprint, Hooks, IssuerId, IssuerKind, IssuerPolicy, JobName, JobPolicy, JobResult, JobRun,
+    KeyAlgorithm, KeyReuse, KeySource, MaintenanceWindow, Name, OrderMode, Pacing, PcaPolicy,
+    Probe, RemoteAccess, RemoteAuth, RemoteTrouble, RenewRule, Scarce, Seconds, SecretRef,
+    Shortage, Standing, Subject, TargetId, TargetKind, TargetPolicy, TargetState, Timestamp,
 };
 use renewd::plan::explain;
 
@@ -108,6 +112,16 @@ pub(crate) fn obey(world: &mut World, command: &str) {
                 .line(serde_json::to_string_pretty(&report).unwrap());
         }
         ("alerts", []) => world.show_alerts(),
+        ("checks", [schedule]) => checks(world, schedule),
+        ("checked", []) => {
+            let run = JobRun {
+                started_at: world.now,
+                took_ms: 1,
+                result: JobResult::Done,
+                message: String::new(),
+            };
+            world.snapshot.jobs.insert(JobName::Check, run);
+        }
         ("issuer", [id, values @ ..]) => issuer(world, id.trim_end_matches(':'), &pairs(values)),
         ("target", [id, values @ ..]) => target(world, id.trim_end_matches(':'), &pairs(values)),
         ("policy", [id, values @ ..]) => policy(world, id.trim_end_matches(':'), &pairs(values)),
@@ -367,7 +381,7 @@ fn target(world: &mut World, id: &str, values: &BTreeMap<&str, &str>) {
         pid_file: None,
         command_timeout: Seconds(30),
         probe: Probe::None,
-        hooks: Hooks::default(),
+        hooks: hooks(values),
         observe: Vec::new(),
         pacing: pacing(values),
         // When it may be disturbed is no matter of what is there.
@@ -384,6 +398,35 @@ fn target(world: &mut World, id: &str, values: &BTreeMap<&str, &str>) {
         },
     };
     world.policy.targets.insert(id, target);
+}
+
+fn hooks(values: &BTreeMap<&str, &str>) -> Hooks {
+    let wanted = values.get("hooks").copied().unwrap_or_default();
+    let argv = |name| {
+        let mut names = wanted.split('+');
+        names
+            .any(|one| one == name)
+            .then(|| vec![format!("/{name}")])
+    };
+    Hooks {
+        pre: argv("pre"),
+        post: argv("post"),
+        ..Hooks::default()
+    }
+}
+
+/// By this schedule, to the second.
+fn checks(world: &mut World, schedule: &str) {
+    let parser = CronParser::builder()
+        .seconds(croner::parser::Seconds::Required)
+        .build();
+    let job = JobPolicy {
+        schedule: parser.parse(schedule).unwrap(),
+        zone: TimeZone::UTC,
+        jitter: Seconds(0),
+        floor: Seconds(1),
+    };
+    world.policy.jobs.insert(JobName::Check, job);
 }
 
 /// `windows=5:2h+2h,6:0h+24h` opens on Saturday at two for two hours and on Sunday for the whole day.

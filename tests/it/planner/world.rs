@@ -180,12 +180,13 @@ impl World {
         let over: Vec<&AlertKey> = self
             .alerts
             .keys()
-            .filter(|key| !plan.alerts.contains_key(key))
+            .filter(|key| !plan.alerts.contains_key(key) && !plan.covered.contains(key))
             .collect();
         for key in over {
             self.log.line(format!("resolved {key}"));
         }
-        self.alerts = plan.alerts.clone();
+        self.alerts.retain(|key, _| plan.covered.contains(key));
+        self.alerts.extend(plan.alerts.clone());
     }
 
     /// The standing alerts with their whole text.
