@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use tokio::task::JoinSet;
-use tracing::Instrument as _;
+use tokio::time::Instant;
 
-use crate::engine::progress::{self, Progress};
+use crate::engine::progress::Progress;
+use crate::engine::steps::{self, Queues, Steps};
+use crate::engine::watchdog::longest_step;
 use crate::engine::{Engine, EngineError, plan_within_space};
 use crate::model::{
     CertificateId, ErrorClass, OrderClosing, OrderEvent, Seconds, Snapshot, StepFailure, TargetId,
@@ -51,23 +53,50 @@ impl Engine {
         patience: Patience,
     ) -> Result<Plan, EngineError> {
         let deadline = self.clock.now() + patience.total;
+        let mut steps = Steps::default();
+        let result = self.rounds(snapshot, scope, deadline, &mut steps).await;
+        // Whatever ended the rounds, what is under way is ended and written down.
+        let mut touched = Touched::default();
+        let mut failure = None;
+        while let Some(ended) = steps.next().await {
+            match ended {
+                Ok(part) => touched.merge(part),
+                Err(error) => failure = Some(error),
+            }
+        }
+        let plan = result?;
+        self.store.refresh(snapshot, &touched).await?;
+        failure.map_or(Ok(plan), Err)
+    }
+
+    async fn rounds(
+        self: &Arc<Self>,
+        snapshot: &mut Snapshot,
+        scope: &Scope,
+        deadline: Timestamp,
+        steps: &mut Steps,
+    ) -> Result<Plan, EngineError> {
         let mut idle_rounds = 0;
         loop {
+            let begun = Instant::now();
             self.look_at_the_clock(snapshot).await?;
             snapshot.outages = self.issuers.outages();
             let now = self.clock.now();
             let plan = plan_within_space(&self.policy, snapshot, now);
             self.tell_alerts(&plan, snapshot, now).await?;
-            let actions: Vec<Action> = plan
-                .actions
-                .iter()
-                .filter(|action| self.in_scope(action, snapshot, scope))
-                .cloned()
-                .collect();
+            let mut queues = Queues::default();
+            let mut nothing = true;
+            for action in &plan.actions {
+                let (subject, lane) = steps::about(action, snapshot, &self.policy);
+                if self.in_scope(action, snapshot, scope) && !steps.is_busy(&subject) {
+                    queues.push(lane, subject, action.clone());
+                    nothing = false;
+                }
+            }
             if self.stop.load(Ordering::SeqCst) {
                 return Ok(plan);
             }
-            if actions.is_empty() {
+            if nothing && steps.is_empty() {
                 let Some((until, subject, text)) = self.next_in_scope(&plan, scope, deadline)
                 else {
                     return Ok(plan);
@@ -76,9 +105,19 @@ impl Engine {
                 self.clock.sleep_until(until).await;
                 continue;
             }
-            let changed = self.execute(actions, snapshot, now).await?;
+            let round = Round {
+                now,
+                ends: begun + GRACE.max(begun.elapsed() * PLANNING_SHARE),
+                next_plan: plan.next_wake,
+            };
+            let (touched, ended) = self.round(queues, snapshot, round, steps).await?;
+            let changed = self.store.refresh(snapshot, &touched).await?;
             // Every step writes an outcome, so a round without a change can only be a fault; stop instead of spinning.
-            idle_rounds = if changed { 0 } else { idle_rounds + 1 };
+            idle_rounds = if changed || !ended {
+                0
+            } else {
+                idle_rounds + 1
+            };
             if idle_rounds > IDLE_LIMIT {
                 return Err(EngineError::Bug(format!(
                     "the plan does not end: {:?}",
@@ -88,49 +127,56 @@ impl Engine {
         }
     }
 
-    async fn execute(
+    /// Begins all that is to do, and waits for what of it ends soon. Answers what that changed, and whether anything
+    /// ended at all.
+    async fn round(
         self: &Arc<Self>,
-        actions: Vec<Action>,
+        mut queues: Queues,
         snapshot: &mut Snapshot,
-        now: Timestamp,
-    ) -> Result<bool, EngineError> {
-        // Steps of one round do not depend on each other: the plan has one action per order, rollout and certificate.
+        round: Round,
+        steps: &mut Steps,
+    ) -> Result<(Touched, bool), EngineError> {
+        // Steps do not depend on each other: there is one at a time about each order, rollout and certificate.
         self.issuers.begin_round();
+        steps.grow_old();
         let shared = Arc::new(std::mem::take(snapshot));
-        let mut tasks = JoinSet::new();
-        let mut waiting = actions.into_iter();
+        let longest = longest_step(&self.policy);
         let mut touched = Touched::default();
+        let mut ended = false;
         let mut failure = None;
         loop {
-            while tasks.len() < CONCURRENT_STEPS
-                && failure.is_none()
-                && !self.stop.load(Ordering::SeqCst)
-                && let Some(action) = waiting.next()
-            {
-                let engine = Arc::clone(self);
-                let seen = Arc::clone(&shared);
-                let span = progress::span(&action, &seen);
-                tasks.spawn(async move { engine.act(action, &seen, now).await }.instrument(span));
+            if failure.is_none() && !self.stop.load(Ordering::SeqCst) {
+                steps.fill(self, &mut queues, &shared, round.now);
             }
-            let Some(joined) = tasks.join_next().await else {
+            if ended && !steps.has_fresh() {
+                break;
+            }
+            let part = tokio::select! {
+                part = steps.next() => part,
+                () = tokio::time::sleep_until(round.ends), if ended => break,
+                () = self.clock.sleep_until(round.next_plan) => break,
+            };
+            let Some(part) = part else {
                 break;
             };
-            systemd::alive();
-            match joined {
-                Ok(Ok(part)) => touched.merge(part),
-                Ok(Err(error)) => failure = Some(error),
-                Err(error) => failure = Some(EngineError::Bug(error.to_string())),
+            ended = true;
+            // One that does not keep its limit is not spoken for by those that do.
+            if steps.oldest() <= longest {
+                systemd::alive();
+            }
+            match part {
+                Ok(part) => touched.merge(part),
+                Err(error) => failure = Some(error),
             }
         }
         *snapshot = Arc::try_unwrap(shared).unwrap_or_else(|still| (*still).clone());
-        let changed = self.store.refresh(snapshot, &touched).await?;
         match failure {
             Some(error) => Err(error),
-            None => Ok(changed),
+            None => Ok((touched, ended)),
         }
     }
 
-    async fn act(
+    pub(super) async fn act(
         &self,
         action: Action,
         snapshot: &Snapshot,
@@ -193,6 +239,7 @@ impl Engine {
         if self.issuers.is_silent(&policy.issuer) {
             return Ok(Touched::default());
         }
+        let round = self.issuers.round();
         let asked = match self.issuers.get(&policy.issuer) {
             Ok(issuer) => issuer.offer(&policy.names, now).await,
             Err(error) => Err(error),
@@ -216,7 +263,8 @@ impl Engine {
             Err(error) => {
                 if error.everybody {
                     let met = (error.class, error.message.clone());
-                    self.issuers.failed(&policy.issuer, certificate, met, now);
+                    self.issuers
+                        .failed(&policy.issuer, certificate, met, (round, now));
                 }
                 if error.class == ErrorClass::Authentication {
                     self.issuers.forget(&policy.issuer);
@@ -303,8 +351,22 @@ impl Engine {
     }
 }
 
-/// Steps carried out at the same time: most wait for the network.
-const CONCURRENT_STEPS: usize = 16;
+/// The moments of a round.
+#[derive(Debug, Clone, Copy)]
+struct Round {
+    /// Of its plan.
+    now: Timestamp,
+    /// Who is not ready by then goes on beside the next round, if anybody is.
+    ends: Instant,
+    /// Something else is due.
+    next_plan: Timestamp,
+}
+
+/// Commands and calls that do not hang take less; the next plan waits no longer for those that do.
+const GRACE: Duration = Duration::from_millis(250);
+
+/// A plan over many certificates takes long itself: no more than a tenth of the time is for planning.
+const PLANNING_SHARE: u32 = 10;
 
 /// Rounds without any change before the loop gives up.
 const IDLE_LIMIT: u32 = 3;

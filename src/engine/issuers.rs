@@ -23,11 +23,20 @@ pub struct Issuers {
     met: Mutex<Met>,
 }
 
-/// Outages, and in which round of steps the last failure of each was.
+/// Outages by the rounds of steps.
 #[derive(Default)]
 struct Met {
     round: u64,
-    outages: BTreeMap<IssuerId, (Outage, u64)>,
+    outages: BTreeMap<IssuerId, Silence>,
+}
+
+/// One issuer's outage.
+struct Silence {
+    outage: Outage,
+    /// The round in which the last call that failed was begun: those of one round fail for one reason.
+    begun: u64,
+    /// The round in which it was known.
+    known: u64,
 }
 
 impl Issuers {
@@ -70,12 +79,17 @@ impl Issuers {
         self.met().round += 1;
     }
 
+    /// The present round.
+    pub(crate) fn round(&self) -> u64 {
+        self.met().round
+    }
+
     /// Issuers that answered nobody since they answered last.
     pub(crate) fn outages(&self) -> BTreeMap<IssuerId, Outage> {
         let met = self.met();
         let outages = met.outages.iter();
         outages
-            .map(|(id, (outage, _))| (id.clone(), outage.clone()))
+            .map(|(id, met)| (id.clone(), met.outage.clone()))
             .collect()
     }
 
@@ -83,7 +97,7 @@ impl Issuers {
     pub(crate) fn is_silent(&self, id: &IssuerId) -> bool {
         let met = self.met();
         let last = met.outages.get(id);
-        last.is_some_and(|(_, round)| *round == met.round)
+        last.is_some_and(|last| last.known == met.round)
     }
 
     /// It answered.
@@ -91,13 +105,13 @@ impl Issuers {
         self.met().outages.remove(id);
     }
 
-    /// It did not, and would not have answered anybody.
+    /// It did not answer a call that was begun in this round, and would not have answered anybody.
     pub(crate) fn failed(
         &self,
         id: &IssuerId,
         certificate: &CertificateId,
         error: (ErrorClass, String),
-        now: Timestamp,
+        (begun, now): (u64, Timestamp),
     ) {
         let Some(policy) = self.policies.get(id) else {
             return;
@@ -111,13 +125,17 @@ impl Issuers {
             policy: policy.digest,
         };
         let mut met = self.met();
-        let round = met.round;
-        let (before, last) = met
-            .outages
-            .remove(id)
-            .map_or((None, None), |(outage, last)| (Some(outage), Some(last)));
-        let after = outage::after(before, certificate, failure, last == Some(round));
-        met.outages.insert(id.clone(), (after, round));
+        let known = met.round;
+        let before = met.outages.remove(id);
+        let same_round = before.as_ref().is_some_and(|last| last.begun == begun);
+        let before = before.map(|last| last.outage);
+        let outage = outage::after(before, certificate, failure, same_round);
+        let silence = Silence {
+            outage,
+            begun,
+            known,
+        };
+        met.outages.insert(id.clone(), silence);
     }
 
     fn met(&self) -> MutexGuard<'_, Met> {

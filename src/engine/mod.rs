@@ -23,6 +23,7 @@ mod remote;
 mod rollout;
 mod space;
 mod status;
+mod steps;
 mod wake;
 mod watch;
 mod watchdog;

@@ -59,6 +59,7 @@ impl Engine {
             // Not begun, so nothing failed: the next plan says when it may be.
             return Ok(Touched::default());
         }
+        let round = self.issuers.round();
         self.store.order_started(&order.id, step, now).await?;
         crash::point(&format!("order.{step}.started"));
         let result = match step {
@@ -76,7 +77,7 @@ impl Engine {
                 let met = (failure.class, failure.message.clone());
                 let now = self.clock.now();
                 self.issuers
-                    .failed(&order.issuer, &order.certificate, met, now);
+                    .failed(&order.issuer, &order.certificate, met, (round, now));
             }
             Ok(_) | Err(_) => {}
         }
@@ -259,12 +260,13 @@ impl Engine {
         if self.issuers.is_silent(issuer) {
             return;
         }
+        let round = self.issuers.round();
         match tokio::time::timeout(TELLING, connected.describe()).await {
             Ok(Ok(text)) => self.done(certificate, format!("issuer found: {text}")),
             Ok(Err(error)) if error.everybody => {
                 let met = (error.class, error.message);
                 self.issuers
-                    .failed(issuer, certificate, met, self.clock.now());
+                    .failed(issuer, certificate, met, (round, self.clock.now()));
             }
             Ok(Err(_)) | Err(_) => {}
         }

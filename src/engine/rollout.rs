@@ -151,6 +151,10 @@ impl Engine {
             .map_err(|error| EngineError::Bug(error.to_string()))?;
         let mut after = rollout.clone();
         after.phase = phase;
+        if is_given_up(&after.phase) {
+            // It has no `Close` of its own, and what it staged holds keys.
+            self.deployer.close(rollout).await;
+        }
         let state = self.target_state(&rollout.target).await?;
         let target = outcome::target_after(&state, &after, now);
         let message = describe(&event, &after, self.policy.targets.get(&rollout.target));
@@ -302,6 +306,16 @@ fn describe(event: &RolloutEvent, after: &Rollout, policy: Option<&TargetPolicy>
         RolloutEvent::Superseded { message } => format!("rollout superseded: {message}"),
         RolloutEvent::Closed => closed(&after.phase),
     }
+}
+
+/// Ended on the way, by a failure before the commit or for the sake of another set.
+const fn is_given_up(phase: &RolloutPhase) -> bool {
+    matches!(
+        phase,
+        RolloutPhase::Closed {
+            closing: RolloutClosing::Abandoned { .. } | RolloutClosing::Superseded { .. }
+        }
+    )
 }
 
 const fn was_rolled_back(phase: &RolloutPhase) -> bool {

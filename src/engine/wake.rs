@@ -255,10 +255,12 @@ impl Daemon {
             }
             Err(error) => {
                 // Nothing may be done that the journal would not know of. It may be a full disk: try again.
-                tracing::error!(
-                    error = error_chain(&error),
-                    "the tick could not be finished"
-                );
+                let what = match &error {
+                    EngineError::Store(_) => NO_JOURNAL,
+                    EngineError::Bug(_) => "the tick could not be finished",
+                };
+                tracing::error!(error = error_chain(&error), "{what}");
+                systemd::status(&format!("{what}: {}", error_chain(&error)));
                 self.wishes.fail(&error, &options.judge);
                 self.snapshot = None;
                 self.due = self.engine.clock.now() + ERROR_RETRY;
@@ -510,6 +512,7 @@ impl Bell {
 const BAD_POLICY: u8 = 78;
 const TRY_LATER: u8 = 75;
 const REFUSED: &str = "the new policy cannot be used; the old one stays in force";
+const NO_JOURNAL: &str = "the journal cannot be read or written: nothing more is done until it can, and no letter can tell of it, since letters wait in the journal too";
 /// Between two looks at files that changed.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
 /// Of these.

@@ -27,7 +27,23 @@ pub(super) async fn commit(
     tx: Transaction<'_, Sqlite>,
     what: &'static str,
 ) -> Result<(), StoreError> {
+    fault("journal.commit").map_err(query(what))?;
     tx.commit().await.map_err(query(what))
+}
+
+/// Where a test lets a disk fail under the journal (EIO); nothing at all in a build without `failpoints`.
+#[cfg(feature = "failpoints")]
+pub(super) fn fault(point: &str) -> Result<(), sqlx::Error> {
+    fail::fail_point!(point, |_| Err(sqlx::Error::Io(
+        std::io::Error::from_raw_os_error(5)
+    )));
+    Ok(())
+}
+
+#[cfg(not(feature = "failpoints"))]
+#[expect(clippy::unnecessary_wraps, reason = "as with the feature")]
+pub(super) const fn fault(_point: &str) -> Result<(), sqlx::Error> {
+    Ok(())
 }
 
 pub(super) async fn subject(

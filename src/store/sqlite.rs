@@ -17,7 +17,7 @@ use crate::model::{
 };
 use crate::store::codec::{decode, encode};
 use crate::store::rows::{
-    Event, ORDER, ROLLOUT, commit, count, insert_revision, open_error, query, read_open,
+    Event, ORDER, ROLLOUT, commit, count, fault, insert_revision, open_error, query, read_open,
     read_open_of, subject, write_certificate, write_open, write_target,
 };
 use crate::store::sqlite_read::Alerts;
@@ -45,10 +45,9 @@ impl SqliteStore {
         &self,
         what: &'static str,
     ) -> Result<Transaction<'_, Sqlite>, StoreError> {
-        self.pool
-            .begin_with("BEGIN IMMEDIATE")
-            .await
-            .map_err(|source| StoreError::Query { what, source })
+        fault("journal.begin").map_err(query(what))?;
+        let begun = self.pool.begin_with("BEGIN IMMEDIATE").await;
+        begun.map_err(query(what))
     }
 }
 
