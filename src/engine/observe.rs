@@ -8,6 +8,7 @@ use tokio::task::JoinSet;
 use crate::engine::{Engine, EngineError};
 use crate::model::{SightKind, Snapshot, TargetId, TargetPolicy, TargetState, Timestamp, Wire};
 use crate::plan::explain::counted;
+use crate::plan::rollout_machine;
 use crate::store::{self, CertificateChange, Touched};
 use crate::sys::{error_chain, systemd};
 
@@ -90,7 +91,7 @@ impl Engine {
         let targets = self.policy.targets.values();
         let mut waiting = targets.filter_map(|target| {
             let state = snapshot.targets.get(&target.id)?;
-            let busy = snapshot.rollouts.values().any(|r| r.target == target.id);
+            let busy = is_at_work(snapshot, &target.id);
             (!busy && can_show(state, target)).then_some((target, state))
         });
         let mut looks = JoinSet::new();
@@ -134,13 +135,12 @@ impl Engine {
     async fn observe_targets(&self, snapshot: &mut Snapshot) -> Result<(), EngineError> {
         let now = self.clock.now();
         for id in self.policy.targets.keys() {
+            if is_at_work(snapshot, id) {
+                continue;
+            }
             let Some(state) = snapshot.targets.get_mut(id) else {
                 continue;
             };
-            // An open rollout knows better what it has left on disk; what it is to put right stands until it has.
-            if snapshot.rollouts.values().any(|r| r.target == *id) {
-                continue;
-            }
             let found = self.deployer.drift(id, state, now);
             if found != state.drift {
                 state.drift = found;
@@ -192,6 +192,13 @@ impl Engine {
         touched.targets.insert(target.clone());
         Ok(touched)
     }
+}
+
+/// An open rollout knows better what it has left on disk and what is served; what it is to put right stands until it has.
+/// One that only waits for its `post` hook has no more to do with either.
+fn is_at_work(snapshot: &Snapshot, target: &TargetId) -> bool {
+    let mut open = snapshot.rollouts.values();
+    open.any(|open| open.target == *target && !rollout_machine::waits_for_post_hook(open))
 }
 
 /// Its set was proven or put into place by this very policy; anything else a rollout is about to prove anyway.

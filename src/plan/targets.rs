@@ -471,6 +471,10 @@ fn carry_on(
             Some("the target's policy changed")
         } else if members.iter().any(|m| lacks(&m.subject.policy.id)) {
             Some("another set of revisions is wanted")
+        } else if repair_is_due(place, rollout, members, wanted, now) {
+            Some(
+                "what it put into place differs and is put right; the `post` hook is run after that",
+            )
         } else {
             None
         };
@@ -527,6 +531,24 @@ fn carry_on(
             }),
     );
     findings
+}
+
+/// A hook that never passes keeps nobody from putting right what somebody else changed meanwhile.
+fn repair_is_due(
+    place: &Place<'_>,
+    rollout: &Rollout,
+    members: &[Member<'_>],
+    wanted: &BTreeMap<CertificateId, RevisionId>,
+    now: Timestamp,
+) -> bool {
+    if !rollout_machine::waits_for_post_hook(rollout) {
+        return false;
+    }
+    let mut reasons = reasons(place, members, wanted);
+    reasons.retain(|_, reason| matches!(reason, Reason::Drifted { .. }));
+    !reasons.is_empty()
+        && drift::in_the_way(place, members, |id| wanted.get(id)).is_none()
+        && keeps_back(place, members, wanted, &reasons, now).is_none()
 }
 
 /// A finding for each certificate that the rollout changes.

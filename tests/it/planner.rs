@@ -9,6 +9,7 @@ mod account;
 mod aside;
 mod batch;
 mod faults;
+mod hooks;
 mod pacing;
 mod properties;
 mod sandbox;

@@ -197,6 +197,61 @@ async fn a_post_hook_that_never_passes_is_told_and_keeps_no_newer_certificate_aw
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_changed_while_a_post_hook_fails_is_found_told_and_put_right() {
+    let rig = Rig::live(Wanted::new().at("2027-04-01")).await;
+    let world = &rig.world;
+    let post = shell("date >>{dir}/runs; exit 4");
+    let policy = hooked(world, &format!("post = {post}"));
+    world.agent.write_policy(&policy);
+    rig.tick().await;
+    let runs = || lines(world, "runs").len();
+    let before = (runs(), world.served(), world.reloads());
+    rig.told();
+
+    // Files: put right by a rollout of its own, and the hook is run again, which fails as before.
+    let (loose, _) = world.loose();
+    let content = std::fs::read(&loose).unwrap();
+    std::fs::write(&loose, "edited by hand\n").unwrap();
+    rig.tick().await;
+    let told = rig.told();
+    assert_eq!(std::fs::read(&loose).unwrap(), content, "{told:#?}");
+    assert_eq!(
+        (runs(), world.served(), world.reloads()),
+        (before.0 + 1, before.1.clone(), before.2 + 1),
+        "{told:#?}"
+    );
+    for said in ["the target differs", "file-edited", "was changed"] {
+        assert!(
+            told.iter().any(|line| line.contains(said)),
+            "{said}: {told:#?}"
+        );
+    }
+    // Nothing differs, so nothing but the hook is repeated.
+    rig.tick().await;
+    assert_eq!(world.reloads(), before.2 + 1, "{:#?}", rig.told());
+
+    // The wire: nginx serves the former certificate from files that are the new ones.
+    rig.force("www").await;
+    rig.tick().await;
+    let (first, second) = (before.1, world.served());
+    assert_ne!(first, second, "{:#?}", rig.told());
+    let live = world.agent.live("web");
+    let old = live.parent().unwrap().join("generations/1");
+    world.nginx.edit(&live, &old);
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while world.served() != first {
+        assert!(std::time::Instant::now() < end, "nginx was not told");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    world.nginx.mend();
+    let reloads = world.reloads();
+    rig.tick().await;
+    let told = rig.told();
+    assert_eq!(world.served(), second, "{told:#?}");
+    assert_eq!(world.reloads(), reloads + 1, "{told:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_hook_runs_as_its_user_in_its_directory_with_what_it_needs_to_know() {
     let world = World::live(Ccm::start().await).await;
     let post = shell("id -un; id -G; pwd; env");
