@@ -15,7 +15,7 @@ use crate::plan::certificates::Subject;
 use crate::plan::draft::{Draft, Met};
 use crate::plan::renewal::Window;
 use crate::plan::targets::{self, Member, Place};
-use crate::plan::{Verdict, backoff, drift, rollout_machine};
+use crate::plan::{Verdict, backoff, blame, drift, rollout_machine};
 
 /// What stands for a certificate. `digest` is [`backoff::digest`] of certificate and issuer, `days` the policy's steps.
 pub(crate) fn certificate(
@@ -314,7 +314,7 @@ fn old_one_served(place: &Place<'_>, member: &Member<'_>, now: Timestamp, draft:
 fn set_aside(target: &str, certificate: &CertificateId, aside: &SetAside, draft: &mut Draft) {
     let last = aside.failures.last.as_ref();
     let why = last.map_or("", |last| last.message.as_str());
-    let (severity, code, then) = if targets::is_given_up(aside) {
+    let (severity, code, then) = if blame::is_given_up(aside) {
         (
             Severity::Critical,
             "rollout-blocked",

@@ -19,7 +19,7 @@ use crate::model::{
     Cause, CertificateId, ErrorClass, Failures, Reason, RevisionId, Rollout, RolloutStep, SetAside,
     Split, StepFailure, TargetState,
 };
-use crate::plan::backoff;
+use crate::plan::{backoff, targets};
 
 type Set = BTreeMap<CertificateId, RevisionId>;
 
@@ -111,6 +111,11 @@ pub(crate) fn leaves_others(rollout: &Rollout, named: &BTreeSet<CertificateId>) 
     let changed = changed(rollout);
     let (blamed, others): (Vec<_>, Vec<_>) = changed.keys().partition(|id| named.contains(*id));
     !blamed.is_empty() && !others.is_empty()
+}
+
+/// Whether a member that was set aside is not tried again by itself.
+pub(crate) const fn is_given_up(aside: &SetAside) -> bool {
+    aside.failures.count >= targets::LONGEST_ROW && !aside.harmless
 }
 
 /// What the rollout was to bring, without what it only repeats.

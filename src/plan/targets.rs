@@ -13,7 +13,7 @@ use crate::model::{
 };
 use crate::plan::certificates::{BATCH_WINDOW, Coming, Subject};
 use crate::plan::draft::Draft;
-use crate::plan::{Action, Next, Verdict, backoff, drift, pacing, rollout_machine};
+use crate::plan::{Action, Next, Verdict, backoff, blame, drift, pacing, rollout_machine};
 
 /// A certificate on the target.
 #[derive(Debug, Clone, Copy)]
@@ -314,7 +314,7 @@ fn keeps_aside(
     now: Timestamp,
 ) -> Option<Verdict> {
     let SetAside { failures, .. } = aside;
-    if is_given_up(aside) {
+    if blame::is_given_up(aside) {
         let last = failures.last.as_ref();
         return Some(Verdict::Blocked(Blocked::RolloutFailed {
             failures: failures.count,
@@ -322,11 +322,6 @@ fn keeps_aside(
         }));
     }
     backoff::waiting(failures, id.as_str(), place.policy.digest, now).map(Verdict::Wait)
-}
-
-/// Whether a member that was set aside is not tried again by itself.
-pub(crate) const fn is_given_up(aside: &SetAside) -> bool {
-    aside.failures.count >= LONGEST_ROW && !aside.harmless
 }
 
 fn policy_changed(place: &Place<'_>) -> bool {
