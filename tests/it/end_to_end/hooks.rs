@@ -220,7 +220,7 @@ async fn what_is_changed_while_a_post_hook_fails_is_found_told_and_put_right() {
         (before.0 + 1, before.1.clone(), before.2 + 1),
         "{told:#?}"
     );
-    for said in ["the target differs", "file-edited", "was changed"] {
+    for said in ["alert warning: web: ", "the target differs", "was changed"] {
         assert!(
             told.iter().any(|line| line.contains(said)),
             "{said}: {told:#?}"
