@@ -253,7 +253,7 @@ async fn behind_a_load_balancer_haproxy_is_proven_with_either_version_of_the_pro
     served.deadline(2);
     let new = served.issue();
     let rollout = served.roll(&new).await;
-    served.ended(&rollout, "rollback-failed");
+    served.ended(&rollout, "rolled-back");
     let error = served.stand.error(RolloutStep::Verify);
     let says = "set `starttls` or `proxy_protocol`";
     assert!(error.message.contains(says), "{}", error.message);
