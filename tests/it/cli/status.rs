@@ -234,8 +234,9 @@ async fn watch_draws_anew_and_gives_the_terminal_back() {
 
     // A terminal, made by script(1), and an interrupt as Ctrl-C sends it: to the foreground group.
     for (colours, expected) in [(None, true), (Some("1"), false)] {
+        // `exec`: a shell that stays beside its child (dash, where script(1) finds no $SHELL) dies of the interrupt itself.
         let line = format!(
-            "{} --config {} status --watch",
+            "exec {} --config {} status --watch",
             env!("CARGO_BIN_EXE_renewd"),
             plain.agent.path().join("renewd.toml").display()
         );
