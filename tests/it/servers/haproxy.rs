@@ -281,6 +281,51 @@ async fn serial_behind(port: u16, version: ProxyProtocol) -> String {
         .serial
 }
 
+/// Its configuration test reads every file, so it can name the member that a house rule refuses. (Apache's reads none.)
+#[tokio::test(flavor = "multi_thread")]
+async fn the_output_of_the_test_names_the_member_and_the_other_goes_in_without_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let shop = dir.path().join("state/targets/web/live/shop/haproxy.pem");
+    let mut served = prepare_binding(dir.path(), &format!("crt {}", shop.display()));
+    let port = served.port;
+    let first = served.stand.issue("shop", &["shop.test"]);
+    served.beside = Some(first.clone());
+    let old = served.begin().await;
+    // Keys of 112 bits of strength are refused, which RSA-2048 has.
+    let rule = dir.path().join("openssl.cnf");
+    let text = "openssl_conf = a\n[a]\nssl_conf = b\n[b]\nsystem_default = c\n[c]\nCipherString = DEFAULT@SECLEVEL=3\n";
+    fs::write(&rule, text).unwrap();
+    let test = served.stand.target.test.as_mut().unwrap();
+    let words = [
+        "/usr/bin/env".into(),
+        format!("OPENSSL_CONF={}", rule.display()),
+    ];
+    test.splice(0..0, words);
+    let load = served.load();
+
+    let algorithm = renewd::model::KeyAlgorithm::Rsa2048;
+    let validity = crate::deploy::stand::validity();
+    let refused = served
+        .stand
+        .issue_as("shop", &["shop.test"], algorithm, validity);
+    served.beside = Some(refused);
+    let new = served.issue();
+    let rollout = served.roll(&new).await;
+    served.ended(&rollout, "rolled-back");
+    let error = served.stand.error(RolloutStep::Test);
+    assert!(error.output.contains("unable to load SSL certificate"), "{error:?}");
+    assert_eq!(error.named, [first.0.clone()].into(), "{error:?}");
+    served.assert_serves(port, &old).await;
+    served.assert_serves_as(port, "shop.test", &first).await;
+
+    served.beside = Some(first.clone());
+    let rollout = served.roll(&new).await;
+    served.ended(&rollout, "live");
+    served.assert_serves(port, &new).await;
+    served.assert_serves_as(port, "shop.test", &first).await;
+    no_request_failed(load);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn haproxy_withstands_everything() {
     let dir = tempfile::tempdir().unwrap();
