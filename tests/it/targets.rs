@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use crate::support::agent::Agent;
 use crate::support::ccm::Ccm;
 use crate::support::world::World;
 
@@ -130,5 +131,52 @@ async fn what_a_listener_awaits_before_tls_and_what_is_observed_is_listed() {
     for key in ["starttls", "proxy_protocol", "wildcard_label", "observe"] {
         let told = format!("`{key}` has no effect");
         assert!(run.stderr.contains(&told), "{told}\n{}", run.stderr);
+    }
+}
+
+/// What a recipe knows is read off this list by who writes a policy: it has to say it as it is on hosts of that family.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_recipes_know_of_each_family_is_listed() {
+    let agent = Agent::new("");
+    let list = |family: &str| {
+        agent.write_policy(&format!(
+            "family = \"{family}\"\n\
+             [target.nginx.n]\n[target.apache.a]\n[target.haproxy.h]\n\
+             [target.tomcat.t]\nuser = \"deployer\"\npassword = \"env:NOT_READ\"\n"
+        ));
+        agent.run(&["target", "list"]).expect(0).stdout
+    };
+    let of_all = [
+        "a (apache): empty",
+        "test          /usr/sbin/apachectl configtest\n",
+        "test          /usr/sbin/nginx -t\n",
+        "reload        /usr/sbin/nginx -s reload\n",
+        "test          /usr/sbin/haproxy -c -f /etc/haproxy/haproxy.cfg\n",
+        "reload        http://127.0.0.1:8080/manager/text/sslReload\n",
+        "probe         tls 127.0.0.1:443 within 30s\n",
+        "probe         tls 127.0.0.1:8443 within 30s\n",
+        "state/targets/n/live/{certificate}/server.crt\n",
+        "state/targets/a/live/{certificate}/chain.crt\n",
+        "state/targets/h/live/{certificate}/haproxy.pem\n",
+        "state/targets/t/live/{certificate}/server.jks\n",
+    ];
+    let debian = [
+        "reload        /usr/bin/systemctl reload apache2\n",
+        "pid_file      /run/apache2/apache2.pid\n",
+        "runtime API at /run/haproxy/admin.sock, else /usr/bin/systemctl reload haproxy\n",
+    ];
+    let rhel = [
+        "reload        /usr/bin/systemctl reload httpd\n",
+        "pid_file      /run/httpd/httpd.pid\n",
+        "runtime API at /var/lib/haproxy/stats, else /usr/bin/systemctl reload haproxy\n",
+    ];
+    for (family, its, others) in [("debian", debian, rhel), ("rhel", rhel, debian)] {
+        let text = list(family);
+        for line in of_all.iter().chain(&its) {
+            assert!(text.contains(line), "{family}: {line}\n{text}");
+        }
+        for line in others {
+            assert!(!text.contains(line), "{family}: {line}\n{text}");
+        }
     }
 }

@@ -313,7 +313,10 @@ async fn the_output_of_the_test_names_the_member_and_the_other_goes_in_without_i
     let rollout = served.roll(&new).await;
     served.ended(&rollout, "rolled-back");
     let error = served.stand.error(RolloutStep::Test);
-    assert!(error.output.contains("unable to load SSL certificate"), "{error:?}");
+    assert!(
+        error.output.contains("unable to load SSL certificate"),
+        "{error:?}"
+    );
     assert_eq!(error.named, [first.0.clone()].into(), "{error:?}");
     served.assert_serves(port, &old).await;
     served.assert_serves_as(port, "shop.test", &first).await;
