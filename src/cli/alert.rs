@@ -7,8 +7,8 @@ use crate::cli::output::{self, BOLD, GREEN, RED, YELLOW};
 use crate::cli::{CommandResult, Failure};
 use crate::config;
 use crate::model::{
-    Alert, AlertKey, Channel, ChannelId, Concerned, Letter, Occasion, Policy, Seconds, Severity,
-    Timestamp,
+    Alert, AlertKey, Channel, ChannelId, Concerned, Letter, Message, Occasion, Policy, Seconds,
+    Severity, Timestamp,
 };
 use crate::notify::{self, SendError};
 use crate::store::{PostEntry, Store};
@@ -18,7 +18,7 @@ use crate::sys::{error_chain, host_name};
 /// Sends a letter to everybody, now, past the journal.
 pub(crate) async fn test(arguments: &Arguments, name: Option<&ChannelId>) -> CommandResult {
     let policy = context::load(arguments)?.policy;
-    let letter = sample(&policy, SystemClock.now());
+    let message = Message::one(sample(&policy, SystemClock.now()));
     let mut exit = Exit::Done;
     for channel in chosen(&policy, name)? {
         let resolve = |reference: &_| {
@@ -34,14 +34,14 @@ pub(crate) async fn test(arguments: &Arguments, name: Option<&ChannelId>) -> Com
         };
         for recipient in channel.recipients() {
             let what = format!("{BOLD}{}{BOLD:#}: {recipient}", channel.id);
-            match notifier.send(&letter, recipient).await {
+            match notifier.send(&message, recipient).await {
                 Ok(receipt) => {
                     output::data(&format!("{GREEN}ok{GREEN:#}    {what}: {}\n", receipt.0))
                 }
                 Err(error) => {
                     output::data(&format!("{RED}fail{RED:#}  {what}: {error}\n"));
                     exit = exit.worse(match error {
-                        SendError::Unreachable(_) => Exit::Unavailable,
+                        SendError::Unreachable(_) | SendError::Unknown(_) => Exit::Unavailable,
                         SendError::Later(_) => Exit::TryLater,
                         SendError::Refused(_) => Exit::DataInvalid,
                     });
@@ -56,11 +56,11 @@ pub(crate) async fn test(arguments: &Arguments, name: Option<&ChannelId>) -> Com
 /// What an alert looks like.
 pub(crate) fn preview(arguments: &Arguments) -> CommandResult {
     let policy = context::load(arguments)?.policy;
-    let letter = sample(&policy, SystemClock.now());
+    let message = Message::one(sample(&policy, SystemClock.now()));
     output::data(&format!(
         "Subject: {}\n\n{}",
-        notify::subject(&letter),
-        notify::text(&letter)
+        notify::subject(&message),
+        notify::text(&message)
     ));
     Ok(Exit::Done)
 }

@@ -12,13 +12,15 @@ use tokio::task::JoinSet;
 
 use crate::engine::issuers::Resolve;
 use crate::engine::{Engine, EngineError};
-use crate::model::{Channel, ChannelId, Delivery, Seconds, Timestamp, Undelivered, UrlSource};
+use crate::model::{
+    Channel, ChannelId, Delivery, Held, Message, Seconds, Slip, Timestamp, UrlSource,
+};
 use crate::notify::{self, SendError};
-use crate::plan::backoff;
+use crate::plan::{backoff, mails};
 use crate::store::{Store, StoreError};
 use crate::sys::clock::Clock;
 use crate::sys::fs::{Lock, LockError};
-use crate::sys::{crash, error_chain};
+use crate::sys::{crash, error_chain, host_name};
 
 /// Sends what is in the outbox of a state directory.
 pub struct Courier {
@@ -28,9 +30,24 @@ pub struct Courier {
     resolve: Resolve,
     clock: Arc<dyn Clock>,
     lock: PathBuf,
+    host: String,
     /// Set when no further letter shall be begun.
     stop: AtomicBool,
 }
+
+/// What waits for one recipient.
+struct Queue {
+    recipient: String,
+    slips: Vec<Slip>,
+    /// When mails were sent to this one, lately.
+    sent: Vec<Timestamp>,
+}
+
+/// Letters that leave as one, and to whom.
+type Mail<'a> = (&'a String, Vec<&'a Slip>);
+
+/// An alert that was raised once.
+type Thread = (String, Timestamp);
 
 /// What a round of deliveries came to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -60,6 +77,7 @@ impl Engine {
             resolve: Arc::clone(self.issuers.resolve()),
             clock: Arc::clone(&self.clock),
             lock: self.policy.state_dir.join("outbox.lock"),
+            host: host_name(),
             stop: AtomicBool::new(false),
         })))
     }
@@ -90,16 +108,23 @@ impl Courier {
         };
         let now = self.clock.now();
         self.store.forget_posts(now - KEPT).await?;
-        let mut by_channel: BTreeMap<ChannelId, Vec<Undelivered>> = BTreeMap::new();
-        for letter in self.store.due_posts(now, MOST_AT_ONCE).await? {
-            let channel = letter.post.channel.clone();
-            by_channel.entry(channel).or_default().push(letter);
+        let mut sent = self.store.mails_sent(now - mails::DAY).await?;
+        let mut by_channel: BTreeMap<ChannelId, Vec<Queue>> = BTreeMap::new();
+        for ((channel, recipient), slips) in self.store.slips(now).await? {
+            let queue = Queue {
+                sent: sent
+                    .remove(&(channel.clone(), recipient.clone()))
+                    .unwrap_or_default(),
+                recipient,
+                slips,
+            };
+            by_channel.entry(channel).or_default().push(queue);
         }
         let mut round = Round::default();
         let mut tasks = JoinSet::new();
-        for (id, letters) in by_channel {
+        for (id, queues) in by_channel {
             let courier = Arc::clone(self);
-            tasks.spawn(async move { courier.by(&id, letters).await });
+            tasks.spawn(async move { courier.by(&id, queues, now).await });
         }
         let mut failure = None;
         while let Some(joined) = tasks.join_next().await {
@@ -144,95 +169,165 @@ impl Courier {
     async fn by(
         &self,
         id: &ChannelId,
-        letters: Vec<Undelivered>,
+        queues: Vec<Queue>,
+        now: Timestamp,
     ) -> Result<(usize, usize), StoreError> {
         let Some(channel) = self.channels.get(id) else {
             let why = "the policy has no such way to tell anybody any more".to_owned();
             let outcome = Delivery::GivenUp(why);
-            let ended: Vec<_> = letters.iter().map(|l| (l.seq, outcome.clone())).collect();
+            let slips = queues.iter().flat_map(|queue| &queue.slips);
+            let ended: Vec<_> = slips.map(|slip| (slip.seq, outcome.clone())).collect();
             self.tried(&ended).await?;
             return Ok((0, ended.len()));
         };
+        let mut mails: Vec<Mail<'_>> = Vec::new();
+        for queue in &queues {
+            let sorting = mails::sort(&queue.slips, &queue.sent, channel.pace, channel.quiet, now);
+            let held = sorting.held.into_iter();
+            let mut outcomes: Vec<_> = held
+                .map(|(seq, held, until)| (seq, Delivery::Held(held, until)))
+                .collect();
+            let spared = sorting.spared.into_iter();
+            outcomes.extend(spared.map(|seq| (seq, Delivery::Spared)));
+            if !outcomes.is_empty() {
+                self.tried(&outcomes).await?;
+            }
+            for numbers in sorting.mails {
+                let slips = queue.slips.iter();
+                let slips = slips.filter(|slip| numbers.contains(&slip.seq)).collect();
+                mails.push((&queue.recipient, slips));
+            }
+        }
+        if mails.is_empty() {
+            return Ok((0, 0));
+        }
         let mut notifier = match notify::notifier(channel, &*self.resolve) {
             Ok(notifier) => notifier,
             Err(error) => {
-                self.nothing_leaves(id, &letters, &error.to_string())
-                    .await?;
-                return Ok((0, letters.len()));
+                let failed = self.nothing_leaves(id, &mails, &error.to_string()).await?;
+                return Ok((0, failed));
             }
         };
         let (mut sent, mut failed) = (0, 0);
-        let mut held: BTreeSet<(&str, &str)> = BTreeSet::new();
-        for (at, letter) in letters.iter().enumerate() {
+        let mut held: BTreeSet<(&str, &Thread)> = BTreeSet::new();
+        for (at, (recipient, slips)) in mails.iter().enumerate() {
             if self.stop.load(Ordering::SeqCst) {
                 break;
             }
-            let post = &letter.post;
-            let thread = (post.letter.key.as_str(), post.recipient.as_str());
             // What is over must not be told before what it ended.
-            if held.contains(&thread) {
+            let threads = || slips.iter().map(|slip| (recipient.as_str(), &slip.thread));
+            if threads().any(|thread| held.contains(&thread)) {
+                held.extend(threads());
                 continue;
             }
-            let outcome = match notifier.send(&post.letter, &post.recipient).await {
-                Ok(receipt) => Delivery::Sent(receipt.0),
-                Err(SendError::Refused(why)) => Delivery::Refused(why),
-                Err(SendError::Later(why)) => {
-                    held.insert(thread);
-                    self.later(letter, why)
-                }
+            let Some(message) = self.message(slips).await? else {
+                continue;
+            };
+            let outcome = match notifier.send(&message, recipient).await {
+                Ok(receipt) => Ok(receipt.0),
                 Err(SendError::Unreachable(why)) => {
-                    failed += letters.len() - at;
-                    self.nothing_leaves(id, &letters[at..], &why).await?;
+                    failed += self.nothing_leaves(id, &mails[at..], &why).await?;
                     break;
                 }
+                Err(error) => Err(error),
             };
             crash::point("letter.sent");
-            match &outcome {
-                Delivery::Sent(_) => sent += 1,
-                Delivery::Later { why, .. } | Delivery::Refused(why) | Delivery::GivenUp(why) => {
-                    failed += 1;
-                    tracing::warn!(channel = %id, recipient = post.recipient, alert = post.letter.key, "an alert was not sent: {why}");
-                }
+            let outcomes = self.outcomes(slips, &outcome);
+            if let Err(error) = &outcome {
+                failed += slips.len();
+                held.extend(threads());
+                tracing::warn!(channel = %id, recipient, alert = message.letters[0].key, letters = slips.len(), "an alert was not sent: {error}");
+            } else {
+                sent += slips.len();
             }
-            self.tried(&[(letter.seq, outcome)]).await?;
+            self.tried(&outcomes).await?;
+            if let Err(SendError::Unknown(why)) = &outcome {
+                failed += self.nothing_leaves(id, &mails[at + 1..], why).await?;
+                break;
+            }
         }
         notifier.close().await;
         Ok((sent, failed))
     }
 
-    /// No letter leaves by this channel at present: all of them are tried again.
+    /// What these letters leave as; from now on they leave as this, until it is certain that nobody has it.
+    async fn message(&self, slips: &[&Slip]) -> Result<Option<Message>, StoreError> {
+        let numbers: Vec<i64> = slips.iter().map(|slip| slip.seq).collect();
+        let (letters, references) = self.store.letters(&numbers).await?;
+        let held = slips.iter().filter(|slip| slip.held == Held::Budget);
+        let Some(mut message) = notify::message(letters, references, held.count()) else {
+            return Ok(None);
+        };
+        match slips.first().and_then(|slip| slip.mail.clone()) {
+            Some(sealed) => message.id = sealed,
+            None => self.store.seal(&numbers, &message.id).await?,
+        }
+        crash::point("letter.sealed");
+        Ok(Some(message))
+    }
+
+    /// How the attempt ended for each letter of a mail.
+    fn outcomes(
+        &self,
+        slips: &[&Slip],
+        outcome: &Result<String, SendError>,
+    ) -> Vec<(i64, Delivery)> {
+        let several = slips.len() > 1;
+        let delivery = |slip: &Slip| match outcome {
+            Ok(said) => Delivery::Sent(said.clone()),
+            // One of them may be what the other side does not like.
+            Err(SendError::Refused(why)) if several => Delivery::Apart(why.clone()),
+            Err(SendError::Later(why)) if several && slip.attempts >= PATIENCE => {
+                Delivery::Apart(why.clone())
+            }
+            Err(SendError::Refused(why)) => Delivery::Refused(why.clone()),
+            Err(SendError::Unknown(why)) => self.later(slip, why, true),
+            Err(SendError::Later(why) | SendError::Unreachable(why)) => {
+                self.later(slip, why, false)
+            }
+        };
+        slips
+            .iter()
+            .map(|slip| (slip.seq, delivery(slip)))
+            .collect()
+    }
+
+    /// No letter leaves by this channel at present: all of them are tried again. Answers how many there are.
     async fn nothing_leaves(
         &self,
         id: &ChannelId,
-        letters: &[Undelivered],
+        mails: &[Mail<'_>],
         why: &str,
-    ) -> Result<(), StoreError> {
+    ) -> Result<usize, StoreError> {
+        let slips: Vec<&Slip> = mails.iter().flat_map(|(_, slips)| slips.clone()).collect();
         // Once in a while: it may go on for days, and the alert about it tells the rest.
-        if letters.iter().any(|letter| letter.attempts == 0) {
-            tracing::warn!(channel = %id, letters = letters.len(), "alerts could not be sent: {why}");
+        if slips.iter().any(|slip| slip.attempts == 0) {
+            tracing::warn!(channel = %id, letters = slips.len(), "alerts could not be sent: {why}");
         }
-        let outcomes: Vec<_> = letters
+        let outcomes: Vec<_> = slips
             .iter()
-            .map(|letter| (letter.seq, self.later(letter, why.to_owned())))
+            // What may have been taken over before may still have been.
+            .map(|slip| (slip.seq, self.later(slip, why, slip.mail.is_some())))
             .collect();
-        self.tried(&outcomes).await
+        self.tried(&outcomes).await?;
+        Ok(slips.len())
     }
 
     /// Again after a while; not for ever when what it tells is over.
-    fn later(&self, letter: &Undelivered, why: String) -> Delivery {
+    fn later(&self, slip: &Slip, why: &str, unsure: bool) -> Delivery {
         let now = self.clock.now();
-        if !letter.stands && letter.queued_at.until(now) >= LONGEST_TRIED {
+        if !slip.stands && slip.queued_at.until(now) >= LONGEST_TRIED {
             return Delivery::GivenUp(format!("tried for {LONGEST_TRIED}: {why}"));
         }
-        let wait = FIRST_WAIT.0 << letter.attempts.min(10);
+        let wait = FIRST_WAIT.0 << slip.attempts.min(10);
         let wait = wait.min(LONGEST_WAIT.0);
         // Up to a quarter more, the same for each letter of one alert, so that one connection takes them all.
-        let key = letter.post.letter.key.as_str();
-        let jitter = backoff::hash(&[key, &letter.post.letter.host]) % 1024;
+        let jitter = backoff::hash(&[&slip.thread.0, &self.host]) % 1024;
         let jitter = wait / 4 * i64::try_from(jitter).unwrap_or(0) / 1024;
         Delivery::Later {
-            why,
+            why: why.to_owned(),
             at: now + Seconds(wait + jitter),
+            unsure,
         }
     }
 
@@ -251,5 +346,5 @@ const LONGEST_TRIED: Seconds = Seconds::days(7);
 const KEPT: Seconds = Seconds::days(30);
 /// Another process sends letters.
 const BUSY: Seconds = Seconds(15);
-/// In one round; the next follows at once.
-const MOST_AT_ONCE: u32 = 200;
+/// Attempts after which a mail of several letters that is put off is taken apart: one of them may be the reason.
+const PATIENCE: u32 = 8;

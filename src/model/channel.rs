@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 
-use crate::model::{ChannelId, Seconds, SecretRef, Severity, Timestamp};
+use crate::model::{ChannelId, Pace, Seconds, SecretRef, Severity, Timestamp};
 
 /// What the policy says about alerts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +54,8 @@ pub struct Channel {
     pub tags: BTreeSet<String>,
     /// While these last nothing leaves but what is critical.
     pub quiet: Option<Quiet>,
+    /// How many messages a recipient gets; `None` where each alert is one.
+    pub pace: Option<Pace>,
     /// For one attempt, with connection and answer.
     pub timeout: Seconds,
 }

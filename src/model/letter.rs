@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{ChannelId, Severity, Timestamp};
+use crate::model::{ChannelId, Seconds, Severity, Timestamp};
 
 /// What there is to tell of an alert.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -76,19 +76,92 @@ pub struct Post {
     pub due_at: Timestamp,
 }
 
-/// A letter that waits for its next attempt.
+/// A letter that waits, without its words.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Undelivered {
+pub struct Slip {
     /// Number in the journal; a letter that was queued later has a higher one.
     pub seq: i64,
-    /// The letter.
-    pub post: Post,
+    /// Of the alert, and when that was raised: what belongs together.
+    pub thread: (String, Timestamp),
+    /// Why it was written.
+    pub occasion: Occasion,
+    /// Of the alert.
+    pub severity: Severity,
     /// When it was queued.
     pub queued_at: Timestamp,
+    /// Not before this moment.
+    pub due_at: Timestamp,
     /// Attempts so far.
     pub attempts: u32,
     /// Whether its alert still stands.
     pub stands: bool,
+    /// Whether anything of its thread left for this recipient, or was to.
+    pub begun: bool,
+    /// What it waits for beside its time.
+    pub held: Held,
+    /// It goes in a mail of its own, since one with others was refused.
+    pub alone: bool,
+    /// The mail that it went into, where that may have been taken over already: the very same is sent again.
+    pub mail: Option<String>,
+}
+
+/// What a letter waits for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Held {
+    /// Nothing but its time.
+    #[default]
+    No,
+    /// Others to go with, since a mail left not long ago.
+    Gather,
+    /// Another day: the mails of this one are sent.
+    Budget,
+}
+
+impl Held {
+    /// Every one; the journal keeps the place in it.
+    pub const ALL: [Self; 3] = [Self::No, Self::Gather, Self::Budget];
+}
+
+/// How many mails a recipient gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    /// The least time from one mail to the next; after the n-th of a day n times as much.
+    pub gather: Seconds,
+    /// The most in 24 hours, those with something critical aside.
+    pub per_day: u32,
+}
+
+impl Pace {
+    /// Unless the policy says otherwise.
+    pub const GATHER: Seconds = Seconds::minutes(10);
+    /// Unless the policy says otherwise: as many as somebody reads.
+    pub const PER_DAY: u32 = 12;
+}
+
+/// What leaves as one: a letter, or several to one recipient.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// With angle brackets; of the letter, where there is one.
+    pub id: String,
+    /// Those of earlier mails about the same alerts, the oldest first.
+    pub references: Vec<String>,
+    /// At least one, what matters most first.
+    pub letters: Vec<Letter>,
+    /// So many were held back until now, since the mails of a day were sent.
+    pub held: usize,
+}
+
+impl Message {
+    /// Of one letter.
+    #[must_use]
+    pub fn one(letter: Letter) -> Self {
+        Self {
+            id: letter.message_id.clone(),
+            references: letter.follows.iter().cloned().collect(),
+            letters: vec![letter],
+            held: 0,
+        }
+    }
 }
 
 /// How an attempt ended.
@@ -102,11 +175,19 @@ pub enum Delivery {
         why: String,
         /// When.
         at: Timestamp,
+        /// It may have been taken over all the same: the same mail is sent again, not one with other letters in it.
+        unsure: bool,
     },
+    /// The other side refused it among others: it is tried again by itself.
+    Apart(String),
     /// The other side refused it for good.
     Refused(String),
     /// It was tried for long enough, and what it tells is over.
     GivenUp(String),
+    /// Not tried: it waits for others, or another day.
+    Held(Held, Timestamp),
+    /// Not tried: what it tells was over before its time came.
+    Spared,
 }
 
 /// How the letters of a channel fare.
@@ -120,6 +201,8 @@ pub struct ChannelState {
     pub last: String,
     /// Letters on their way to the recipient that has most of them.
     pub longest_queue: u32,
+    /// Letters that wait for another day, since the mails of this one are sent.
+    pub held: u32,
     /// Recipients whose last letter was refused for good or given up, with the reason.
     pub refused: BTreeMap<String, String>,
 }

@@ -51,7 +51,8 @@ pub use ids::{
 };
 pub use job::{HostSeed, JobName, JobPolicy, JobResult, JobRun, UnknownJob};
 pub use letter::{
-    ChannelState, Concerned, Delivery, LONGEST_QUEUE, Letter, Occasion, Post, Undelivered,
+    ChannelState, Concerned, Delivery, Held, LONGEST_QUEUE, Letter, Message, Occasion, Pace, Post,
+    Slip,
 };
 pub use metrics::{Listen, Metrics};
 pub use name::{Name, NameError, SubjectAltNames};

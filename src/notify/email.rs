@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
 use base64::Engine as _;
+use lettre::Address;
 use lettre::address::Envelope;
 use lettre::message::header::{Header, HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MultiPart};
@@ -15,11 +16,9 @@ use lettre::transport::smtp::client::{
     AsyncSmtpConnection, Certificate, CertificateStore, TlsParameters,
 };
 use lettre::transport::smtp::extension::ClientId;
-use lettre::{Address, Message};
 
-use crate::model::{EmailPolicy, Letter, Relay, SecretRef, Security, SmtpPolicy, Timestamp};
-use crate::notify::render;
-use crate::notify::{BoxFuture, Notifier, Receipt, SendError};
+use crate::model::{EmailPolicy, Message, Relay, SecretRef, Security, SmtpPolicy, Timestamp};
+use crate::notify::{self, BoxFuture, Notifier, Receipt, SendError};
 use crate::pki::Secret;
 use crate::sys::process::{End, Invocation};
 use crate::sys::{error_chain, fs, outside};
@@ -80,9 +79,9 @@ impl Email {
         })
     }
 
-    async fn hand_in(&mut self, letter: &Letter, recipient: &str) -> Result<Receipt, SendError> {
+    async fn hand_in(&mut self, message: &Message, recipient: &str) -> Result<Receipt, SendError> {
         let to = address(recipient).map_err(|error| SendError::Refused(error.to_string()))?;
-        let message = self.message(letter, to.clone())?;
+        let message = self.mail(message, to.clone())?;
         match self.relay.clone() {
             Relay::Smtp(server) => self.by_server(&server, to, &message).await,
             Relay::Sendmail(program) => self.by_program(&program, recipient, &message).await,
@@ -110,7 +109,8 @@ impl Email {
                     )))
                 })?,
         };
-        let sent = within(self.limit, connection.send(&envelope, message)).await?;
+        let sent = within(self.limit, connection.send(&envelope, message)).await;
+        let sent = sent.map_err(|error| SendError::Unknown(error.to_string()))?;
         match sent {
             Ok(response) => {
                 let lines: Vec<&str> = response.message().collect();
@@ -125,7 +125,8 @@ impl Email {
                     // An address that this server has no way to write.
                     None if error.is_client() => SendError::Refused(text),
                     // Before any login, or after one that ended: not about this letter (RFC 4954, 6).
-                    Some(421 | 530 | 535 | 538) | None => SendError::Unreachable(text),
+                    Some(421 | 530 | 535 | 538) => SendError::Unreachable(text),
+                    None => SendError::Unknown(text),
                     Some(_) if error.is_permanent() => SendError::Refused(text),
                     Some(_) => SendError::Later(text),
                 })
@@ -170,7 +171,7 @@ impl Email {
             }
             End::Exited(code) => Err(SendError::Later(with(&format!("exit status {code}:")))),
             End::Signalled(signal) => Err(SendError::Later(with(&format!("signal {signal}:")))),
-            End::TimedOut => Err(SendError::Unreachable(with("took too long:"))),
+            End::TimedOut => Err(SendError::Unknown(with("took too long:"))),
             End::NotStarted(why) => Err(SendError::Unreachable(with(&why))),
         }
     }
@@ -221,20 +222,21 @@ impl Email {
         builder.build_rustls()
     }
 
-    fn message(&self, letter: &Letter, to: Address) -> Result<Vec<u8>, SendError> {
-        let mut builder = Message::builder()
+    fn mail(&self, message: &Message, to: Address) -> Result<Vec<u8>, SendError> {
+        let date = message.letters.iter().map(|letter| letter.date).max();
+        let mut builder = lettre::Message::builder()
             .from(self.from.clone())
             .to(Mailbox::new(None, to))
-            .subject(render::subject(letter))
-            .message_id(Some(letter.message_id.clone()))
-            .date(moment(letter.date))
+            .subject(notify::subject(message))
+            .message_id(Some(message.id.clone()))
+            .date(moment(date.unwrap_or(Timestamp(0))))
             .header(AutoSubmitted);
-        if let Some(before) = &letter.follows {
+        if !message.references.is_empty() {
             builder = builder
-                .in_reply_to(before.clone())
-                .references(before.clone());
+                .in_reply_to(message.references.join(" "))
+                .references(message.references.join(" "));
         }
-        let body = MultiPart::alternative_plain_html(render::text(letter), render::html(letter));
+        let body = MultiPart::alternative_plain_html(notify::text(message), notify::html(message));
         let message = builder
             .multipart(body)
             .map_err(|error| SendError::Refused(error_chain(&error)))?;
@@ -257,10 +259,10 @@ impl Email {
 impl Notifier for Email {
     fn send<'a>(
         &'a mut self,
-        letter: &'a Letter,
+        message: &'a Message,
         recipient: &'a str,
     ) -> BoxFuture<'a, Result<Receipt, SendError>> {
-        Box::pin(self.hand_in(letter, recipient))
+        Box::pin(self.hand_in(message, recipient))
     }
 
     fn close(&mut self) -> BoxFuture<'_, ()> {

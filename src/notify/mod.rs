@@ -4,6 +4,7 @@
 
 pub mod desktop;
 mod email;
+mod merged;
 mod render;
 mod webhook;
 
@@ -11,18 +12,19 @@ use std::future::Future;
 use std::pin::Pin;
 
 pub use email::Email;
-pub use render::{html, letter, subject, text};
+pub use merged::{html, message, subject, text};
+pub use render::letter;
 pub use webhook::{SIGNATURE, Webhook, heartbeat};
 
-use crate::model::{Channel, Letter, SecretRef, Way};
+use crate::model::{Channel, Message, SecretRef, Way};
 use crate::pki::Secret;
 
-/// A way out of the host; keeps its connection for the next letter.
+/// A way out of the host, for letters and several of them as one; keeps its connection for the next letter.
 pub trait Notifier: Send {
     /// Tries once; ends within a bounded time whatever the other side does.
     fn send<'a>(
         &'a mut self,
-        letter: &'a Letter,
+        message: &'a Message,
         recipient: &'a str,
     ) -> BoxFuture<'a, Result<Receipt, SendError>>;
 
@@ -43,6 +45,9 @@ pub enum SendError {
     /// No letter can leave by this way at present: no connection, no trust, a login that is refused, bad settings.
     #[error("{0}")]
     Unreachable(String),
+    /// Handed over, and no answer came: it may have been taken over.
+    #[error("{0}")]
+    Unknown(String),
     /// Not this letter to this recipient, at present: an answer 4xx (RFC 5321, 4.2.1).
     #[error("{0}")]
     Later(String),

@@ -40,8 +40,7 @@ pub fn letter(
 }
 
 /// One line without control characters: host, how bad, what, and the days that are left.
-#[must_use]
-pub fn subject(letter: &Letter) -> String {
+pub(super) fn subject(letter: &Letter) -> String {
     let how = match (letter.occasion, letter.severity) {
         (Occasion::Over, _) => "over: ",
         (_, Severity::Critical) => "CRITICAL: ",
@@ -67,8 +66,7 @@ pub fn subject(letter: &Letter) -> String {
 }
 
 /// For people who read plain text.
-#[must_use]
-pub fn text(letter: &Letter) -> String {
+pub(super) fn text(letter: &Letter) -> String {
     let mut out = match letter.occasion {
         Occasion::Raised(_) => format!("{}\n\n{}\n", letter.title, letter.text),
         Occasion::Over => format!("This is over since {}:\n\n{}\n", letter.date, letter.title),
@@ -87,14 +85,8 @@ pub fn text(letter: &Letter) -> String {
 }
 
 /// The same for mail programs that show HTML: no pictures, no links, nothing from elsewhere.
-#[must_use]
-pub fn html(letter: &Letter) -> String {
-    let colour = match (letter.occasion, letter.severity) {
-        (Occasion::Over, _) => "#1a7f37",
-        (_, Severity::Critical) => "#b42318",
-        (_, Severity::Warning) => "#b54708",
-        (_, Severity::Notice) => "#344054",
-    };
+pub(super) fn html(letter: &Letter) -> String {
+    let colour = colour(letter);
     let title = escape(&letter.title);
     let mut out = format!(
         "<!DOCTYPE html>\n<html><body style=\"font-family:sans-serif\">\n<h3 style=\"color:{colour}\">{title}</h3>\n"
@@ -106,17 +98,7 @@ pub fn html(letter: &Letter) -> String {
         )),
         Occasion::Over => out.push_str(&format!("<p>This is over since {}.</p>\n", letter.date)),
     }
-    if !letter.certificates.is_empty() {
-        out.push_str("<table cellpadding=\"4\">\n");
-        for (name, state) in concerned(letter) {
-            out.push_str(&format!(
-                "<tr><td>{}</td><td>{}</td></tr>\n",
-                escape(&name),
-                escape(&state)
-            ));
-        }
-        out.push_str("</table>\n");
-    }
+    out.push_str(&table(letter));
     out.push_str(&format!(
         "<hr>\n<p><small>renewd on {}, alert {} ({}), since {}</small></p>\n</body></html>\n",
         escape(&letter.host),
@@ -127,8 +109,32 @@ pub fn html(letter: &Letter) -> String {
     out
 }
 
+pub(super) fn colour(letter: &Letter) -> &'static str {
+    match (letter.occasion, letter.severity) {
+        (Occasion::Over, _) => "#1a7f37",
+        (_, Severity::Critical) => "#b42318",
+        (_, Severity::Warning) => "#b54708",
+        (_, Severity::Notice) => "#344054",
+    }
+}
+
+/// The certificates of a letter in HTML; empty where there are none.
+pub(super) fn table(letter: &Letter) -> String {
+    if letter.certificates.is_empty() {
+        return String::new();
+    }
+    let rows: String = concerned(letter)
+        .iter()
+        .map(|(name, state)| {
+            let (name, state) = (escape(name), escape(state));
+            format!("<tr><td>{name}</td><td>{state}</td></tr>\n")
+        })
+        .collect();
+    format!("<table cellpadding=\"4\">\n{rows}</table>\n")
+}
+
 /// The certificates of a letter and how long each is valid, the first to end first; longer lists are in `renewd status`.
-fn concerned(letter: &Letter) -> Vec<(String, String)> {
+pub(super) fn concerned(letter: &Letter) -> Vec<(String, String)> {
     let mut all: Vec<&Concerned> = letter.certificates.iter().collect();
     all.sort_by_key(|one| (one.not_after.unwrap_or(Timestamp(i64::MAX)), &one.name));
     let mut lines: Vec<(String, String)> = all
@@ -148,7 +154,7 @@ fn concerned(letter: &Letter) -> Vec<(String, String)> {
     lines
 }
 
-fn days_left(now: Timestamp, end: Timestamp) -> String {
+pub(super) fn days_left(now: Timestamp, end: Timestamp) -> String {
     let left = now.until(end);
     match left.0.div_euclid(Seconds::days(1).0) {
         _ if left.0 <= 0 => "expired".to_owned(),
@@ -186,7 +192,7 @@ fn atoms(text: &str) -> String {
 }
 
 /// Without control characters, and no longer than this.
-fn one_line(text: &str, longest: usize) -> String {
+pub(super) fn one_line(text: &str, longest: usize) -> String {
     let clean: String = text
         .chars()
         .map(|c| if c.is_control() { ' ' } else { c })
@@ -199,7 +205,7 @@ fn one_line(text: &str, longest: usize) -> String {
     format!("{short}…")
 }
 
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -215,7 +221,7 @@ fn escape(text: &str) -> String {
 }
 
 /// In characters; a title may carry the whole message of an issuer.
-const LONGEST_TITLE: usize = 160;
+pub(super) const LONGEST_TITLE: usize = 160;
 /// In characters; host names have at most 64 on Linux.
 const LONGEST_HOST: usize = 64;
 /// Certificates in one letter.

@@ -13,8 +13,8 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use serde_json::json;
 
-use crate::model::{Letter, Occasion, SecretRef, UrlSource, WebhookPolicy};
-use crate::notify::{BoxFuture, Notifier, Receipt, SendError, render};
+use crate::model::{Message, Occasion, SecretRef, UrlSource, WebhookPolicy};
+use crate::notify::{self, BoxFuture, Notifier, Receipt, SendError};
 use crate::pki::Secret;
 use crate::sys::{error_chain, fs};
 
@@ -48,8 +48,8 @@ impl Webhook {
         })
     }
 
-    async fn call(&self, letter: &Letter) -> Result<Receipt, SendError> {
-        let body = body(letter).to_string();
+    async fn call(&self, message: &Message) -> Result<Receipt, SendError> {
+        let body = body(message).to_string();
         let url = self.url.expose_str().unwrap_or_default();
         let mut request = self
             .client
@@ -58,7 +58,14 @@ impl Webhook {
         if let Some(key) = &self.key {
             request = request.header(SIGNATURE, signature(key, body.as_bytes()));
         }
-        let answer = request.body(body).send().await.map_err(unreachable)?;
+        let answer = request.body(body).send().await;
+        let answer = answer.map_err(|error| {
+            if error.is_connect() {
+                unreachable(error)
+            } else {
+                SendError::Unknown(error_chain(&error.without_url()))
+            }
+        })?;
         let status = answer.status();
         match status.as_u16() {
             200..=299 => Ok(Receipt(status.to_string())),
@@ -72,10 +79,10 @@ impl Webhook {
 impl Notifier for Webhook {
     fn send<'a>(
         &'a mut self,
-        letter: &'a Letter,
+        message: &'a Message,
         _recipient: &'a str,
     ) -> BoxFuture<'a, Result<Receipt, SendError>> {
-        Box::pin(self.call(letter))
+        Box::pin(self.call(message))
     }
 
     fn close(&mut self) -> BoxFuture<'_, ()> {
@@ -159,8 +166,11 @@ fn client(roots: Option<&[u8]>, limit: Duration) -> Result<Client, SendError> {
         .map_err(|error| bad(error_chain(&error)))
 }
 
-/// A receiver that gets one twice knows it by its `id`.
-fn body(letter: &Letter) -> serde_json::Value {
+/// A receiver that gets one twice knows it by its `id`. A call is about one letter.
+fn body(message: &Message) -> serde_json::Value {
+    let Some(letter) = message.letters.first() else {
+        return json!({});
+    };
     let certificates: Vec<_> = letter
         .certificates
         .iter()
@@ -176,14 +186,14 @@ fn body(letter: &Letter) -> serde_json::Value {
         Occasion::Over => ("over", 0),
     };
     json!({
-        "id": letter.message_id,
-        "follows": letter.follows,
+        "id": message.id,
+        "follows": message.references.first(),
         "host": letter.host,
         "alert": letter.key,
         "occasion": occasion,
         "step": step,
         "severity": letter.severity.code(),
-        "subject": render::subject(letter),
+        "subject": notify::subject(message),
         "title": letter.title,
         "text": letter.text,
         "certificates": certificates,

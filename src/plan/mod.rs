@@ -19,6 +19,7 @@
 //! | [`outage`] | what may be asked of an issuer that answers nobody |
 //! | [`outcome`] | what a certificate or a target is after an order or a rollout |
 //! | `alerts` | what a person must know |
+//! | [`mails`] | which letters leave now, and which of them together |
 //! | [`watch`] | what is wrong with what is watched and not managed |
 //! | [`metrics`] | all that is known, as text for Prometheus |
 //! | `widespread` | what is one alert for many certificates: an issuer, a way by which no alert leaves, a time of doing nothing |
@@ -36,6 +37,7 @@ mod draft;
 mod drift;
 pub mod explain;
 pub mod jobs;
+pub mod mails;
 pub mod metrics;
 mod observed;
 pub mod open;

@@ -157,6 +157,15 @@ pub(crate) fn channels(policy: &Policy, snapshot: &Snapshot, now: Timestamp, dra
                 format!("It is not sent again; `renewd status` shows what stands. {help}"),
             );
         }
+        if state.held > 0 {
+            draft.alert(
+                Severity::Notice,
+                "alerts-held",
+                id.as_str(),
+                format!("{id}: alerts wait, since the mails of a day are sent"),
+                "They go in one mail as soon as there may be another one, or with the next critical one; `renewd status` shows what stands. `mails_per_day` says how many there may be.".to_owned(),
+            );
+        }
         if state.longest_queue >= LONGEST_QUEUE {
             draft.alert(
                 Severity::Warning,

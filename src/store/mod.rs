@@ -23,9 +23,9 @@ pub use sqlite::SqliteStore;
 
 use crate::model::{
     CertificateId, CertificateState, ChannelId, Delivery, Fingerprint, Heard, IssuerId, JobName,
-    JobRun, Offer, Order, OrderEvent, OrderId, OrderPhase, OrderStep, Post, ProbeReport,
-    RemoteTrouble, RevisionFacts, RevisionId, Rollout, RolloutEvent, RolloutId, RolloutStep,
-    Snapshot, StepFailure, TargetId, TargetState, Timestamp, Undelivered, WatchId, WatchState,
+    JobRun, Letter, Offer, Order, OrderEvent, OrderId, OrderPhase, OrderStep, Post, ProbeReport,
+    RemoteTrouble, RevisionFacts, RevisionId, Rollout, RolloutEvent, RolloutId, RolloutStep, Slip,
+    Snapshot, StepFailure, TargetId, TargetState, Timestamp, WatchId, WatchState,
 };
 
 /// An async answer of a store.
@@ -160,8 +160,17 @@ pub trait Store: Send + Sync {
     /// Who was told, or will be, of the alerts that are open.
     fn told(&self) -> BoxFuture<'_, Told>;
 
-    /// Letters whose time has come, in the order in which they were queued; so many at most.
-    fn due_posts(&self, now: Timestamp, most: u32) -> BoxFuture<'_, Vec<Undelivered>>;
+    /// What waits for those for whom a letter's time has come, in the order in which it was queued.
+    fn slips(&self, now: Timestamp) -> BoxFuture<'_, Slips>;
+
+    /// Letters by their numbers, and the Message-IDs of the mails that told of the same alerts first, the oldest first.
+    fn letters<'a>(&'a self, numbers: &'a [i64]) -> BoxFuture<'a, (Vec<Letter>, Vec<String>)>;
+
+    /// Writes down which mail letters are about to leave with, so that the same one is sent again if that is not known.
+    fn seal<'a>(&'a self, numbers: &'a [i64], mail: &'a str) -> BoxFuture<'a, ()>;
+
+    /// When mails were sent since a moment, the oldest first.
+    fn mails_sent(&self, since: Timestamp) -> BoxFuture<'_, MailsSent>;
 
     /// When the next letter is due, if any waits.
     fn next_post(&self) -> BoxFuture<'_, Option<Timestamp>>;
@@ -182,6 +191,12 @@ pub trait Store: Send + Sync {
     /// The same journal once more, for work beside that of this one.
     fn another(&self) -> BoxFuture<'_, Arc<dyn Store>>;
 }
+
+/// What waits, by channel and recipient.
+pub type Slips = BTreeMap<(ChannelId, String), Vec<Slip>>;
+
+/// By channel and recipient.
+pub type MailsSent = BTreeMap<(ChannelId, String), Vec<Timestamp>>;
 
 /// By alert, channel and recipient: the highest step that was told.
 pub type Told = BTreeMap<String, BTreeMap<(ChannelId, String), u32>>;

@@ -3,11 +3,12 @@
 
 use std::collections::BTreeMap;
 
+use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, Sqlite, Transaction};
 
 use crate::model::{
-    ChannelId, ChannelState, Delivery, LONGEST_QUEUE, Letter, Occasion, Post, Timestamp,
-    Undelivered,
+    ChannelId, ChannelState, Delivery, Held, LONGEST_QUEUE, Letter, Occasion, Post, Severity, Slip,
+    Timestamp,
 };
 use crate::store::codec::{decode, encode};
 use crate::store::rows::{commit, query};
@@ -101,42 +102,104 @@ impl SqliteStore {
         Ok(told)
     }
 
-    pub(super) async fn read_due_posts(
+    pub(super) async fn read_slips(
         &self,
         now: Timestamp,
-        most: u32,
-    ) -> Result<Vec<Undelivered>, StoreError> {
-        // What is over must not be told before what it ended.
+    ) -> Result<BTreeMap<(ChannelId, String), Vec<Slip>>, StoreError> {
+        const WHAT: &str = "read which letters wait";
         let rows = sqlx::query(
-            "SELECT o.seq, o.channel, o.recipient, o.letter, o.queued_at, o.due_at, o.attempts,
+            "SELECT o.channel, o.recipient, o.seq, o.alert, o.raised_at, o.occasion, o.step, o.severity,
+               o.queued_at, o.due_at, o.attempts, o.held, o.alone, o.mail,
                EXISTS (SELECT 1 FROM alerts a WHERE a.key = o.alert AND a.raised_at = o.raised_at
-                 AND a.resolved_at IS NULL)
+                 AND a.resolved_at IS NULL) AS stands,
+               EXISTS (SELECT 1 FROM outbox e WHERE e.alert = o.alert AND e.raised_at = o.raised_at
+                 AND e.channel = o.channel AND e.recipient = o.recipient
+                 AND e.state NOT IN ('waiting', 'spared')) AS begun
              FROM outbox o
-             WHERE o.state = 'waiting' AND o.due_at <= $1 AND NOT EXISTS
-               (SELECT 1 FROM outbox e WHERE e.state = 'waiting' AND e.due_at > $1 AND e.alert = o.alert
-                 AND e.channel = o.channel AND e.recipient = o.recipient AND e.seq < o.seq)
+             WHERE o.state = 'waiting' AND (o.channel, o.recipient) IN
+               (SELECT channel, recipient FROM outbox WHERE state = 'waiting' AND due_at <= $1)
              ORDER BY o.seq LIMIT $2",
         )
         .bind(now.0)
-        .bind(most)
+        .bind(MOST_SLIPS)
         .fetch_all(&self.pool)
         .await
-        .map_err(query("read letters"))?;
-        let mut found = Vec::with_capacity(rows.len());
+        .map_err(query(WHAT))?;
+        let mut found: BTreeMap<_, Vec<Slip>> = BTreeMap::new();
         for row in &rows {
-            let letter: Letter = decode("outbox.letter", row.get(3))?;
-            found.push(Undelivered {
-                seq: row.get(0),
-                queued_at: Timestamp(row.get(4)),
-                attempts: row.get(6),
-                stands: row.get::<i64, _>(7) > 0,
-                post: Post {
-                    channel: channel(row.get(1))?,
-                    recipient: row.get(2),
-                    letter,
-                    due_at: Timestamp(row.get(5)),
-                },
-            });
+            let place = (channel(row.get("channel"))?, row.get("recipient"));
+            found.entry(place).or_default().push(slip(row));
+        }
+        Ok(found)
+    }
+
+    /// The letters of a mail and, in the order in which they were sent, the mails that told of the same alerts before.
+    pub(super) async fn read_letters(
+        &self,
+        numbers: &[i64],
+    ) -> Result<(Vec<Letter>, Vec<String>), StoreError> {
+        const WHAT: &str = "read letters";
+        let (mut letters, mut before) = (Vec::with_capacity(numbers.len()), BTreeMap::new());
+        for seq in numbers {
+            let row = sqlx::query(
+                "SELECT o.letter,
+                   (SELECT e.seq FROM outbox e WHERE e.alert = o.alert AND e.raised_at = o.raised_at
+                     AND e.channel = o.channel AND e.recipient = o.recipient AND e.state = 'sent'
+                     ORDER BY e.seq LIMIT 1) AS first,
+                   (SELECT e.mail FROM outbox e WHERE e.alert = o.alert AND e.raised_at = o.raised_at
+                     AND e.channel = o.channel AND e.recipient = o.recipient AND e.state = 'sent'
+                     ORDER BY e.seq LIMIT 1) AS mail
+                 FROM outbox o WHERE o.seq = $1 AND o.state = 'waiting'",
+            )
+            .bind(seq)
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(query(WHAT))?;
+            let Some(row) = row else { continue };
+            letters.push(decode("outbox.letter", row.get("letter"))?);
+            let mail: Option<String> = row.get("mail");
+            if let (Some(first), Some(mail)) = (row.get::<Option<i64>, _>("first"), mail)
+                && !before.values().any(|known| *known == mail)
+            {
+                before.insert(first, mail);
+            }
+        }
+        Ok((letters, before.into_values().collect()))
+    }
+
+    pub(super) async fn write_sealed(&self, numbers: &[i64], mail: &str) -> Result<(), StoreError> {
+        const WHAT: &str = "write which mail letters go into";
+        let mut tx = self.begin(WHAT).await?;
+        for seq in numbers {
+            sqlx::query("UPDATE outbox SET mail = $1 WHERE seq = $2 AND state = 'waiting'")
+                .bind(mail)
+                .bind(seq)
+                .execute(&mut *tx)
+                .await
+                .map_err(query(WHAT))?;
+        }
+        commit(tx, WHAT).await
+    }
+
+    pub(super) async fn read_mails_sent(
+        &self,
+        since: Timestamp,
+    ) -> Result<BTreeMap<(ChannelId, String), Vec<Timestamp>>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT channel, recipient, max(tried_at) AS at FROM outbox
+             WHERE state = 'sent' AND tried_at > $1 GROUP BY channel, recipient, mail ORDER BY at",
+        )
+        .bind(since.0)
+        .fetch_all(&self.pool)
+        .await
+        .map_err(query("read when mails were sent"))?;
+        let mut found: BTreeMap<_, Vec<Timestamp>> = BTreeMap::new();
+        for row in &rows {
+            let place = (channel(row.get("channel"))?, row.get("recipient"));
+            found
+                .entry(place)
+                .or_default()
+                .push(Timestamp(row.get("at")));
         }
         Ok(found)
     }
@@ -162,20 +225,43 @@ impl SqliteStore {
         const WHAT: &str = "write how a letter fared";
         let mut tx = self.begin(WHAT).await?;
         for (seq, outcome) in outcomes {
-            let (state, said, due) = match outcome {
-                Delivery::Sent(said) => ("sent", said, None),
-                Delivery::Refused(why) => ("refused", why, None),
-                Delivery::GivenUp(why) => ("given-up", why, None),
-                Delivery::Later { why, at } => ("waiting", why, Some(at.0)),
+            let kept = |held: Held| {
+                i64::try_from(Held::ALL.iter().position(|one| *one == held).unwrap_or(0))
             };
+            let (state, said, due) = match outcome {
+                Delivery::Held(held, until) => {
+                    sqlx::query("UPDATE outbox SET held = $1, due_at = $2 WHERE seq = $3 AND state = 'waiting'")
+                        .bind(kept(*held).unwrap_or(0))
+                        .bind(until.0)
+                        .bind(seq)
+                        .execute(&mut *tx)
+                        .await
+                        .map_err(query(WHAT))?;
+                    continue;
+                }
+                Delivery::Sent(said) => ("sent", said.as_str(), None),
+                Delivery::Refused(why) => ("refused", why.as_str(), None),
+                Delivery::GivenUp(why) => ("given-up", why.as_str(), None),
+                Delivery::Spared => ("spared", "over before its time came", None),
+                Delivery::Later { why, at, .. } => ("waiting", why.as_str(), Some(at.0)),
+                Delivery::Apart(why) => ("waiting", why.as_str(), Some(at.0)),
+            };
+            let alone = matches!(outcome, Delivery::Apart(_));
+            // What is certainly with nobody may go with others next time.
+            let again = alone || matches!(outcome, Delivery::Later { unsure: false, .. });
+            let tried = !matches!(outcome, Delivery::Spared);
             sqlx::query(
                 "UPDATE outbox SET state = $1, said = $2, due_at = coalesce($3, due_at), tried_at = $4,
-                   attempts = attempts + 1 WHERE seq = $5 AND state = 'waiting'",
+                   attempts = attempts + $5, alone = max(alone, $6), mail = CASE WHEN $7 THEN NULL ELSE mail END
+                 WHERE seq = $8 AND state = 'waiting'",
             )
             .bind(state)
             .bind(said)
             .bind(due)
             .bind(at.0)
+            .bind(tried)
+            .bind(alone)
+            .bind(again)
             .bind(seq)
             .execute(&mut *tx)
             .await
@@ -206,7 +292,7 @@ impl SqliteStore {
         .fetch_all(&self.pool)
         .await
         .map_err(query("list letters"))?;
-        let entry = |row: &sqlx::sqlite::SqliteRow| {
+        let entry = |row: &SqliteRow| {
             let state: String = row.get(5);
             PostEntry {
                 channel: row.get(0),
@@ -232,9 +318,13 @@ async fn queue(tx: &mut Transaction<'_, Sqlite>, posts: &[Post]) -> Result<(), S
             Occasion::Raised(step) => ("raised", step),
             Occasion::Over => ("over", 0),
         };
+        let severity = Severity::ALL
+            .iter()
+            .position(|one| *one == post.letter.severity);
+        let severity = i64::try_from(severity.unwrap_or(0)).unwrap_or(0);
         sqlx::query(
-            "INSERT INTO outbox (channel, recipient, alert, raised_at, occasion, step, letter, queued_at, due_at)
-             SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9
+            "INSERT INTO outbox (channel, recipient, alert, raised_at, occasion, step, severity, letter, queued_at, due_at)
+             SELECT $1, $2, $3, $4, $5, $6, $11, $7, $8, $9
              WHERE $5 = 'over' OR $10 >
                (SELECT count(*) FROM outbox WHERE state = 'waiting' AND channel = $1 AND recipient = $2)
              ON CONFLICT DO NOTHING",
@@ -249,6 +339,7 @@ async fn queue(tx: &mut Transaction<'_, Sqlite>, posts: &[Post]) -> Result<(), S
         .bind(post.letter.date.0)
         .bind(post.due_at.0)
         .bind(LONGEST_QUEUE)
+        .bind(severity)
         .execute(&mut **tx)
         .await
         .map_err(query("queue a letter"))?;
@@ -276,6 +367,15 @@ pub(super) async fn channels(
         state.failing_since = Some(Timestamp(row.get(2)));
         state.last = row.get(3);
     }
+    let held = sqlx::query(
+        "SELECT channel, count(*) FROM outbox WHERE state = 'waiting' AND held = 2 GROUP BY channel",
+    )
+    .fetch_all(&mut **tx)
+    .await
+    .map_err(query(WHAT))?;
+    for row in &held {
+        found.entry(channel(row.get(0))?).or_default().held = row.get(1);
+    }
     let queues = sqlx::query(
         "SELECT channel, max(n) FROM (SELECT channel, recipient, count(*) AS n FROM outbox
            WHERE state = 'waiting' GROUP BY channel, recipient) GROUP BY channel",
@@ -287,7 +387,7 @@ pub(super) async fn channels(
         found.entry(channel(row.get(0))?).or_default().longest_queue = row.get(1);
     }
     let ended = sqlx::query(
-        "SELECT channel, recipient, state, said, max(seq) FROM outbox WHERE state <> 'waiting'
+        "SELECT channel, recipient, state, said, max(seq) FROM outbox WHERE state NOT IN ('waiting', 'spared')
          GROUP BY channel, recipient",
     )
     .fetch_all(&mut **tx)
@@ -301,6 +401,35 @@ pub(super) async fn channels(
     }
     Ok(found)
 }
+
+fn slip(row: &SqliteRow) -> Slip {
+    let occasion = match row.get("occasion") {
+        "over" => Occasion::Over,
+        _ => Occasion::Raised(row.get("step")),
+    };
+    Slip {
+        seq: row.get("seq"),
+        thread: (row.get("alert"), Timestamp(row.get("raised_at"))),
+        occasion,
+        severity: kept(&Severity::ALL, row.get("severity")).unwrap_or(Severity::Warning),
+        queued_at: Timestamp(row.get("queued_at")),
+        due_at: Timestamp(row.get("due_at")),
+        attempts: row.get("attempts"),
+        stands: row.get("stands"),
+        begun: row.get("begun"),
+        held: kept(&Held::ALL, row.get("held")).unwrap_or_default(),
+        alone: row.get("alone"),
+        mail: row.get("mail"),
+    }
+}
+
+/// By its place in the list of all.
+fn kept<T: Copy>(all: &[T], place: i64) -> Option<T> {
+    all.get(usize::try_from(place).ok()?).copied()
+}
+
+/// That are sorted at a time. As many as may wait for some recipients, and their ends.
+const MOST_SLIPS: u32 = 5 * LONGEST_QUEUE;
 
 fn channel(text: &str) -> Result<ChannelId, StoreError> {
     ChannelId::new(text).map_err(|_| StoreError::Id(text.to_owned()))

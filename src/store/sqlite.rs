@@ -10,10 +10,10 @@ use sqlx::sqlite::SqlitePool;
 use sqlx::{Row, Sqlite, Transaction};
 
 use crate::model::{
-    CertificateId, CertificateState, Delivery, Failures, Heard, IssuerId, JobName, JobRun, Order,
-    OrderClosing, OrderEvent, OrderId, OrderPhase, OrderStep, Post, RevisionFacts, Rollout,
+    CertificateId, CertificateState, Delivery, Failures, Heard, IssuerId, JobName, JobRun, Letter,
+    Order, OrderClosing, OrderEvent, OrderId, OrderPhase, OrderStep, Post, RevisionFacts, Rollout,
     RolloutEvent, RolloutId, RolloutPhase, RolloutStep, Snapshot, Started, StepFailure, TargetId,
-    TargetState, Timestamp, Undelivered, WatchId, WatchState,
+    TargetState, Timestamp, WatchId, WatchState,
 };
 use crate::store::codec::{decode, encode};
 use crate::store::rows::{
@@ -22,8 +22,8 @@ use crate::store::rows::{
 };
 use crate::store::sqlite_read::Alerts;
 use crate::store::{
-    BoxFuture, CertificateChange, HistoryEntry, OrderAdvance, PostEntry, RolloutAdvance, Store,
-    StoreError, StoredAlert, Told, Touched,
+    BoxFuture, CertificateChange, HistoryEntry, MailsSent, OrderAdvance, PostEntry, RolloutAdvance,
+    Slips, Store, StoreError, StoredAlert, Told, Touched,
 };
 
 /// The journal of one state directory.
@@ -496,8 +496,20 @@ impl Store for SqliteStore {
         Box::pin(self.read_told())
     }
 
-    fn due_posts(&self, now: Timestamp, most: u32) -> BoxFuture<'_, Vec<Undelivered>> {
-        Box::pin(self.read_due_posts(now, most))
+    fn slips(&self, now: Timestamp) -> BoxFuture<'_, Slips> {
+        Box::pin(self.read_slips(now))
+    }
+
+    fn letters<'a>(&'a self, numbers: &'a [i64]) -> BoxFuture<'a, (Vec<Letter>, Vec<String>)> {
+        Box::pin(self.read_letters(numbers))
+    }
+
+    fn seal<'a>(&'a self, numbers: &'a [i64], mail: &'a str) -> BoxFuture<'a, ()> {
+        Box::pin(self.write_sealed(numbers, mail))
+    }
+
+    fn mails_sent(&self, since: Timestamp) -> BoxFuture<'_, MailsSent> {
+        Box::pin(self.read_mails_sent(since))
     }
 
     fn next_post(&self) -> BoxFuture<'_, Option<Timestamp>> {

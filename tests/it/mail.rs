@@ -5,6 +5,7 @@
     reason = "tests arrange files and processes directly"
 )]
 
+mod merged;
 mod outage;
 mod process;
 mod ways;
@@ -262,7 +263,9 @@ async fn a_certificate_that_runs_out_is_mailed_at_each_step_and_its_renewal_once
             .iter()
             .all(|mail| mail.header("References") == first)
     );
-    assert!((1..=3).contains(&about("credentials-refused=2Fcorp").len()));
+    let refusal = about("credentials-refused=2Fcorp");
+    assert!((1..=3).contains(&refusal.len()));
+    let about_refusal = refusal[0].header("Message-ID").to_owned();
 
     let before = mine.len();
     post.mend_orders();
@@ -271,14 +274,19 @@ async fn a_certificate_that_runs_out_is_mailed_at_each_step_and_its_renewal_once
     post.round().await;
     let mails = post.mail.mails();
     let mine = to(&mails, "ops@example.test").split_off(before);
-    let over: Vec<&str> = mine.iter().map(|mail| mail.subject()).collect();
-    assert_eq!(over.len(), 2, "one for each alert: {over:#?}");
+    assert_eq!(mine.len(), 1, "the ends of both alerts: {mine:#?}");
+    let over = mine[0];
     assert!(
-        over[0].contains("] over: corp: ") && over[1].contains("] over: www: "),
+        over.subject().contains("] over: ") && over.subject().ends_with(", and 1 more"),
         "{over:#?}"
     );
+    let text = over.text("plain");
     assert!(
-        over.iter().any(|subject| subject.ends_with(" days left)")),
-        "{over:#?}"
+        text.contains("  corp: the issuer refuses") && text.contains("  www: expire"),
+        "{text}"
     );
+    let before = over.header("References");
+    for first in [first, about_refusal.as_str()] {
+        assert!(before.contains(first), "{first} in {before}");
+    }
 }

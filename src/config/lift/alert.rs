@@ -10,8 +10,8 @@ use crate::config::raw;
 use crate::config::scalar::{self, PathRule};
 use crate::config::source::Place;
 use crate::model::{
-    Alerting, CertificateId, CertificatePolicy, Channel, ChannelId, EmailPolicy, Quiet, Relay,
-    Seconds, Security, Severity, SmtpPolicy, UrlSource, Way, WebhookPolicy,
+    Alerting, CertificateId, CertificatePolicy, Channel, ChannelId, EmailPolicy, Pace, Quiet,
+    Relay, Seconds, Security, Severity, SmtpPolicy, UrlSource, Way, WebhookPolicy,
 };
 
 impl Lift<'_> {
@@ -40,11 +40,15 @@ impl Lift<'_> {
             }
         }
         for (name, fields) in emails {
-            let way = self.email(&fields).map(Way::Email);
+            let (email, pace) = (self.email(&fields), self.pace(&fields));
+            let way = email.zip(pace);
+            let way = way.map(|(email, pace)| (Way::Email(email), Some(pace)));
             self.take_channel(&mut alerting, (name, &fields), way, certificates);
         }
         for (name, fields) in hooks {
-            let way = self.webhook(name, &fields).map(Way::Webhook);
+            // A program that is called wants one call for each alert.
+            let way = self.webhook(name, &fields);
+            let way = way.map(|hook| (Way::Webhook(hook), None));
             self.take_channel(&mut alerting, (name, &fields), way, certificates);
         }
         alerting
@@ -54,7 +58,7 @@ impl Lift<'_> {
         &mut self,
         alerting: &mut Alerting,
         (name, fields): (&str, &Fields<'_>),
-        way: Option<Way>,
+        way: Option<(Way, Option<Pace>)>,
         certificates: &BTreeMap<CertificateId, CertificatePolicy>,
     ) {
         let Ok(id) = ChannelId::new(name) else {
@@ -124,7 +128,7 @@ impl Lift<'_> {
         &mut self,
         id: ChannelId,
         fields: &Fields<'_>,
-        way: Option<Way>,
+        way: Option<(Way, Option<Pace>)>,
         certificates: &BTreeMap<CertificateId, CertificatePolicy>,
     ) -> Option<Channel> {
         let least = match fields.text("least") {
@@ -136,13 +140,38 @@ impl Lift<'_> {
         let quiet = self.quiet(fields, least.unwrap_or(Severity::Notice));
         let limits = (Seconds(1), Seconds::minutes(5));
         let timeout = self.duration(fields, "timeout", Seconds(30), limits);
+        let (way, pace) = way?;
         Some(Channel {
             id,
-            way: way?,
+            way,
             least: least?,
             tags: tags?,
             quiet: quiet?,
+            pace,
             timeout: timeout?,
+        })
+    }
+
+    /// How many mails a recipient gets.
+    fn pace(&mut self, fields: &Fields<'_>) -> Option<Pace> {
+        let limits = (Seconds(0), Seconds::hours(24));
+        let gather = self.duration(fields, "gather", Pace::GATHER, limits);
+        let per_day = match fields.count("mails_per_day") {
+            None => (!fields.has("mails_per_day")).then_some(Pace::PER_DAY),
+            Some((number, place)) => match u32::try_from(number) {
+                Ok(number) if (1..=MOST_MAILS).contains(&number) => Some(number),
+                _ => {
+                    let message = format!("`mails_per_day` is {number}");
+                    let label = format!("expected 1 to {MOST_MAILS}");
+                    self.problems
+                        .push(Diagnostic::error(Code::Channel, place, message, label));
+                    None
+                }
+            },
+        };
+        Some(Pace {
+            gather: gather?,
+            per_day: per_day?,
         })
     }
 
@@ -376,5 +405,7 @@ impl Lift<'_> {
 
 /// Characters; a mail address fits.
 const LONGEST_USER: usize = 254;
+/// A day has so many minutes.
+const MOST_MAILS: u32 = 1440;
 /// As `expired_days_since`.
 const MOST_DAYS: u32 = 1095;

@@ -43,6 +43,8 @@ pub(in crate::config) static EMAIL: Table = Table {
             optional("user", Holds::Text),
             optional("password", Holds::Secret),
             optional("roots", Holds::Path),
+            default("gather", Holds::Duration, "\"10m\""),
+            default("mails_per_day", Holds::Count, "12"),
         ],
         CHANNEL,
     ],

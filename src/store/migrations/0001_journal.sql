@@ -106,12 +106,20 @@ CREATE TABLE outbox (
   -- `raised` or `over`.
   occasion  TEXT NOT NULL,
   step      INTEGER NOT NULL,
+  -- Of the alert: 0 is a notice, 2 critical.
+  severity  INTEGER NOT NULL,
   letter    TEXT NOT NULL,
   queued_at INTEGER NOT NULL,
   -- Of the next attempt.
   due_at    INTEGER NOT NULL,
   attempts  INTEGER NOT NULL DEFAULT 0,
-  -- `waiting`, `sent`, `refused` or `given-up`.
+  -- What it waits for beside that: 1 for others, 2 for another day.
+  held      INTEGER NOT NULL DEFAULT 0,
+  -- It leaves by itself, since it was refused among others.
+  alone     INTEGER NOT NULL DEFAULT 0,
+  -- Message-ID of the mail that it left with, or may have left with.
+  mail      TEXT,
+  -- `waiting`, `sent`, `refused`, `given-up` or `spared`.
   state     TEXT NOT NULL DEFAULT 'waiting',
   -- Of the last attempt, and how that ended.
   tried_at  INTEGER,
@@ -119,4 +127,5 @@ CREATE TABLE outbox (
   UNIQUE (alert, raised_at, occasion, step, channel, recipient)
 ) STRICT;
 CREATE INDEX outbox_waiting ON outbox (due_at) WHERE state = 'waiting';
+CREATE INDEX outbox_sent ON outbox (tried_at) WHERE state = 'sent';
 CREATE INDEX outbox_ended ON outbox (channel, recipient, seq) WHERE state <> 'waiting';
