@@ -52,9 +52,8 @@ impl Engine {
         scope: &Scope,
         patience: Patience,
     ) -> Result<Plan, EngineError> {
-        let deadline = self.clock.now() + patience.total;
         let mut steps = Steps::default();
-        let result = self.rounds(snapshot, scope, deadline, &mut steps).await;
+        let result = self.rounds(snapshot, scope, patience, &mut steps).await;
         // Whatever ended the rounds, what is under way is ended and written down.
         let mut touched = Touched::default();
         let mut failure = None;
@@ -73,9 +72,10 @@ impl Engine {
         self: &Arc<Self>,
         snapshot: &mut Snapshot,
         scope: &Scope,
-        deadline: Timestamp,
+        patience: Patience,
         steps: &mut Steps,
     ) -> Result<Plan, EngineError> {
+        let since = Instant::now();
         let mut idle_rounds = 0;
         loop {
             let begun = Instant::now();
@@ -97,12 +97,18 @@ impl Engine {
                 return Ok(plan);
             }
             if nothing && steps.is_empty() {
+                // Not by the clock on the wall, which may be set meanwhile: then waits would end before a deadline of another time.
+                let left = patience.total.to_std().saturating_sub(since.elapsed());
+                if left.is_zero() {
+                    return Ok(plan);
+                }
+                let deadline = self.clock.now() + Seconds::of(left);
                 let Some((until, subject, text)) = self.next_in_scope(&plan, scope, deadline)
                 else {
                     return Ok(plan);
                 };
                 (self.progress)(Progress::Waiting { subject, text });
-                self.clock.sleep_until(until).await;
+                let _ = tokio::time::timeout(left, self.clock.sleep_until(until)).await;
                 continue;
             }
             let round = Round {

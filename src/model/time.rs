@@ -26,6 +26,12 @@ impl Seconds {
     pub const fn days(n: i64) -> Self {
         Self(n * 86_400)
     }
+    /// A duration, a part of a second counted as a whole one.
+    #[must_use]
+    pub fn of(duration: std::time::Duration) -> Self {
+        let whole = i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
+        Self(whole.saturating_add(i64::from(duration.subsec_nanos() > 0)))
+    }
     /// For APIs that want an unsigned duration; negative lengths become zero.
     #[must_use]
     pub fn to_std(self) -> std::time::Duration {

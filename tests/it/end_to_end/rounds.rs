@@ -3,11 +3,15 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
+use std::time::Duration;
 
+use renewd::engine::{Patience, Scope};
+use renewd::model::Seconds;
 use tokio::net::TcpListener;
 
 use crate::support::ccm::Wanted;
 use crate::support::engine::{Rig, healthy};
+use crate::support::gate::Gate;
 
 fn certificate(name: &str, issuer: &str, target: &str) -> String {
     format!(
@@ -131,3 +135,28 @@ async fn an_issuer_that_does_not_answer_delays_nothing_of_another() {
     assert!(asked <= 100, "{asked} connections");
     accepting.abort();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_set_back_in_mid_step_does_not_make_the_tick_wait() {
+    let rig = Rig::new(Wanted::new().at("2027-04-01")).await;
+    let gate = Gate::new(rig.world.agent.path(), "reload-web");
+    let policy = rig.world.issuer() + &certificate("web", "corp", "\"web\"") + &target("web");
+    rig.world.agent.write_policy(&policy);
+    let engine = rig.engine().await;
+    let mut snapshot = engine.observe().await.unwrap();
+    let meanwhile = async {
+        gate.begun().await;
+        // It is tried again at a moment that is before the tick began.
+        rig.clock.jump(Seconds(-Seconds::days(2).0));
+        gate.end(1);
+    };
+    let tick = engine.converge(&mut snapshot, &Scope::All, Patience::NONE);
+    let both = async { tokio::join!(tick, meanwhile).0 };
+    let plan = tokio::time::timeout(PATIENCE, both).await;
+    let plan = plan.expect("it came back").unwrap();
+    assert!(!healthy(&plan), "{plan:?}");
+    assert!(plan.next_wake > rig.clock_now());
+}
+
+/// Ample for a busy machine.
+const PATIENCE: Duration = Duration::from_secs(120);
