@@ -140,7 +140,7 @@ impl Courier {
         if let Some(error) = failure {
             return Err(error);
         }
-        round.next = self.store.next_post().await?;
+        round.next = self.store.next_post(self.clock.now()).await?;
         Ok(round)
     }
 
@@ -316,7 +316,9 @@ impl Courier {
     /// Again after a while; not for ever when what it tells is over.
     fn later(&self, slip: &Slip, why: &str, unsure: bool) -> Delivery {
         let now = self.clock.now();
-        if !slip.stands && slip.queued_at.until(now) >= LONGEST_TRIED {
+        // Not by the clock alone, which may have jumped.
+        let often = slip.attempts >= OFTEN_TRIED;
+        if !slip.stands && often && slip.queued_at.until(now) >= LONGEST_TRIED {
             return Delivery::GivenUp(format!("tried for {LONGEST_TRIED}: {why}"));
         }
         let wait = FIRST_WAIT.0 << slip.attempts.min(10);
@@ -342,6 +344,8 @@ const FIRST_WAIT: Seconds = Seconds::minutes(1);
 const LONGEST_WAIT: Seconds = Seconds::hours(1);
 /// A letter about an alert that is over is given up after this; one about an alert that stands never is.
 const LONGEST_TRIED: Seconds = Seconds::days(7);
+/// And not before as many attempts as a day has with the longest time between two of them.
+const OFTEN_TRIED: u32 = 24;
 /// What was sent is remembered so long.
 const KEPT: Seconds = Seconds::days(30);
 /// Another process sends letters.

@@ -84,8 +84,13 @@ impl Engine {
             && plan.doubt.is_none()
             && jobs.contains(&JobName::Check)
         {
-            let before = self.clock.now() - KEPT;
-            self.store.forget(before, MOST_EVENTS).await?;
+            // What goes is gone: only by a time that an issuer has vouched for. A host that has not reached one since its
+            // clock went wrong would throw away everything.
+            if let Some(heard) = snapshot.clock.remembered {
+                let now = self.clock.now().min(heard.date);
+                self.tidy_revisions(snapshot, now);
+                self.store.forget(now - KEPT, MOST_EVENTS).await?;
+            }
         }
         for name in jobs {
             let written = self.store.job_ran(*name, &run).await;

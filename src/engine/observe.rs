@@ -24,7 +24,6 @@ impl Engine {
         snapshot.host = self.host;
         snapshot.checked_at = Some(self.clock.now());
         self.tidy_keys(&snapshot);
-        self.tidy_revisions(&snapshot);
         self.observe_revisions(&mut snapshot).await?;
         self.observe_targets(&mut snapshot).await?;
         self.observe_places(&mut snapshot).await?;
@@ -41,9 +40,9 @@ impl Engine {
         }
     }
 
-    /// What ended long ago goes with its key, also where no order comes that would put it away.
-    fn tidy_revisions(&self, snapshot: &Snapshot) {
-        let now = self.clock.now();
+    /// What ended long ago goes with its key, also where no order comes that would put it away. `now` is a time that an
+    /// issuer vouches for: by a clock that is ahead, everything has ended.
+    pub(crate) fn tidy_revisions(&self, snapshot: &Snapshot, now: Timestamp) {
         let materials = self.deployer.materials();
         for (id, state) in &snapshot.certificates {
             if !state

@@ -173,7 +173,7 @@ pub trait Store: Send + Sync {
     fn mails_sent(&self, since: Timestamp) -> BoxFuture<'_, MailsSent>;
 
     /// When the next letter is due, if any waits.
-    fn next_post(&self) -> BoxFuture<'_, Option<Timestamp>>;
+    fn next_post(&self, now: Timestamp) -> BoxFuture<'_, Option<Timestamp>>;
 
     /// How attempts ended, by the letters' numbers.
     fn posts_tried<'a>(

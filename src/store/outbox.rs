@@ -7,8 +7,8 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, Sqlite, Transaction};
 
 use crate::model::{
-    ChannelId, ChannelState, Delivery, Held, LONGEST_QUEUE, Letter, Occasion, Post, Severity, Slip,
-    Timestamp,
+    ChannelId, ChannelState, Delivery, Held, LONGEST_QUEUE, Letter, Occasion, Post, Seconds,
+    Severity, Slip, Timestamp,
 };
 use crate::store::codec::{decode, encode};
 use crate::store::rows::{commit, query};
@@ -117,18 +117,23 @@ impl SqliteStore {
                  AND e.state NOT IN ('waiting', 'spared')) AS begun
              FROM outbox o
              WHERE o.state = 'waiting' AND (o.channel, o.recipient) IN
-               (SELECT channel, recipient FROM outbox WHERE state = 'waiting' AND due_at <= $1)
+               (SELECT channel, recipient FROM outbox WHERE state = 'waiting' AND (due_at <= $1 OR due_at > $3))
              ORDER BY o.seq LIMIT $2",
         )
         .bind(now.0)
         .bind(MOST_SLIPS)
+        .bind((now + LONGEST_WAIT).0)
         .fetch_all(&self.pool)
         .await
         .map_err(query(WHAT))?;
         let mut found: BTreeMap<_, Vec<Slip>> = BTreeMap::new();
         for row in &rows {
             let place = (channel(row.get("channel"))?, row.get("recipient"));
-            found.entry(place).or_default().push(slip(row));
+            let mut slip = slip(row);
+            if slip.due_at > now + LONGEST_WAIT {
+                slip.due_at = now;
+            }
+            found.entry(place).or_default().push(slip);
         }
         Ok(found)
     }
@@ -204,13 +209,18 @@ impl SqliteStore {
         Ok(found)
     }
 
-    pub(super) async fn read_next_post(&self) -> Result<Option<Timestamp>, StoreError> {
+    pub(super) async fn read_next_post(
+        &self,
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>, StoreError> {
         // Only the first of those that must not overtake each other counts.
         let row = sqlx::query(
-            "SELECT min(o.due_at) FROM outbox o WHERE o.state = 'waiting' AND NOT EXISTS
+            "SELECT min(CASE WHEN o.due_at > $2 THEN $1 ELSE o.due_at END) FROM outbox o WHERE o.state = 'waiting' AND NOT EXISTS
                (SELECT 1 FROM outbox e WHERE e.state = 'waiting' AND e.alert = o.alert
                  AND e.channel = o.channel AND e.recipient = o.recipient AND e.seq < o.seq)",
         )
+        .bind(now.0)
+        .bind((now + LONGEST_WAIT).0)
         .fetch_one(&self.pool)
         .await
         .map_err(query("read when the next letter is due"))?;
@@ -427,6 +437,10 @@ fn slip(row: &SqliteRow) -> Slip {
 fn kept<T: Copy>(all: &[T], place: i64) -> Option<T> {
     all.get(usize::try_from(place).ok()?).copied()
 }
+
+/// No letter waits longer: between two attempts, for the budget of a day, for the end of quiet hours. One that does was
+/// queued or put off by a clock that was ahead and has been put right; it is due.
+const LONGEST_WAIT: Seconds = Seconds::days(3);
 
 /// That are sorted at a time. As many as may wait for some recipients, and their ends.
 const MOST_SLIPS: u32 = 5 * LONGEST_QUEUE;

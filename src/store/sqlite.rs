@@ -512,8 +512,8 @@ impl Store for SqliteStore {
         Box::pin(self.read_mails_sent(since))
     }
 
-    fn next_post(&self) -> BoxFuture<'_, Option<Timestamp>> {
-        Box::pin(self.read_next_post())
+    fn next_post(&self, now: Timestamp) -> BoxFuture<'_, Option<Timestamp>> {
+        Box::pin(self.read_next_post(now))
     }
 
     fn posts_tried<'a>(

@@ -234,5 +234,38 @@ async fn a_running_daemon_lives_through_a_clock_that_jumps_by_months_and_back() 
     assert!(daemon.child.wait().unwrap().success());
 }
 
+/// What is thrown away is gone, and a process that just began under such a clock has nothing that speaks against it.
+#[tokio::test(flavor = "multi_thread")]
+async fn by_a_clock_that_no_issuer_vouches_for_nothing_is_removed() {
+    let world = World::live(Ccm::start().await).await;
+    world.agent.run(&["renew", "www"]).expect(0);
+    let revisions = world.agent.state().join("revisions/www");
+    let count = || std::fs::read_dir(&revisions).unwrap().count();
+    let history = || world.agent.run(&["history", "www"]).expect(0).stdout;
+    let (before, told) = (count(), history());
+    assert_eq!(before, 3);
+    // The issuer is away, and everything ended a year ago, by this clock.
+    let policy = world.policy();
+    let away = policy.replace(&world.ccm.endpoint(), "http://127.0.0.1:1");
+    assert_ne!(away, policy);
+    world.agent.write_policy(&away);
+    let shift = world.agent.path().join("shift");
+    std::fs::write(&shift, "+800d").unwrap();
+    let mut once = world.agent.command(&["once", "--wait", "0s"]);
+    faked(&mut once, &shift);
+    let once = once.output().unwrap();
+    assert!(!once.status.success());
+    assert_eq!(count(), before, "{}", String::from_utf8_lossy(&once.stderr));
+    assert!(
+        world
+            .agent
+            .run(&["history", "www"])
+            .expect(0)
+            .stdout
+            .contains(told.lines().next().unwrap())
+    );
+    world.agent.run(&["rollback", "www"]).expect(0);
+}
+
 /// For a daemon on a busy machine that looks at its clock twice a minute.
 const PATIENCE: Duration = Duration::from_secs(150);

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use nix::fcntl::{OFlag, openat};
-use nix::sys::stat::Mode;
+use nix::sys::stat::{Mode, fchmod};
 
 use crate::model::Timestamp;
 use crate::sys::fs::FsError;
@@ -42,9 +42,12 @@ impl Lock {
     pub fn try_acquire(path: &Path, command: &str) -> Result<Self, LockError> {
         let (dir, name) = Dir::of(path)?;
         let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let fd = openat(&dir, name, flags, Mode::from_bits_truncate(0o644))
-            .map_err(|e| FsError::new("open", path, e))?;
+        // Whoever can read it can hold it, shared, and stop everybody else: it is ours alone, also where it was left by
+        // a version or a person that made it readable.
+        let mode = Mode::from_bits_truncate(0o600);
+        let fd = openat(&dir, name, flags, mode).map_err(|e| FsError::new("open", path, e))?;
         let mut file = File::from(fd);
+        fchmod(&file, mode).map_err(|e| FsError::new("change the mode of", path, e))?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {

@@ -262,3 +262,19 @@ async fn a_second_writer_is_told_who_holds_the_lock() {
     drop(second);
     assert_eq!(fs::read(&path).unwrap(), b"");
 }
+
+/// Whoever can open it can hold it, and stop everybody else.
+#[test]
+fn a_lock_is_its_owners_alone_whatever_it_was_before() {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["new", "old"] {
+        let path = dir.path().join(name);
+        if name == "old" {
+            fs::write(&path, "").unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
+        }
+        let _lock = Lock::try_acquire(&path, "renewd run").unwrap();
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+}

@@ -217,3 +217,44 @@ async fn nothing_leaves_by_a_server_that_is_not_trusted_or_does_not_trust_us_and
     let mails = post.mail.mails();
     assert_eq!((mails.len(), ids(&mails).len()), (2, 2), "{mails:#?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_letter_that_was_put_off_by_a_clock_far_ahead_leaves_once_the_clock_is_right() {
+    let mut post = Post::new("starttls").await;
+    post.mail.end();
+    post.round().await;
+    let months = Seconds::days(90);
+    post.rig.clock.jump(months);
+    let round = post.deliver().await;
+    assert!(round.failed > 0, "{round:?}");
+    post.rig.clock.jump(Seconds(-months.0));
+    post.mail.begin();
+    let round = post.deliver().await;
+    assert_eq!((round.sent, round.next), (2, None), "{round:?}");
+    assert_eq!(post.mail.mails().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_letter_about_what_is_over_is_not_given_up_because_the_clock_jumped() {
+    let mut post = Post::new("starttls").await;
+    post.mail.end();
+    post.round().await;
+    post.mend_orders();
+    post.rig.settle().await;
+    let months = Seconds::days(90);
+    post.rig.clock.jump(months);
+    post.deliver().await;
+    post.rig.clock.jump(Seconds(-months.0));
+    post.mail.begin();
+    post.deliver().await;
+    assert!(
+        !post.mail.mails().is_empty(),
+        "{:?}",
+        states(&post, "raised").await
+    );
+    let states = states(&post, "raised").await;
+    assert!(
+        states.iter().all(|(_, state)| state == "sent"),
+        "{states:?}"
+    );
+}
