@@ -16,7 +16,7 @@ use crate::model::{
     Snapshot, TargetId, TargetState, Timestamp, Waiting,
 };
 use crate::plan::explain::counted;
-use crate::plan::{Plan, Verdict, rollout_machine};
+use crate::plan::{Plan, Verdict, jobs, rollout_machine};
 
 /// Everything that is due now.
 pub(crate) async fn once(arguments: &Arguments, wait: Seconds) -> CommandResult {
@@ -360,9 +360,12 @@ async fn converge(
     let patience = Patience { total: wait };
     let plan = if *scope == Scope::All {
         look_at_services(&mut snapshot, begun.at);
-        // A run of every job: whoever says `once`, or has a timer say it, waits for no schedule.
+        // A run of every job: whoever says `once`, or has a timer say it, waits for no schedule. A digest has its day.
+        let mut all = JobName::ONCE.to_vec();
+        let due = jobs::due(&engine.policy, &snapshot, begun.at);
+        all.extend(due.into_iter().filter(|name| *name == JobName::Digest));
         snapshot.jobs.clear();
-        let run = engine.run_jobs(&JobName::ALL, begun, &mut snapshot, patience);
+        let run = engine.run_jobs(&all, begun, &mut snapshot, patience);
         run.await
     } else {
         engine.converge(&mut snapshot, scope, patience).await

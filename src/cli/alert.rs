@@ -1,11 +1,14 @@
 //! Commands about alerts: try a way by which they leave the host, see what they look like, list what was sent.
 
-use crate::cli::args::Arguments;
+use std::collections::BTreeSet;
+
+use crate::cli::args::{Arguments, Preview};
 use crate::cli::context;
 use crate::cli::exit::Exit;
 use crate::cli::output::{self, BOLD, GREEN, RED, YELLOW};
-use crate::cli::{CommandResult, Failure};
+use crate::cli::{CommandResult, Failure, show};
 use crate::config;
+use crate::engine::digest_letter;
 use crate::model::{
     Alert, AlertKey, Channel, ChannelId, Concerned, Letter, Message, Occasion, Policy, Seconds,
     Severity, Timestamp,
@@ -54,15 +57,39 @@ pub(crate) async fn test(arguments: &Arguments, name: Option<&ChannelId>) -> Com
 }
 
 /// What an alert looks like.
-pub(crate) fn preview(arguments: &Arguments) -> CommandResult {
+pub(crate) async fn preview(arguments: &Arguments, what: Preview) -> CommandResult {
     let policy = context::load(arguments)?.policy;
-    let message = Message::one(sample(&policy, SystemClock.now()));
+    let letter = match what {
+        Preview::Alert => sample(&policy, SystemClock.now()),
+        Preview::Digest => digest(&policy).await?,
+    };
+    let message = Message::one(letter);
     output::data(&format!(
         "Subject: {}\n\n{}",
         notify::subject(&message),
         notify::text(&message)
     ));
     Ok(Exit::Done)
+}
+
+/// What the digest would say now to who is told everything.
+async fn digest(policy: &Policy) -> Result<Letter, Failure> {
+    let Some(store) = context::reader(policy).await? else {
+        let message = "there is no journal yet: nothing was done that a digest could tell";
+        return Err(Failure::new(Exit::Unavailable, message));
+    };
+    let seen = show::look(policy, None).await?;
+    let (snapshot, plan, everything) = (&seen.snapshot, &seen.plan, BTreeSet::new());
+    digest_letter(
+        policy,
+        snapshot,
+        plan,
+        &store,
+        (None, &everything),
+        seen.now,
+    )
+    .await
+    .map_err(|error| context::store_failure(&error))
 }
 
 /// The letters that were queued last.

@@ -230,14 +230,26 @@ pub(crate) enum AlertCommand {
         /// Only by this way, such as `ops` of `[alert.email.ops]`
         name: Option<ChannelId>,
     },
-    /// Show what a mail about an alert looks like; sends nothing
-    Preview,
+    /// Show what a mail about an alert looks like, or the digest of this moment; sends nothing
+    Preview {
+        /// The mail
+        #[arg(value_enum, default_value_t = Preview::Alert)]
+        what: Preview,
+    },
     /// Show the letters that were queued last, and how they fared; changes nothing
     List {
         /// As JSON: an array with one object per letter, the latest first
         #[arg(long)]
         json: bool,
     },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Preview {
+    /// About something made up
+    Alert,
+    /// About everything, as it is
+    Digest,
 }
 
 #[derive(Debug, Clone, Subcommand)]
@@ -250,7 +262,7 @@ pub(crate) enum SystemdCommand {
 pub(crate) enum JobsCommand {
     /// Run a job now, whatever its schedule says, and do what it finds due
     Run {
-        /// check or renew
+        /// check, renew, watch or digest
         name: JobName,
         /// Wait at most this long for what cannot be done yet
         #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]

@@ -105,8 +105,8 @@ async fn dispatch(arguments: Arguments) -> Exit {
             command: AlertCommand::Test { name },
         } => alert::test(&arguments, name.as_ref()).await,
         Command::Alert {
-            command: AlertCommand::Preview,
-        } => alert::preview(&arguments),
+            command: AlertCommand::Preview { what },
+        } => alert::preview(&arguments, *what).await,
         Command::Alert {
             command: AlertCommand::List { json },
         } => alert::list(&arguments, *json).await,

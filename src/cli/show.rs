@@ -106,10 +106,11 @@ fn history_object(
     Ok(object)
 }
 
-struct Seen {
-    now: Timestamp,
-    snapshot: Snapshot,
-    plan: Plan,
+/// What only looking shows.
+pub(crate) struct Seen {
+    pub(crate) now: Timestamp,
+    pub(crate) snapshot: Snapshot,
+    pub(crate) plan: Plan,
     report: Vec<Report>,
     watched: Vec<WatchReport>,
 }
@@ -125,7 +126,7 @@ impl Seen {
 }
 
 /// At the present moment, unless another one is asked for.
-async fn look(policy: &Policy, at: Option<Timestamp>) -> Result<Seen, Failure> {
+pub(crate) async fn look(policy: &Policy, at: Option<Timestamp>) -> Result<Seen, Failure> {
     let store = context::reader(policy).await?;
     let mut snapshot = match &store {
         Some(store) => store

@@ -227,6 +227,7 @@ pub(super) static JOB: Table = Table {
         optional("check", Holds::Table(&CHECK)),
         optional("renew", Holds::Table(&RENEW)),
         optional("watch", Holds::Table(&WATCHING)),
+        optional("digest", Holds::Table(&DIGEST)),
     ]],
 };
 
@@ -262,6 +263,18 @@ pub(super) static WATCHING: Table = Table {
     header: "job.watch",
     groups: &[
         &[default("schedule", Holds::Text, "\"0 7,22,37,52 * * * *\"")],
+        TIMES,
+    ],
+};
+
+/// In the morning; weekly is for who wants it so.
+pub(super) const DIGEST_SCHEDULE: &str = "0 0 7 * * *";
+
+/// The letter about everything.
+pub(super) static DIGEST: Table = Table {
+    header: "job.digest",
+    groups: &[
+        &[default("schedule", Holds::Text, "\"0 0 7 * * *\"")],
         TIMES,
     ],
 };

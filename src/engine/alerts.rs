@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::engine::digest::severity;
 use crate::engine::progress::Progress;
 use crate::engine::{Engine, EngineError};
 use crate::model::{
@@ -136,10 +137,7 @@ impl Engine {
         let Some(told) = told.get(&over.key) else {
             return Vec::new();
         };
-        let severity = *Severity::ALL
-            .iter()
-            .find(|severity| severity.code() == over.severity)
-            .unwrap_or(&Severity::Warning);
+        let severity = severity(&over.severity);
         let (kind, subject) = over.key.split_once('/').unwrap_or((&over.key, ""));
         let alert = Alert {
             key: AlertKey::new(kind, subject),
@@ -233,8 +231,25 @@ fn concerned(about: &BTreeSet<CertificateId>, snapshot: &Snapshot) -> Vec<Concer
         .collect()
 }
 
+/// Whether a digest by this way has an alert, by kind and subject of its key.
+pub(crate) fn wants_of(
+    channel: &Channel,
+    (kind, subject): (&str, &str),
+    severity: Severity,
+    policy: &Policy,
+) -> bool {
+    let alert = Alert {
+        key: AlertKey::new(kind, subject),
+        severity,
+        step: 0,
+        title: String::new(),
+        text: String::new(),
+    };
+    wants(channel, &alert, &about(policy, &alert.key), policy)
+}
+
 /// When a letter leaves at the earliest.
-fn due(channel: &Channel, severity: Severity, now: Timestamp) -> Timestamp {
+pub(crate) fn due(channel: &Channel, severity: Severity, now: Timestamp) -> Timestamp {
     match channel.quiet {
         Some(quiet) if severity < Severity::Critical => quiet.end(now).unwrap_or(now),
         _ => now,

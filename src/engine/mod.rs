@@ -9,6 +9,7 @@ mod clock;
 mod converge;
 mod courier;
 mod deliveries;
+mod digest;
 mod exposition;
 mod ids;
 mod issuers;
@@ -35,6 +36,7 @@ use std::sync::atomic::AtomicBool;
 
 pub use converge::{Patience, Scope};
 pub use courier::{Courier, Round};
+pub use digest::digest_letter;
 pub use issuers::{Issuers, Resolve};
 pub use jobs::Begun;
 pub use progress::{Progress, ProgressSink, log_sink};

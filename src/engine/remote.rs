@@ -61,6 +61,11 @@ impl Engine {
         }
         while let Some(done) = calls.join_next().await {
             let (id, asked, answers) = done.map_err(|error| EngineError::Bug(error.to_string()))?;
+            if answers.iter().any(Result::is_ok) {
+                let now = self.clock.now();
+                self.store.answered(&id, now).await?;
+                snapshot.answered.insert(id.clone(), now);
+            }
             for (one, answer) in asked.iter().zip(answers) {
                 match answer {
                     Ok(trouble) => self.note(one, trouble, snapshot).await?,

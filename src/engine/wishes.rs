@@ -102,7 +102,9 @@ impl Wishes {
                 }
                 Wanted::Once => {
                     look_at_services(snapshot, now);
-                    snapshot.jobs.clear();
+                    snapshot
+                        .jobs
+                        .retain(|name, _| !JobName::ONCE.contains(name));
                 }
                 Wanted::Renew(_) | Wanted::Reload => {}
             }
@@ -115,7 +117,7 @@ impl Wishes {
             .filter(|name| {
                 due.contains(name)
                     || wanted.contains(&&Wanted::Job(*name))
-                    || wanted.contains(&&Wanted::Once)
+                    || (wanted.contains(&&Wanted::Once) && JobName::ONCE.contains(name))
             })
             .collect()
     }

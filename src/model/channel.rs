@@ -54,6 +54,8 @@ pub struct Channel {
     pub tags: BTreeSet<String>,
     /// While these last nothing leaves but what is critical.
     pub quiet: Option<Quiet>,
+    /// Whether the digest of the job `digest` goes there.
+    pub digest: bool,
     /// How many messages a recipient gets; `None` where each alert is one.
     pub pace: Option<Pace>,
     /// For one attempt, with connection and answer.

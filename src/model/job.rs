@@ -19,16 +19,21 @@ pub enum JobName {
     Renew,
     /// Looks at what is watched and not managed.
     Watch,
+    /// Tells everybody how all is.
+    Digest,
 }
 
 /// Not the name of a job.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("there is no job `{0}`; the jobs are check, renew and watch")]
+#[error("there is no job `{0}`; the jobs are check, renew, watch and digest")]
 pub struct UnknownJob(pub String);
 
 impl JobName {
     /// Every one, in the order in which they run.
-    pub const ALL: [Self; 3] = [Self::Check, Self::Renew, Self::Watch];
+    pub const ALL: [Self; 4] = [Self::Check, Self::Renew, Self::Watch, Self::Digest];
+
+    /// Those that `renewd once` runs, whatever the calendar says.
+    pub const ONCE: [Self; 3] = [Self::Check, Self::Renew, Self::Watch];
 
     /// As the policy and the journal write it.
     #[must_use]
@@ -37,6 +42,7 @@ impl JobName {
             Self::Check => "check",
             Self::Renew => "renew",
             Self::Watch => "watch",
+            Self::Digest => "digest",
         }
     }
 }

@@ -14,6 +14,8 @@ pub enum Occasion {
     Raised(u32),
     /// It stands no more.
     Over,
+    /// Not an alert: all that there is to tell, by the calendar.
+    Digest,
 }
 
 impl Occasion {
@@ -23,6 +25,7 @@ impl Occasion {
         match self {
             Self::Raised(step) => format!("raised-{step}"),
             Self::Over => "over".to_owned(),
+            Self::Digest => "digest".to_owned(),
         }
     }
 }
@@ -44,6 +47,9 @@ pub struct Letter {
     pub text: String,
     /// The certificates that it is about.
     pub certificates: Vec<Concerned>,
+    /// What a digest says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Digest>,
     /// When the alert was raised.
     pub raised_at: Timestamp,
     /// When this was written.
@@ -61,6 +67,43 @@ pub struct Concerned {
     pub name: String,
     /// End of validity of the newest revision, where there is one.
     pub not_after: Option<Timestamp>,
+}
+
+/// All that there is to tell at some moment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Digest {
+    /// When the last one was made, if there was one.
+    pub since: Option<Timestamp>,
+    /// In the order in which they are read.
+    pub sections: Vec<Section>,
+}
+
+/// A part of a digest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Section {
+    /// What it is about.
+    pub title: String,
+    /// One for each thing; empty where there is nothing to say.
+    pub lines: Vec<String>,
+    /// So many more there would be.
+    pub more: usize,
+}
+
+impl Section {
+    /// With as many lines as somebody reads.
+    #[must_use]
+    pub fn new(title: &str, mut lines: Vec<String>) -> Self {
+        let more = lines.len().saturating_sub(Self::LONGEST);
+        lines.truncate(Self::LONGEST);
+        Self {
+            title: title.to_owned(),
+            lines,
+            more,
+        }
+    }
+
+    /// Lines.
+    const LONGEST: usize = 50;
 }
 
 /// A letter to one recipient, on its way.

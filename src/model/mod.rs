@@ -51,8 +51,8 @@ pub use ids::{
 };
 pub use job::{HostSeed, JobName, JobPolicy, JobResult, JobRun, UnknownJob};
 pub use letter::{
-    ChannelState, Concerned, Delivery, Held, LONGEST_QUEUE, Letter, Message, Occasion, Pace, Post,
-    Slip,
+    ChannelState, Concerned, Delivery, Digest, Held, LONGEST_QUEUE, Letter, Message, Occasion,
+    Pace, Post, Section, Slip,
 };
 pub use metrics::{Listen, Metrics};
 pub use name::{Name, NameError, SubjectAltNames};

@@ -35,6 +35,8 @@ pub struct Snapshot {
     pub checked_at: Option<Timestamp>,
     /// Issuers that answer nobody at present, as far as this process met it.
     pub outages: BTreeMap<IssuerId, Outage>,
+    /// When each issuer last answered a check; one that never did is absent.
+    pub answered: BTreeMap<IssuerId, Timestamp>,
     /// What speaks for and against its clock.
     pub clock: ClockFacts,
     /// What was seen of what is watched; a table that was never looked at is absent.

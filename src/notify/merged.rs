@@ -29,6 +29,7 @@ pub fn message(letters: Vec<Letter>, references: Vec<String>, held: usize) -> Op
     kept.sort_by_key(|letter| {
         let end = letter.certificates.iter().filter_map(|one| one.not_after);
         (
+            letter.occasion != Occasion::Digest,
             letter.occasion == Occasion::Over,
             std::cmp::Reverse(letter.severity),
             end.min().unwrap_or(Timestamp(i64::MAX)),
@@ -48,7 +49,8 @@ pub fn message(letters: Vec<Letter>, references: Vec<String>, held: usize) -> Op
         }
         false => references,
     };
-    let id = if kept.len() == 1 {
+    // A digest comes once, whatever it takes along.
+    let id = if kept.len() == 1 || first.occasion == Occasion::Digest {
         first.message_id.clone()
     } else {
         id_of(first, &ids)
@@ -131,6 +133,10 @@ pub fn text(message: &Message) -> String {
     let over = |letter: &Letter| letter.occasion == Occasion::Over;
     for (at, letter) in message.letters.iter().enumerate() {
         let title = one_line(&letter.title, render::LONGEST_TITLE);
+        if letter.occasion == Occasion::Digest {
+            out.push_str(&format!("{}\n", render::sections(letter)));
+            continue;
+        }
         if over(letter) {
             if at == 0 || !over(&message.letters[at - 1]) {
                 out.push_str("Over:\n\n");
@@ -185,6 +191,7 @@ pub fn html(message: &Message) -> String {
             continue;
         }
         out.push_str(&format!("<h3 style=\"color:{colour}\">{title}</h3>\n"));
+        out.push_str(&render::lists(letter));
         if at < MOST_IN_FULL {
             out.push_str(&format!(
                 "<p style=\"white-space:pre-wrap\">{}</p>\n",

@@ -13,7 +13,7 @@ use std::pin::Pin;
 
 pub use email::Email;
 pub use merged::{html, message, subject, text};
-pub use render::letter;
+pub use render::{digest, letter};
 pub use webhook::{SIGNATURE, Webhook, heartbeat};
 
 use crate::model::{Channel, Message, SecretRef, Way};

@@ -2,7 +2,7 @@
 //!
 //! Pure: the same alert makes the same letter on every attempt, so that a letter sent twice can be told as one.
 
-use crate::model::{Alert, Concerned, Letter, Occasion, Seconds, Severity, Timestamp};
+use crate::model::{Alert, Concerned, Digest, Letter, Occasion, Seconds, Severity, Timestamp};
 
 /// The letter about an alert that was raised at a moment, from this host; `first` for those who had none about it.
 #[must_use]
@@ -29,15 +29,44 @@ pub fn letter(
         title: alert.title.clone(),
         text: match occasion {
             Occasion::Raised(_) => alert.text.trim().to_owned(),
-            Occasion::Over => String::new(),
+            Occasion::Over | Occasion::Digest => String::new(),
         },
         certificates,
+        digest: None,
         raised_at,
         date,
         message_id,
         follows,
     }
 }
+
+/// A digest of a period, which is named by its beginning; `way` tells those of one host apart.
+#[must_use]
+pub fn digest(
+    (host, way): (&str, &str),
+    title: String,
+    digest: Digest,
+    period: Timestamp,
+    date: Timestamp,
+) -> Letter {
+    Letter {
+        host: one_line(host, LONGEST_HOST),
+        key: DIGEST.to_owned(),
+        occasion: Occasion::Digest,
+        severity: Severity::Notice,
+        title,
+        text: String::new(),
+        certificates: Vec::new(),
+        digest: Some(digest),
+        raised_at: period,
+        date,
+        message_id: message_id(&format!("{DIGEST}/{way}"), period, "digest", host),
+        follows: None,
+    }
+}
+
+/// In place of the key of an alert.
+const DIGEST: &str = "digest";
 
 /// One line without control characters: host, how bad, what, and the days that are left.
 pub(super) fn subject(letter: &Letter) -> String {
@@ -70,6 +99,9 @@ pub(super) fn text(letter: &Letter) -> String {
     let mut out = match letter.occasion {
         Occasion::Raised(_) => format!("{}\n\n{}\n", letter.title, letter.text),
         Occasion::Over => format!("This is over since {}:\n\n{}\n", letter.date, letter.title),
+        Occasion::Digest => {
+            return format!("{}\n-- \nrenewd on {}\n", sections(letter), letter.host);
+        }
     };
     if !letter.certificates.is_empty() {
         out.push('\n');
@@ -97,6 +129,14 @@ pub(super) fn html(letter: &Letter) -> String {
             escape(&letter.text)
         )),
         Occasion::Over => out.push_str(&format!("<p>This is over since {}.</p>\n", letter.date)),
+        Occasion::Digest => {
+            out.push_str(&lists(letter));
+            let host = escape(&letter.host);
+            out.push_str(&format!(
+                "<hr>\n<p><small>renewd on {host}</small></p>\n</body></html>\n"
+            ));
+            return out;
+        }
     }
     out.push_str(&table(letter));
     out.push_str(&format!(
@@ -106,6 +146,48 @@ pub(super) fn html(letter: &Letter) -> String {
         letter.severity,
         letter.raised_at
     ));
+    out
+}
+
+/// What a digest says, as plain text.
+pub(super) fn sections(letter: &Letter) -> String {
+    let Some(digest) = &letter.digest else {
+        return String::new();
+    };
+    let since = digest
+        .since
+        .map_or(String::new(), |since| format!("{since} to "));
+    let mut out = format!("{}\n{since}{}\n", letter.title, letter.date);
+    for section in &digest.sections {
+        out.push_str(&format!("\n{}\n", section.title));
+        for line in &section.lines {
+            out.push_str(&format!("  {}\n", one_line(line, LONGEST_LINE)));
+        }
+        match (section.lines.is_empty(), section.more) {
+            (true, _) => out.push_str("  nothing\n"),
+            (false, 0) => {}
+            (false, more) => out.push_str(&format!("  … and {more} more\n")),
+        }
+    }
+    out
+}
+
+/// What a digest says, as HTML.
+pub(super) fn lists(letter: &Letter) -> String {
+    let mut out = String::new();
+    for section in letter.digest.iter().flat_map(|digest| &digest.sections) {
+        out.push_str(&format!("<h4>{}</h4>\n<ul>\n", escape(&section.title)));
+        for line in &section.lines {
+            out.push_str(&format!(
+                "<li>{}</li>\n",
+                escape(&one_line(line, LONGEST_LINE))
+            ));
+        }
+        if section.more > 0 {
+            out.push_str(&format!("<li>… and {} more</li>\n", section.more));
+        }
+        out.push_str("</ul>\n");
+    }
     out
 }
 
@@ -222,6 +304,8 @@ pub(super) fn escape(text: &str) -> String {
 
 /// In characters; a title may carry the whole message of an issuer.
 pub(super) const LONGEST_TITLE: usize = 160;
+/// In characters, of a digest: a title with the moment behind it.
+const LONGEST_LINE: usize = 250;
 /// In characters; host names have at most 64 on Linux.
 const LONGEST_HOST: usize = 64;
 /// Certificates in one letter.

@@ -184,6 +184,7 @@ fn body(message: &Message) -> serde_json::Value {
     let (occasion, step) = match letter.occasion {
         Occasion::Raised(step) => ("raised", step),
         Occasion::Over => ("over", 0),
+        Occasion::Digest => ("digest", 0),
     };
     json!({
         "id": message.id,
@@ -197,6 +198,7 @@ fn body(message: &Message) -> serde_json::Value {
         "title": letter.title,
         "text": letter.text,
         "certificates": certificates,
+        "sections": letter.digest.as_ref().map(|digest| &digest.sections),
         "raised_at": letter.raised_at.to_string(),
         "date": letter.date.to_string(),
     })

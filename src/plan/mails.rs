@@ -1,7 +1,8 @@
 //! Which letters leave now, and which of them together: few mails, and each of them read.
 //!
 //! The first letter of a quiet day leaves at once. Those that follow soon are gathered into one mail; the more mails a day
-//! has had, the longer. What is critical waits for nothing, and takes along what does.
+//! has had, the longer. What is critical waits for nothing, and takes along what does; so does a
+//! digest, which has its time.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -74,7 +75,9 @@ pub fn sort(
             return sorting;
         }
         let (held, until) = allowed(pace, &sent, now);
-        let urgent = due.iter().any(|slip| slip.severity == Severity::Critical);
+        let hurries =
+            |slip: &Slip| slip.severity == Severity::Critical || slip.occasion == Occasion::Digest;
+        let urgent = due.iter().any(|slip| hurries(slip));
         if !urgent && until > now {
             let until = quiet.and_then(|quiet| quiet.end(until)).unwrap_or(until);
             sorting
@@ -83,7 +86,7 @@ pub fn sort(
             return sorting;
         }
         let mut apart = due.iter().filter(|slip| slip.alone);
-        let apart = apart.find(|slip| !urgent || slip.severity == Severity::Critical);
+        let apart = apart.find(|slip| !urgent || hurries(slip));
         let mail: Vec<i64> = match apart {
             Some(alone) => vec![alone.seq],
             // A mail leaves anyway: it takes along what waits for nothing but that.
@@ -103,7 +106,10 @@ fn together(free: &[&Slip], due: &[&Slip]) -> Vec<i64> {
         !slip.alone && (ready || due.iter().any(|other| other.thread == slip.thread))
     });
     // What is bad is in it, however much there is.
-    mail.sort_by_key(|slip| (std::cmp::Reverse(slip.severity), slip.seq));
+    mail.sort_by_key(|slip| {
+        let digest = slip.occasion == Occasion::Digest;
+        (!digest, std::cmp::Reverse(slip.severity), slip.seq)
+    });
     mail.truncate(MOST_IN_ONE);
     let mut mail: Vec<i64> = mail.iter().map(|slip| slip.seq).collect();
     mail.sort_unstable();
@@ -161,7 +167,7 @@ fn free<'a>(open: &[&'a Slip]) -> Vec<&'a Slip> {
     let mut free = Vec::new();
     for slip in open {
         let blocked = match slip.occasion {
-            Occasion::Raised(_) => sealed.contains(&slip.thread),
+            Occasion::Raised(_) | Occasion::Digest => sealed.contains(&slip.thread),
             Occasion::Over => raised.contains(&slip.thread),
         };
         if slip.occasion != Occasion::Over {

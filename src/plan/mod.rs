@@ -19,6 +19,7 @@
 //! | [`outage`] | what may be asked of an issuer that answers nobody |
 //! | [`outcome`] | what a certificate or a target is after an order or a rollout |
 //! | `alerts` | what a person must know |
+//! | [`digest`] | what a digest says |
 //! | [`mails`] | which letters leave now, and which of them together |
 //! | [`watch`] | what is wrong with what is watched and not managed |
 //! | [`metrics`] | all that is known, as text for Prometheus |
@@ -33,6 +34,7 @@ mod blame;
 mod certificates;
 pub mod checks;
 pub mod clock;
+pub mod digest;
 mod draft;
 mod drift;
 pub mod explain;

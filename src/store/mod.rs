@@ -7,6 +7,7 @@ mod codec;
 mod error;
 mod keep;
 mod outbox;
+mod past;
 mod prune;
 mod rows;
 mod sqlite;
@@ -128,6 +129,29 @@ pub trait Store: Send + Sync {
         at: Timestamp,
         posts: &'a [Post],
     ) -> BoxFuture<'a, bool>;
+
+    /// Queues letters about no alert. One that was queued before, of the same period, stays as it is.
+    fn queue_posts<'a>(&'a self, posts: &'a [Post]) -> BoxFuture<'a, ()>;
+
+    /// The last run of a job.
+    fn job_run(&self, name: JobName) -> BoxFuture<'_, Option<JobRun>>;
+
+    /// How often certificates were issued since a moment, and when last.
+    fn issued(
+        &self,
+        since: Timestamp,
+        most: u32,
+    ) -> BoxFuture<'_, Vec<(CertificateId, u32, Timestamp)>>;
+
+    /// Rollouts that ended since a moment: where, when, and whether the new set is in place.
+    fn rolled_out(
+        &self,
+        since: Timestamp,
+        most: u32,
+    ) -> BoxFuture<'_, Vec<(TargetId, Timestamp, bool)>>;
+
+    /// Remembers that an issuer answered.
+    fn answered<'a>(&'a self, issuer: &'a IssuerId, at: Timestamp) -> BoxFuture<'a, ()>;
 
     /// Remembers the last run of a job.
     fn job_ran<'a>(&'a self, name: JobName, run: &'a JobRun) -> BoxFuture<'a, ()>;

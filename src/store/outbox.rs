@@ -83,6 +83,13 @@ impl SqliteStore {
         Ok(true)
     }
 
+    pub(super) async fn write_posts(&self, posts: &[Post]) -> Result<(), StoreError> {
+        const WHAT: &str = "queue letters";
+        let mut tx = self.begin(WHAT).await?;
+        queue(&mut tx, posts).await?;
+        commit(tx, WHAT).await
+    }
+
     pub(super) async fn read_told(&self) -> Result<Told, StoreError> {
         let rows = sqlx::query(
             "SELECT o.alert, o.channel, o.recipient, max(o.step) FROM outbox o
@@ -321,12 +328,14 @@ impl SqliteStore {
 }
 
 /// Queues letters. A recipient for whom too many wait gets no more for now: the alert still stands, and its letter is
-/// queued when there is room again. A letter about an end is the second of two at most, and needs no limit.
+/// queued when there is room again. A letter about an end is the second of two at most, and a digest comes rarely: they need
+/// no limit.
 async fn queue(tx: &mut Transaction<'_, Sqlite>, posts: &[Post]) -> Result<(), StoreError> {
     for post in posts {
         let (occasion, step) = match post.letter.occasion {
             Occasion::Raised(step) => ("raised", step),
             Occasion::Over => ("over", 0),
+            Occasion::Digest => ("digest", 0),
         };
         let severity = Severity::ALL
             .iter()
@@ -335,7 +344,7 @@ async fn queue(tx: &mut Transaction<'_, Sqlite>, posts: &[Post]) -> Result<(), S
         sqlx::query(
             "INSERT INTO outbox (channel, recipient, alert, raised_at, occasion, step, severity, letter, queued_at, due_at)
              SELECT $1, $2, $3, $4, $5, $6, $11, $7, $8, $9
-             WHERE $5 = 'over' OR $10 >
+             WHERE $5 <> 'raised' OR $10 >
                (SELECT count(*) FROM outbox WHERE state = 'waiting' AND channel = $1 AND recipient = $2)
              ON CONFLICT DO NOTHING",
         )
@@ -415,6 +424,7 @@ pub(super) async fn channels(
 fn slip(row: &SqliteRow) -> Slip {
     let occasion = match row.get("occasion") {
         "over" => Occasion::Over,
+        "digest" => Occasion::Digest,
         _ => Occasion::Raised(row.get("step")),
     };
     Slip {

@@ -496,6 +496,34 @@ impl Store for SqliteStore {
         Box::pin(self.read_told())
     }
 
+    fn queue_posts<'a>(&'a self, posts: &'a [Post]) -> BoxFuture<'a, ()> {
+        Box::pin(self.write_posts(posts))
+    }
+
+    fn job_run(&self, name: JobName) -> BoxFuture<'_, Option<JobRun>> {
+        Box::pin(self.read_job(name))
+    }
+
+    fn issued(
+        &self,
+        since: Timestamp,
+        most: u32,
+    ) -> BoxFuture<'_, Vec<(CertificateId, u32, Timestamp)>> {
+        Box::pin(self.read_issued(since, most))
+    }
+
+    fn rolled_out(
+        &self,
+        since: Timestamp,
+        most: u32,
+    ) -> BoxFuture<'_, Vec<(TargetId, Timestamp, bool)>> {
+        Box::pin(self.read_rolled_out(since, most))
+    }
+
+    fn answered<'a>(&'a self, issuer: &'a IssuerId, at: Timestamp) -> BoxFuture<'a, ()> {
+        Box::pin(self.write_answered(issuer, at))
+    }
+
     fn slips(&self, now: Timestamp) -> BoxFuture<'_, Slips> {
         Box::pin(self.read_slips(now))
     }

@@ -65,6 +65,14 @@ impl SqliteStore {
             let state = decode("watches.state", row.get(1))?;
             snapshot.watches.insert(id(row.get(0))?, state);
         }
+        let rows = sqlx::query("SELECT issuer, at FROM answered")
+            .fetch_all(&mut *tx)
+            .await
+            .map_err(query(WHAT))?;
+        for row in &rows {
+            let at = Timestamp(row.get(1));
+            snapshot.answered.insert(id(row.get(0))?, at);
+        }
         snapshot.channels = outbox::channels(&mut tx).await?;
         let row = sqlx::query("SELECT heard FROM clock")
             .fetch_optional(&mut *tx)
@@ -244,7 +252,7 @@ fn target(row: &SqliteRow) -> Result<(TargetId, TargetState), StoreError> {
     Ok((id(row.get(0))?, decode("targets.state", row.get(1))?))
 }
 
-fn id<T: std::str::FromStr>(text: &str) -> Result<T, StoreError> {
+pub(super) fn id<T: std::str::FromStr>(text: &str) -> Result<T, StoreError> {
     text.parse().map_err(|_| StoreError::Id(text.to_owned()))
 }
 

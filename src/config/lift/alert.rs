@@ -141,12 +141,18 @@ impl Lift<'_> {
         let limits = (Seconds(1), Seconds::minutes(5));
         let timeout = self.duration(fields, "timeout", Seconds(30), limits);
         let (way, pace) = way?;
+        let digest = match fields.flag("digest") {
+            Some(flag) => flag,
+            None if fields.has("digest") => return None,
+            None => matches!(way, Way::Email(_)),
+        };
         Some(Channel {
             id,
             way,
             least: least?,
             tags: tags?,
             quiet: quiet?,
+            digest,
             pace,
             timeout: timeout?,
         })

@@ -22,10 +22,16 @@ impl Lift<'_> {
                 JobName::Check => (&raw::CHECK, raw::CHECK_SCHEDULE),
                 JobName::Renew => (&raw::RENEW, raw::RENEW_SCHEDULE),
                 JobName::Watch => (&raw::WATCHING, raw::WATCH_SCHEDULE),
+                JobName::Digest => (&raw::DIGEST, raw::DIGEST_SCHEDULE),
             };
             let fields = written.and_then(|table| table.table(name.as_str(), schema));
-            // Where nothing is watched, nobody is woken for it.
-            if name == JobName::Watch && fields.is_none() && !watches {
+            // Where nothing is watched, nobody is woken for it; a digest is for who asks for it.
+            let unwanted = match name {
+                JobName::Check | JobName::Renew => false,
+                JobName::Watch => !watches,
+                JobName::Digest => true,
+            };
+            if fields.is_none() && unwanted {
                 continue;
             }
             if let Some(job) = self.job(fields.as_ref(), top.header, schedule) {

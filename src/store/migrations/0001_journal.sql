@@ -78,6 +78,12 @@ CREATE TABLE watches (
   state TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- When each issuer last answered a check.
+CREATE TABLE answered (
+  issuer TEXT PRIMARY KEY,
+  at     INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
 -- What an issuer said last of the time.
 CREATE TABLE clock (
   one   INTEGER PRIMARY KEY CHECK (one = 1),

@@ -12,7 +12,7 @@ use crate::support::mail::PASSWORD;
 
 /// A policy for the program. Its clock is the machine's and the server's is not, so the secret key is missing: orders
 /// fail before anybody is asked.
-async fn program() -> Post {
+pub(super) async fn program() -> Post {
     let post = Post::new("starttls").await;
     post.write("", "");
     std::fs::remove_file(post.rig.world.agent.path().join("sk")).unwrap();
