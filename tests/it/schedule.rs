@@ -191,7 +191,7 @@ async fn jobs_are_shown_and_run_by_hand() {
     }
     let refused = world.agent.run(&["jobs", "run", "chekc"]).expect(64);
     assert!(
-        refused.stderr.contains("check, renew and watch"),
+        refused.stderr.contains("check, renew, watch and digest"),
         "{}",
         refused.stderr
     );
