@@ -166,6 +166,7 @@ fn issuer() -> IssuerPolicy {
             connect_timeout: Seconds(5),
             timeout: Seconds(30),
         },
+        credentials_expire: None,
         settle: Seconds(120),
         digest: DIGEST,
     }

@@ -313,6 +313,7 @@ const REMOTE: &[Key] = &[
     optional("secret_key", Holds::Secret),
     optional("security_token", Holds::Secret),
     optional("password", Holds::Table(&PASSWORD)),
+    optional("credentials_expire", Holds::Text),
     default("connect_timeout", Holds::Duration, "\"10s\""),
     default("timeout", Holds::Duration, "\"60s\""),
     default("settle", Holds::Duration, "\"2m\""),

@@ -250,7 +250,7 @@ pub(crate) fn wants_of(
 
 /// When a letter leaves at the earliest.
 pub(crate) fn due(channel: &Channel, severity: Severity, now: Timestamp) -> Timestamp {
-    match channel.quiet {
+    match &channel.quiet {
         Some(quiet) if severity < Severity::Critical => quiet.end(now).unwrap_or(now),
         _ => now,
     }

@@ -182,7 +182,13 @@ impl Courier {
         };
         let mut mails: Vec<Mail<'_>> = Vec::new();
         for queue in &queues {
-            let sorting = mails::sort(&queue.slips, &queue.sent, channel.pace, channel.quiet, now);
+            let sorting = mails::sort(
+                &queue.slips,
+                &queue.sent,
+                channel.pace,
+                channel.quiet.as_ref(),
+                now,
+            );
             let held = sorting.held.into_iter();
             let mut outcomes: Vec<_> = held
                 .map(|(seq, held, until)| (seq, Delivery::Held(held, until)))

@@ -55,6 +55,10 @@ impl Engine {
             Ok(())
         };
         let looked = match looked {
+            Ok(()) if jobs.contains(&JobName::Check) => self.look_at_credentials(snapshot).await,
+            looked => looked,
+        };
+        let looked = match looked {
             Ok(()) if jobs.contains(&JobName::Check) => self.look_at_accounts(snapshot).await,
             looked => looked,
         };

@@ -8,6 +8,7 @@ mod alerts;
 mod clock;
 mod converge;
 mod courier;
+mod credentials;
 mod deliveries;
 mod digest;
 mod exposition;

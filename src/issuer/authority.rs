@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::ccm::{Authority, AuthorityQuery, AuthorityStatus, Collector, Pca};
 use crate::issuer::failure::{own, reading};
 use crate::issuer::{IssuerError, Trouble};
-use crate::model::{ErrorClass, Standing};
+use crate::model::{ErrorClass, Standing, Timestamp};
 
 /// The CA of an issuer's policy.
 pub(super) struct Signer {
@@ -94,6 +94,11 @@ impl Signer {
             }
         };
         Ok(Some((standing, format!("{} {is}", show(&found)))))
+    }
+
+    /// When it ends, as it was last read.
+    pub(super) fn ends(&self) -> Option<Timestamp> {
+        self.known()?.not_after.map(Timestamp::from_millis)
     }
 
     /// After a refusal that may be due to a CA that is no longer what it was.

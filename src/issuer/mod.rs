@@ -67,6 +67,11 @@ pub trait Issuer: Send + Sync {
         references: &'a [String],
     ) -> BoxFuture<'a, Vec<Result<Option<Trouble>, IssuerError>>>;
 
+    /// When the CA that signs ends, as far as it said so; `None` where no one CA does.
+    fn ends(&self) -> Option<Timestamp> {
+        None
+    }
+
     /// A part of the account's listing; `None` where the API has no such filter.
     fn list(&self, part: Part) -> BoxFuture<'_, Result<Option<Account>, IssuerError>>;
 

@@ -397,6 +397,10 @@ impl Issuer for PcaIssuer {
         boxed(self.standings(references))
     }
 
+    fn ends(&self) -> Option<Timestamp> {
+        self.signer.ends()
+    }
+
     fn revoke<'a>(&'a self, reference: &'a str) -> BoxFuture<'a, Result<(), IssuerError>> {
         boxed(async move {
             let revoked = self.pca.revoke_certificate(reference, None).await;

@@ -56,11 +56,23 @@ impl AlertKey {
     #[must_use]
     pub fn is_about_issuers(&self) -> bool {
         let kind = self.0.split_once('/').map(|(kind, _)| kind);
-        matches!(kind, Some(Self::CREDENTIALS | Self::ISSUER))
+        matches!(
+            kind,
+            Some(Self::CREDENTIALS | Self::ISSUER | Self::ENDING | Self::AUTHORITY | Self::ROOTS)
+        )
     }
 
     /// Kind: an issuer refuses the credentials.
     pub const CREDENTIALS: &str = "credentials-refused";
+
+    /// Kind: the credentials for an issuer end soon.
+    pub const ENDING: &str = "credentials-expiring";
+
+    /// Kind: the CA that an issuer signs with ends soon.
+    pub const AUTHORITY: &str = "issuer-expiring";
+
+    /// Kind: the roots by which an issuer is trusted end soon.
+    pub const ROOTS: &str = "roots-expiring";
 
     /// Kind: an issuer fails for several certificates.
     pub const ISSUER: &str = "issuer-failing";

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use jiff::tz::TimeZone;
 
 use crate::model::{ChannelId, Pace, Seconds, SecretRef, Severity, Timestamp};
 
@@ -106,6 +108,17 @@ pub struct EmailPolicy {
     pub relay: Relay,
 }
 
+impl EmailPolicy {
+    /// PEM file with the only authorities that the server is trusted by, if there is one.
+    #[must_use]
+    pub fn roots(&self) -> Option<&Path> {
+        match &self.relay {
+            Relay::Smtp(server) => server.roots.as_deref(),
+            Relay::Sendmail(_) => None,
+        }
+    }
+}
+
 /// Who takes mails over.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Relay {
@@ -166,28 +179,44 @@ impl Security {
     }
 }
 
-/// A part of every day (UTC), perhaps over midnight. In minutes of the day; both differ.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A part of every day, perhaps over midnight. In minutes of the day; both differ.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Quiet {
     /// First minute.
     pub from: u16,
     /// The minute after the last.
     pub until: u16,
+    /// In which the day is read.
+    pub zone: TimeZone,
 }
 
 impl Quiet {
     /// When it ends, if `now` is in it.
     #[must_use]
-    pub fn end(self, now: Timestamp) -> Option<Timestamp> {
-        let day = now.0.div_euclid(DAY) * DAY;
-        let (from, until) = (i64::from(self.from) * 60, i64::from(self.until) * 60);
-        let at = now.0 - day;
-        let (inside, next_day) = if from < until {
-            ((from..until).contains(&at), false)
+    pub fn end(&self, now: Timestamp) -> Option<Timestamp> {
+        let zoned = jiff::Timestamp::from_second(now.0).ok()?;
+        let local = zoned.to_zoned(self.zone.clone()).datetime();
+        let at = u16::try_from(i32::from(local.hour()) * 60 + i32::from(local.minute())).ok()?;
+        let (inside, next_day) = if self.from < self.until {
+            ((self.from..self.until).contains(&at), false)
         } else {
-            (at >= from || at < until, at >= from)
+            (at >= self.from || at < self.until, at >= self.from)
         };
-        inside.then(|| Timestamp(day + until + if next_day { DAY } else { 0 }))
+        if !inside {
+            return None;
+        }
+        let day = match next_day {
+            true => local.date().tomorrow().ok()?,
+            false => local.date(),
+        };
+        let (hour, minute) = (self.until / 60, self.until % 60);
+        let end = day.at(i8::try_from(hour).ok()?, i8::try_from(minute).ok()?, 0, 0);
+        // Where clocks change, a moment that does not exist is the first one after it, and one that exists twice is the
+        // first that is to come.
+        let end = self.zone.to_ambiguous_timestamp(end);
+        let first = Timestamp(end.compatible().ok()?.as_second());
+        let second = Timestamp(end.later().ok()?.as_second());
+        [first, second].into_iter().find(|end| *end > now)
     }
 }
 
@@ -205,9 +234,6 @@ impl fmt::Display for Quiet {
     }
 }
 
-/// Seconds.
-const DAY: i64 = 86_400;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -218,6 +244,7 @@ mod tests {
         let night = Quiet {
             from: 22 * 60,
             until: 7 * 60,
+            zone: TimeZone::UTC,
         };
         let morning = at("2030-01-02T07:00:00Z");
         assert_eq!(night.end(at("2030-01-01T22:00:00Z")), Some(morning));
@@ -227,6 +254,7 @@ mod tests {
         let noon = Quiet {
             from: 12 * 60,
             until: 13 * 60 + 30,
+            zone: TimeZone::UTC,
         };
         assert_eq!(
             noon.end(at("2030-01-01T12:00:00Z")),
@@ -234,5 +262,40 @@ mod tests {
         );
         assert_eq!(noon.end(at("2030-01-01T13:30:00Z")), None);
         assert_eq!(noon.to_string(), "12:00-13:30");
+    }
+
+    #[test]
+    fn quiet_hours_are_those_of_their_zone_also_where_clocks_change() {
+        let at = |text: &str| Timestamp::parse(text).unwrap();
+        let night = |until: u16| Quiet {
+            from: 22 * 60,
+            until,
+            zone: TimeZone::get("Europe/Berlin").unwrap(),
+        };
+        let end = |until, now: &str| night(until).end(at(now)).map(|end| end.to_string());
+        let some = |text: &str| Some(text.to_owned());
+        // Winter, the night in which an hour is missing, summer, the night that has one twice.
+        for (now, until) in [
+            ("2027-01-10T21:00:00Z", "2027-01-11T06:00:00Z"),
+            ("2027-03-27T21:00:00Z", "2027-03-28T05:00:00Z"),
+            ("2027-07-10T20:00:00Z", "2027-07-11T05:00:00Z"),
+            ("2027-10-30T20:00:00Z", "2027-10-31T06:00:00Z"),
+        ] {
+            assert_eq!(end(7 * 60, now), some(until), "{now}");
+        }
+        assert_eq!(end(7 * 60, "2027-07-10T19:59:59Z"), None, "21:59 in summer");
+        // 02:30 does not exist, and exists twice.
+        assert_eq!(
+            end(150, "2027-03-28T00:30:00Z"),
+            some("2027-03-28T01:30:00Z")
+        );
+        assert_eq!(
+            end(150, "2027-10-31T00:10:00Z"),
+            some("2027-10-31T00:30:00Z")
+        );
+        assert_eq!(
+            end(150, "2027-10-31T01:10:00Z"),
+            some("2027-10-31T01:30:00Z")
+        );
     }
 }

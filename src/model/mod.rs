@@ -75,8 +75,8 @@ pub use rollout::{
 };
 pub use shortage::{Scarce, Shortage};
 pub use snapshot::{
-    CertificateState, FailedRollout, Failures, FulfilledOrder, Offer, SetAside, Snapshot, Split,
-    Started, StepFailure, TargetState,
+    CertificateState, FailedRollout, Failures, FulfilledOrder, Offer, Relied, SetAside, Snapshot,
+    Split, Started, StepFailure, TargetState,
 };
 pub use standing::{RemoteTrouble, Standing};
 pub use time::{Seconds, TimeError, Timestamp};

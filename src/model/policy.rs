@@ -76,6 +76,8 @@ pub struct IssuerPolicy {
     pub kind: IssuerKind,
     /// Where and as whom.
     pub access: RemoteAccess,
+    /// When the credentials end, where a person wrote that down: nothing says it of a temporary key.
+    pub credentials_expire: Option<Timestamp>,
     /// How long after a call's time-out a submit with a lost answer may still take effect; no second one before.
     pub settle: Seconds,
     /// Changes with any setting above; a change clears backoff.

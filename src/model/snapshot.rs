@@ -37,10 +37,24 @@ pub struct Snapshot {
     pub outages: BTreeMap<IssuerId, Outage>,
     /// When each issuer last answered a check; one that never did is absent.
     pub answered: BTreeMap<IssuerId, Timestamp>,
+    /// When what renewd itself relies on ends, by the last check.
+    pub relied: BTreeMap<Relied, Timestamp>,
     /// What speaks for and against its clock.
     pub clock: ClockFacts,
     /// What was seen of what is watched; a table that was never looked at is absent.
     pub watches: BTreeMap<WatchId, WatchState>,
+}
+
+/// Something that renewd itself relies on and that ends.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Relied {
+    /// The CA that an issuer signs with.
+    Authority(IssuerId),
+    /// The last of the roots by which an issuer is trusted.
+    Roots(IssuerId),
+    /// The last of the roots by which a way for alerts is trusted.
+    ChannelRoots(ChannelId),
 }
 
 /// What is known of a certificate.

@@ -26,7 +26,7 @@ pub fn sort(
     waiting: &[Slip],
     sent: &[Timestamp],
     pace: Option<Pace>,
-    quiet: Option<Quiet>,
+    quiet: Option<&Quiet>,
     now: Timestamp,
 ) -> Sorting {
     let mut sorting = Sorting {

@@ -23,6 +23,7 @@
 //! | [`mails`] | which letters leave now, and which of them together |
 //! | [`watch`] | what is wrong with what is watched and not managed |
 //! | [`metrics`] | all that is known, as text for Prometheus |
+//! | `relied` | what renewd itself relies on and what ends |
 //! | `widespread` | what is one alert for many certificates: an issuer, a way by which no alert leaves, a time of doing nothing |
 //! | [`explain`] | the plan as text and as data for `renewd plan` |
 //! | [`status`] | all that is known, as data for `renewd status` and everything that watches |
@@ -48,6 +49,7 @@ pub mod outage;
 pub mod outcome;
 mod pacing;
 pub mod planner;
+mod relied;
 pub mod renewal;
 pub mod rollout_machine;
 pub mod status;

@@ -11,7 +11,9 @@ use crate::model::{
 use crate::plan::certificates::{self, Subject};
 use crate::plan::draft::Draft;
 use crate::plan::targets::{self, Finding, Member, Place};
-use crate::plan::{Plan, Verdict, alerts, clock, jobs, observed, outage, watch, widespread};
+use crate::plan::{
+    Plan, Verdict, alerts, clock, jobs, observed, outage, relied, watch, widespread,
+};
 
 /// Decides what should happen next. Reads nothing but its arguments.
 ///
@@ -84,6 +86,7 @@ pub fn plan(policy: &Policy, snapshot: &Snapshot, now: Timestamp) -> Plan {
         alerts::target(&place, &members, snapshot, now, &mut draft);
     }
     watch::alerts(policy, snapshot, now, &mut draft);
+    relied::alerts(policy, snapshot, now, &mut draft);
     widespread::channels(policy, snapshot, now, &mut draft);
     widespread::issuers(policy, snapshot, &mut draft);
     widespread::downtime(policy, snapshot, now, &mut draft);

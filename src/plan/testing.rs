@@ -100,6 +100,7 @@ pub(crate) fn issuer() -> IssuerPolicy {
             connect_timeout: Seconds(5),
             timeout: Seconds(30),
         },
+        credentials_expire: None,
         settle: Seconds(120),
         digest: Fingerprint([6; 32]),
     }

@@ -25,8 +25,9 @@ pub use sqlite::SqliteStore;
 use crate::model::{
     CertificateId, CertificateState, ChannelId, Delivery, Fingerprint, Heard, IssuerId, JobName,
     JobRun, Letter, Offer, Order, OrderEvent, OrderId, OrderPhase, OrderStep, Post, ProbeReport,
-    RemoteTrouble, RevisionFacts, RevisionId, Rollout, RolloutEvent, RolloutId, RolloutStep, Slip,
-    Snapshot, StepFailure, TargetId, TargetState, Timestamp, WatchId, WatchState,
+    Relied, RemoteTrouble, RevisionFacts, RevisionId, Rollout, RolloutEvent, RolloutId,
+    RolloutStep, Slip, Snapshot, StepFailure, TargetId, TargetState, Timestamp, WatchId,
+    WatchState,
 };
 
 /// An async answer of a store.
@@ -149,6 +150,9 @@ pub trait Store: Send + Sync {
         since: Timestamp,
         most: u32,
     ) -> BoxFuture<'_, Vec<(TargetId, Timestamp, bool)>>;
+
+    /// Remembers when something that renewd itself relies on ends.
+    fn relied<'a>(&'a self, what: &'a Relied, ends: Timestamp) -> BoxFuture<'a, ()>;
 
     /// Remembers that an issuer answered.
     fn answered<'a>(&'a self, issuer: &'a IssuerId, at: Timestamp) -> BoxFuture<'a, ()>;

@@ -1,13 +1,13 @@
-//! What was done since some moment, for digests.
+//! What was done since some moment, for digests, and what is known of those that renewd relies on.
 
 use sqlx::Row;
 
 use crate::model::{
-    CertificateId, IssuerId, JobName, JobRun, Rollout, RolloutClosing, RolloutPhase, TargetId,
-    Timestamp,
+    CertificateId, IssuerId, JobName, JobRun, Relied, Rollout, RolloutClosing, RolloutPhase,
+    TargetId, Timestamp,
 };
 use crate::store::StoreError;
-use crate::store::codec::decode;
+use crate::store::codec::{decode, encode};
 use crate::store::rows::query;
 use crate::store::sqlite::SqliteStore;
 use crate::store::sqlite_read::id;
@@ -66,6 +66,22 @@ impl SqliteStore {
             found.push((rollout.target, Timestamp(row.get(1)), live));
         }
         Ok(found)
+    }
+
+    pub(super) async fn write_relied(
+        &self,
+        what: &Relied,
+        ends: Timestamp,
+    ) -> Result<(), StoreError> {
+        sqlx::query(
+            "INSERT INTO relied (what, ends) VALUES ($1, $2) ON CONFLICT (what) DO UPDATE SET ends = excluded.ends",
+        )
+        .bind(encode("relied.what", what)?)
+        .bind(ends.0)
+        .execute(&self.pool)
+        .await
+        .map_err(query("write when something ends"))?;
+        Ok(())
     }
 
     pub(super) async fn write_answered(

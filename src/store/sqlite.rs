@@ -11,9 +11,9 @@ use sqlx::{Row, Sqlite, Transaction};
 
 use crate::model::{
     CertificateId, CertificateState, Delivery, Failures, Heard, IssuerId, JobName, JobRun, Letter,
-    Order, OrderClosing, OrderEvent, OrderId, OrderPhase, OrderStep, Post, RevisionFacts, Rollout,
-    RolloutEvent, RolloutId, RolloutPhase, RolloutStep, Snapshot, Started, StepFailure, TargetId,
-    TargetState, Timestamp, WatchId, WatchState,
+    Order, OrderClosing, OrderEvent, OrderId, OrderPhase, OrderStep, Post, Relied, RevisionFacts,
+    Rollout, RolloutEvent, RolloutId, RolloutPhase, RolloutStep, Snapshot, Started, StepFailure,
+    TargetId, TargetState, Timestamp, WatchId, WatchState,
 };
 use crate::store::codec::{decode, encode};
 use crate::store::rows::{
@@ -518,6 +518,10 @@ impl Store for SqliteStore {
         most: u32,
     ) -> BoxFuture<'_, Vec<(TargetId, Timestamp, bool)>> {
         Box::pin(self.read_rolled_out(since, most))
+    }
+
+    fn relied<'a>(&'a self, what: &'a Relied, ends: Timestamp) -> BoxFuture<'a, ()> {
+        Box::pin(self.write_relied(what, ends))
     }
 
     fn answered<'a>(&'a self, issuer: &'a IssuerId, at: Timestamp) -> BoxFuture<'a, ()> {

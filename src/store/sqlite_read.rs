@@ -73,6 +73,14 @@ impl SqliteStore {
             let at = Timestamp(row.get(1));
             snapshot.answered.insert(id(row.get(0))?, at);
         }
+        let rows = sqlx::query("SELECT what, ends FROM relied")
+            .fetch_all(&mut *tx)
+            .await
+            .map_err(query(WHAT))?;
+        for row in &rows {
+            let what = decode("relied.what", row.get(0))?;
+            snapshot.relied.insert(what, Timestamp(row.get(1)));
+        }
         snapshot.channels = outbox::channels(&mut tx).await?;
         let row = sqlx::query("SELECT heard FROM clock")
             .fetch_optional(&mut *tx)

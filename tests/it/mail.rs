@@ -9,6 +9,7 @@ mod digest;
 mod merged;
 mod outage;
 mod process;
+mod relied;
 mod ways;
 
 use std::sync::Arc;

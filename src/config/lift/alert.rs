@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::tz::TimeZone;
+
 use crate::config::code::Code;
 use crate::config::diagnostic::Diagnostic;
 use crate::config::fields::Fields;
@@ -344,9 +346,26 @@ impl Lift<'_> {
 
     fn quiet(&mut self, fields: &Fields<'_>, least: Severity) -> Option<Option<Quiet>> {
         let Some((text, place)) = fields.text("quiet") else {
+            if let (false, Some(entry)) = (fields.has("quiet"), fields.entry("time_zone")) {
+                let message = "`time_zone` has no effect without `quiet`";
+                self.problems
+                    .push(Diagnostic::warning(Code::NoEffect, entry.key, message, ""));
+            }
             return (!fields.has("quiet")).then_some(None);
         };
-        match scalar::quiet(text) {
+        let zone = match fields.text("time_zone") {
+            None if fields.has("time_zone") => return None,
+            None => TimeZone::UTC,
+            Some((zone, place)) => match scalar::zone(zone) {
+                Ok(zone) => zone,
+                Err(refusal) => {
+                    self.problems
+                        .refuse(Code::Schedule, place, "`time_zone`", refusal);
+                    return None;
+                }
+            },
+        };
+        match scalar::quiet(text).map(|quiet| Quiet { zone, ..quiet }) {
             Ok(quiet) => {
                 if least == Severity::Critical {
                     let message = "`quiet` has no effect: what is critical is always sent";

@@ -9,6 +9,7 @@ use crate::config::raw;
 use crate::config::scalar::PathRule;
 use crate::model::{
     IssuerId, IssuerKind, IssuerPolicy, PcaPolicy, RemoteAccess, RemoteAuth, ScmPolicy, Seconds,
+    Timestamp,
 };
 
 impl Lift<'_> {
@@ -46,6 +47,21 @@ impl Lift<'_> {
             self.problems
                 .push(Diagnostic::error(Code::Duration, place, message, label));
         }
+        let credentials_expire = match fields.text("credentials_expire") {
+            None if fields.has("credentials_expire") => return None,
+            None => None,
+            Some((text, place)) => match Timestamp::parse(text) {
+                Ok(at) => Some(at),
+                Err(error) => {
+                    let message = "`credentials_expire` is no moment";
+                    let problem =
+                        Diagnostic::error(Code::Credentials, place, message, error.to_string());
+                    let help = "write `2027-05-01` or `2027-05-01T12:00:00Z`";
+                    self.problems.push(problem.help(help));
+                    return None;
+                }
+            },
+        };
         let kind = kind?;
         let access = RemoteAccess {
             endpoint: endpoint?,
@@ -63,6 +79,7 @@ impl Lift<'_> {
             id,
             kind,
             access,
+            credentials_expire,
             settle,
             digest: canon.finish(),
         })

@@ -61,5 +61,6 @@ const CHANNEL: &[Key] = &[
     ),
     default("tags", Holds::List, "[]"),
     optional("quiet", Holds::Text),
+    default("time_zone", Holds::Text, "\"UTC\""),
     default("timeout", Holds::Duration, "\"30s\""),
 ];

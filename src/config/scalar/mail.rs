@@ -1,5 +1,7 @@
 //! Mail addresses, and hours in which no mail is wanted.
 
+use jiff::tz::TimeZone;
+
 use crate::config::scalar::Refusal;
 use crate::model::Quiet;
 
@@ -28,7 +30,7 @@ pub(in crate::config) fn mail_address(text: &str) -> Result<String, Refusal> {
 
 /// Reads `22:00-07:00`.
 pub(in crate::config) fn quiet(text: &str) -> Result<Quiet, Refusal> {
-    let help = "write `22:00-07:00`: from, until, in UTC";
+    let help = "write `22:00-07:00`: from, until";
     let no = || Refusal::new("is no part of a day").help(help);
     let (from, until) = text.split_once('-').ok_or_else(no)?;
     let (from, until) = (
@@ -38,7 +40,11 @@ pub(in crate::config) fn quiet(text: &str) -> Result<Quiet, Refusal> {
     if from == until {
         return Err(Refusal::new("begins when it ends").help(help));
     }
-    Ok(Quiet { from, until })
+    Ok(Quiet {
+        from,
+        until,
+        zone: TimeZone::UTC,
+    })
 }
 
 fn minute(text: &str) -> Option<u16> {
@@ -90,8 +96,9 @@ mod tests {
         let night = Quiet {
             from: 1320,
             until: 420,
+            zone: TimeZone::UTC,
         };
-        assert_eq!(quiet("22:00-07:00"), Ok(night));
+        assert_eq!(quiet("22:00-07:00"), Ok(night.clone()));
         assert_eq!(quiet("22:00 - 07:00"), Ok(night));
         for bad in [
             "",

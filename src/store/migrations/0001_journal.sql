@@ -84,6 +84,12 @@ CREATE TABLE answered (
   at     INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- When what renewd itself relies on ends; `what` is model::Relied.
+CREATE TABLE relied (
+  what TEXT PRIMARY KEY,
+  ends INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
 -- What an issuer said last of the time.
 CREATE TABLE clock (
   one   INTEGER PRIMARY KEY CHECK (one = 1),

@@ -14,7 +14,7 @@ const JOB: &str = "digest = true\n\n[job.digest]\nschedule = \"0 7 * * *\"\njitt
 
 impl Post {
     /// The jobs that are due now, as the daemon runs them, and a round of deliveries.
-    async fn run(&self) {
+    pub(super) async fn run(&self) {
         let engine = self.rig.engine().await;
         let mut snapshot = engine.observe().await.unwrap();
         let due = renewd::plan::jobs::due(&engine.policy, &snapshot, self.rig.clock_now());

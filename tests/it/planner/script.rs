@@ -363,6 +363,7 @@ fn issuer(world: &mut World, id: &str, values: &BTreeMap<&str, &str>) {
             connect_timeout: Seconds(5),
             timeout: value("timeout", "30s"),
         },
+        credentials_expire: None,
         settle: value("settle", "2m"),
         digest: digest(&format!("{id} {values:?}")),
     };

@@ -257,6 +257,7 @@ pub(crate) fn policy(url: &str, kind: IssuerKind) -> IssuerPolicy {
             connect_timeout: Seconds(2),
             timeout: Seconds(10),
         },
+        credentials_expire: None,
         settle: Seconds(120),
         digest: Fingerprint([0; 32]),
     }
