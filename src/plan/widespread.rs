@@ -223,3 +223,49 @@ const FAILURES: u32 = 2;
 
 /// Longer lists are in `renewd status`.
 const NAMES_SHOWN: usize = 10;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::model::{Channel, ChannelId, ChannelState, EmailPolicy, Relay, Way};
+    use crate::plan::testing;
+
+    #[test]
+    fn a_queue_that_is_full_is_told_until_there_is_room() {
+        let ops = ChannelId::new("ops").unwrap();
+        let email = EmailPolicy {
+            from: "renewd@localhost".to_owned(),
+            to: vec!["root@localhost".to_owned()],
+            relay: Relay::Sendmail("/usr/sbin/sendmail".into()),
+        };
+        let channel = Channel {
+            id: ops.clone(),
+            way: Way::Email(email),
+            least: Severity::Notice,
+            tags: BTreeSet::new(),
+            quiet: None,
+            digest: false,
+            pace: None,
+            timeout: Seconds(30),
+        };
+        let mut policy = testing::policy();
+        policy.alerting.channels.insert(ops.clone(), channel);
+        let told = |waiting: u32| {
+            let state = ChannelState {
+                longest_queue: waiting,
+                ..ChannelState::default()
+            };
+            let mut snapshot = Snapshot::default();
+            snapshot.channels.insert(ops.clone(), state);
+            let mut draft = Draft::new(Timestamp(0));
+            channels(&policy, &snapshot, Timestamp(0), &mut draft);
+            let plan = draft.finish(Vec::new());
+            let keys = plan.alerts.keys().map(ToString::to_string);
+            keys.collect::<Vec<_>>()
+        };
+        assert_eq!(told(LONGEST_QUEUE - 1), Vec::<String>::new());
+        assert_eq!(told(LONGEST_QUEUE), ["alerts-overflow/ops"]);
+    }
+}

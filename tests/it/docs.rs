@@ -4,10 +4,11 @@
     reason = "tests arrange files and processes directly"
 )]
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use renewd::model::AlertKey;
+use renewd::model::{AlertKey, Blocked, DriftKind, Timestamp};
 use tempfile::TempDir;
 
 #[test]
@@ -92,7 +93,7 @@ fn every_decision_is_listed() {
 
 #[test]
 fn every_reason_and_every_alert_is_explained() {
-    let page = read("docs/operations.md");
+    let page = read("docs/operations.md") + &read("docs/alerts.md");
     let reasons = read("src/model/reason.rs");
     let codes = reasons
         .lines()
@@ -110,8 +111,7 @@ fn every_reason_and_every_alert_is_explained() {
             (!kind.contains(' ')).then_some(kind)
         })
     });
-    let own = [AlertKey::CREDENTIALS, AlertKey::ISSUER];
-    let all: Vec<&str> = codes.chain(kinds).chain(own).collect();
+    let all: Vec<&str> = codes.chain(kinds).collect();
     for told in ["hook-failing", "agent-was-down", "observed-differs"] {
         assert!(all.contains(&told), "{told} was not found: {all:?}");
     }
@@ -120,7 +120,160 @@ fn every_reason_and_every_alert_is_explained() {
         .into_iter()
         .filter(|code| !page.contains(&format!("`{code}`")))
         .collect();
-    assert!(missing.is_empty(), "not in docs/operations.md: {missing:?}");
+    assert!(missing.is_empty(), "not in docs: {missing:?}");
+}
+
+/// The kinds of alerts, as the code writes them: the kind follows the severity, or is a kind of something that has its
+/// own list of codes.
+fn kinds() -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let mut sources = vec![root().join("src/plan")];
+    let mut text = String::new();
+    while let Some(directory) = sources.pop() {
+        for entry in fs::read_dir(directory).expect("a directory") {
+            let path = entry.expect("a directory entry").path();
+            if path.is_dir() {
+                sources.push(path);
+            } else if !path.ends_with("testing.rs") && !path.ends_with("tests.rs") {
+                let source = fs::read_to_string(path).expect("a source");
+                let code = source.split("#[cfg(test)]").next().unwrap_or_default();
+                text.push_str(code);
+            }
+        }
+    }
+    for rest in text.split("Severity::").skip(1) {
+        let Some(kind) = rest.lines().nth(1) else {
+            continue;
+        };
+        let kind = kind.trim().trim_start_matches('(').strip_prefix('"');
+        if let Some((kind, _)) = kind.and_then(|kind| kind.split_once('"'))
+            && !kind.contains([' ', '{'])
+        {
+            found.insert(kind.to_owned());
+        }
+    }
+    // Such as `tell("channel-expiring", …)`, `(severity, ("watched-expiring", step), …)`.
+    for piece in text.split('"').skip(1).step_by(2) {
+        let watched = piece
+            .strip_prefix("watched-")
+            .or_else(|| piece.strip_suffix("-expiring"));
+        if watched.is_some_and(|rest| {
+            !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_lowercase() || b == b'-')
+        }) {
+            found.insert(piece.to_owned());
+        }
+    }
+    found.extend(DriftKind::ALL.map(|kind| kind.code().to_owned()));
+    let named = [
+        AlertKey::CREDENTIALS,
+        AlertKey::ISSUER,
+        AlertKey::ENDING,
+        AlertKey::AUTHORITY,
+        AlertKey::ROOTS,
+        "expiring",
+        Blocked::IssuerShortens {
+            not_after: Timestamp(0),
+        }
+        .code(),
+        "clock",
+    ];
+    found.extend(named.map(str::to_owned));
+    for file in ["src/model/standing.rs", "src/model/watch.rs"] {
+        let source = read(file);
+        let codes = source
+            .lines()
+            .filter_map(|line| line.trim().split_once("=> \""));
+        let codes = codes.filter_map(|(_, code)| code.strip_suffix("\","));
+        found.extend(
+            codes
+                .filter(|code| file.contains("standing") || code.starts_with("watched-"))
+                .map(str::to_owned),
+        );
+    }
+    found
+}
+
+#[test]
+fn the_table_of_alerts_has_each_of_them_and_what_shows_it() {
+    let page = read("docs/alerts.md");
+    let mut rows = BTreeMap::new();
+    for line in page.lines().filter(|line| line.starts_with("| `")) {
+        let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();
+        assert_eq!(cells.len(), 6, "{line}");
+        let kind = cells[0].trim_matches('`').to_owned();
+        assert!(rows.insert(kind.clone(), cells).is_none(), "{kind} twice");
+    }
+    let kinds = kinds();
+    let listed: BTreeSet<String> = rows.keys().cloned().collect();
+    let missing: Vec<_> = kinds.difference(&listed).collect();
+    assert!(missing.is_empty(), "not in docs/alerts.md: {missing:?}");
+    let unknown: Vec<_> = listed.difference(&kinds).collect();
+    assert!(unknown.is_empty(), "nothing raises {unknown:?}");
+
+    for entry in fs::read_dir(root().join("tests/scenarios/golden")).expect("the transcripts") {
+        let transcript = fs::read_to_string(entry.expect("a transcript").path()).expect("text");
+        for told in transcript
+            .lines()
+            .filter_map(|line| line.strip_prefix("> alert "))
+        {
+            let Some((kind, _)) = told.split_once('/') else {
+                continue;
+            };
+            assert!(listed.contains(kind), "{kind} is raised and not listed");
+        }
+    }
+
+    let tests = sources(&["tests/it", "src"]);
+    let mut scenarios = 0;
+    for (kind, cells) in &rows {
+        let severities: Vec<&str> = cells[1].split(", ").collect();
+        assert!(
+            severities
+                .iter()
+                .all(|word| ["notice", "warning", "critical"].contains(word)),
+            "{kind}: {severities:?}"
+        );
+        assert!(!cells[2].is_empty() && !cells[4].is_empty(), "{kind}");
+        for shown in cells[5].split(", ").map(|name| name.trim_matches('`')) {
+            let golden = root().join(format!("tests/scenarios/golden/{shown}.txt"));
+            let Ok(transcript) = fs::read_to_string(golden) else {
+                assert!(
+                    tests.contains(&format!("fn {shown}(")),
+                    "{kind}: there is no test {shown}"
+                );
+                continue;
+            };
+            scenarios += 1;
+            let begin = format!("> alert {kind}/");
+            let told: Vec<&str> = transcript
+                .lines()
+                .filter(|line| line.starts_with(&begin))
+                .collect();
+            assert!(!told.is_empty(), "{kind} is not raised in {shown}");
+            for line in told {
+                let fits = |word: &&str| line.contains(&format!(" ({word}): "));
+                assert!(severities.iter().any(fits), "{kind} in {shown}: {line}");
+            }
+        }
+    }
+    assert!(scenarios > 25, "{scenarios}");
+}
+
+/// All of Rust in these directories.
+fn sources(directories: &[&str]) -> String {
+    let mut open: Vec<PathBuf> = directories.iter().map(|one| root().join(one)).collect();
+    let mut text = String::new();
+    while let Some(directory) = open.pop() {
+        for entry in fs::read_dir(directory).expect("a directory") {
+            let path = entry.expect("a directory entry").path();
+            if path.is_dir() {
+                open.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                text.push_str(&fs::read_to_string(path).expect("a source"));
+            }
+        }
+    }
+    text
 }
 
 /// Every Markdown page of the repository.
