@@ -5,6 +5,7 @@
     reason = "tests arrange files and processes directly"
 )]
 
+mod canaries;
 mod digest;
 mod merged;
 mod outage;
