@@ -250,6 +250,10 @@ fn the_table_of_alerts_has_each_of_them_and_what_shows_it() {
                 .filter(|line| line.starts_with(&begin))
                 .collect();
             assert!(!told.is_empty(), "{kind} is not raised in {shown}");
+            // The end of both waits for another policy, or for what somebody else does.
+            let ends = !["renewal-rule", "served-newer"].contains(&kind.as_str());
+            let over = transcript.contains(&format!("> resolved {kind}/"));
+            assert!(over || !ends, "{kind} does not end in {shown}");
             for line in told {
                 let fits = |word: &&str| line.contains(&format!(" ({word}): "));
                 assert!(severities.iter().any(fits), "{kind} in {shown}: {line}");

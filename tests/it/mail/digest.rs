@@ -42,7 +42,11 @@ fn digests(mails: &[Mail]) -> Vec<&Mail> {
 #[tokio::test(flavor = "multi_thread")]
 async fn each_period_has_one_that_says_what_was_done_what_is_wrong_and_what_is_due() {
     let post = Post::new("starttls").await;
-    post.write(JOB, "tags = [\"shop\"]");
+    let files = "\n[target.files.store]\n\n[target.files.store.export.pem.all]\nkey = \"key.pem\"\nchain = \"chain.pem\"\n";
+    post.write(
+        &format!("{JOB}{files}"),
+        "tags = [\"shop\"]\ntargets = [\"store\"]",
+    );
     post.mend_orders();
     post.rig.settle().await;
     post.run().await;
@@ -61,6 +65,7 @@ async fn each_period_has_one_that_says_what_was_done_what_is_wrong_and_what_is_d
         "Certificates\n  1 healthy\n",
         "What is wrong\n  nothing\n",
         "  www: issued at 2027-04-01T",
+        "  store: rolled out at 2027-04-01T",
         "Due until 2027-04-01T07:00:00Z\n  nothing\n",
         "  issuer corp: answered last at 2027-04-01T",
     ] {
