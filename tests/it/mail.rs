@@ -211,11 +211,11 @@ async fn alerts_find_those_who_care() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_critical_waits_for_the_end_of_quiet_hours() {
     let post = Post::new("starttls").await;
-    // The clock stands at midnight.
-    post.write("quiet = \"22:00-06:30\"", "");
+    // The clock stands at midnight, which is two o'clock there.
+    post.write("quiet = \"22:00-06:30\"\ntime_zone = \"Europe/Berlin\"", "");
     let round = post.round().await;
     assert_eq!(post.mail.mails().len(), 0);
-    let end = post.rig.clock_now() + Seconds::minutes(390);
+    let end = post.rig.clock_now() + Seconds::minutes(270);
     assert_eq!(round.next, Some(end));
     post.rig.clock.set(end - Seconds(1));
     post.deliver().await;

@@ -90,6 +90,33 @@ fn an_end_is_told_after_its_beginning_and_not_at_all_where_that_was_not() {
 }
 
 #[test]
+fn what_is_held_back_into_quiet_hours_waits_for_their_end() {
+    let at = Timestamp::parse("2030-01-01T21:55:00Z").unwrap();
+    let night = Quiet {
+        from: 22 * 60,
+        until: 7 * 60,
+        zone: jiff::tz::TimeZone::UTC,
+    };
+    let sorting = sort(&[raised(1, "a", at)], &[at], Some(PACE), Some(&night), at);
+    let morning = Timestamp::parse("2030-01-02T07:00:00Z").unwrap();
+    assert_eq!(sorting.held, [(1, Held::Gather, morning)]);
+    let bad = slip(1, "a", Occasion::Raised(0), Severity::Critical, at);
+    let sorting = sort(&[bad], &[at], Some(PACE), Some(&night), at);
+    assert_eq!(sorting.mails, [[1]]);
+}
+
+#[test]
+fn a_digest_has_its_time_and_takes_along_what_waits() {
+    let mut held = raised(1, "a", T);
+    held.due_at = T + Seconds(600);
+    held.held = Held::Budget;
+    let digest = slip(2, "digest", Occasion::Digest, Severity::Notice, T);
+    let sent = [T - Seconds(1); 20];
+    let sorting = sort(&[held, digest], &sent, Some(PACE), None, T);
+    assert_eq!(sorting.mails, [[1, 2]]);
+}
+
+#[test]
 fn what_may_have_been_taken_over_is_sent_again_as_it_was() {
     let mut sealed = [raised(1, "a", T), raised(2, "b", T)];
     sealed
