@@ -332,3 +332,50 @@ const GOODBYE: Duration = Duration::from_secs(2);
 const LONGEST_ANSWER: usize = 500;
 /// Bytes; the system's own bundle of all public roots has a quarter of it.
 const LARGEST_ROOTS: u64 = 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Concerned, Occasion, Seconds, Severity};
+
+    #[test]
+    fn a_mail_about_many_has_no_line_that_servers_refuse() {
+        let policy = EmailPolicy {
+            from: "renewd@web1.example.com".to_owned(),
+            to: vec!["ops@example.com".to_owned()],
+            relay: Relay::Sendmail("/usr/sbin/sendmail".into()),
+        };
+        let secret = |_: &SecretRef| Err("none".to_owned());
+        let email = Email::new(&policy, Duration::from_secs(1), &secret).unwrap();
+        let at = Timestamp(1_900_000_000);
+        let letter = |n: i64| crate::model::Letter {
+            host: "web1".to_owned(),
+            key: format!("expiring/c{n}"),
+            occasion: Occasion::Over,
+            severity: Severity::Warning,
+            title: format!("c{n}: {}", "ü and more ".repeat(200)),
+            text: String::new(),
+            certificates: vec![Concerned {
+                name: format!("c{n}"),
+                not_after: Some(at + Seconds::days(n)),
+            }],
+            digest: None,
+            raised_at: at,
+            date: at,
+            message_id: format!("<renewd.expiring=2F{}.{n}@web1>", "long-name".repeat(8)),
+            follows: Some(format!("<renewd.{}.{n}@web1>", "long-name".repeat(12))),
+        };
+        let message = notify::message((0..200).map(letter).collect(), Vec::new(), 0).unwrap();
+        let mail = email
+            .mail(&message, "ops@example.com".parse().unwrap())
+            .unwrap();
+        let mail = String::from_utf8(mail).unwrap();
+        assert!(mail.contains("\r\nReferences: "), "{}", &mail[..500]);
+        // RFC 5322, 2.1.1, without the line end.
+        for line in mail.split("\r\n") {
+            assert!(line.len() <= 998, "{} bytes: {}", line.len(), &line[..100]);
+        }
+        let headers = mail.split("\r\n\r\n").next().unwrap();
+        assert!(headers.len() < 8_000, "{} bytes of headers", headers.len());
+    }
+}

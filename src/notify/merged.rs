@@ -37,7 +37,7 @@ pub fn message(letters: Vec<Letter>, references: Vec<String>, held: usize) -> Op
         )
     });
     let first = kept.first()?;
-    let references = match references.is_empty() {
+    let mut references = match references.is_empty() {
         true => {
             let mut found: Vec<String> = Vec::new();
             for before in kept.iter().filter_map(|letter| letter.follows.as_ref()) {
@@ -49,6 +49,7 @@ pub fn message(letters: Vec<Letter>, references: Vec<String>, held: usize) -> Op
         }
         false => references,
     };
+    let references = references.split_off(references.len().saturating_sub(MOST_REFERENCES));
     // A digest comes once, whatever it takes along.
     let id = if kept.len() == 1 || first.occasion == Occasion::Digest {
         first.message_id.clone()
@@ -248,6 +249,8 @@ fn counted(letters: &[Letter]) -> String {
     format!("{} {what}", letters.len())
 }
 
+/// The latest of the mails that one refers to: servers bound what headers take.
+const MOST_REFERENCES: usize = 24;
 /// In characters, of the first of several.
 const SHORT_TITLE: usize = 100;
 /// Letters with all of their words; of the others the line is told.
