@@ -213,9 +213,41 @@ struct Job {
 
 impl Job {
     async fn stage(&self) -> Result<StepDone, StepError> {
+        if self.rollout.wary {
+            self.accepts_what_is_there().await?;
+        }
         self.on_disk(|site, job| stage::run(site, &job.target, job.now).map(drop))
             .await?;
         Ok(RolloutEvent::Staged.into())
+    }
+
+    /// After a way back that failed. A service that refuses what it has will refuse anything, and what could be seen of
+    /// the next way back would be worth no more; unless what it has is not the whole former set, or nothing of that is
+    /// valid: whatever goes in is better, and tested before anybody is told.
+    async fn accepts_what_is_there(&self) -> Result<(), StepError> {
+        let Err(error) = service::test(&*self.deployer.runner, &self.target).await else {
+            return Ok(());
+        };
+        let whole = self
+            .on_disk(|site, job| {
+                let look = job.deployer.look(&site.layout, job.now);
+                let former = site.rollout.previous_generation;
+                Ok(former.is_some_and(|number| look.at(number, false).is_none()))
+            })
+            .await?;
+        if !whole || !self.deployer.has_previous(&self.rollout, self.now) {
+            tracing::warn!(rollout = %self.rollout.id, %error, "the service refuses what is there, which is no whole set");
+            return Ok(());
+        }
+        let message = format!(
+            "the service refuses what it has, so nothing else is put into place: {}",
+            error.message
+        );
+        Err(StepError {
+            message,
+            retry: false,
+            ..error
+        })
     }
 
     async fn commit(&self) -> Result<StepDone, StepError> {

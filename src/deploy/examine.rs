@@ -210,6 +210,7 @@ impl Deployer {
             hooks: HookSteps::default(),
             overwrite: BTreeSet::new(),
             strange: BTreeSet::new(),
+            wary: false,
             opened_at: Timestamp(0),
             phase: RolloutPhase::Reloaded,
             started: None,

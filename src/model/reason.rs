@@ -101,6 +101,11 @@ pub enum Reason {
     },
     /// A person asked for an earlier revision.
     RollbackAsked,
+    /// What is wanted is in place, but the way back to it could not be proven.
+    UndoFailed {
+        /// What happened.
+        detail: String,
+    },
 }
 
 impl Reason {
@@ -123,6 +128,7 @@ impl Reason {
             Self::TargetChanged => "target-changed",
             Self::Drifted { kind, .. } => kind.code(),
             Self::RollbackAsked => "rollback-asked",
+            Self::UndoFailed { .. } => "undo-failed",
         }
     }
 }
@@ -148,6 +154,9 @@ impl fmt::Display for Reason {
             Self::TargetChanged => f.write_str("the target's policy changed"),
             Self::Drifted { detail, .. } => write!(f, "the target differs: {detail}"),
             Self::RollbackAsked => f.write_str("a person asked for an earlier revision"),
+            Self::UndoFailed { detail } => {
+                write!(f, "the way back to it could not be proven: {detail}")
+            }
         }
     }
 }
@@ -324,7 +333,7 @@ impl fmt::Display for Waiting {
     }
 }
 
-/// Why not at all, until a person acts.
+/// Why not, until a person acts; some of it is tried again by itself, rarely.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "code", rename_all = "kebab-case")]
 pub enum Blocked {
@@ -333,10 +342,12 @@ pub enum Blocked {
         /// End of validity of what it gave.
         not_after: Timestamp,
     },
-    /// An undo could not be proven; the target is left alone.
+    /// An undo could not be proven; the target is left alone for long.
     UndoFailed {
         /// What happened.
         detail: String,
+        /// The next attempt.
+        until: Timestamp,
     },
     /// The same revision failed on the target too often.
     RolloutFailed {
@@ -344,6 +355,8 @@ pub enum Blocked {
         failures: u32,
         /// Of the last one.
         message: String,
+        /// The next attempt.
+        until: Timestamp,
     },
     /// The sandbox of renewd's unit keeps a place of the policy from being written; it is made at the start.
     RestartNeeded {
@@ -393,6 +406,20 @@ impl Blocked {
             Self::Drifted { kind, .. } => kind.code(),
         }
     }
+
+    /// When it is tried again without a person; `None` for never.
+    #[must_use]
+    pub const fn until(&self) -> Option<Timestamp> {
+        match self {
+            Self::UndoFailed { until, .. } | Self::RolloutFailed { until, .. } => Some(*until),
+            Self::IssuerShortens { .. }
+            | Self::RestartNeeded { .. }
+            | Self::Held
+            | Self::Remote { .. }
+            | Self::NewerElsewhere { .. }
+            | Self::Drifted { .. } => None,
+        }
+    }
 }
 
 impl fmt::Display for Blocked {
@@ -402,13 +429,17 @@ impl fmt::Display for Blocked {
                 f,
                 "the issuer cuts validity to {not_after}; renew the CA's own certificate, then `renewd renew`"
             ),
-            Self::UndoFailed { detail } => write!(
+            Self::UndoFailed { detail, until } => write!(
                 f,
-                "undo failed: {detail}; check the service, then `renewd rollback` or `renewd renew`"
+                "undo failed: {detail}; check the service, then `renewd rollback` or `renewd renew`; next attempt without you at {until}"
             ),
-            Self::RolloutFailed { failures, message } => write!(
+            Self::RolloutFailed {
+                failures,
+                message,
+                until,
+            } => write!(
                 f,
-                "failed {failures} times: {message}; mend it, then `renewd renew`"
+                "failed {failures} times: {message}; mend it, then `renewd renew`; next attempt without you at {until}"
             ),
             Self::Remote { detail, .. } => write!(f, "{detail}; what is there stays in use"),
             Self::NewerElsewhere { detail } => write!(

@@ -39,6 +39,10 @@ pub struct Rollout {
     /// by them, and where they do not change the way there is not asked for them either.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub strange: BTreeSet<CertificateId>,
+    /// The way back of an earlier one failed and nobody has looked since: nothing is put into place unless the service
+    /// accepts its configuration as it is before.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub wary: bool,
     /// When.
     pub opened_at: Timestamp,
     /// The last phase that was reached and written down.

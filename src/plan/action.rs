@@ -106,7 +106,7 @@ pub enum Verdict {
     Act(Reason),
     /// Not yet.
     Wait(Waiting),
-    /// Not at all, until a person acts.
+    /// Not without a person, or not before it is tried again for want of one.
     Blocked(Blocked),
 }
 
@@ -119,6 +119,16 @@ impl Verdict {
             Self::Act(_) => "act",
             Self::Wait(_) => "wait",
             Self::Blocked(_) => "blocked",
+        }
+    }
+
+    /// When it is looked at again; `None` where another action or a person ends it.
+    #[must_use]
+    pub const fn until(&self) -> Option<Timestamp> {
+        match self {
+            Self::Wait(waiting) => waiting.until(),
+            Self::Blocked(blocked) => blocked.until(),
+            Self::Healthy { .. } | Self::Act(_) => None,
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::plan::certificates::Subject;
 use crate::plan::draft::{Draft, Met};
 use crate::plan::renewal::Window;
 use crate::plan::targets::{self, Member, Place};
-use crate::plan::{Verdict, backoff, blame, drift, rollout_machine};
+use crate::plan::{Verdict, again, backoff, blame, drift, rollout_machine};
 
 /// What stands for a certificate. `digest` is [`backoff::digest`] of certificate and issuer, `days` the policy's steps.
 pub(crate) fn certificate(
@@ -242,7 +242,7 @@ pub(crate) fn target(
             id,
             format!("{id}: the way back failed at {detail}"),
             format!(
-                "The target is left alone until a person acts. Look at the service, then `renewd rollback NAME` or `renewd renew NAME`, with {}.",
+                "Nobody knows what the service is in. Look at it, then `renewd rollback NAME` or `renewd renew NAME`, with {}. Without you {DAILY}.",
                 names(members)
             ),
         );
@@ -318,7 +318,7 @@ fn set_aside(target: &str, certificate: &CertificateId, aside: &SetAside, draft:
         (
             Severity::Critical,
             "rollout-blocked",
-            "It is not tried again by itself",
+            "It is tried again once a day, and when its end comes near",
         )
     } else {
         (
@@ -343,7 +343,7 @@ fn set_aside(target: &str, certificate: &CertificateId, aside: &SetAside, draft:
 fn failed_rollouts(place: &Place<'_>, members: &[Member<'_>], draft: &mut Draft) {
     let id = place.policy.id.as_str();
     for member in members {
-        if let Some(aside) = targets::aside(place, member) {
+        if let Some(aside) = again::aside(place, member) {
             set_aside(id, &member.subject.policy.id, aside, draft);
         }
     }
@@ -409,7 +409,7 @@ fn failed_rollouts(place: &Place<'_>, members: &[Member<'_>], draft: &mut Draft)
             id,
             format!("{id}: rolled back {} times, {cause}", failed.rolled_back),
             format!(
-                "{output}It is not tried again by itself. Mend it, then `renewd renew NAME`, with {}.",
+                "{output}Mend it, then `renewd renew NAME`, with {}. Without you {DAILY}.",
                 names(members)
             ),
         );
@@ -579,6 +579,9 @@ fn names(members: &[Member<'_>]) -> String {
     };
     format!("NAME one of {}{more}", ids.join(", "))
 }
+
+/// Of what is blocked. When exactly is in `renewd status`: an alert is told once.
+const DAILY: &str = "it is tried again once a day, and when the end of what is served comes near";
 
 /// Longer lists are in `renewd status`.
 const NAMES_SHOWN: usize = 5;

@@ -113,7 +113,7 @@ pub(crate) fn leaves_others(rollout: &Rollout, named: &BTreeSet<CertificateId>) 
     !blamed.is_empty() && !others.is_empty()
 }
 
-/// Whether a member that was set aside is not tried again by itself.
+/// Whether a member that was set aside is blocked, and tried once a day at most.
 pub(crate) const fn is_given_up(aside: &SetAside) -> bool {
     aside.failures.count >= targets::LONGEST_ROW && !aside.harmless
 }

@@ -331,7 +331,8 @@ fn serves(reason: &Reason, certificate: &CertificatePolicy, state: &CertificateS
         Reason::NotDeployed
         | Reason::TargetChanged
         | Reason::Drifted { .. }
-        | Reason::RollbackAsked => false,
+        | Reason::RollbackAsked
+        | Reason::UndoFailed { .. } => false,
     }
 }
 

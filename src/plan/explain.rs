@@ -301,7 +301,7 @@ fn next_action(
             },
             waiting.until(),
         ),
-        Verdict::Blocked(_) => return None,
+        Verdict::Blocked(blocked) => ("retry", Some(blocked.until()?)),
     };
     Some(NextAction {
         action: action.into(),

@@ -18,6 +18,7 @@
 //! | `blame` | which members a failed rollout sets aside, and in which parts the rest goes again |
 //! | [`outage`] | what may be asked of an issuer that answers nobody |
 //! | [`outcome`] | what a certificate or a target is after an order or a rollout |
+//! | `again` | when what is blocked is tried again by itself |
 //! | `alerts` | what a person must know |
 //! | [`digest`] | what a digest says |
 //! | [`mails`] | which letters leave now, and which of them together |
@@ -29,6 +30,7 @@
 //! | [`status`] | all that is known, as data for `renewd status` and everything that watches |
 
 mod action;
+mod again;
 pub(crate) mod alerts;
 pub mod backoff;
 mod blame;

@@ -59,6 +59,9 @@ pub fn rollout(
     generation: u64,
     now: Timestamp,
 ) -> Rollout {
+    let asked = reasons
+        .values()
+        .any(|reason| matches!(reason, Reason::RollbackAsked));
     Rollout {
         id,
         target: target.id.clone(),
@@ -71,6 +74,7 @@ pub fn rollout(
         hooks: target.hooks.steps(),
         overwrite: state.overwrite.clone(),
         strange: strange(state),
+        wary: state.undo_failed.is_some() && !state.never_served && !asked,
         opened_at: now,
         phase: RolloutPhase::Opened,
         started: None,

@@ -85,7 +85,8 @@ fn issued(
             | Reason::NotDeployed
             | Reason::TargetChanged
             | Reason::Drifted { .. }
-            | Reason::RollbackAsked => false,
+            | Reason::RollbackAsked
+            | Reason::UndoFailed { .. } => false,
         };
     }
     after.earlier.retain(|earlier| earlier.id != revision.id);
@@ -159,10 +160,13 @@ pub fn target_after(state: &TargetState, rollout: &Rollout, now: Timestamp) -> O
         } => {}
         RolloutClosing::RolledBack { cause } => {
             let before = rolled_back(state, rollout);
-            fail(&mut after, rollout, cause, before.saturating_add(1), now);
             if cause.probe == ProbeFault::Certain {
                 after.proven_at = None;
+            } else if !cause.refused {
+                // An earlier way back was not proven; this one was.
+                after.undo_failed = None;
             }
+            fail(&mut after, rollout, cause, before.saturating_add(1), now);
         }
         RolloutClosing::Abandoned { cause } => {
             let before = rolled_back(state, rollout);
@@ -270,7 +274,9 @@ fn fail(after: &mut TargetState, rollout: &Rollout, cause: &Cause, times: u32, n
         // Not repeated, and no failure of the set, which was proven before.
         wire.retold = true;
         after.overwrite.clear();
-        return;
+        if after.undo_failed.is_none() {
+            return;
+        }
     }
     let same = after
         .failed
@@ -293,9 +299,19 @@ fn fail(after: &mut TargetState, rollout: &Rollout, cause: &Cause, times: u32, n
         rolled_back: times,
         cause: cause.clone(),
     });
-    if after.undo_failed.is_none() {
+    // While nobody knows how the service is, only what failed before anything was put in place speaks against a member.
+    if after.undo_failed.is_none() || rollout_is_abandoned(rollout) {
         blame::after_failure(after, rollout, cause, &failure);
     }
+}
+
+const fn rollout_is_abandoned(rollout: &Rollout) -> bool {
+    matches!(
+        rollout.phase,
+        RolloutPhase::Closed {
+            closing: RolloutClosing::Abandoned { .. }
+        }
+    )
 }
 
 /// As many as a rollback by hand may sensibly reach; each costs a hundred bytes per certificate.

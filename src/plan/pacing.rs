@@ -153,6 +153,7 @@ fn is_asked_for(member: &Member<'_>, reason: &Reason) -> bool {
         | Reason::NewerOffered
         | Reason::Forced
         | Reason::TargetChanged
+        | Reason::UndoFailed { .. }
         | Reason::Drifted { .. } => false,
     }
 }

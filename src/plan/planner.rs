@@ -189,6 +189,7 @@ fn places<'a>(policy: &'a Policy, snapshot: &'a Snapshot, unknown: &'a TargetSta
             policy: target,
             state: advance(&mut states, id).unwrap_or(unknown),
             rollout: advance(&mut rollout, &id).copied(),
+            days: &policy.alerting.days,
             asked: None,
         };
         index.insert(id, list.len());

@@ -8,12 +8,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
-    Blocked, CertificateId, CertificateState, Reason, RevisionId, Rollout, RolloutEvent, SetAside,
-    Split, TargetPolicy, TargetState, Timestamp, Waiting,
+    Blocked, CertificateId, CertificateState, Reason, RevisionId, Rollout, RolloutEvent, Split,
+    TargetPolicy, TargetState, Timestamp, Waiting,
 };
+use crate::plan::again::{self, aside, keeps_aside};
 use crate::plan::certificates::{BATCH_WINDOW, Coming, Subject};
 use crate::plan::draft::Draft;
-use crate::plan::{Action, Next, Verdict, backoff, blame, drift, pacing, rollout_machine};
+use crate::plan::{Action, Next, Verdict, backoff, drift, pacing, rollout_machine};
 
 /// A certificate on the target.
 #[derive(Debug, Clone, Copy)]
@@ -35,6 +36,8 @@ pub(crate) struct Place<'a> {
     pub(crate) state: &'a TargetState,
     /// Its open rollout.
     pub(crate) rollout: Option<&'a Rollout>,
+    /// So many days before the end of a certificate it is told of, as shares of a usual lifetime.
+    pub(crate) days: &'a BTreeSet<u32>,
     /// What a person asked for and what is not in place, see [`Place::with`].
     pub(crate) asked: Option<&'a BTreeMap<CertificateId, RevisionId>>,
 }
@@ -90,12 +93,9 @@ pub(crate) fn decide(
             continue;
         }
         // One whose time has come, while others go first.
-        let verdict = keeps_aside(place, id, aside, now).unwrap_or(Verdict::Wait(Waiting::Rollout));
-        if let Verdict::Wait(waiting) = &verdict
-            && let Some(until) = waiting.until()
-        {
-            draft.wake(until);
-        }
+        let verdict =
+            keeps_aside(place, member, aside, now).unwrap_or(Verdict::Wait(Waiting::Rollout));
+        wake(&verdict, draft);
         findings.push(Finding {
             at: member.at,
             verdict,
@@ -128,13 +128,28 @@ fn rollout(
     if let Some(rollout) = place.rollout {
         return carry_on(place, rollout, members, wanted, now, draft);
     }
-    if let (Some(detail), None) = (&place.state.undo_failed, place.asked) {
-        let blocked = Blocked::UndoFailed {
+    let undo_failed = place.state.undo_failed.as_ref();
+    let undo_failed = undo_failed.filter(|_| place.asked.is_none());
+    let until_again = |detail: &String, until| {
+        Verdict::Blocked(Blocked::UndoFailed {
             detail: detail.clone(),
-        };
-        return all(members, &Verdict::Blocked(blocked));
+            until,
+        })
+    };
+    if let Some(detail) = undo_failed
+        && let Some(until) = again::target(place, members, now)
+    {
+        let verdict = until_again(detail, until);
+        wake(&verdict, draft);
+        return all(members, &verdict);
     }
-    let reasons = reasons(place, members, wanted);
+    let mut reasons = reasons(place, members, wanted);
+    if let (Some(detail), true) = (undo_failed, reasons.is_empty()) {
+        // What is in place is what is wanted, and nobody has seen it served.
+        let detail = detail.clone();
+        let reason = Reason::UndoFailed { detail };
+        reasons.extend(wanted.keys().map(|id| (id.clone(), reason.clone())));
+    }
     let mut findings = held(place.state, members, &reasons);
     findings.extend(drift::left(place, members, |id| reasons.contains_key(id)));
     if reasons.is_empty() {
@@ -143,10 +158,13 @@ fn rollout(
     let keeps_back = drift::in_the_way(place, members, |id| wanted.get(id))
         .map(drift::kept_back)
         .or_else(|| keeps_back(place, members, wanted, &reasons, now));
-    if let Some(Verdict::Wait(waiting)) = &keeps_back
-        && let Some(until) = waiting.until()
-    {
-        draft.wake(until);
+    let keeps_back = keeps_back.map(|verdict| match (undo_failed, verdict.until()) {
+        // It is due, and held for its service's sake; it is blocked all the same.
+        (Some(detail), Some(until)) => until_again(detail, until),
+        _ => verdict,
+    });
+    if let Some(verdict) = &keeps_back {
+        wake(verdict, draft);
     }
     findings.extend(members.iter().filter_map(|member| {
         let reason = reasons.get(&member.subject.policy.id)?;
@@ -202,7 +220,7 @@ fn wanted(
         let aside = aside(place, member)?;
         let fits = fit(member.subject.state, state, now) == Some(&aside.revision)
             && !state.unwritable.contains_key(id);
-        let due = fits && keeps_aside(place, id, aside, now).is_none();
+        let due = fits && keeps_aside(place, member, aside, now).is_none();
         due.then(|| (id.clone(), aside.revision.clone()))
     });
     if let (false, Some((id, revision))) = (changes, alone) {
@@ -293,37 +311,6 @@ fn fit<'a>(
     fit.then_some(&newest.id)
 }
 
-/// What is known of a member that was set aside; `None` once it has a newer revision, the target another policy, or a
-/// person asked for a set with it.
-pub(crate) fn aside<'a>(place: &Place<'a>, member: &Member<'_>) -> Option<&'a SetAside> {
-    let id = &member.subject.policy.id;
-    if place.asked.is_some_and(|set| set.contains_key(id)) {
-        return None;
-    }
-    let newest = member.subject.state.newest.as_ref()?;
-    let aside = place.state.aside.get(id)?;
-    let counts = backoff::count(&aside.failures, place.policy.digest) > 0;
-    (aside.revision == newest.id && counts).then_some(aside)
-}
-
-/// Why a member that was set aside is not tried again yet, or not at all.
-fn keeps_aside(
-    place: &Place<'_>,
-    id: &CertificateId,
-    aside: &SetAside,
-    now: Timestamp,
-) -> Option<Verdict> {
-    let SetAside { failures, .. } = aside;
-    if blame::is_given_up(aside) {
-        let last = failures.last.as_ref();
-        return Some(Verdict::Blocked(Blocked::RolloutFailed {
-            failures: failures.count,
-            message: last.map(|last| last.message.clone()).unwrap_or_default(),
-        }));
-    }
-    backoff::waiting(failures, id.as_str(), place.policy.digest, now).map(Verdict::Wait)
-}
-
 fn policy_changed(place: &Place<'_>) -> bool {
     place
         .state
@@ -384,15 +371,20 @@ fn keeps_back(
         && failures > 0
         && failed.revisions == *wanted
     {
-        if failed.rolled_back >= LONGEST_ROW {
+        let blocked = failed.rolled_back >= LONGEST_ROW;
+        if blocked && let Some(until) = again::target(place, members, now) {
             return Some(Verdict::Blocked(Blocked::RolloutFailed {
                 failures: failed.rolled_back,
                 message: format!("{}: {}", failed.cause.step, failed.cause.message),
+                until,
             }));
         }
-        let waiting = backoff::waiting(&state.failures, seed, place.policy.digest, now);
-        if let Some(waiting) = waiting {
-            return Some(Verdict::Wait(waiting));
+        // What is tried once a day has waited long enough; what was never served is not held to that.
+        let has_waited = (blocked || state.undo_failed.is_some()) && !state.never_served;
+        if !has_waited
+            && let Some(pause) = backoff::waiting(&state.failures, seed, place.policy.digest, now)
+        {
+            return Some(Verdict::Wait(pause));
         }
     }
     let routine = reasons
@@ -506,10 +498,9 @@ fn carry_on(
             changing(rollout, members, |reason| Verdict::Act(reason.clone()))
         }
         Next::Wait(waiting) => {
-            if let Some(until) = waiting.until() {
-                draft.wake(until);
-            }
-            changing(rollout, members, |_| Verdict::Wait(waiting.clone()))
+            let verdict = Verdict::Wait(waiting);
+            wake(&verdict, draft);
+            changing(rollout, members, |_| verdict.clone())
         }
         Next::Done => Vec::new(),
     };
@@ -594,6 +585,13 @@ fn all(members: &[Member<'_>], verdict: &Verdict) -> Vec<Finding> {
         .collect()
 }
 
+fn wake(verdict: &Verdict, draft: &mut Draft) {
+    if let Some(until) = verdict.until() {
+        draft.wake(until);
+    }
+}
+
 /// How often the same set may be rolled back in a row before a person is needed. With backoff, five attempts take from a
-/// quarter of an hour to a few hours: longer than a restart, shorter than anybody's patience.
+/// quarter of an hour to a few hours: longer than a restart, shorter than anybody's patience. Then it goes on once a day,
+/// loudly, see [`again`].
 pub(crate) const LONGEST_ROW: u32 = 5;

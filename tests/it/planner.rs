@@ -93,7 +93,7 @@ fn scenarios() -> Vec<PathBuf> {
 }
 
 /// Every code that a person may read. A new one needs a scenario that shows it.
-const CODES: [&str; 81] = [
+const CODES: [&str; 82] = [
     "reason no-revision",
     "reason unusable",
     "reason issuer-changed",
@@ -117,6 +117,7 @@ const CODES: [&str; 81] = [
     "reason served-other",
     "reason served-old",
     "reason rollback-asked",
+    "reason undo-failed",
     "waiting issuance",
     "waiting settling",
     "waiting backoff",

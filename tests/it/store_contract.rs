@@ -56,6 +56,7 @@ fn rollout(id: &str, target: &str, certificate: &str) -> Rollout {
     Rollout {
         overwrite: BTreeSet::new(),
         strange: BTreeSet::new(),
+        wary: false,
         id: RolloutId::new(id).unwrap(),
         target: TargetId::new(target).unwrap(),
         reasons: BTreeMap::from([(certificate, Reason::NotDeployed)]),

@@ -128,6 +128,7 @@ impl Stand {
             hooks: self.target.hooks.steps(),
             overwrite: self.overwrite.clone(),
             strange: BTreeSet::new(),
+            wary: false,
             opened_at: now(),
             phase: RolloutPhase::Opened,
             started: None,

@@ -30,6 +30,7 @@
 //! withdraw www
 //! force www                                        `renewd renew`
 //! rollback www on web                              `renewd rollback`, to the revision before the live one
+//! hold www on web                                  the newest is kept off, as after a rollback
 //! release web
 //! unusable www DETAIL                              the stored revision was found to be unusable
 //! drift web CODE www DETAIL                        a check found a difference of the kind with this code; `-` for nobody's
@@ -170,6 +171,11 @@ pub(crate) fn obey(world: &mut World, command: &str) {
         ("withdraw", [id]) => drop(world.account.offers.remove(*id).unwrap()),
         ("force", [id]) => force(world, id),
         ("rollback", [id, "on", target]) => rollback(world, id, target),
+        ("hold", [id, "on", target]) => {
+            let newest = world.snapshot.certificates[*id].newest.clone().unwrap();
+            let state = world.snapshot.targets.get_mut(*target).unwrap();
+            state.held.insert(newest.id);
+        }
         ("release", [target]) => world
             .snapshot
             .targets

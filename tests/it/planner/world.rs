@@ -571,6 +571,11 @@ impl World {
             Came::Trouble(fault)
         };
         Came::Event(match step {
+            RolloutStep::Stage
+                if rollout.wary && service.broken && service.disk == rollout.previous =>
+            {
+                return wrong("refuses what it has, and serves", service);
+            }
             RolloutStep::Stage => RolloutEvent::Staged,
             RolloutStep::PreHook => RolloutEvent::PreHookPassed,
             RolloutStep::PostHook => RolloutEvent::PostHookPassed,
