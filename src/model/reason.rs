@@ -26,6 +26,16 @@ pub enum ErrorClass {
 }
 
 impl ErrorClass {
+    /// Every class.
+    pub const ALL: [Self; 6] = [
+        Self::Transient,
+        Self::RateLimited,
+        Self::Rejected,
+        Self::Authentication,
+        Self::Configuration,
+        Self::Bug,
+    ];
+
     /// The code.
     #[must_use]
     pub const fn code(self) -> &'static str {

@@ -109,7 +109,8 @@ pub(crate) fn keeps_aside(
             until,
         }));
     }
-    backoff::waiting(failures, id.as_str(), place.policy.digest, now).map(Verdict::Wait)
+    let seed = backoff::Seed::new(id.as_str(), place.host);
+    backoff::waiting(failures, seed, place.policy.digest, now).map(Verdict::Wait)
 }
 
 /// Without a person. An attempt costs two reloads at most, which no service minds once a day.

@@ -1,17 +1,33 @@
 //! When a failed thing is tried again. Backoff lives in the journal, so a restart neither forgets nor shortens it.
 
 use crate::model::{
-    CertificatePolicy, ErrorClass, Failures, Fingerprint, IssuerPolicy, Seconds, StepFailure,
-    Timestamp, Waiting,
+    CertificatePolicy, ErrorClass, Failures, Fingerprint, HostSeed, IssuerPolicy, Seconds,
+    StepFailure, Timestamp, Waiting,
 };
 use crate::plan::Trouble;
 
+/// What spreads attempts: a fleet with one policy loses its issuer at one moment, and must not come back at one.
+#[derive(Debug, Clone, Copy)]
+pub struct Seed<'a> {
+    /// Id of the certificate, target or issuer.
+    pub of: &'a str,
+    /// Of this host.
+    pub host: HostSeed,
+}
+
+impl<'a> Seed<'a> {
+    /// For this id on this host.
+    #[must_use]
+    pub const fn new(of: &'a str, host: HostSeed) -> Self {
+        Self { of, host }
+    }
+}
+
 /// When the next attempt is allowed; `None` when nothing failed, or what failed did so under another policy.
 ///
-/// `seed` (a certificate's or target's id) spreads the attempts of many hosts and many certificates; the same seed and
-/// count give the same answer.
+/// The same seed and count give the same answer, also after a restart.
 #[must_use]
-pub fn until(failures: &Failures, seed: &str, policy: Fingerprint) -> Option<Timestamp> {
+pub fn until(failures: &Failures, seed: Seed<'_>, policy: Fingerprint) -> Option<Timestamp> {
     let last = failures.last.as_ref()?;
     if failures.count == 0 || last.policy != policy {
         return None;
@@ -19,8 +35,10 @@ pub fn until(failures: &Failures, seed: &str, policy: Fingerprint) -> Option<Tim
     let (base, cap) = pace(last.class);
     let doublings = failures.count.saturating_sub(1).min(32);
     let delay = base.0.saturating_mul(1 << doublings).min(cap.0);
-    let jitter = i128::from(delay) * i128::from(hash(&[seed, &failures.count.to_string()]) % 256);
-    let jitter = i64::try_from(jitter / (256 * JITTER_SHARE)).unwrap_or(0);
+    let (host, count) = (seed.host.0.to_string(), failures.count.to_string());
+    let share = hash(&[seed.of, &host, &count]) % JITTER_STEPS;
+    let jitter = i128::from(delay) * i128::from(share);
+    let jitter = i64::try_from(jitter / i128::from(JITTER_STEPS * JITTER_SHARE)).unwrap_or(0);
     let own = last.at + Seconds(delay.saturating_add(jitter));
     let asked = last.retry_after.map(|at| at.min(last.at + LONGEST_ASKED));
     Some(asked.map_or(own, |asked| asked.max(own)))
@@ -30,7 +48,7 @@ pub fn until(failures: &Failures, seed: &str, policy: Fingerprint) -> Option<Tim
 #[must_use]
 pub fn waiting(
     failures: &Failures,
-    seed: &str,
+    seed: Seed<'_>,
     policy: Fingerprint,
     now: Timestamp,
 ) -> Option<Waiting> {
@@ -116,8 +134,9 @@ pub(crate) fn hash(parts: &[&str]) -> u64 {
     sum ^ (sum >> 33)
 }
 
-/// First delay and longest delay.
-const fn pace(class: ErrorClass) -> (Seconds, Seconds) {
+/// First delay and longest delay of a class, before jitter.
+#[must_use]
+pub const fn pace(class: ErrorClass) -> (Seconds, Seconds) {
     match class {
         // Most outages end within minutes; six hours still give four attempts a day while a long one lasts.
         ErrorClass::Transient | ErrorClass::RateLimited => (Seconds::minutes(1), Seconds::hours(6)),
@@ -131,7 +150,10 @@ const fn pace(class: ErrorClass) -> (Seconds, Seconds) {
 }
 
 /// The delay grows by up to a quarter: enough to part a fleet, too little to matter to one host.
-const JITTER_SHARE: i128 = 4;
+const JITTER_SHARE: u64 = 4;
+
+/// Finer than a second on the longest delay.
+const JITTER_STEPS: u64 = 1 << 20;
 
 /// A remote side that asks for more than a day is believed for a day: a wrong header must not end renewals. No wait that
 /// is written down is longer.
@@ -139,11 +161,17 @@ const LONGEST_ASKED: Seconds = Seconds::hours(24);
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::plan::testing;
 
     const POLICY: Fingerprint = Fingerprint([1; 32]);
     const NOW: Timestamp = Timestamp(1_000_000);
+    const WWW: Seed<'_> = Seed {
+        of: "www",
+        host: HostSeed(7),
+    };
 
     fn failures(count: u32, class: ErrorClass) -> Failures {
         Failures {
@@ -159,7 +187,7 @@ mod tests {
     }
 
     fn delay(count: u32, class: ErrorClass) -> i64 {
-        let until = until(&failures(count, class), "www", POLICY).unwrap();
+        let until = until(&failures(count, class), WWW, POLICY).unwrap();
         NOW.until(until).0
     }
 
@@ -184,11 +212,38 @@ mod tests {
     #[test]
     fn jitter_is_stable_for_one_seed_and_differs_between_seeds() {
         let failures = failures(8, ErrorClass::Transient);
-        let at = |seed: &str| until(&failures, seed, POLICY);
-        assert_eq!(at("www"), at("www"));
-        let moments: std::collections::BTreeSet<_> =
-            (0..50).map(|n| at(&format!("host{n}"))).collect();
+        let at = |of, host| {
+            let host = HostSeed(host);
+            until(&failures, Seed { of, host }, POLICY).unwrap()
+        };
+        assert_eq!(at("www", 1), at("www", 1));
+        let names: Vec<String> = (0..50).map(|n| format!("www{n}")).collect();
+        let moments: BTreeSet<_> = names.iter().map(|name| at(name, 1)).collect();
         assert!(moments.len() > 40);
+    }
+
+    #[test]
+    fn a_fleet_with_one_policy_does_not_come_back_at_one_moment() {
+        for count in [1, 4, 10] {
+            let failures = failures(count, ErrorClass::Transient);
+            let at = |host| {
+                let seed = Seed {
+                    host: HostSeed(host),
+                    ..WWW
+                };
+                NOW.until(until(&failures, seed, POLICY).unwrap()).0
+            };
+            let delays: Vec<i64> = (0..500).map(at).collect();
+            let (least, most) = (delays.iter().min().unwrap(), delays.iter().max().unwrap());
+            // Over the whole quarter, and evenly: no eighth of it has a third of the hosts.
+            let span = least / 4;
+            assert!((most - least) * 10 >= span * 9, "{least} to {most}");
+            for eighth in 0..8 {
+                let (from, to) = (least + span * eighth / 8, least + span * (eighth + 1) / 8);
+                let hosts = delays.iter().filter(|at| **at >= from && **at < to).count();
+                assert!(hosts < 500 / 3, "{count}: {hosts} from {from} to {to}");
+            }
+        }
     }
 
     #[test]
@@ -202,10 +257,10 @@ mod tests {
     #[test]
     fn another_policy_clears_backoff() {
         let failures = failures(5, ErrorClass::Configuration);
-        assert_eq!(until(&failures, "www", Fingerprint([2; 32])), None);
+        assert_eq!(until(&failures, WWW, Fingerprint([2; 32])), None);
         assert_eq!(count(&failures, Fingerprint([2; 32])), 0);
         assert_eq!(count(&failures, POLICY), 5);
-        assert_eq!(until(&Failures::default(), "www", POLICY), None);
+        assert_eq!(until(&Failures::default(), WWW, POLICY), None);
     }
 
     #[test]
@@ -213,7 +268,7 @@ mod tests {
         let mut failures = failures(1, ErrorClass::RateLimited);
         let mut asks = |seconds| {
             failures.last.as_mut().unwrap().retry_after = Some(NOW + Seconds(seconds));
-            NOW.until(until(&failures, "www", POLICY).unwrap())
+            NOW.until(until(&failures, WWW, POLICY).unwrap())
         };
         assert_eq!(asks(7200), Seconds(7200));
         assert!(asks(1) >= Seconds(60), "never sooner than our own pace");
@@ -223,9 +278,9 @@ mod tests {
     #[test]
     fn a_clock_that_was_set_back_does_not_wait_for_ever() {
         let failures = failures(3, ErrorClass::Transient);
-        assert!(waiting(&failures, "www", POLICY, NOW).is_some());
+        assert!(waiting(&failures, WWW, POLICY, NOW).is_some());
         assert_eq!(
-            waiting(&failures, "www", POLICY, NOW - Seconds::days(400)),
+            waiting(&failures, WWW, POLICY, NOW - Seconds::days(400)),
             None
         );
         assert!(is_ahead(NOW + Seconds(1), NOW));

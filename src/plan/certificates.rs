@@ -4,11 +4,12 @@ use crate::model::{
     Blocked, CertificatePolicy, CertificateState, ErrorClass, Fingerprint, Order, OrderMode,
     OrderPhase, OrderStep, Policy, Reason, RevisionId, Seconds, Shortage, Timestamp, Waiting,
 };
+use crate::plan::backoff::{self, Seed};
 use crate::plan::checks::{self, CheckInput};
 use crate::plan::draft::Draft;
 use crate::plan::order_machine::{self, Timing};
 use crate::plan::renewal::{self, Window};
-use crate::plan::{Action, Next, Verdict, alerts, backoff};
+use crate::plan::{Action, Next, Verdict, alerts};
 
 /// A certificate of the policy with what is known of it.
 #[derive(Debug, Clone, Copy)]
@@ -140,7 +141,7 @@ pub(crate) fn open(
         return shortened(subject, draft);
     }
     let digest = digest(policy, subject.policy);
-    let seed = subject.policy.id.as_str();
+    let seed = seed(subject.policy, draft);
     let waiting = backoff::waiting(&state.failures, seed, digest, now)
         .or_else(|| fruitless(subject, &reason, now));
     if let Some(waiting) = waiting {
@@ -221,7 +222,7 @@ fn carry_on(
         return Verdict::Act(order.reason.clone());
     }
     let digest = backoff::digest(certificate, Some(issuer));
-    match order_machine::next(order, Timing::from(issuer), digest, now) {
+    match order_machine::next(order, Timing::from(issuer), digest, draft.host, now) {
         Next::Step(step) => draft.orders.push(Action::AdvanceOrder {
             order: order.id.clone(),
             step,
@@ -245,7 +246,7 @@ fn follow(
     draft: &mut Draft,
 ) -> Verdict {
     let (certificate, state) = (subject.policy, subject.state);
-    let survey = survey(certificate, state, now);
+    let survey = survey(certificate, state, seed(certificate, draft), now);
     let reason = checks::first(input);
     if let Some(reason) = &reason
         && serves(reason, certificate, state)
@@ -288,8 +289,17 @@ enum Survey {
     Failed(Waiting),
 }
 
-fn survey(certificate: &CertificatePolicy, state: &CertificateState, now: Timestamp) -> Survey {
-    let seed = certificate.id.as_str();
+/// What spreads attempts for a certificate.
+fn seed<'a>(certificate: &'a CertificatePolicy, draft: &Draft) -> Seed<'a> {
+    Seed::new(certificate.id.as_str(), draft.host)
+}
+
+fn survey(
+    certificate: &CertificatePolicy,
+    state: &CertificateState,
+    seed: Seed<'_>,
+    now: Timestamp,
+) -> Survey {
     let failures = &state.survey_failures;
     if let Some(waiting) = backoff::waiting(failures, seed, certificate.digest, now) {
         return Survey::Failed(waiting);

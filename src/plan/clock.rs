@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use crate::model::{
-    Alert, AlertKey, ClockFacts, Doubt, Policy, Rollout, RolloutPhase, Seconds, Severity, Snapshot,
-    TargetPolicy, Timestamp, Waiting,
+    Alert, AlertKey, ClockFacts, Doubt, HostSeed, Policy, Rollout, RolloutPhase, Seconds, Severity,
+    Snapshot, TargetPolicy, Timestamp, Waiting,
 };
 use crate::plan::{Action, Next, Plan, Verdict, rollout_machine};
 
@@ -67,7 +67,7 @@ pub(crate) fn wait(policy: &Policy, snapshot: &Snapshot, doubt: Doubt, now: Time
             .filter(|rollout| matches!(rollout.phase, RolloutPhase::Undoing { .. }))
             .filter_map(|rollout| {
                 let target = policy.targets.get(&rollout.target)?;
-                next_of(rollout, target, now)
+                next_of(rollout, target, snapshot.host, now)
             })
             .collect(),
         verdicts: policy
@@ -82,9 +82,14 @@ pub(crate) fn wait(policy: &Policy, snapshot: &Snapshot, doubt: Doubt, now: Time
     }
 }
 
-fn next_of(rollout: &Rollout, target: &TargetPolicy, now: Timestamp) -> Option<Action> {
+fn next_of(
+    rollout: &Rollout,
+    target: &TargetPolicy,
+    host: HostSeed,
+    now: Timestamp,
+) -> Option<Action> {
     let id = rollout.id.clone();
-    match rollout_machine::next(rollout, target.digest, now) {
+    match rollout_machine::next(rollout, target.digest, host, now) {
         Next::Step(step) => Some(Action::AdvanceRollout { rollout: id, step }),
         Next::Record(event) => Some(Action::RecordRollout { rollout: id, event }),
         Next::Wait(_) | Next::Done => None,

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
-    Alert, AlertKey, CertificateId, IssuerId, Seconds, Severity, StepFailure, Timestamp, Waiting,
+    Alert, AlertKey, CertificateId, HostSeed, IssuerId, Seconds, Severity, StepFailure, Timestamp,
+    Waiting,
 };
 use crate::plan::outage::Hold;
 use crate::plan::{Action, Plan, Verdict};
@@ -27,6 +28,8 @@ pub(crate) struct Met {
 #[derive(Debug)]
 pub(crate) struct Draft {
     now: Timestamp,
+    /// Of this host.
+    pub(crate) host: HostSeed,
     /// Steps of open rollouts: what is half done is finished first.
     pub(crate) rollouts: Vec<Action>,
     /// Steps of open orders.
@@ -57,6 +60,7 @@ impl Draft {
     pub(crate) fn new(now: Timestamp) -> Self {
         Self {
             now,
+            host: HostSeed::default(),
             rollouts: Vec::new(),
             orders: Vec::new(),
             new_rollouts: Vec::new(),

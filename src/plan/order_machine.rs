@@ -13,10 +13,10 @@
 //! allow another submit.
 
 use crate::model::{
-    ErrorClass, Fingerprint, IssuerPolicy, Order, OrderClosing, OrderEvent, OrderPhase, OrderStep,
-    Seconds, Source, Timestamp, Waiting,
+    ErrorClass, Fingerprint, HostSeed, IssuerPolicy, Order, OrderClosing, OrderEvent, OrderPhase,
+    OrderStep, Seconds, Source, Timestamp, Waiting,
 };
-use crate::plan::backoff;
+use crate::plan::backoff::{self, Seed};
 use crate::plan::{IllegalTransition, Next, OnError, Trouble};
 
 /// How long an issuer may take, from its policy.
@@ -43,6 +43,7 @@ pub fn next(
     order: &Order,
     timing: Timing,
     policy: Fingerprint,
+    host: HostSeed,
     now: Timestamp,
 ) -> Next<OrderStep, OrderEvent> {
     if let Some(submitted_at) = submit_in_doubt(order) {
@@ -59,7 +60,7 @@ pub fn next(
         | OrderPhase::Submitted { .. }
         | OrderPhase::Issued { .. } => {}
     }
-    let seed = order.certificate.as_str();
+    let seed = Seed::new(order.certificate.as_str(), host);
     if let Some(waiting) = backoff::waiting(&order.failures, seed, policy, now) {
         return Next::Wait(waiting);
     }

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use crate::model::{
-    CertificateId, ErrorClass, Failures, HostSeed, IssuerId, Outage, Policy, Seconds, Snapshot,
-    StepFailure, Timestamp, Waiting,
+    CertificateId, ErrorClass, Failures, IssuerId, Outage, Policy, Seconds, Snapshot, StepFailure,
+    Timestamp, Waiting,
 };
-use crate::plan::backoff;
+use crate::plan::backoff::{self, Seed};
 
 /// After another call that any call would have shared the fate of. Calls that were made side by side, in one round of
 /// steps, fail for one reason.
@@ -54,8 +54,8 @@ pub(crate) fn holds(
             if backoff::count(&met.failures, digest) == 0 {
                 return None;
             }
-            let seed = seed(id, snapshot.host);
-            let hold = match backoff::waiting(&met.failures, &seed, digest, now) {
+            let seed = Seed::new(id.as_str(), snapshot.host);
+            let hold = match backoff::waiting(&met.failures, seed, digest, now) {
                 Some(waiting) => Hold::Rest(waiting),
                 None => Hold::Ask(Waiting::Backoff {
                     until: now + ANSWER,
@@ -71,11 +71,6 @@ pub(crate) fn holds(
             Some((id.clone(), hold))
         })
         .collect()
-}
-
-/// Many hosts lose one issuer at one moment.
-fn seed(id: &IssuerId, host: HostSeed) -> String {
-    format!("{id}/{}", host.0)
 }
 
 /// Until the one question is answered; the next plan comes with the answer.

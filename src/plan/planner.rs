@@ -24,6 +24,7 @@ pub fn plan(policy: &Policy, snapshot: &Snapshot, now: Timestamp) -> Plan {
         return clock::wait(policy, snapshot, doubt, now);
     }
     let mut draft = Draft::new(now);
+    draft.host = snapshot.host;
     draft.holds = outage::holds(policy, snapshot, now);
     draft.renewals_from = jobs::renewals_from(policy, snapshot, now);
     if let Some(at) = jobs::next_of_all(policy, snapshot, now) {
@@ -187,6 +188,7 @@ fn places<'a>(policy: &'a Policy, snapshot: &'a Snapshot, unknown: &'a TargetSta
     for (id, target) in &policy.targets {
         let place = Place {
             policy: target,
+            host: snapshot.host,
             state: advance(&mut states, id).unwrap_or(unknown),
             rollout: advance(&mut rollout, &id).copied(),
             days: &policy.alerting.days,

@@ -11,23 +11,26 @@
 use std::collections::BTreeSet;
 
 use crate::model::{
-    Cause, CertificateId, Fingerprint, Look, ProbeFault, RevisionId, Rollout, RolloutClosing,
-    RolloutEvent, RolloutPhase, RolloutStep, Seconds, Snapshot, Timestamp, UndoPhase, Waiting,
+    Cause, CertificateId, Fingerprint, HostSeed, Look, ProbeFault, RevisionId, Rollout,
+    RolloutClosing, RolloutEvent, RolloutPhase, RolloutStep, Seconds, Snapshot, Timestamp,
+    UndoPhase, Waiting,
 };
+use crate::plan::backoff::{self, Seed};
+use crate::plan::blame;
 use crate::plan::{IllegalTransition, Next, OnError, Trouble};
-use crate::plan::{backoff, blame};
 
 /// What comes next for a rollout. `policy` is the digest of the target's policy.
 #[must_use]
 pub fn next(
     rollout: &Rollout,
     policy: Fingerprint,
+    host: HostSeed,
     now: Timestamp,
 ) -> Next<RolloutStep, RolloutEvent> {
     if matches!(rollout.phase, RolloutPhase::Closed { .. }) {
         return Next::Done;
     }
-    let seed = rollout.target.as_str();
+    let seed = Seed::new(rollout.target.as_str(), host);
     if let Some(waiting) = backoff::waiting(&rollout.failures, seed, policy, now) {
         return Next::Wait(waiting);
     }

@@ -8,8 +8,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
-    Blocked, CertificateId, CertificateState, Reason, RevisionId, Rollout, RolloutEvent, Split,
-    TargetPolicy, TargetState, Timestamp, Waiting,
+    Blocked, CertificateId, CertificateState, HostSeed, Reason, RevisionId, Rollout, RolloutEvent,
+    Split, TargetPolicy, TargetState, Timestamp, Waiting,
 };
 use crate::plan::again::{self, aside, keeps_aside};
 use crate::plan::certificates::{BATCH_WINDOW, Coming, Subject};
@@ -32,6 +32,8 @@ pub(crate) struct Member<'a> {
 pub(crate) struct Place<'a> {
     /// What the administrator wants.
     pub(crate) policy: &'a TargetPolicy,
+    /// Of this host.
+    pub(crate) host: HostSeed,
     /// What is known.
     pub(crate) state: &'a TargetState,
     /// Its open rollout.
@@ -359,7 +361,7 @@ fn keeps_back(
     now: Timestamp,
 ) -> Option<Verdict> {
     let state = place.state;
-    let seed = place.policy.id.as_str();
+    let seed = backoff::Seed::new(place.policy.id.as_str(), place.host);
     if let Some(split) = split(place).filter(|split| split.left == 0)
         && turn(place, members, now).is_some()
         && let Some(pause) = backoff::waiting(&split.pauses, seed, place.policy.digest, now)
@@ -475,7 +477,7 @@ fn carry_on(
             return changing(rollout, members, |reason| Verdict::Act(reason.clone()));
         }
     }
-    let next = match rollout_machine::next(rollout, place.policy.digest, now) {
+    let next = match rollout_machine::next(rollout, place.policy.digest, place.host, now) {
         Next::Step(step) => match pacing::holds_step(place, rollout, members, now) {
             Some(waiting) => Next::Wait(waiting),
             None => Next::Step(step),

@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use renewd::model::{AlertKey, Blocked, DriftKind, Timestamp};
+use renewd::model::{AlertKey, Blocked, DriftKind, ErrorClass, Timestamp};
+use renewd::plan::backoff;
 use tempfile::TempDir;
 
 #[test]
@@ -278,6 +279,32 @@ fn sources(directories: &[&str]) -> String {
         }
     }
     text
+}
+
+#[test]
+fn every_class_of_failure_is_listed_with_its_waits() {
+    let page = read("docs/operations.md");
+    let listed: Vec<Vec<&str>> = page
+        .lines()
+        .skip_while(|line| !line.starts_with("| class | means | first wait | longest wait |"))
+        .skip(2)
+        .map_while(|line| line.strip_prefix("| "))
+        .map(|row| row.trim_end_matches(" |").split(" | ").collect())
+        .collect();
+    let told: Vec<(&str, &str, &str)> = listed.iter().map(|row| (row[0], row[2], row[3])).collect();
+    let known = ErrorClass::ALL.map(|class| {
+        let (first, longest) = backoff::pace(class);
+        let code = format!("`{class}`");
+        (code, first.to_string(), longest.to_string())
+    });
+    let mut known: Vec<(&str, &str, &str)> = known
+        .iter()
+        .map(|(code, first, longest)| (code.as_str(), first.as_str(), longest.as_str()))
+        .collect();
+    let mut told = told;
+    told.sort_unstable();
+    known.sort_unstable();
+    assert_eq!(told, known);
 }
 
 /// Every Markdown page of the repository.

@@ -31,7 +31,7 @@ fn trouble(class: ErrorClass) -> Trouble {
 }
 
 fn step(order: &Order, now: Timestamp) -> Next<OrderStep, OrderEvent> {
-    next(order, TIMING, POLICY, now)
+    next(order, TIMING, POLICY, HostSeed(7), now)
 }
 
 #[test]

@@ -11,6 +11,7 @@ use crate::plan::{open, testing};
 
 const NOW: Timestamp = Timestamp(1_000_000);
 const POLICY: Fingerprint = Fingerprint([1; 32]);
+const HOST: HostSeed = HostSeed(7);
 
 fn set(revision: &str) -> BTreeMap<CertificateId, RevisionId> {
     let id = CertificateId::new("www").unwrap();
@@ -210,7 +211,7 @@ fn a_look_at_a_service_keeps_its_phase_until_the_proof() {
     let waiting = after(RolloutPhase::Committed, &Snapshot::default(), failing);
     let mut rollout = rollout(waiting);
     assert!(matches!(
-        next(&rollout, POLICY, NOW),
+        next(&rollout, POLICY, HOST, NOW),
         Next::Wait(Waiting::Service { .. })
     ));
     let later = NOW + Seconds(60);
@@ -220,7 +221,7 @@ fn a_look_at_a_service_keeps_its_phase_until_the_proof() {
         (RolloutStep::Verify, VERIFIED),
     ] {
         assert_eq!(rollout.phase.code(), "awaiting-service");
-        assert_eq!(next(&rollout, POLICY, later), Next::Step(step));
+        assert_eq!(next(&rollout, POLICY, HOST, later), Next::Step(step));
         rollout.phase = transition(&rollout.phase, &event).unwrap();
     }
     assert_eq!(rollout.phase.code(), "verified");
@@ -289,11 +290,11 @@ fn a_failure_is_waited_for() {
         policy: POLICY,
     });
     assert!(matches!(
-        next(&rollout, POLICY, NOW),
+        next(&rollout, POLICY, HOST, NOW),
         Next::Wait(Waiting::Backoff { .. })
     ));
     assert_eq!(
-        next(&rollout, POLICY, NOW + Seconds(90)),
+        next(&rollout, POLICY, HOST, NOW + Seconds(90)),
         Next::Step(RolloutStep::Stage)
     );
 }
@@ -335,9 +336,17 @@ fn hooks_have_steps_only_where_the_target_has_hooks() {
         ),
     ] {
         let plain = rollout(phase.clone());
-        assert_eq!(next(&plain, POLICY, NOW), Next::Step(without), "{phase:?}");
+        assert_eq!(
+            next(&plain, POLICY, HOST, NOW),
+            Next::Step(without),
+            "{phase:?}"
+        );
         let hooked = hooked(phase.clone());
-        assert_eq!(next(&hooked, POLICY, NOW), Next::Step(with), "{phase:?}");
+        assert_eq!(
+            next(&hooked, POLICY, HOST, NOW),
+            Next::Step(with),
+            "{phase:?}"
+        );
     }
 }
 
@@ -357,7 +366,7 @@ fn a_failed_pre_hook_abandons_and_the_failure_hook_comes_first_and_once() {
         }
     ));
     assert_eq!(
-        next(&rollout, POLICY, NOW),
+        next(&rollout, POLICY, HOST, NOW),
         Next::Step(RolloutStep::FailureHook)
     );
     let mut hook = failed(RolloutStep::FailureHook);
@@ -372,7 +381,7 @@ fn a_failed_pre_hook_abandons_and_the_failure_hook_comes_first_and_once() {
             closing: RolloutClosing::Abandoned { .. }
         }
     ));
-    assert_eq!(next(&rollout, POLICY, NOW), Next::Done);
+    assert_eq!(next(&rollout, POLICY, HOST, NOW), Next::Done);
 }
 
 #[test]
@@ -388,7 +397,7 @@ fn a_failed_post_hook_is_repeated_without_end_and_gives_way_to_another_set() {
         rollout.failures.add(failure);
     }
     assert!(matches!(
-        next(&rollout, POLICY, NOW),
+        next(&rollout, POLICY, HOST, NOW),
         Next::Wait(Waiting::Backoff { .. })
     ));
     assert!(may_be_superseded(&rollout));

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use renewd::deploy::{Deployer, StepDone, StepError};
 use renewd::model::{
     CertificateId, Drift, DriftKind, DriftMode, ErrorClass, ExportKind, ExportSpec, Failures,
-    FileAttributes, Fingerprint, Hooks, KeyAlgorithm, Pacing, PemFiles, Probe, RevisionId, Rollout,
-    RolloutClosing, RolloutEvent, RolloutId, RolloutPhase, RolloutStep, Seconds, Snapshot,
-    TargetId, TargetKind, TargetPolicy, Timestamp,
+    FileAttributes, Fingerprint, Hooks, HostSeed, KeyAlgorithm, Pacing, PemFiles, Probe,
+    RevisionId, Rollout, RolloutClosing, RolloutEvent, RolloutId, RolloutPhase, RolloutStep,
+    Seconds, Snapshot, TargetId, TargetKind, TargetPolicy, Timestamp,
 };
 use renewd::pki::{Material, Secret};
 use renewd::plan::rollout_machine::{self, Failed};
@@ -158,7 +158,8 @@ impl Stand {
     /// Carries out what the machine wants until the rollout is closed or waits for its service.
     pub(crate) async fn drive(&mut self, mut rollout: Rollout) -> Rollout {
         loop {
-            let step = match rollout_machine::next(&rollout, self.target.digest, now()) {
+            let step = match rollout_machine::next(&rollout, self.target.digest, HostSeed(7), now())
+            {
                 Next::Step(step) => step,
                 Next::Done | Next::Wait(_) | Next::Record(_) => return rollout,
             };

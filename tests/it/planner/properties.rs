@@ -3,8 +3,9 @@
 use proptest::prelude::*;
 
 use renewd::model::{
-    Cause, ErrorClass, Fingerprint, Order, OrderClosing, OrderEvent, OrderPhase, OrderStep, Reason,
-    RevisionId, Rollout, RolloutEvent, RolloutPhase, RolloutStep, Seconds, Timestamp,
+    Cause, ErrorClass, Fingerprint, HostSeed, Order, OrderClosing, OrderEvent, OrderPhase,
+    OrderStep, Reason, RevisionId, Rollout, RolloutEvent, RolloutPhase, RolloutStep, Seconds,
+    Timestamp,
 };
 use renewd::plan::order_machine::{self, Timing};
 use renewd::plan::{Next, Verdict, open, rollout_machine};
@@ -73,7 +74,7 @@ proptest! {
                 prop_assert_eq!(&order.phase, &before, "a closed order stays closed");
             }
             order.started = step.map(|step| renewd::model::Started { step, at: now });
-            match order_machine::next(&order, TIMING, Fingerprint([0; 32]), now) {
+            match order_machine::next(&order, TIMING, Fingerprint([0; 32]), HostSeed(7), now) {
                 Next::Step(_) => {}
                 Next::Record(event) => {
                     prop_assert!(order_machine::transition(&order.phase, &event).is_ok());
@@ -110,7 +111,7 @@ proptest! {
                 };
                 prop_assert!(fits, "{closing:?}");
             }
-            match rollout_machine::next(&rollout, Fingerprint([0; 32]), now) {
+            match rollout_machine::next(&rollout, Fingerprint([0; 32]), HostSeed(7), now) {
                 Next::Step(_) => {}
                 Next::Record(event) => {
                     prop_assert!(rollout_machine::transition(&rollout.phase, &event).is_ok());
