@@ -1,5 +1,6 @@
 //! What may be typed.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -28,6 +29,20 @@ pub(crate) fn explain(error: &clap::Error) -> ExitCode {
     } else {
         Exit::Done.into()
     }
+}
+
+/// The command of a line that may be wrong elsewhere: the first word that is no option and no value of one.
+pub(crate) fn command_of(words: &[OsString]) -> Option<&str> {
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
+        let word = word.to_str()?;
+        if matches!(word, "-c" | "--config" | "--socket") {
+            words.next();
+        } else if !word.starts_with('-') {
+            return Some(word);
+        }
+    }
+    None
 }
 
 /// Keeps every TLS certificate of this server valid, in use and proven.
@@ -307,5 +322,21 @@ mod tests {
     #[test]
     fn the_definition_of_the_command_line_is_sound() {
         command().debug_assert();
+    }
+
+    #[test]
+    fn the_command_of_a_line_is_its_first_word_that_is_no_option() {
+        for (line, command) in [
+            ("check --nonsense", Some("check")),
+            ("-q --config=x check", Some("check")),
+            ("--config check status", Some("status")),
+            ("-c check --socket check history check", Some("history")),
+            ("jobs run check --nonsense", Some("jobs")),
+            ("--nonsense", None),
+            ("", None),
+        ] {
+            let words: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
+            assert_eq!(command_of(&words), command, "{line}");
+        }
     }
 }

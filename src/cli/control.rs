@@ -214,10 +214,9 @@ pub(crate) fn control(arguments: &Arguments) -> Control {
     control
 }
 
-/// One name for it, however it was written.
+/// As it is written, from the root on. What a link in it leads to may change while the daemon runs.
 fn policy_file(path: &Path) -> PathBuf {
-    // One that is not there is refused elsewhere.
-    std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
 fn absent(control: &Control) -> Failure {

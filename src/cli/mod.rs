@@ -36,9 +36,12 @@ pub fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => {
             let exit = args::explain(&error);
-            // Whoever watches reads the plugins' statuses only.
-            let watched = std::env::args_os().any(|word| word == "check");
-            return if watched && error.use_stderr() {
+            // Whoever watches reads the plugins' statuses only, and their first line.
+            let words: Vec<_> = std::env::args_os().skip(1).collect();
+            return if error.use_stderr() && args::command_of(&words) == Some("check") {
+                output::data(
+                    "RENEWD UNKNOWN - the command line is wrong, see `renewd check --help`\n",
+                );
                 Exit::CheckUnknown.into()
             } else {
                 exit

@@ -1,6 +1,7 @@
 //! One client: its requests one after the other, each with its events and its answer.
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -87,7 +88,7 @@ impl Session {
         }
         let ours = &self.around.policy_file;
         if let Some(theirs) = &request.policy
-            && std::path::Path::new(theirs) != ours
+            && !is_same_file(Path::new(theirs), ours)
         {
             let message = format!("the daemon goes by {}", ours.display());
             return Ok(Answer::Refused(Fault::new(FaultCode::OtherPolicy, message)));
@@ -283,3 +284,12 @@ const LONGEST_WRITE: Duration = Duration::from_secs(10);
 const LONGEST_LOOK: Duration = Duration::from_secs(60);
 /// So that either side notices that the other one is gone, or stands still.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(30);
+
+/// Whether both names lead to one file now; by name alone where it is gone.
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    if one == other {
+        return true;
+    }
+    let real = |path: &Path| std::fs::canonicalize(path).ok();
+    real(one).is_some_and(|file| real(other) == Some(file))
+}

@@ -4,7 +4,7 @@
     reason = "tests arrange files and processes directly"
 )]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -115,6 +115,40 @@ fn services_run_in_a_box() {
             .expect("systemd-analyze is installed");
         assert!(security.status.success(), "{name}: {}", said(&security));
     }
+}
+
+/// Who prefers the timer loses nothing by it.
+#[test]
+fn both_units_of_the_agent_have_one_sandbox_and_no_unit_leaves_a_dump_of_memory() {
+    let directory = TempDir::new().expect("a temporary directory");
+    let mut boxes = BTreeMap::new();
+    for unit in rendered_units(directory.path()) {
+        let name = unit.file_name().unwrap_or_default().to_string_lossy();
+        let text = fs::read_to_string(&unit).expect("a unit");
+        let is_boxed = |line: &&str| {
+            [
+                "Capability",
+                "NoNew",
+                "Protect",
+                "Private",
+                "Restrict",
+                "Lock",
+                "Memory",
+                "System",
+                "LimitCORE",
+                "UMask",
+                "StateDirectory",
+            ]
+            .iter()
+            .any(|key| line.starts_with(key))
+        };
+        let lines: BTreeSet<String> = text.lines().filter(is_boxed).map(str::to_owned).collect();
+        if name.ends_with(".service") {
+            assert!(lines.contains("LimitCORE=0"), "{name}");
+            boxes.insert(name.into_owned(), lines);
+        }
+    }
+    assert_eq!(boxes["renewd.service"], boxes["renewd-once.service"]);
 }
 
 #[test]

@@ -254,6 +254,38 @@ async fn a_reload_answers_with_what_is_wrong_and_the_command_without_a_daemon_sa
     plain.agent.run(&["events", "--follow"]).expect(69);
 }
 
+/// As configuration management switches a whole directory.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_that_a_link_switches_to_another_version_is_the_same_policy() {
+    let plain = Plain::new().await;
+    plain.agent.run(&["once"]).expect(0);
+    let at = |name: &str| plain.agent.path().join(name);
+    let policy = at("renewd.toml");
+    for version in ["v1", "v2"] {
+        std::fs::create_dir(at(version)).unwrap();
+        std::fs::copy(&policy, at(version).join("renewd.toml")).unwrap();
+    }
+    std::fs::remove_file(&policy).unwrap();
+    let switch = |to: &str| {
+        std::os::unix::fs::symlink(at(to).join("renewd.toml"), at("new")).unwrap();
+        std::fs::rename(at("new"), &policy).unwrap();
+    };
+    switch("v1");
+    let daemon = Daemon::start(&plain.agent);
+    daemon.tells("STATUS=1 of 1 certificate healthy");
+    switch("v2");
+    plain.agent.run(&["reload"]).expect(0);
+    plain.agent.run(&["jobs", "run", "check"]).expect(0);
+    let mut client = Client::connect(&plain.agent);
+    for path in [policy.clone(), at("v2/renewd.toml")] {
+        let asked = client.ask(&json!({ "v": 1, "op": "renew", "name": "none", "policy": path }));
+        assert_eq!(asked["exit"], 64, "{asked}");
+    }
+    let asked = at("v1/renewd.toml");
+    let refused = client.ask(&json!({ "v": 1, "op": "renew", "name": "none", "policy": asked }));
+    assert_eq!(refused["error"]["code"], "other-policy", "{refused}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_member_of_the_group_may_and_a_stranger_may_not() {
     let plain = Plain::new().await;
