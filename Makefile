@@ -47,6 +47,9 @@ audit: ## Licences, bans and sources of all dependencies (installs cargo-deny, w
 man: ## Write the manual pages anew from the command line and docs/man/*.md
 	UPDATE_GOLDEN=1 $(CARGO) test --locked $(FEATURES) --test it man::
 
+# What the clock of a host is held against.
+release deb: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null)
+
 release: ## Build what `make install` installs
 	scripts/install-tools.sh build
 	$(CARGO) build --locked --release --bins
