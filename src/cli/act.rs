@@ -8,12 +8,11 @@ use crate::cli::context::{self, execute};
 use crate::cli::exit::{Attempt, Exit};
 use crate::cli::{CommandResult, Failure, control, output};
 use crate::engine::{
-    Begun, Engine, Patience, RunError, RunOptions, Scope, Wanted, forget_wish, log_sink,
-    look_at_services, unblock,
+    Begun, Engine, NotAsked, Patience, RunError, RunOptions, Scope, Wanted, log_sink,
+    look_at_services,
 };
 use crate::model::{
-    CertificateId, Failures, JobName, Policy, RevisionFacts, RevisionId, RolloutPhase, Seconds,
-    Snapshot, TargetId, TargetState, Timestamp, Waiting,
+    CertificateId, JobName, Policy, RevisionId, Seconds, Snapshot, TargetId, Waiting,
 };
 use crate::plan::explain::counted;
 use crate::plan::{Plan, Verdict, jobs, rollout_machine};
@@ -67,146 +66,21 @@ pub(crate) async fn rollback(
     to: Option<&RevisionId>,
     force: bool,
 ) -> CommandResult {
-    let (policy, targets) = targets_of(arguments, name)?;
+    let policy = with_targets(arguments, name)?;
     let quiet = arguments.quiet;
+    let wanted = Wanted::Rollback {
+        name: name.clone(),
+        to: to.cloned(),
+        force,
+    };
+    if let Some(exit) = control::through(arguments, &policy.control, wanted, Seconds(0)).await? {
+        return Ok(exit);
+    }
     execute(policy, output::progress_sink(quiet), async |engine| {
-        put_back(engine, name, &targets, to, force).await?;
+        asked(engine.ask_rollback(name, to, force).await)?;
         converge(engine, &Scope::One(name.clone()), Seconds(0), quiet).await
     })
     .await
-}
-
-/// Writes the wish for an earlier revision down for all targets, or for none.
-async fn put_back(
-    engine: &Engine,
-    name: &CertificateId,
-    targets: &BTreeSet<TargetId>,
-    to: Option<&RevisionId>,
-    force: bool,
-) -> Result<(), Failure> {
-    let snapshot = snapshot(engine).await?;
-    // One that only waits for its service has its set in place and can be left; any other is on its way.
-    let mut awaiting = BTreeMap::new();
-    for open in snapshot.rollouts.values() {
-        match &open.phase {
-            _ if !targets.contains(&open.target) => {}
-            // A set whose `post` hook fails is the live one: another one may follow it.
-            _ if rollout_machine::waits_for_post_hook(open) => {}
-            RolloutPhase::AwaitingService { .. } if rollout_machine::may_be_superseded(open) => {
-                awaiting.insert(&open.target, &open.revisions);
-            }
-            phase => {
-                return Err(Failure::new(
-                    Exit::TryLater,
-                    format!(
-                        "a rollout of target {} is open ({}); `renewd once` carries it on",
-                        open.target,
-                        phase.code()
-                    ),
-                ));
-            }
-        }
-    }
-    let stored = on_disk(engine, name).await?;
-    let certificate = snapshot.certificates.get(name);
-    let newest = certificate
-        .and_then(|state| state.newest.as_ref())
-        .map(|newest| &newest.id);
-    let now = engine.clock.now();
-    // Nothing is changed on any target unless it can be on all.
-    let mut changes = BTreeMap::new();
-    for target in targets {
-        let mut state = snapshot.targets.get(target).cloned().unwrap_or_default();
-        let in_place = awaiting.get(target).copied().unwrap_or(&state.live);
-        let there = in_place.get(name);
-        let goal = choose(&stored, there, to, now)
-            .map_err(|why| Failure::new(Exit::DataInvalid, format!("{name} on {target}: {why}")))?;
-        if certificate.is_some_and(|state| state.is_revoked(&goal.id)) {
-            return Err(Failure::new(
-                Exit::DataInvalid,
-                format!(
-                    "{name} on {target}: revision {} was revoked; a revoked certificate is never put back",
-                    goal.id
-                ),
-            ));
-        }
-        if there == Some(&goal.id) && newest == Some(&goal.id) {
-            output::note(&format!(
-                "{name} on {target}: revision {} is live and the newest; nothing to do",
-                goal.id
-            ));
-            continue;
-        }
-        let mut wanted = in_place.clone();
-        // Whatever is live at the moment: the newest stays off until it is released.
-        let newer = newest.filter(|newest| **newest != goal.id);
-        state.held.extend(newer.cloned());
-        state.held.remove(&goal.id);
-        wanted.insert(name.clone(), goal.id.clone());
-        state.wanted = Some(wanted);
-        // Whatever is newer stays away, were it never rolled out.
-        let newer = stored.iter().take_while(|revision| revision.id != goal.id);
-        state.held.extend(newer.map(|revision| revision.id.clone()));
-        unblock(&mut state);
-        if force {
-            state.overwrite.insert(name.clone());
-        }
-        changes.insert(target, state);
-    }
-    for (target, state) in changes {
-        change(engine, target, &state).await?;
-    }
-    Ok(())
-}
-
-/// The revisions of a certificate that can be put somewhere, newest first. The journal remembers more than are kept.
-async fn on_disk(engine: &Engine, name: &CertificateId) -> Result<Vec<RevisionFacts>, Failure> {
-    let stored = engine.store.revisions(name).await;
-    let materials = engine.deployer.materials();
-    Ok(stored
-        .map_err(|error| context::store_failure(&error))?
-        .into_iter()
-        .map(|(_, facts)| facts)
-        .filter(|facts| materials.revision_exists(name, &facts.id))
-        .collect())
-}
-
-fn choose<'a>(
-    stored: &'a [RevisionFacts],
-    live: Option<&RevisionId>,
-    to: Option<&RevisionId>,
-    now: Timestamp,
-) -> Result<&'a RevisionFacts, String> {
-    let goal = match (to, live) {
-        (Some(id), _) => stored
-            .iter()
-            .find(|r| r.id == *id)
-            .ok_or_else(|| format!("revision {id} is not here (any more); {}", kept(stored)))?,
-        (None, Some(live)) => stored
-            .iter()
-            .skip_while(|r| r.id != *live)
-            .nth(1)
-            .ok_or_else(|| format!("no revision before the live one is kept; {}", kept(stored)))?,
-        (None, None) => return Err("nothing is live there yet".to_owned()),
-    };
-    if goal.facts.not_after <= now {
-        return Err(format!(
-            "revision {} expired at {}; an expired certificate is never put back",
-            goal.id, goal.facts.not_after
-        ));
-    }
-    Ok(goal)
-}
-
-fn kept(stored: &[RevisionFacts]) -> String {
-    if stored.is_empty() {
-        return "none is kept".to_owned();
-    }
-    let all: Vec<String> = stored
-        .iter()
-        .map(|r| format!("{} (until {})", r.id, r.facts.not_after.date()))
-        .collect();
-    format!("kept are {}", all.join(", "))
 }
 
 /// Ends a hold; with `force` also what somebody else put there.
@@ -215,84 +89,45 @@ pub(crate) async fn release(
     name: &CertificateId,
     force: bool,
 ) -> CommandResult {
-    let (policy, targets) = targets_of(arguments, name)?;
+    let policy = with_targets(arguments, name)?;
     let quiet = arguments.quiet;
+    let wanted = Wanted::Release {
+        name: name.clone(),
+        force,
+    };
+    if let Some(exit) = control::through(arguments, &policy.control, wanted, Seconds(0)).await? {
+        return Ok(exit);
+    }
     execute(policy, output::progress_sink(quiet), async |engine| {
-        let_go(engine, name, &targets, force).await?;
+        asked(engine.ask_release(name, force).await)?;
         converge(engine, &Scope::One(name.clone()), Seconds(0), quiet).await
     })
     .await
 }
 
-/// Takes holds and wishes of rollbacks by hand back on all targets.
-async fn let_go(
-    engine: &Engine,
-    name: &CertificateId,
-    targets: &BTreeSet<TargetId>,
-    force: bool,
-) -> Result<(), Failure> {
-    // What is there now, not at the last check.
-    let snapshot = match engine.observe().await {
-        Ok(snapshot) => snapshot,
-        Err(error) => return Err(context::engine_failure(&error)),
-    };
-    let stored = engine
-        .store
-        .revisions(name)
-        .await
-        .map_err(|error| context::store_failure(&error))?;
-    let mut released = false;
-    for target in targets {
-        let Some(mut state) = snapshot.targets.get(target).cloned() else {
-            continue;
-        };
-        let before = state.clone();
-        for (_, revision) in &stored {
-            state.held.remove(&revision.id);
+fn asked(result: Result<Vec<String>, NotAsked>) -> Result<(), Failure> {
+    match result {
+        Ok(notes) => {
+            notes.iter().for_each(|note| output::note(note));
+            Ok(())
         }
-        forget_wish(&mut state, name);
-        if force && is_in_the_way(&state, name) {
-            state.overwrite.insert(name.clone());
-        }
-        if state != before {
-            released = true;
-            state.failures = Failures::default();
-            state.aside.clear();
-            state.split = None;
-            change(engine, target, &state).await?;
-        }
+        Err(NotAsked::Unknown(why)) => Err(Failure::new(Exit::Usage, why)),
+        Err(NotAsked::Open(why)) => Err(Failure::new(Exit::TryLater, why)),
+        Err(NotAsked::Unfit(why)) => Err(Failure::new(Exit::DataInvalid, why)),
+        Err(NotAsked::Failed(error)) => Err(context::engine_failure(&error)),
     }
-    if !released {
-        output::note(&format!("{name}: nothing was held"));
-    }
-    Ok(())
-}
-
-/// Something that others left keeps ours away: a difference that was found, or what a rollout stumbled over.
-fn is_in_the_way(state: &TargetState, name: &CertificateId) -> bool {
-    let disk = state.drift.iter().flat_map(|drift| &drift.differences);
-    let wire = state.wire.iter().flat_map(|wire| &wire.differences);
-    let differs = disk.chain(wire).any(|found| {
-        let whose = found.certificate.as_ref();
-        whose.is_none_or(|whose| whose == name)
-    });
-    differs || state.failed.is_some() || state.aside.contains_key(name)
 }
 
 /// For commands about what the targets of one certificate serve.
-fn targets_of(
-    arguments: &Arguments,
-    name: &CertificateId,
-) -> Result<(Policy, BTreeSet<TargetId>), Failure> {
+fn with_targets(arguments: &Arguments, name: &CertificateId) -> Result<Policy, Failure> {
     let policy = context::load(arguments)?.policy;
-    let targets = context::known(&policy, name)?.targets.clone();
-    if targets.is_empty() {
+    if context::known(&policy, name)?.targets.is_empty() {
         return Err(Failure::new(
             Exit::Usage,
             format!("certificate {name} has no targets"),
         ));
     }
-    Ok((policy, targets))
+    Ok(policy)
 }
 
 /// The daemon.
@@ -450,20 +285,4 @@ pub(crate) fn counts(plan: &Plan) -> String {
         counted(plan.verdicts.len(), "certificate"),
         plan.next_wake
     )
-}
-
-async fn snapshot(engine: &Engine) -> Result<Snapshot, Failure> {
-    engine
-        .store
-        .snapshot()
-        .await
-        .map_err(|error| context::store_failure(&error))
-}
-
-async fn change(engine: &Engine, target: &TargetId, state: &TargetState) -> Result<(), Failure> {
-    engine
-        .store
-        .change_target(target, state)
-        .await
-        .map_err(|error| context::store_failure(&error))
 }

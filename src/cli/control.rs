@@ -62,7 +62,13 @@ pub(crate) async fn through(
                 let exit = fields.get("exit").and_then(Value::as_u64);
                 return Ok(Some(exit.and_then(Exit::from_code).unwrap_or(Exit::Bug)));
             }
-            Message::Answer(Answer::Refused(fault)) if fault.code == FaultCode::OtherPolicy => {
+            // One of an earlier version leaves it to the command, as it always did.
+            Message::Answer(Answer::Refused(fault))
+                if matches!(
+                    fault.code,
+                    FaultCode::OtherPolicy | FaultCode::UnknownOperation
+                ) =>
+            {
                 return Ok(None);
             }
             Message::Answer(Answer::Refused(fault)) => return Err(refused(&fault)),

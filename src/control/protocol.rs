@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::engine::Wanted;
-use crate::model::{CertificateId, JobName, Seconds};
+use crate::model::{CertificateId, JobName, RevisionId, Seconds};
 
 /// Of the protocol. A client says which one it speaks in each request.
 pub const VERSION: u64 = 1;
@@ -99,6 +99,10 @@ struct Written {
     name: Option<String>,
     #[serde(default)]
     wait: Option<u64>,
+    #[serde(default)]
+    to: Option<String>,
+    #[serde(default)]
+    force: bool,
 }
 
 /// Understands a line.
@@ -154,6 +158,18 @@ pub fn parse(line: &[u8]) -> Result<Request, (Option<Value>, Fault)> {
             let name = CertificateId::new(name()?).map_err(|error| bad(error.to_string()))?;
             Operation::Do(Wanted::Renew(name), wait)
         }
+        "rollback" => {
+            let name = CertificateId::new(name()?).map_err(|error| bad(error.to_string()))?;
+            let to = written.to.as_deref().map(RevisionId::new).transpose();
+            let to = to.map_err(|error| bad(error.to_string()))?;
+            let force = written.force;
+            Operation::Do(Wanted::Rollback { name, to, force }, wait)
+        }
+        "release" => {
+            let name = CertificateId::new(name()?).map_err(|error| bad(error.to_string()))?;
+            let force = written.force;
+            Operation::Do(Wanted::Release { name, force }, wait)
+        }
         "jobs-run" => {
             let name: Result<JobName, _> = name()?.parse();
             let name = name.map_err(|error| bad(error.to_string()))?;
@@ -197,6 +213,19 @@ impl Request {
                     Wanted::Renew(name) => {
                         put("name", name.as_str().into());
                         "renew"
+                    }
+                    Wanted::Rollback { name, to, force } => {
+                        put("name", name.as_str().into());
+                        put("force", (*force).into());
+                        if let Some(to) = to {
+                            put("to", to.as_str().into());
+                        }
+                        "rollback"
+                    }
+                    Wanted::Release { name, force } => {
+                        put("name", name.as_str().into());
+                        put("force", (*force).into());
+                        "release"
                     }
                     Wanted::Job(name) => {
                         put("name", name.as_str().into());
@@ -297,6 +326,16 @@ mod tests {
     #[test]
     fn what_is_written_is_read_again() {
         let name = CertificateId::new("www").expect("a name");
+        let revision = RevisionId::new("0123456789abcdef").expect("an id");
+        let back = |to| Wanted::Rollback {
+            name: name.clone(),
+            to,
+            force: true,
+        };
+        let release = Wanted::Release {
+            name: name.clone(),
+            force: false,
+        };
         for operation in [
             Operation::Status,
             Operation::Alerts,
@@ -304,7 +343,10 @@ mod tests {
             Operation::Events,
             Operation::Do(Wanted::Reload, Seconds(0)),
             Operation::Do(Wanted::Once, Seconds(30)),
-            Operation::Do(Wanted::Renew(name), Seconds(3)),
+            Operation::Do(Wanted::Renew(name.clone()), Seconds(3)),
+            Operation::Do(back(None), Seconds(0)),
+            Operation::Do(back(Some(revision)), Seconds(0)),
+            Operation::Do(release, Seconds(0)),
             Operation::Do(Wanted::Job(JobName::Check), Seconds(0)),
         ] {
             let request = Request {
@@ -334,6 +376,11 @@ mod tests {
             (r#"{"v":1,"op":"renew"}"#, (None, BadRequest)),
             (r#"{"v":1,"op":"renew","name":"../x"}"#, (None, BadRequest)),
             (r#"{"v":1,"op":"jobs-run","name":"x"}"#, (None, BadRequest)),
+            (
+                r#"{"v":1,"op":"rollback","name":"x","to":"../y"}"#,
+                (None, BadRequest),
+            ),
+            (r#"{"v":1,"op":"release"}"#, (None, BadRequest)),
             (r#"{"v":1,"op":"status","id":{}}"#, (None, BadRequest)),
         ] {
             assert_eq!(fault(line), expected, "{line}");
@@ -354,7 +401,7 @@ mod tests {
 
         #[test]
         fn no_line_that_looks_like_one_is_either(
-            op in "(status|renew|jobs-run|events|[a-z]{0,5})", name in "\\PC{0,80}", id in "\\PC{0,80}",
+            op in "(status|renew|rollback|release|jobs-run|events|[a-z]{0,5})", name in "\\PC{0,80}", id in "\\PC{0,80}",
             v in any::<i64>(), wait in any::<i64>(),
         ) {
             let v = if v % 2 == 0 { 1 } else { v };

@@ -230,7 +230,7 @@ fn forward(event: Result<Arc<Entry>, RecvError>) -> Option<Value> {
 
 /// Whether a person who wants this sees that.
 fn concerns(progress: &Progress, wanted: &Wanted, policy: &Policy) -> bool {
-    let Wanted::Renew(name) = wanted else {
+    let Some(name) = wanted.certificate() else {
         return true;
     };
     match progress {

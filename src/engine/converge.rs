@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::engine::progress::Progress;
@@ -53,7 +54,8 @@ impl Engine {
         patience: Patience,
     ) -> Result<Plan, EngineError> {
         let mut steps = Steps::default();
-        let result = self.rounds(snapshot, scope, patience, &mut steps).await;
+        let course = self.rounds(snapshot, scope, patience, &mut steps, None);
+        let result = course.await;
         // Whatever ended the rounds, what is under way is ended and written down.
         let mut touched = Touched::default();
         let mut failure = None;
@@ -68,15 +70,58 @@ impl Engine {
         failure.map_or(Ok(plan), Err)
     }
 
+    /// The same for the daemon, which comes back by itself: beside steps of earlier ticks, and without waiting for any
+    /// when it is called. Those go on.
+    ///
+    /// # Errors
+    /// As [`Engine::converge`].
+    pub(super) async fn go_on(
+        self: &Arc<Self>,
+        snapshot: &mut Snapshot,
+        steps: &mut Steps,
+        course: Course<'_>,
+    ) -> Result<Plan, EngineError> {
+        self.rounds(snapshot, &Scope::All, Patience::NONE, steps, Some(course))
+            .await
+    }
+
+    /// Whether anything about the scope is under way or can be begun.
+    pub(super) fn is_at_work(
+        &self,
+        plan: &Plan,
+        snapshot: &Snapshot,
+        scope: &Scope,
+        steps: &Steps,
+    ) -> bool {
+        let mut actions = plan.actions.iter();
+        if actions.any(|action| self.in_scope(action, snapshot, scope)) {
+            return true;
+        }
+        let Scope::One(wanted) = scope else {
+            return !steps.is_empty();
+        };
+        let busy = steps.busy();
+        let Some(policy) = self.policy.certificates.get(wanted) else {
+            return busy.certificates.contains(wanted);
+        };
+        busy.has_to_do_with(wanted, self)
+            || busy.certificates.iter().any(|other| {
+                let other = self.policy.certificates.get(other);
+                other.is_some_and(|other| !other.targets.is_disjoint(&policy.targets))
+            })
+    }
+
     async fn rounds(
         self: &Arc<Self>,
         snapshot: &mut Snapshot,
         scope: &Scope,
         patience: Patience,
         steps: &mut Steps,
+        course: Option<Course<'_>>,
     ) -> Result<Plan, EngineError> {
         let since = Instant::now();
         let mut idle_rounds = 0;
+        let mut first = true;
         loop {
             let begun = Instant::now();
             self.look_at_the_clock(snapshot).await?;
@@ -93,9 +138,21 @@ impl Engine {
                     nothing = false;
                 }
             }
-            if self.stop.load(Ordering::SeqCst) {
+            // One round in any case: whoever calls all the time holds nothing up.
+            let called = !first && course.is_some_and(|course| course.call.is_rung());
+            if called || self.stop.load(Ordering::SeqCst) {
                 return Ok(plan);
             }
+            // What can be said now is not to wait for the steps under way.
+            let said = course.is_some_and(|course| match course.awaited {
+                Awaited::No => false,
+                Awaited::Yes => !first,
+                Awaited::AtOnce => true,
+            });
+            if nothing && said {
+                return Ok(plan);
+            }
+            first = false;
             if nothing && steps.is_empty() {
                 // Not by the clock on the wall, which may be set meanwhile: then waits would end before a deadline of another time.
                 let left = patience.total.to_std().saturating_sub(since.elapsed());
@@ -116,7 +173,8 @@ impl Engine {
                 ends: begun + GRACE.max(begun.elapsed() * PLANNING_SHARE),
                 next_plan: plan.next_wake,
             };
-            let (touched, ended) = self.round(queues, snapshot, round, steps).await?;
+            let call = course.map(|course| course.call);
+            let (touched, ended) = self.round(queues, snapshot, round, steps, call).await?;
             let changed = self.store.refresh(snapshot, &touched).await?;
             // Every step writes an outcome, so a round without a change can only be a fault; stop instead of spinning.
             idle_rounds = if changed || !ended {
@@ -141,6 +199,7 @@ impl Engine {
         snapshot: &mut Snapshot,
         round: Round,
         steps: &mut Steps,
+        call: Option<&Call>,
     ) -> Result<(Touched, bool), EngineError> {
         // Steps do not depend on each other: there is one at a time about each order, rollout and certificate.
         self.issuers.begin_round();
@@ -161,6 +220,7 @@ impl Engine {
                 part = steps.next() => part,
                 () = tokio::time::sleep_until(round.ends), if ended => break,
                 () = self.clock.sleep_until(round.next_plan) => break,
+                () = rung(call) => break,
             };
             let Some(part) = part else {
                 break;
@@ -354,6 +414,52 @@ impl Engine {
             })
             .filter(|(until, _, _)| *until <= deadline)
             .min()
+    }
+}
+
+/// When a tick of the daemon comes back.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Course<'a> {
+    pub(super) call: &'a Call,
+    pub(super) awaited: Awaited,
+}
+
+/// Whether somebody waits to hear what becomes of a tick.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Awaited {
+    /// Nobody.
+    No,
+    /// When anything has changed.
+    Yes,
+    /// When all that can be begun is begun: something was asked for in this very tick, or a job is run.
+    AtOnce,
+}
+
+/// Has a tick come back although steps are under way.
+#[derive(Debug, Default)]
+pub(super) struct Call {
+    is_rung: AtomicBool,
+    rings: Notify,
+}
+
+impl Call {
+    pub(super) fn ring(&self) {
+        self.is_rung.store(true, Ordering::SeqCst);
+        self.rings.notify_one();
+    }
+
+    pub(super) fn is_rung(&self) -> bool {
+        self.is_rung.load(Ordering::SeqCst)
+    }
+}
+
+/// Nobody calls a command.
+async fn rung(call: Option<&Call>) {
+    let Some(call) = call else {
+        return std::future::pending().await;
+    };
+    while !call.is_rung() {
+        call.rings.notified().await;
     }
 }
 

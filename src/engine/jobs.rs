@@ -5,6 +5,8 @@ use std::sync::atomic::Ordering;
 
 use tokio::time::Instant;
 
+use crate::engine::converge::Course;
+use crate::engine::steps::{Busy, Steps};
 use crate::engine::{Engine, EngineError, Patience, Scope};
 use crate::model::{JobName, JobResult, JobRun, Seconds, Snapshot, Timestamp};
 use crate::plan::Plan;
@@ -49,27 +51,58 @@ impl Engine {
         snapshot: &mut Snapshot,
         patience: Patience,
     ) -> Result<Plan, EngineError> {
-        let looked = if jobs.contains(&JobName::Check) {
-            self.check_services_and_issuers(snapshot).await
-        } else {
-            Ok(())
-        };
-        let looked = match looked {
-            Ok(()) if jobs.contains(&JobName::Check) => self.look_at_credentials(snapshot).await,
-            looked => looked,
-        };
-        let looked = match looked {
-            Ok(()) if jobs.contains(&JobName::Check) => self.look_at_accounts(snapshot).await,
-            looked => looked,
-        };
-        let looked = match looked {
-            Ok(()) if jobs.contains(&JobName::Watch) => self.look_at_watched(snapshot).await,
-            looked => looked,
-        };
-        let result = match looked {
+        let result = match self.look_for(jobs, snapshot, &Busy::default()).await {
             Ok(()) => self.converge(snapshot, &Scope::All, patience).await,
             Err(error) => Err(error),
         };
+        self.ran(jobs, begun, snapshot, result, true).await
+    }
+
+    /// The same for the daemon, beside steps of earlier ticks. What goes on when it comes back does so for the next tick.
+    ///
+    /// # Errors
+    /// The same.
+    pub(super) async fn run_jobs_beside(
+        self: &Arc<Self>,
+        jobs: &[JobName],
+        begun: Begun,
+        snapshot: &mut Snapshot,
+        steps: &mut Steps,
+        course: Course<'_>,
+    ) -> Result<Plan, EngineError> {
+        let result = match self.look_for(jobs, snapshot, &steps.busy()).await {
+            Ok(()) => self.go_on(snapshot, steps, course).await,
+            Err(error) => Err(error),
+        };
+        let idle = steps.is_empty();
+        self.ran(jobs, begun, snapshot, result, idle).await
+    }
+
+    async fn look_for(
+        &self,
+        jobs: &[JobName],
+        snapshot: &mut Snapshot,
+        busy: &Busy,
+    ) -> Result<(), EngineError> {
+        if jobs.contains(&JobName::Check) {
+            self.check_services_and_issuers(snapshot, busy).await?;
+            self.look_at_credentials(snapshot).await?;
+            self.look_at_accounts(snapshot).await?;
+        }
+        if jobs.contains(&JobName::Watch) {
+            self.look_at_watched(snapshot).await?;
+        }
+        Ok(())
+    }
+
+    async fn ran(
+        &self,
+        jobs: &[JobName],
+        begun: Begun,
+        snapshot: &mut Snapshot,
+        result: Result<Plan, EngineError>,
+        idle: bool,
+    ) -> Result<Plan, EngineError> {
         let result = match result {
             Ok(plan) if jobs.contains(&JobName::Digest) && plan.doubt.is_none() => self
                 .queue_digest(snapshot, &plan, self.clock.now())
@@ -99,7 +132,10 @@ impl Engine {
             // clock went wrong would throw away everything.
             if let Some(heard) = snapshot.clock.remembered {
                 let now = self.clock.now().min(heard.date);
-                self.tidy_revisions(snapshot, now);
+                // A step under way may just be writing one.
+                if idle {
+                    self.tidy_revisions(snapshot, now);
+                }
                 self.store.forget(now - KEPT, MOST_EVENTS).await?;
             }
         }

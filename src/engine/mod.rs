@@ -5,6 +5,7 @@
 
 mod accounts;
 mod alerts;
+mod bell;
 mod clock;
 mod converge;
 mod courier;
@@ -21,6 +22,8 @@ mod order_effect;
 mod places;
 mod progress;
 mod publish;
+mod put_back;
+mod reload;
 mod remote;
 mod rollout;
 mod space;
@@ -42,10 +45,11 @@ pub use issuers::{Issuers, Resolve};
 pub use jobs::Begun;
 pub use progress::{Progress, ProgressSink, log_sink};
 pub use publish::{Publisher, STATUS_FILE, status_file};
+pub use put_back::NotAsked;
 pub use space::plan_within_space;
 pub use status::status;
 pub use wake::{Answer, RunError, RunOptions, run};
-pub use wish::{Judge, Judged, Outcome, Wanted, Wish, forget_wish, look_at_services, unblock};
+pub use wish::{Judge, Judged, Outcome, Wanted, Wish, look_at_services};
 
 use crate::deploy::Deployer;
 use crate::model::{HostSeed, Policy};

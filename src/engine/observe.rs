@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
+use crate::engine::steps::Busy;
 use crate::engine::{Engine, EngineError};
 use crate::model::{SightKind, Snapshot, TargetId, TargetPolicy, TargetState, Timestamp, Wire};
 use crate::plan::explain::counted;
@@ -20,13 +21,21 @@ impl Engine {
     /// # Errors
     /// When the journal cannot be read or written.
     pub async fn observe(&self) -> Result<Snapshot, EngineError> {
+        self.observe_beside(&Busy::default()).await
+    }
+
+    /// The same while steps are under way: what they are about is left to them, and nothing is tidied.
+    pub(super) async fn observe_beside(&self, busy: &Busy) -> Result<Snapshot, EngineError> {
         let mut snapshot = self.store.snapshot().await?;
         snapshot.host = self.host;
         snapshot.checked_at = Some(self.clock.now());
-        self.tidy_keys(&snapshot);
-        self.observe_revisions(&mut snapshot).await?;
-        self.observe_targets(&mut snapshot).await?;
-        self.observe_places(&mut snapshot).await?;
+        if busy.is_empty() {
+            self.tidy_keys(&snapshot);
+        }
+        self.observe_revisions(&mut snapshot, busy).await?;
+        self.observe_targets(&mut snapshot, |target| !busy.targets.contains(target))
+            .await?;
+        self.observe_places(&mut snapshot, busy).await?;
         Ok(snapshot)
     }
 
@@ -59,12 +68,16 @@ impl Engine {
         }
     }
 
-    async fn observe_revisions(&self, snapshot: &mut Snapshot) -> Result<(), EngineError> {
+    async fn observe_revisions(
+        &self,
+        snapshot: &mut Snapshot,
+        busy: &Busy,
+    ) -> Result<(), EngineError> {
         for (id, state) in &mut snapshot.certificates {
             let Some(newest) = &state.newest else {
                 continue;
             };
-            if !self.policy.certificates.contains_key(id) {
+            if !self.policy.certificates.contains_key(id) || busy.certificates.contains(id) {
                 continue;
             }
             let materials = self.deployer.materials();
@@ -86,11 +99,21 @@ impl Engine {
     /// # Errors
     /// When the journal cannot be written.
     pub async fn observe_services(&self, snapshot: &mut Snapshot) -> Result<(), EngineError> {
+        self.observe_services_beside(snapshot, &Busy::default())
+            .await
+    }
+
+    /// The same while steps are under way.
+    pub(super) async fn observe_services_beside(
+        &self,
+        snapshot: &mut Snapshot,
+        busy: &Busy,
+    ) -> Result<(), EngineError> {
         let now = self.clock.now();
         let targets = self.policy.targets.values();
         let mut waiting = targets.filter_map(|target| {
             let state = snapshot.targets.get(&target.id)?;
-            let busy = is_at_work(snapshot, &target.id);
+            let busy = is_at_work(snapshot, &target.id) || busy.targets.contains(&target.id);
             (!busy && can_show(state, target)).then_some((target, state))
         });
         let mut looks = JoinSet::new();
@@ -131,10 +154,15 @@ impl Engine {
         Ok(())
     }
 
-    async fn observe_targets(&self, snapshot: &mut Snapshot) -> Result<(), EngineError> {
+    /// Drift of those of the targets that are wanted.
+    pub(super) async fn observe_targets(
+        &self,
+        snapshot: &mut Snapshot,
+        wanted: impl Fn(&TargetId) -> bool + Send,
+    ) -> Result<(), EngineError> {
         let now = self.clock.now();
         for id in self.policy.targets.keys() {
-            if is_at_work(snapshot, id) {
+            if !wanted(id) || is_at_work(snapshot, id) {
                 continue;
             }
             let Some(state) = snapshot.targets.get_mut(id) else {

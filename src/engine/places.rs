@@ -4,15 +4,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use crate::deploy::loose_directories;
+use crate::engine::steps::Busy;
 use crate::engine::{Engine, EngineError};
 use crate::model::{CertificateId, Snapshot};
 use crate::sys::{fs, systemd};
 
 impl Engine {
     /// The sandbox is made when the unit is started, and another policy may ask for more. What is found is written down, since a person's command, which has no sandbox, shows it too.
-    pub(super) async fn observe_places(&self, snapshot: &mut Snapshot) -> Result<(), EngineError> {
+    pub(super) async fn observe_places(
+        &self,
+        snapshot: &mut Snapshot,
+        busy: &Busy,
+    ) -> Result<(), EngineError> {
         let service = systemd::is_service();
-        for (id, target) in &self.policy.targets {
+        let targets = self.policy.targets.iter();
+        for (id, target) in targets.filter(|(id, _)| !busy.targets.contains(*id)) {
             let found = if service {
                 unwritable(loose_directories(&self.policy, target))
             } else {

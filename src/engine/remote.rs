@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::task::JoinSet;
 
+use crate::engine::steps::Busy;
 use crate::engine::{Engine, EngineError};
 use crate::issuer::{IssuerError, Trouble};
 use crate::model::{
@@ -25,9 +26,10 @@ impl Engine {
     pub(super) async fn check_services_and_issuers(
         &self,
         snapshot: &mut Snapshot,
+        busy: &Busy,
     ) -> Result<(), EngineError> {
-        self.observe_services(snapshot).await?;
-        self.observe_issuers(snapshot).await
+        self.observe_services_beside(snapshot, busy).await?;
+        self.observe_issuers_beside(snapshot, busy).await
     }
 
     /// Asks each issuer for the newest revisions, and for those that are served still. One that does not answer is not
@@ -36,8 +38,17 @@ impl Engine {
     /// # Errors
     /// When the journal cannot be written.
     pub async fn observe_issuers(&self, snapshot: &mut Snapshot) -> Result<(), EngineError> {
+        self.observe_issuers_beside(snapshot, &Busy::default())
+            .await
+    }
+
+    async fn observe_issuers_beside(
+        &self,
+        snapshot: &mut Snapshot,
+        busy: &Busy,
+    ) -> Result<(), EngineError> {
         let mut calls = JoinSet::new();
-        for (id, asked) in self.to_be_asked(snapshot) {
+        for (id, asked) in self.to_be_asked(snapshot, busy) {
             let issuer = match self.issuers.get(&id) {
                 Ok(issuer) => issuer,
                 Err(error) => {
@@ -120,10 +131,11 @@ impl Engine {
     }
 
     /// Each issuer of the policy with what it is asked for: at most so many at one check, and others at the next.
-    fn to_be_asked(&self, snapshot: &Snapshot) -> BTreeMap<IssuerId, Vec<Asked>> {
+    fn to_be_asked(&self, snapshot: &Snapshot, busy: &Busy) -> BTreeMap<IssuerId, Vec<Asked>> {
         let now = self.clock.now();
         let mut all: BTreeMap<IssuerId, Vec<Asked>> = BTreeMap::new();
-        for (id, policy) in &self.policy.certificates {
+        let certificates = self.policy.certificates.iter();
+        for (id, policy) in certificates.filter(|(id, _)| !busy.certificates.contains(*id)) {
             let Some(state) = snapshot.certificates.get(id) else {
                 continue;
             };

@@ -4,11 +4,11 @@
 //! of steps ends without those that take long: they go on beside the next rounds, and nothing else is begun about their
 //! order or target until they are over.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::{Id, JoinSet};
+use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
@@ -26,6 +26,27 @@ pub(super) enum Subject {
     Target(TargetId),
     /// What the snapshot does not know any more.
     Nobody,
+}
+
+/// What the steps under way write about: nobody else may write about these meanwhile, nor judge what lies on disk of them.
+#[derive(Debug, Default)]
+pub(super) struct Busy {
+    pub(super) certificates: BTreeSet<CertificateId>,
+    pub(super) targets: BTreeSet<TargetId>,
+}
+
+impl Busy {
+    /// Whether anything is.
+    pub(super) fn is_empty(&self) -> bool {
+        self.certificates.is_empty() && self.targets.is_empty()
+    }
+
+    /// Whether a step is about this certificate, or about a target of it.
+    pub(super) fn has_to_do_with(&self, name: &CertificateId, engine: &Engine) -> bool {
+        let of = engine.policy.certificates.get(name);
+        self.certificates.contains(name)
+            || of.is_some_and(|of| !of.targets.is_disjoint(&self.targets))
+    }
 }
 
 /// Who is kept busy by an action: what waits for one of them takes no place of another.
@@ -121,6 +142,23 @@ impl Steps {
         self.about.values().any(|step| step.subject == *subject)
     }
 
+    /// What all of them are about.
+    pub(super) fn busy(&self) -> Busy {
+        let mut busy = Busy::default();
+        for step in self.about.values() {
+            match &step.subject {
+                Subject::Certificate(id) => {
+                    busy.certificates.insert(id.clone());
+                }
+                Subject::Target(id) => {
+                    busy.targets.insert(id.clone());
+                }
+                Subject::Nobody => {}
+            }
+        }
+        busy
+    }
+
     /// Whether a step of this round is under way.
     pub(super) fn has_fresh(&self) -> bool {
         self.about.values().any(|step| step.fresh)
@@ -193,14 +231,34 @@ impl Steps {
 
     /// The next one to end; `None` where none runs.
     pub(super) async fn next(&mut self) -> Option<Result<Touched, EngineError>> {
-        let (id, result) = match self.tasks.join_next_with_id().await? {
+        let joined = self.tasks.join_next_with_id().await?;
+        Some(self.over(joined))
+    }
+
+    /// What those changed that are over already.
+    pub(super) fn reap(&mut self) -> Result<Touched, EngineError> {
+        let mut touched = Touched::default();
+        let mut result = Ok(());
+        while let Some(joined) = self.tasks.try_join_next_with_id() {
+            match self.over(joined) {
+                Ok(part) => touched.merge(part),
+                Err(error) => result = Err(error),
+            }
+        }
+        result.map(|()| touched)
+    }
+
+    fn over(&mut self, joined: Joined) -> Result<Touched, EngineError> {
+        let (id, result) = match joined {
             Ok((id, result)) => (id, result),
             Err(error) => (error.id(), Err(EngineError::Bug(error.to_string()))),
         };
         self.about.remove(&id);
-        Some(result)
+        result
     }
 }
+
+type Joined = Result<(Id, Result<Touched, EngineError>), JoinError>;
 
 /// What an action that asks others needs to know of the snapshot.
 fn part(action: &Action, snapshot: &Snapshot) -> Snapshot {

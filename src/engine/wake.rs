@@ -14,17 +14,17 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
-use tokio_cron_scheduler::{Job, JobScheduler};
 
+use crate::engine::bell::{Bell, SILENCE};
+use crate::engine::converge::{Awaited, Call, Course};
 use crate::engine::deliveries::Deliveries;
 use crate::engine::exposition::Exposition;
 use crate::engine::status::daemon_lock;
+use crate::engine::steps::Steps;
 use crate::engine::watchdog::longest_step;
 use crate::engine::wish::Pending;
 use crate::engine::wishes::Wishes;
-use crate::engine::{
-    Begun, Engine, EngineError, Judge, Outcome, Patience, Progress, Publisher, Wanted, Wish,
-};
+use crate::engine::{Begun, Engine, EngineError, Judge, Publisher, Wanted, Wish};
 use crate::model::{JobName, Policy, Seconds, Snapshot, Timestamp};
 use crate::plan::explain::{counted, summary};
 use crate::plan::{Plan, jobs, plan};
@@ -70,44 +70,84 @@ pub enum RunError<E> {
 pub async fn run<E: fmt::Display>(
     policy: Policy,
     options: RunOptions<E>,
-    wishes: mpsc::Receiver<Wish>,
+    mut heard: mpsc::Receiver<Wish>,
 ) -> Result<(), RunError<E>> {
     let mut terminate = listen(SignalKind::terminate()).map_err(RunError::Setup)?;
     let mut interrupt = listen(SignalKind::interrupt()).map_err(RunError::Setup)?;
     let mut hangup = listen(SignalKind::hangup()).map_err(RunError::Setup)?;
     let mut bell = Bell::hang().await.map_err(RunError::Setup)?;
-    let mut daemon = Daemon::new(policy, &options, wishes).await?;
+    let mut daemon = Daemon::new(policy, &options).await?;
     tracing::info!(
         "started with a policy of {}",
         counted(daemon.engine.policy.certificates.len(), "certificate")
     );
     let mut seen = daemon.engine.clock.now();
     while !daemon.engine.stop.load(Ordering::SeqCst) {
-        // Whatever the last round was about is over. A round that does not end is not spoken for.
-        systemd::alive();
+        // Whatever the last round was about is over, or within its limit. One that does not end is not spoken for.
         let now = daemon.engine.clock.now();
-        daemon.mark(now).await;
+        if daemon.keeps_its_limits() {
+            systemd::alive();
+            daemon.mark(now).await;
+        }
         if now + SET_BACK < seen {
             tracing::warn!("the clock was set back by {}", now.until(seen));
             daemon.begin_anew(now);
         }
         seen = now;
-        daemon.hear(&options).await;
+        while let Ok(wish) = heard.try_recv() {
+            daemon.take(wish, &options).await;
+        }
         if now >= daemon.due {
             daemon.reload_if_changed(&options).await;
             let stop = Arc::clone(&daemon.engine.stop);
-            let tick = daemon.tick(&options);
-            tokio::pin!(tick);
-            loop {
-                tokio::select! {
-                    () = &mut tick => break,
-                    _ = terminate.recv() => stop.store(true, Ordering::SeqCst),
-                    _ = interrupt.recv() => stop.store(true, Ordering::SeqCst),
-                    // Every step has a limit of its own; should one not keep it, that must not go unseen.
-                    () = tokio::time::sleep(LONG_TICK) => {
-                        tracing::warn!("still at work after {} minutes", LONG_TICK.as_secs() / 60);
+            let clock = Arc::clone(&daemon.engine.clock);
+            let stamp = daemon.stamp.clone();
+            // What comes in meanwhile has the tick come back, and the steps under way go on beside the next one.
+            let call = Call::default();
+            let mut came = Vec::new();
+            let mut reload = false;
+            {
+                let tick = daemon.tick(&options, &call);
+                let mark = clock.sleep_until(now + BETWEEN_MARKS);
+                let long = tokio::time::sleep(LONG_TICK);
+                tokio::pin!(tick, mark, long);
+                loop {
+                    tokio::select! {
+                        () = &mut tick => break,
+                        _ = terminate.recv() => {
+                            stop.store(true, Ordering::SeqCst);
+                            call.ring();
+                        }
+                        _ = interrupt.recv() => {
+                            stop.store(true, Ordering::SeqCst);
+                            call.ring();
+                        }
+                        _ = hangup.recv() => {
+                            reload = true;
+                            call.ring();
+                        }
+                        Some(wish) = heard.recv() => {
+                            came.push(wish);
+                            call.ring();
+                        }
+                        () = bell.rung() => if (options.stamp)() != stamp {
+                            call.ring();
+                        },
+                        () = &mut mark, if !call.is_rung() => call.ring(),
+                        // Every step has a limit of its own; should one not keep it, that must not go unseen.
+                        () = &mut long => {
+                            tracing::warn!("still at work after {} minutes", LONG_TICK.as_secs() / 60);
+                            long.as_mut().reset(Instant::now() + LONG_TICK);
+                        }
                     }
                 }
+            }
+            for wish in came {
+                daemon.take(wish, &options).await;
+            }
+            if reload {
+                // What came of it is in the log.
+                let _ = daemon.reload(&options).await;
             }
             continue;
         }
@@ -122,11 +162,8 @@ pub async fn run<E: fmt::Display>(
                     bell.replace().await;
                 }
             }
-            _ = bell.rings.recv() => {
-                bell.heard_at = Instant::now();
-                daemon.reload_if_changed(&options).await;
-            }
-            Some(wish) = daemon.wishes.next() => daemon.take(wish, &options).await,
+            () = bell.rung() => daemon.reload_if_changed(&options).await,
+            Some(wish) = heard.recv() => daemon.take(wish, &options).await,
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             _ = hangup.recv() => {
@@ -136,40 +173,43 @@ pub async fn run<E: fmt::Display>(
         }
     }
     systemd::stopping();
-    daemon.wishes.give_up();
+    daemon.end_steps().await;
+    daemon.wishes.give_up(&mut heard);
     daemon.deliveries.stop().await;
-    if let Err(error) = daemon.engine.store.close().await {
-        tracing::warn!(error = error_chain(&error), "the journal was not closed");
-    }
+    close(&daemon.engine).await;
     tracing::info!("stopped");
     Ok(())
 }
 
-struct Daemon {
-    engine: Arc<Engine>,
-    deliveries: Deliveries,
-    snapshot: Option<Snapshot>,
-    seen_version: i64,
+pub(super) struct Daemon {
+    pub(super) engine: Arc<Engine>,
+    pub(super) deliveries: Deliveries,
+    pub(super) snapshot: Option<Snapshot>,
+    pub(super) seen_version: i64,
     /// Whether systemd was told that the start is over.
-    started: bool,
+    pub(super) started: bool,
     /// Of the policy's files, as they were read last.
-    stamp: String,
-    due: Timestamp,
+    pub(super) stamp: String,
+    pub(super) due: Timestamp,
     /// Says to others that we are here, as long as we live.
-    presence: Option<Lock>,
-    publisher: Publisher,
-    exposition: Option<Exposition>,
+    pub(super) presence: Option<Lock>,
+    pub(super) publisher: Publisher,
+    pub(super) exposition: Option<Exposition>,
     /// When it was last marked with our progress.
-    marked: Timestamp,
-    wishes: Wishes,
+    pub(super) marked: Timestamp,
+    pub(super) wishes: Wishes,
+    /// Those under way, which go on from tick to tick.
+    pub(super) steps: Steps,
+    /// How long each of them may take.
+    pub(super) longest: Duration,
+    /// Of the state directory, for as long as a step is under way.
+    pub(super) held: Option<Lock>,
+    /// Those that steps of earlier policies still use.
+    pub(super) retired: Vec<Arc<Engine>>,
 }
 
 impl Daemon {
-    async fn new<E>(
-        policy: Policy,
-        options: &RunOptions<E>,
-        wishes: mpsc::Receiver<Wish>,
-    ) -> Result<Self, RunError<E>> {
+    async fn new<E>(policy: Policy, options: &RunOptions<E>) -> Result<Self, RunError<E>> {
         let engine = make_engine(policy, options)
             .await
             .map_err(RunError::Given)?;
@@ -183,18 +223,22 @@ impl Daemon {
             exposition: Exposition::open(&engine).await,
             marked: Timestamp::default(),
             deliveries,
+            longest: longest_step(&engine.policy),
             engine: Arc::new(engine),
             snapshot: None,
             seen_version: 0,
             started: false,
             stamp: options.first_stamp.clone(),
             due: now,
-            wishes: Wishes::new(wishes),
+            wishes: Wishes::default(),
+            steps: Steps::default(),
+            held: None,
+            retired: Vec::new(),
         })
     }
 
     /// Nothing that is remembered of the world or of the time is trusted.
-    fn begin_anew(&mut self, now: Timestamp) {
+    pub(super) fn begin_anew(&mut self, now: Timestamp) {
         self.snapshot = None;
         self.due = now;
     }
@@ -219,39 +263,65 @@ impl Daemon {
         }
     }
 
-    /// One tick under the lock.
-    async fn tick<E: fmt::Display>(&mut self, options: &RunOptions<E>) {
-        let state_dir = self.engine.policy.state_dir.clone();
-        let lock = match (options.lock)(state_dir).await {
-            Ok(lock) => lock,
-            Err(busy) => {
-                // Most likely a person's command is at work; it leaves nothing undone that would have to be hurried for.
-                tracing::warn!("{busy}");
-                let now = self.engine.clock.now();
-                let hurry = self.wishes.refuse_late(now, &busy.to_string());
-                self.due = now + if hurry { SHORTEST_NAP } else { BUSY_RETRY };
-                return;
+    /// Whether no step has been under way for longer than it may.
+    fn keeps_its_limits(&self) -> bool {
+        self.steps.oldest() <= self.longest
+    }
+
+    /// One tick under the lock, which is kept while steps are under way.
+    async fn tick<E: fmt::Display>(&mut self, options: &RunOptions<E>, call: &Call) {
+        if self.held.is_none() {
+            let state_dir = self.engine.policy.state_dir.clone();
+            match (options.lock)(state_dir).await {
+                Ok(lock) => self.held = Some(lock),
+                Err(busy) => {
+                    // Most likely a person's command is at work; it leaves nothing undone that would have to be hurried for.
+                    tracing::warn!("{busy}");
+                    let now = self.engine.clock.now();
+                    let hurry = self.wishes.refuse_late(now, &busy.to_string());
+                    self.due = now + if hurry { SHORTEST_NAP } else { BUSY_RETRY };
+                    return;
+                }
             }
-        };
-        if (options.stamp)() != self.stamp {
-            // Changed while the lock was waited for, perhaps by whoever had it: read first.
-            self.due = self.engine.clock.now();
-            return;
         }
-        let result = self.work().await;
-        drop(lock);
+        // Changed while the lock was waited for, perhaps by whoever had it: read first.
+        if (options.stamp)() == self.stamp {
+            self.work_and_tell(options, call).await;
+        } else {
+            self.due = self.engine.clock.now();
+        }
+        if self.steps.is_empty() {
+            self.held = None;
+            self.retire().await;
+        }
+    }
+
+    async fn work_and_tell<E>(&mut self, options: &RunOptions<E>, call: &Call) {
+        let result = self.work(call).await;
+        if self.steps.is_empty() {
+            self.held = None;
+        }
         self.deliveries.ring(result.is_ok());
         match result {
             Ok(plan) => {
                 systemd::status(&summary(&plan));
                 if let Some(snapshot) = &self.snapshot {
+                    let seen = (snapshot, &plan);
                     self.wishes
-                        .settle(&self.engine, snapshot, &plan, &options.judge);
+                        .settle(&self.engine, seen, &self.steps, &options.judge);
                 }
                 self.publish(&plan).await;
                 let now = self.engine.clock.now();
-                self.mark_presence(now);
-                self.due = self.next_wake(&plan, now).max(now + SHORTEST_NAP);
+                if self.keeps_its_limits() {
+                    self.mark_presence(now);
+                }
+                let goes_on =
+                    !self.steps.is_empty() || !plan.actions.is_empty() || !self.wishes.are_begun();
+                self.due = if goes_on {
+                    now
+                } else {
+                    self.next_wake(&plan, now).max(now + SHORTEST_NAP)
+                };
             }
             Err(error) => {
                 // Nothing may be done that the journal would not know of. It may be a full disk: try again.
@@ -268,6 +338,25 @@ impl Daemon {
         }
     }
 
+    /// Closes the journals that nobody uses any more.
+    pub(super) async fn retire(&mut self) {
+        for old in self.retired.drain(..) {
+            close(&old).await;
+        }
+    }
+
+    /// Waits for the steps under way; what they came to is in the journal.
+    async fn end_steps(&mut self) {
+        while let Some(ended) = self.steps.next().await {
+            systemd::alive();
+            if let Err(error) = ended {
+                tracing::error!(error = error_chain(&error), "a step could not be finished");
+            }
+        }
+        self.held = None;
+        self.retire().await;
+    }
+
     async fn publish(&mut self, plan: &Plan) {
         let Some(snapshot) = &self.snapshot else {
             return;
@@ -281,41 +370,44 @@ impl Daemon {
         }
     }
 
-    async fn work(&mut self) -> Result<Plan, EngineError> {
+    async fn work(&mut self, call: &Call) -> Result<Plan, EngineError> {
         let begun = Begun::now(&*self.engine.clock);
         let version = self.engine.store.data_version().await?;
+        let mut ended = self.steps.reap()?;
+        let busy = self.steps.busy();
         let kept = self.snapshot.take().filter(|kept| {
             let check = jobs::due(&self.engine.policy, kept, begun.at).contains(&JobName::Check);
             version == self.seen_version && !check && self.wishes.are_begun()
         });
-        self.wishes.begin(&self.engine).await?;
+        self.wishes.begin(&self.engine, &busy).await?;
         let mut snapshot = match kept {
             Some(snapshot) => snapshot,
-            None => self.engine.observe().await?,
+            None => self.engine.observe_beside(&busy).await?,
         };
+        ended.merge(self.steps.reap()?);
+        self.engine.store.refresh(&mut snapshot, &ended).await?;
         self.start_is_over(&snapshot);
         let due = self
             .wishes
             .due(&self.engine.policy, &mut snapshot, begun.at);
-        let plan = self
+        let awaited = if due.is_empty() {
+            self.wishes.awaited()
+        } else {
+            Awaited::AtOnce
+        };
+        let course = Course { call, awaited };
+        let run = self
             .engine
-            .run_jobs(&due, begun, &mut snapshot, Patience::NONE)
-            .await?;
+            .run_jobs_beside(&due, begun, &mut snapshot, &mut self.steps, course);
+        let plan = run.await?;
         self.seen_version = version;
         self.snapshot = Some(snapshot);
         Ok(plan)
     }
 
-    /// Everything that was asked for since.
-    async fn hear<E: fmt::Display>(&mut self, options: &RunOptions<E>) {
-        while let Some(wish) = self.wishes.heard() {
-            self.take(wish, options).await;
-        }
-    }
-
     async fn take<E: fmt::Display>(&mut self, wish: Wish, options: &RunOptions<E>) {
         let now = self.engine.clock.now();
-        let pending = Pending::new(wish, now);
+        let pending = Pending::new(wish);
         if pending.wish.wanted == Wanted::Reload {
             let outcome = self.reload(options).await;
             pending.answer(outcome);
@@ -343,115 +435,17 @@ impl Daemon {
         let job = snapshot.and_then(|seen| jobs::next_of_all(&self.engine.policy, seen, now));
         job.map_or(plan.next_wake, |job| job.min(plan.next_wake))
     }
-
-    /// A person's command reads the policy as it is now; a daemon that went on by an older one would undo what that
-    /// command did, and order certificates for names that nobody wants any more.
-    async fn reload_if_changed<E: fmt::Display>(&mut self, options: &RunOptions<E>) {
-        let mut seen = (options.stamp)();
-        if seen == self.stamp {
-            return;
-        }
-        // Somebody may still be writing, and a file that was only emptied so far would pass for a policy without
-        // certificates. So two looks must agree; who writes for ever is not waited for.
-        for _ in 0..MOST_LOOKS {
-            tokio::time::sleep(BETWEEN_LOOKS).await;
-            let again = (options.stamp)();
-            if again == seen {
-                break;
-            }
-            seen = again;
-        }
-        tracing::info!("the policy's files changed");
-        // What came of it is in the log.
-        let _ = self.reload(options).await;
-    }
-
-    async fn reload<E: fmt::Display>(&mut self, options: &RunOptions<E>) -> Outcome {
-        systemd::reloading();
-        // Before reading: a change in between is noticed at the next tick.
-        self.stamp = (options.stamp)();
-        let outcome = self.take_over(options).await;
-        systemd::ready();
-        let accepted = outcome.errors.is_empty();
-        let text = if accepted {
-            outcome.note.clone()
-        } else {
-            outcome.errors.join("\n")
-        };
-        (self.engine.progress)(Progress::Policy { accepted, text });
-        outcome
-    }
-
-    async fn take_over<E: fmt::Display>(&mut self, options: &RunOptions<E>) -> Outcome {
-        let policy = match (options.load)() {
-            Ok(policy) => policy,
-            Err(problems) => {
-                tracing::error!("{REFUSED}\n{problems}");
-                systemd::status(REFUSED);
-                return Outcome::refused(BAD_POLICY, format!("{REFUSED}\n{problems}"));
-            }
-        };
-        // The journal of this state directory is in order; a person's command may hold its lock.
-        let made = if policy.state_dir == self.engine.policy.state_dir {
-            (options.engine)(policy).await
-        } else {
-            make_engine(policy, options).await
-        };
-        match made {
-            Ok(engine) => {
-                let now = engine.clock.now();
-                systemd::allow(longest_step(&engine.policy));
-                self.deliveries.hire(&engine).await;
-                let old = std::mem::replace(&mut self.engine, Arc::new(engine));
-                let state_dir = &self.engine.policy.state_dir;
-                if old.policy.state_dir != *state_dir {
-                    self.presence = announce(state_dir).await;
-                    self.marked = Timestamp::default();
-                }
-                // The address of the old one may be wanted again.
-                if let Some(exposition) = self.exposition.take() {
-                    exposition.close().await;
-                }
-                self.exposition = Exposition::open(&self.engine).await;
-                if let Err(error) = old.store.close().await {
-                    tracing::warn!(error = error_chain(&error), "the journal was not closed");
-                }
-                self.begin_anew(now);
-                let policy = &self.engine.policy;
-                if policy.control.socket != old.policy.control.socket
-                    || policy.control.group != old.policy.control.group
-                {
-                    tracing::warn!("the control socket changes with the next start of renewd");
-                }
-                options.in_force.send_replace(Arc::new(policy.clone()));
-                tracing::info!("policy reloaded");
-                Outcome {
-                    exit: 0,
-                    note: format!(
-                        "the policy is in force: {}",
-                        counted(policy.certificates.len(), "certificate")
-                    ),
-                    errors: Vec::new(),
-                }
-            }
-            Err(error) => {
-                tracing::error!("{REFUSED}: {error}");
-                systemd::status(REFUSED);
-                Outcome::refused(TRY_LATER, format!("{REFUSED}: {error}"))
-            }
-        }
-    }
 }
 
 /// The lock is needed for the schema's sake only; each tick takes it again.
-async fn make_engine<E>(policy: Policy, options: &RunOptions<E>) -> Result<Engine, E> {
+pub(super) async fn make_engine<E>(policy: Policy, options: &RunOptions<E>) -> Result<Engine, E> {
     let _lock = (options.lock)(policy.state_dir.clone()).await?;
     (options.engine)(policy).await
 }
 
 /// Lets others see that a daemon looks after this state directory. Nothing depends on it: what is done is done under the
 /// other lock, so a second daemon is useless and harms nothing.
-async fn announce(state_dir: &Path) -> Option<Lock> {
+pub(super) async fn announce(state_dir: &Path) -> Option<Lock> {
     let path = daemon_lock(state_dir);
     match Lock::acquire(&path, "renewd run", Duration::from_secs(1)).await {
         Ok(lock) => Some(lock),
@@ -462,65 +456,17 @@ async fn announce(state_dir: &Path) -> Option<Lock> {
     }
 }
 
+async fn close(engine: &Engine) {
+    if let Err(error) = engine.store.close().await {
+        tracing::warn!(error = error_chain(&error), "the journal was not closed");
+    }
+}
+
 fn listen(kind: SignalKind) -> Result<Signal, String> {
     signal(kind).map_err(|error| format!("failed to listen for signals: {error}"))
 }
 
-/// Only rings; may fall silent for good after a stall of the process.
-struct Bell {
-    rings: mpsc::Receiver<()>,
-    heard_at: Instant,
-    _scheduler: JobScheduler,
-}
-
-impl Bell {
-    async fn hang() -> Result<Self, String> {
-        let failed = |error: tokio_cron_scheduler::JobSchedulerError| {
-            format!("failed to start the bell: {error}")
-        };
-        let (ring, rings) = mpsc::channel(1);
-        let scheduler = JobScheduler::new().await.map_err(failed)?;
-        let job = Job::new(BELL, move |_, _| {
-            // A full channel means that a wake is waiting already.
-            let _ = ring.try_send(());
-        })
-        .map_err(failed)?;
-        scheduler.add(job).await.map_err(failed)?;
-        scheduler.start().await.map_err(failed)?;
-        Ok(Self {
-            rings,
-            heard_at: Instant::now(),
-            _scheduler: scheduler,
-        })
-    }
-
-    fn is_silent(&self) -> bool {
-        self.heard_at.elapsed() >= SILENCE
-    }
-
-    /// Another one in its place, since it was not heard for long; without one, the silence itself wakes.
-    async fn replace(&mut self) {
-        tracing::debug!("the bell was not heard for {} s", SILENCE.as_secs());
-        match Self::hang().await {
-            Ok(new) => *self = new,
-            Err(error) => tracing::warn!("{error}"),
-        }
-    }
-}
-
-/// The exit statuses of the command line that a reload and a wish can have here.
-const BAD_POLICY: u8 = 78;
-const TRY_LATER: u8 = 75;
-const REFUSED: &str = "the new policy cannot be used; the old one stays in force";
 const NO_JOURNAL: &str = "the journal cannot be read or written: nothing more is done until it can, and no letter can tell of it, since letters wait in the journal too";
-/// Between two looks at files that changed.
-const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
-/// Of these.
-const MOST_LOOKS: u32 = 30;
-/// The bell's cron expression, with seconds, UTC.
-const BELL: &str = "*/15 * * * * *";
-/// After so long without a ring, a new bell. Four rings; the loop wakes by itself as well.
-const SILENCE: Duration = Duration::from_secs(60);
 /// A tick over many certificates takes minutes.
 const LONG_TICK: Duration = Duration::from_secs(15 * 60);
 /// After somebody else held the lock.

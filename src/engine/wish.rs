@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use crate::engine::{Engine, Scope};
 use crate::model::{
-    CertificateId, JobName, RolloutPhase, Seconds, Snapshot, TargetState, Timestamp,
+    CertificateId, JobName, RevisionId, RolloutPhase, Seconds, Snapshot, TargetState, Timestamp,
 };
 use crate::plan::Plan;
 use crate::store::{CertificateChange, StoreError};
@@ -16,6 +17,22 @@ use crate::store::{CertificateChange, StoreError};
 pub enum Wanted {
     /// A new revision of a certificate, rolled out.
     Renew(CertificateId),
+    /// An earlier revision of a certificate on its targets: that one, or the one before what is live.
+    Rollback {
+        /// Of which certificate.
+        name: CertificateId,
+        /// Which one.
+        to: Option<RevisionId>,
+        /// Also in the place of what somebody else put there.
+        force: bool,
+    },
+    /// The end of a hold on the targets of a certificate.
+    Release {
+        /// Of which certificate.
+        name: CertificateId,
+        /// Also in the place of what somebody else put there.
+        force: bool,
+    },
     /// A run of a job, whatever its schedule says.
     Job(JobName),
     /// Everything that is due, with a look at services that are waited for.
@@ -25,13 +42,22 @@ pub enum Wanted {
 }
 
 impl Wanted {
+    /// The certificate that it is about, if it is about one.
+    #[must_use]
+    pub const fn certificate(&self) -> Option<&CertificateId> {
+        match self {
+            Self::Renew(name) | Self::Rollback { name, .. } | Self::Release { name, .. } => {
+                Some(name)
+            }
+            Self::Job(_) | Self::Once | Self::Reload => None,
+        }
+    }
+
     /// What its outcome is about.
     #[must_use]
     pub fn scope(&self) -> Scope {
-        match self {
-            Self::Renew(name) => Scope::One(name.clone()),
-            Self::Job(_) | Self::Once | Self::Reload => Scope::All,
-        }
+        let certificate = self.certificate().cloned();
+        certificate.map_or(Scope::All, Scope::One)
     }
 }
 
@@ -51,7 +77,7 @@ pub struct Wish {
 pub struct Outcome {
     /// The exit status that the same command has without a daemon.
     pub exit: u8,
-    /// One line of what came of it, where nothing is wrong.
+    /// What came of it, where nothing is wrong.
     pub note: String,
     /// What went wrong, for people.
     pub errors: Vec<String>,
@@ -69,28 +95,46 @@ impl Outcome {
     }
 }
 
-/// A wish that is in the journal and not settled yet.
+/// A wish that is not settled yet.
 pub(super) struct Pending {
     pub(super) wish: Wish,
-    pub(super) deadline: Timestamp,
+    /// Not by the clock on the wall, which may be set meanwhile.
+    since: Instant,
     /// Whether the journal knows of it.
     pub(super) begun: bool,
     /// Whether it is from the present tick, which shall do what no plan does by itself.
     pub(super) fresh: bool,
+    /// What is to be told besides how it ended.
+    pub(super) notes: Vec<String>,
+    /// What kept it from being begun.
+    pub(super) hindrance: Option<String>,
+    /// Whether that was so although nothing was under way.
+    pub(super) in_vain: bool,
 }
 
 impl Pending {
-    pub(super) fn new(wish: Wish, now: Timestamp) -> Self {
-        let wait = Seconds(wish.wait.0.clamp(0, LONGEST_WAIT.0));
+    pub(super) fn new(wish: Wish) -> Self {
         Self {
             wish,
-            deadline: now + wait,
+            since: Instant::now(),
             begun: false,
             fresh: false,
+            notes: Vec::new(),
+            hindrance: None,
+            in_vain: false,
         }
     }
 
-    pub(super) fn answer(self, outcome: Outcome) {
+    /// Until when it waits for what cannot be done yet, by the clock as it is set now.
+    pub(super) fn deadline(&self, now: Timestamp) -> Timestamp {
+        let wait = Seconds(self.wish.wait.0.clamp(0, LONGEST_WAIT.0)).to_std();
+        now + Seconds::of(wait.saturating_sub(self.since.elapsed()))
+    }
+
+    pub(super) fn answer(self, mut outcome: Outcome) {
+        let mut notes = self.notes;
+        notes.extend((!outcome.note.is_empty()).then_some(outcome.note));
+        outcome.note = notes.join("\n");
         // Nobody may be waiting any more.
         let _ = self.wish.answer.send(outcome);
     }
@@ -143,7 +187,7 @@ pub fn look_at_services(snapshot: &mut Snapshot, now: Timestamp) {
 }
 
 /// Takes a rollback of this certificate back that is not in place yet; those of others stay.
-pub fn forget_wish(state: &mut TargetState, name: &CertificateId) {
+pub(super) fn forget_wish(state: &mut TargetState, name: &CertificateId) {
     let Some(wanted) = &mut state.wanted else {
         return;
     };
@@ -157,7 +201,7 @@ pub fn forget_wish(state: &mut TargetState, name: &CertificateId) {
 }
 
 /// A person asked: what failed before is tried again.
-pub fn unblock(state: &mut TargetState) {
+pub(super) fn unblock(state: &mut TargetState) {
     state.undo_failed = None;
     state.failures = crate::model::Failures::default();
     state.aside.clear();

@@ -4,6 +4,7 @@
     reason = "tests arrange files and processes directly"
 )]
 
+mod beside;
 mod check;
 mod completions;
 mod daemon;

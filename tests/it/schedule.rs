@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use crate::support::ccm::{Ccm, Wanted};
 use crate::support::engine::{Rig, due, healthy, id};
+use crate::support::gate::Gate;
 use crate::support::world::{NAME, World};
 
 /// `renewd run` in this process, over the clock of a rig.
@@ -113,6 +114,75 @@ async fn a_daemon_notices_that_it_slept_and_that_the_clock_was_set() {
         "{plan:?}"
     );
     daemon.stop(&rig).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_whose_step_takes_long_is_not_taken_for_dead_and_runs_its_jobs() {
+    let rig = Rig::live(Wanted::new().at("2027-04-01")).await;
+    let gate = Gate::new(rig.world.agent.path(), "reload-slow");
+    let slow = r#"
+[certificate.slow]
+issuer = "corp"
+names = ["slow.example.test"]
+targets = ["slow"]
+validity = "90d"
+
+[target.command.slow]
+reload = ["{dir}/reload-slow"]
+probe = "none"
+command_timeout = "1h"
+
+[target.command.slow.export.pem.files]
+fullchain = "fullchain.pem"
+key = "key.pem"
+"#;
+    let metrics = "[metrics]\ntextfile = \"{dir}/renewd.prom\"\n";
+    let policy = rig.world.policy() + slow + metrics;
+    rig.world.agent.write_policy(&policy);
+    let daemon = Daemon::start(&rig);
+    gate.begun().await;
+
+    // An hour, by the minute: what is left for monitoring goes on.
+    for _ in 0..4 {
+        rig.clock.advance(Seconds::minutes(15));
+        let now = rig.clock_now();
+        let moment = format!("renewd_last_progress_timestamp_seconds {}", now.0);
+        until(|| {
+            let status = rig.world.agent.run(&["status", "--json"]).expect(0).json();
+            let textfile = std::fs::read_to_string(rig.world.agent.path().join("renewd.prom"));
+            (status["agent"]["progress_at"] == now.to_string()
+                && textfile.unwrap_or_default().contains(&moment))
+            .then_some(())
+            .ok_or(status)
+        })
+        .await;
+    }
+    // The next day, a renewal that is due.
+    let (served, before) = (rig.world.served(), rig.world.ccm.issued(NAME).await);
+    rig.clock.advance(Seconds::days(25));
+    let moment = rig.clock_now();
+    ran_at(&rig, moment).await;
+    until(|| {
+        let live = rig.world.agent.status("www");
+        (live["serial"] == rig.world.served() && rig.world.served() != served)
+            .then_some(())
+            .ok_or(live)
+    })
+    .await;
+    assert_eq!(rig.world.ccm.issued(NAME).await, before + 1);
+    let slow = rig.world.agent.status("slow");
+    assert_eq!(slow["targets"][0]["rollout"], "tested", "{slow}");
+    gate.open();
+    daemon.stop(&rig).await;
+}
+
+/// Waits until it is so; else says how it is.
+async fn until<E: std::fmt::Debug>(is_so: impl Fn() -> Result<(), E>) {
+    let begun = Instant::now();
+    while let Err(seen) = is_so() {
+        assert!(begun.elapsed() < PATIENCE, "{seen:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

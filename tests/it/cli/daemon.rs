@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -18,7 +19,7 @@ use crate::support::world::World;
 /// A running daemon and what it tells systemd.
 pub(super) struct Daemon {
     pub(super) child: Child,
-    notices: UnixDatagram,
+    notices: mpsc::Receiver<String>,
     log: PathBuf,
 }
 
@@ -32,7 +33,18 @@ impl Daemon {
         let socket = agent.path().join("notify");
         let _ = std::fs::remove_file(&socket);
         let notices = UnixDatagram::bind(&socket).unwrap();
-        notices.set_read_timeout(Some(PATIENCE)).unwrap();
+        // As systemd does: whoever tells is not kept waiting because nobody asks what was told.
+        let (told, notices_told) = mpsc::channel();
+        notices.set_read_timeout(Some(IDLE)).unwrap();
+        std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(length) = notices.recv(&mut buffer) {
+                let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+                if told.send(text).is_err() {
+                    break;
+                }
+            }
+        });
         let log = agent.path().join("daemon.log");
         let child = agent
             .command(&["run"])
@@ -46,7 +58,7 @@ impl Daemon {
             .unwrap();
         Self {
             child,
-            notices,
+            notices: notices_told,
             log,
         }
     }
@@ -55,12 +67,10 @@ impl Daemon {
     #[track_caller]
     pub(super) fn tells(&self, what: &str) -> String {
         let mut seen = Vec::new();
-        let mut buffer = [0; 4096];
         loop {
-            let Ok(length) = self.notices.recv(&mut buffer) else {
+            let Ok(text) = self.notices.recv_timeout(PATIENCE) else {
                 panic!("no `{what}` after {seen:?}\n{}", self.log());
             };
-            let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
             if let Some(line) = text.lines().find(|line| line.starts_with(what)) {
                 return line.to_owned();
             }
@@ -226,5 +236,7 @@ async fn the_daemon_ends_the_step_under_way_and_no_other_when_it_is_told_to_stop
     assert_eq!(plain.agent.status("www")["targets"][0]["state"], "unproven");
 }
 
+/// Without any notice, after which nobody listens any more.
+const IDLE: Duration = Duration::from_secs(600);
 /// For one notice; ample for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -1,4 +1,8 @@
 //! A command that says when it has begun, and does not end before it is let.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests arrange files and processes directly"
+)]
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -48,6 +52,13 @@ impl Gate {
         let fresh = self.open.with_extension("new");
         std::fs::write(&fresh, format!("{code}\n")).unwrap();
         std::fs::rename(&fresh, &self.open).unwrap();
+    }
+
+    /// Closes it again, and nobody was there.
+    pub(crate) fn close(&self) {
+        for file in [&self.open, &self.begun] {
+            std::fs::remove_file(file).unwrap();
+        }
     }
 }
 
