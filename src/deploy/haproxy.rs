@@ -14,8 +14,8 @@ use crate::pki::Secret;
 use crate::sys::error_chain as causes;
 use crate::sys::fs;
 
-/// Hands the content of each file to HAProxy under the name by which its configuration knows it, all of them before the
-/// first is put into use. Returns what it said.
+/// Hands the content of each file to HAProxy under the name by which its configuration knows it, one after the other.
+/// Returns what it said.
 ///
 /// # Errors
 /// Why this way is not open, or what was refused; what was begun is given up, and a reload is needed.
@@ -36,44 +36,28 @@ pub(super) async fn update(
         }
         open.push((name, payload(path, name).await?));
     }
-    let mut begun = Vec::new();
     let mut said = String::new();
-    let mut outcome = Ok(());
     for (name, payload) in &open {
-        begun.push(*name);
-        outcome = expect(socket, payload.expose(), "Transaction ", within)
-            .await
-            .map(drop);
-        if outcome.is_err() {
-            break;
-        }
-    }
-    if outcome.is_ok() {
-        for name in begun.clone() {
-            let command = format!("commit ssl cert {name}\n");
-            match expect(socket, command.as_bytes(), "Success!", within).await {
-                Ok(answer) => said.push_str(answer.trim_start()),
-                Err(problem) => {
-                    outcome = Err(problem);
-                    break;
-                }
+        // One transaction at a time: HAProxy has no other, and takes what is set meanwhile for the one that is open.
+        let created = format!("for certificate {name}!");
+        let outcome = match expect(socket, payload.expose(), &created, within).await {
+            Ok(_) => {
+                let command = format!("commit ssl cert {name}\n");
+                expect(socket, command.as_bytes(), "Success!", within).await
             }
-            begun.retain(|other| *other != name);
+            refused => refused,
+        };
+        match outcome {
+            Ok(answer) => said.push_str(answer.trim_start()),
+            Err(problem) => {
+                // A transaction that was refused from the start cannot be given up; nothing depends on the answer.
+                let abort = format!("abort ssl cert {name}\n");
+                let _ = ask(socket, abort.as_bytes(), within).await;
+                return Err(problem);
+            }
         }
     }
-    let Err(problem) = outcome else {
-        return Ok(said);
-    };
-    for name in begun {
-        // A transaction that was refused from the start cannot be given up; nothing depends on the answer.
-        let _ = ask(
-            socket,
-            format!("abort ssl cert {name}\n").as_bytes(),
-            within,
-        )
-        .await;
-    }
-    Err(problem)
+    Ok(said)
 }
 
 /// Tells the master process to reload. Older ones (before 2.7) close the connection without a word, and what came of it is

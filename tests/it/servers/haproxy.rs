@@ -281,6 +281,30 @@ async fn serial_behind(port: u16, version: ProxyProtocol) -> String {
         .serial
 }
 
+/// HAProxy has one transaction, and would put what is set for the second one into the first.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_certificates_go_in_by_the_runtime_api_each_into_its_own_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let shop = dir.path().join("state/targets/web/live/shop/haproxy.pem");
+    let mut served = prepare_binding(dir.path(), &format!("crt {}", shop.display()));
+    let port = served.port;
+    served.beside = Some(served.stand.issue("shop", &["shop.test"]));
+    served.begin().await;
+    runtime_alone(&mut served, dir.path());
+    let load = served.load();
+    for _ in 0..3 {
+        let (new, beside) = (served.issue(), served.stand.issue("shop", &["shop.test"]));
+        served.beside = Some(beside.clone());
+        let rollout = served.roll(&new).await;
+        served.ended(&rollout, "live");
+        served.assert_serves(port, &new).await;
+        served.assert_serves_as(port, "shop.test", &beside).await;
+    }
+    no_request_failed(load);
+    let output = fs::read_to_string(dir.path().join("haproxy/output")).unwrap();
+    assert_eq!(output.matches("forked").count(), 1, "{output}");
+}
+
 /// Its configuration test reads every file, so it can name the member that a house rule refuses. (Apache's reads none.)
 #[tokio::test(flavor = "multi_thread")]
 async fn the_output_of_the_test_names_the_member_and_the_other_goes_in_without_it() {
