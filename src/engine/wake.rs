@@ -432,6 +432,9 @@ impl Daemon {
     /// What the plan says and, now that the jobs have run, when the next of them does.
     fn next_wake(&self, plan: &Plan, now: Timestamp) -> Timestamp {
         let snapshot = self.snapshot.as_ref();
+        if snapshot.is_some_and(|seen| jobs::is_back(plan, &self.engine.policy, seen, now)) {
+            return now;
+        }
         let job = snapshot.and_then(|seen| jobs::next_of_all(&self.engine.policy, seen, now));
         job.map_or(plan.next_wake, |job| job.min(plan.next_wake))
     }
