@@ -13,6 +13,7 @@ mod credentials;
 mod deliveries;
 mod digest;
 mod exposition;
+mod hanging;
 mod ids;
 mod issuers;
 mod jobs;
