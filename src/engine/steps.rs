@@ -177,6 +177,12 @@ impl Steps {
         ages.max().unwrap_or_default()
     }
 
+    /// Of the one that was begun last.
+    pub(super) fn youngest(&self) -> Duration {
+        let ages = self.about.values().map(|step| step.since.elapsed());
+        ages.min().unwrap_or_default()
+    }
+
     /// Begins what there is room for.
     pub(super) fn fill(
         &mut self,
