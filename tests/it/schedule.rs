@@ -9,11 +9,13 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use renewd::deploy::Deployer;
 use renewd::engine::{Engine, Rings, RunError, RunOptions};
 use renewd::model::{JobName, JobResult, JobRun, Policy, Seconds, Snapshot, Timestamp, Waiting};
 use renewd::plan::Verdict;
 use renewd::store::{SqliteStore, Store};
 use renewd::sys::fs::Lock;
+use renewd::sys::process::{Invocation, Outcome, Runner};
 use serde_json::Value;
 
 use crate::clock::other_clock;
@@ -352,6 +354,80 @@ async fn a_bell_that_never_rings_is_done_without() {
     .await;
     assert_eq!(rig.world.ccm.issued("api.example.test").await, 1);
     daemon.stop(&rig).await;
+}
+
+/// Never comes to an end, whatever its time-out: as a process that waits for a dead disk.
+struct Stuck(Arc<AtomicBool>);
+
+impl Runner for Stuck {
+    fn run<'a>(
+        &'a self,
+        _invocation: &'a Invocation,
+    ) -> std::pin::Pin<Box<dyn Future<Output = Outcome> + Send + 'a>> {
+        self.0.store(true, Ordering::SeqCst);
+        Box::pin(std::future::pending())
+    }
+}
+
+/// What the textfile of the metrics says of the daemon's progress.
+fn progress(rig: &Rig) -> Option<i64> {
+    let text = std::fs::read_to_string(rig.world.agent.path().join("renewd.prom")).ok()?;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("renewd_last_progress_timestamp_seconds "))?;
+    line.parse().ok()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_told_that_the_daemon_got_on_while_a_step_does_not_keep_its_limit() {
+    let rig = Rig::new(Wanted::new().at("2027-04-01")).await;
+    let slow = SLOW.replace("command_timeout = \"1h\"", "command_timeout = \"1s\"");
+    let metrics = "[metrics]\ntextfile = \"{dir}/renewd.prom\"\n";
+    let policy = rig.world.ccm.issuer("2s") + &slow + metrics;
+    rig.world.agent.write_policy(&policy);
+    std::fs::create_dir_all(rig.world.agent.state()).unwrap();
+    let _program = Gate::new(rig.world.agent.path(), "reload-slow");
+    let stuck: Arc<AtomicBool> = Arc::default();
+    let (make, entered) = (rig.maker(), Arc::clone(&stuck));
+    let maker = move |policy: Policy| -> BoxFuture<Engine> {
+        let (names, state) = (policy.names(), policy.state_dir.clone());
+        let (made, runner) = (make(policy), Arc::new(Stuck(Arc::clone(&entered))));
+        Box::pin(async move {
+            let mut engine = made.await;
+            let resolve = Arc::clone(engine.issuers.resolve());
+            engine.deployer = Deployer::new(state, runner, resolve).asking_for(names);
+            engine
+        })
+    };
+    let daemon = Daemon::start_with(&rig, maker, Rings::default());
+    until(|| {
+        stuck
+            .load(Ordering::SeqCst)
+            .then_some(())
+            .ok_or_else(|| rig.told())
+    })
+    .await;
+    let since = Instant::now();
+    // It is within its limit, and the rest goes on.
+    rig.clock.advance(Seconds::minutes(1));
+    let within = rig.clock_now();
+    until(|| {
+        let seen = progress(&rig);
+        (seen == Some(within.0)).then_some(()).ok_or(seen)
+    })
+    .await;
+
+    // Three commands of a second each, and eleven seconds to die.
+    while since.elapsed() < Duration::from_secs(15) {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    // Jobs run all the same, and nobody takes them for progress.
+    for _ in 0..2 {
+        rig.clock.advance(Seconds::hours(7));
+        ran_at(&rig, rig.clock_now()).await;
+    }
+    assert_eq!(progress(&rig), Some(within.0));
+    daemon.task.abort();
 }
 
 /// Waits until it is so; else says how it is.
