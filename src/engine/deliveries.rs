@@ -19,6 +19,8 @@ pub(crate) struct Deliveries {
     /// A tick was completed since the last heartbeat.
     ticked: Arc<AtomicBool>,
     news: Arc<Notify>,
+    /// When the outbox was looked into last for letters that nothing tells of.
+    looked_at: Timestamp,
     task: Option<JoinHandle<()>>,
 }
 
@@ -35,6 +37,7 @@ impl Deliveries {
             bell,
             ticked,
             news,
+            looked_at: Timestamp::default(),
             task: Some(tokio::spawn(task)),
         }
     }
@@ -57,6 +60,15 @@ impl Deliveries {
     pub(crate) fn ring(&self, completed: bool) {
         self.ticked.fetch_or(completed, Ordering::SeqCst);
         self.bell.notify_one();
+    }
+
+    /// The daemon is awake anyway. Another process's command may have left letters behind; nothing tells of those, and
+    /// nobody is woken for their sake alone.
+    pub(crate) fn look(&mut self, now: Timestamp) {
+        if self.looked_at.until(now).0.abs() >= BETWEEN_LOOKS.0 {
+            self.looked_at = now;
+            self.bell.notify_one();
+        }
     }
 
     /// Is notified when letters begin to fail, or leave again: the planner has something to say about that.
@@ -112,7 +124,6 @@ async fn work(
             if ticked.swap(false, Ordering::SeqCst) {
                 courier.beat().await;
             }
-            // Another process's command may leave letters behind; nothing tells of those.
             let latest = now + LONGEST_NAP;
             let next = round.next.unwrap_or(latest).min(latest);
             let next = if round.sent == 0 {
@@ -138,8 +149,10 @@ async fn work(
     }
 }
 
-/// Between two looks into the outbox.
-const LONGEST_NAP: Seconds = Seconds::minutes(5);
+/// Where nothing waits.
+const LONGEST_NAP: Seconds = Seconds::hours(24);
+/// For what nothing tells of.
+const BETWEEN_LOOKS: Seconds = Seconds::minutes(5);
 /// Between two rounds without success.
 const SHORTEST_NAP: Seconds = Seconds(5);
 /// Between two ticks for the sake of letters that fail.

@@ -14,11 +14,12 @@ use crate::sys::systemd;
 
 impl Daemon {
     /// A person's command reads the policy as it is now; a daemon that went on by an older one would undo what that
-    /// command did, and order certificates for names that nobody wants any more.
-    pub(super) async fn reload_if_changed<E: fmt::Display>(&mut self, options: &RunOptions<E>) {
+    /// command did, and order certificates for names that nobody wants any more. Answers once nobody seems to write any
+    /// more; changes nothing, so that it need not be waited for.
+    pub(super) async fn has_changed<E: fmt::Display>(&self, options: &RunOptions<E>) -> bool {
         let mut seen = (options.stamp)();
         if seen == self.stamp {
-            return;
+            return false;
         }
         // Somebody may still be writing, and a file that was only emptied so far would pass for a policy without
         // certificates. So two looks must agree; who writes for ever is not waited for.
@@ -31,8 +32,7 @@ impl Daemon {
             seen = again;
         }
         tracing::info!("the policy's files changed");
-        // What came of it is in the log.
-        let _ = self.reload(options).await;
+        true
     }
 
     pub(super) async fn reload<E: fmt::Display>(&mut self, options: &RunOptions<E>) -> Outcome {

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::model::{
     Cause, CertificateId, ChannelId, ChannelState, ClockFacts, Drift, EarlierRevision, ErrorClass,
     Fingerprint, HostSeed, IssuerId, JobName, JobRun, Observed, Order, OrderId, Outage,
-    RemoteTrouble, RevisionFacts, RevisionId, Rollout, RolloutId, Shortage, Standing, TargetId,
-    Timestamp, WatchId, WatchState, Wire,
+    RemoteTrouble, RevisionFacts, RevisionId, Rollout, RolloutId, Seconds, Shortage, Standing,
+    TargetId, Timestamp, WatchId, WatchState, Wire,
 };
 
 /// The planner's view of the world. May be stale: every action is checked again before it is carried out.
@@ -23,6 +23,8 @@ pub struct Snapshot {
     pub orders: BTreeMap<OrderId, Order>,
     /// Open rollouts.
     pub rollouts: BTreeMap<RolloutId, Rollout>,
+    /// When orders were opened, by issuer, within the last hour before the latest of all these, in order.
+    pub opened: BTreeMap<IssuerId, Vec<Timestamp>>,
     /// The last run of each job; one that never ran is absent.
     pub jobs: BTreeMap<JobName, JobRun>,
     /// Of this host.
@@ -43,6 +45,21 @@ pub struct Snapshot {
     pub clock: ClockFacts,
     /// What was seen of what is watched; a table that was never looked at is absent.
     pub watches: BTreeMap<WatchId, WatchState>,
+}
+
+impl Snapshot {
+    /// One more order was opened.
+    pub fn order_opened(&mut self, issuer: &IssuerId, at: Timestamp) {
+        let all = self.opened.entry(issuer.clone()).or_default();
+        all.push(at);
+        all.sort();
+        let latest = self.opened.values().filter_map(|all| all.last()).max();
+        let latest = latest.copied().unwrap_or(at);
+        self.opened.retain(|_, all| {
+            all.retain(|at| at.until(latest) < Seconds::hours(1));
+            !all.is_empty()
+        });
+    }
 }
 
 /// Something that renewd itself relies on and that ends.

@@ -163,6 +163,18 @@ pub(crate) fn open(
         let (until, shortage) = (now + SPACE_INTERVAL, shortage.clone());
         return wait(Waiting::NoSpace { until, shortage }, draft);
     }
+    // Nor is what is needed now, or wanted by a person, held up by what could wait.
+    let waits = !state.forced
+        && !matches!(
+            reason,
+            Reason::Revoked | Reason::Expired { .. } | Reason::Emergency { .. } | Reason::Forced
+        );
+    let budget = draft.budgets.get_mut(&subject.policy.issuer);
+    if let Some(until) = budget.and_then(|budget| budget.take(waits)) {
+        let emergency = subject.window().map(|window| window.emergency_at);
+        let until = emergency.map_or(until, |at| until.min(at.max(now + Seconds(1))));
+        return wait(Waiting::IssuerBudget { until }, draft);
+    }
     draft.new_orders.push(Action::OpenOrder {
         certificate: subject.policy.id.clone(),
         reason: reason.clone(),

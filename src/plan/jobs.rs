@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use crate::model::{
     AlertKey, HostSeed, JobName, JobPolicy, JobResult, JobRun, Policy, Seconds, Snapshot, Timestamp,
 };
-use crate::plan::{Plan, backoff};
+use crate::plan::{Plan, backoff, clock};
 
 /// When the next run of a job begins; `now` or earlier means at once.
 #[must_use]
@@ -31,10 +31,10 @@ pub fn next(
     at.max(last + job.floor)
 }
 
-/// The jobs that begin now, in their order.
+/// The jobs that begin now, in their order. A clock in doubt begins no digest: that is named by its moment.
 #[must_use]
 pub fn due(policy: &Policy, snapshot: &Snapshot, now: Timestamp) -> Vec<JobName> {
-    schedule(policy, snapshot, now)
+    begun(policy, snapshot, now)
         .filter(|(_, at)| *at <= now)
         .map(|(name, _)| name)
         .collect()
@@ -43,7 +43,18 @@ pub fn due(policy: &Policy, snapshot: &Snapshot, now: Timestamp) -> Vec<JobName>
 /// When the next job begins, if there is any.
 #[must_use]
 pub fn next_of_all(policy: &Policy, snapshot: &Snapshot, now: Timestamp) -> Option<Timestamp> {
-    schedule(policy, snapshot, now).map(|(_, at)| at).min()
+    begun(policy, snapshot, now).map(|(_, at)| at).min()
+}
+
+/// Those that are not held back. One that is due and neither run nor remembered would be due again at once, and so the
+/// daemon would never sleep.
+fn begun(
+    policy: &Policy,
+    snapshot: &Snapshot,
+    now: Timestamp,
+) -> impl Iterator<Item = (JobName, Timestamp)> {
+    let doubted = clock::doubt(&snapshot.clock, now).is_some();
+    schedule(policy, snapshot, now).filter(move |(name, _)| !doubted || *name != JobName::Digest)
 }
 
 /// Until when orders of renewals that are due are not opened; `None` for a run of `renew` that is due, and where the
@@ -295,6 +306,31 @@ mod tests {
         // What was told before the check that ended it.
         check(now, JobResult::Done);
         assert!(is_back(&told, &policy, &snapshot, now));
+    }
+
+    #[test]
+    fn a_digest_waits_for_a_clock_that_is_believed_and_keeps_nobody_awake_meanwhile() {
+        let now = at("2027-03-01T00:30:00Z");
+        let mut policy = crate::plan::testing::policy();
+        policy.jobs.clear();
+        for name in [JobName::Check, JobName::Digest] {
+            policy.jobs.insert(name, job("0 0 * * * *", "UTC"));
+        }
+        let mut snapshot = Snapshot::default();
+        let run = JobRun {
+            started_at: now,
+            took_ms: 5,
+            result: JobResult::Done,
+            message: String::new(),
+        };
+        snapshot.jobs.insert(JobName::Check, run);
+        assert_eq!(due(&policy, &snapshot, now), [JobName::Digest]);
+        assert_eq!(next_of_all(&policy, &snapshot, now), Some(now));
+        // The clock stands before the date of the build.
+        snapshot.clock.built_at = now + Seconds::days(1);
+        assert_eq!(due(&policy, &snapshot, now), []);
+        let hour = at("2027-03-01T01:00:00Z");
+        assert_eq!(next_of_all(&policy, &snapshot, now), Some(hour));
     }
 
     #[test]

@@ -23,6 +23,7 @@ mod issuer;
 mod mail;
 mod man;
 mod outage;
+mod pace;
 mod planner;
 mod policy_change;
 mod proof;

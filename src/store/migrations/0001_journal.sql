@@ -30,6 +30,8 @@ CREATE TABLE orders (
 ) STRICT, WITHOUT ROWID;
 -- At most one open order for a certificate, whatever the code believes.
 CREATE UNIQUE INDEX orders_open ON orders (certificate) WHERE closed_at IS NULL;
+-- How many an issuer was given in the last hour.
+CREATE INDEX orders_opened ON orders (opened_at);
 
 CREATE TABLE rollouts (
   id        TEXT PRIMARY KEY,
