@@ -126,7 +126,7 @@ impl Engine {
         posts
     }
 
-    /// Letters for everybody who was told of an alert, now that it is over.
+    /// Letters for everybody who was told of an alert and is in the policy still, now that it is over.
     fn posts_over(
         &self,
         over: &StoredAlert,
@@ -153,7 +153,8 @@ impl Engine {
         told.keys()
             .filter_map(|(channel, recipient)| {
                 let channel = channels.get(channel)?;
-                Some(Post {
+                let known = channel.recipients().contains(recipient);
+                known.then(|| Post {
                     channel: channel.id.clone(),
                     recipient: recipient.clone(),
                     letter: letter.clone(),

@@ -88,6 +88,36 @@ async fn a_person_can_try_see_and_list() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_test_that_passes_ends_what_was_refused() {
+    let post = program().await;
+    let agent = &post.rig.world.agent;
+    let login = serde_json::json!(["mailer", PASSWORD]);
+    let full = serde_json::json!({"boss@example.test": "552 5.2.2 mailbox full"});
+    post.mail
+        .answer(serde_json::json!({"login": login, "rcpt": full}));
+    let stands = || {
+        agent.run(&["once", "--wait", "0s"]);
+        let status = agent.run(&["status", "--json"]).stdout;
+        status.contains("alerts-refused/ops")
+    };
+    stands();
+    assert!(stands());
+    let boss = || crate::mail::to(&post.mail.mails(), "boss@example.test").len();
+    assert_eq!(boss(), 0);
+    post.mail.answer(serde_json::json!({"login": login}));
+    assert!(stands(), "nobody tries within the day");
+    agent.run(&["alert", "test", "ops"]).expect(0);
+    assert_eq!(boss(), 1);
+    assert!(!stands());
+    assert_eq!(boss(), 2, "the alert, at once");
+    let list = agent.run(&["alert", "list"]).expect(0).stdout;
+    assert!(list.contains("sent  test/renewd to boss@"), "{list}");
+    assert!(!list.contains("sent  test/renewd to ops@"), "{list}");
+    assert!(!stands());
+    assert_eq!(boss(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_daemon_sends_beside_its_ticks_and_its_secrets_are_nowhere() {
     let post = program().await;
     let agent = &post.rig.world.agent;
