@@ -89,6 +89,7 @@ pub async fn run<E: fmt::Display>(
             systemd::alive();
             daemon.mark(now).await;
         }
+        daemon.make_up(now).await;
         if now + SET_BACK < seen {
             tracing::warn!("the clock was set back by {}", now.until(seen));
             daemon.begin_anew(now);
@@ -197,6 +198,8 @@ pub(super) struct Daemon {
     pub(super) exposition: Option<Exposition>,
     /// When it was last marked with our progress.
     pub(super) marked: Timestamp,
+    /// When it last tried to have what it could not have before.
+    made_up: Timestamp,
     pub(super) wishes: Wishes,
     /// Those under way, which go on from tick to tick.
     pub(super) steps: Steps,
@@ -222,6 +225,7 @@ impl Daemon {
             publisher: Publisher::default(),
             exposition: Exposition::open(&engine).await,
             marked: Timestamp::default(),
+            made_up: now,
             deliveries,
             longest: longest_step(&engine.policy),
             engine: Arc::new(engine),
@@ -253,6 +257,18 @@ impl Daemon {
         // The first tick leaves something to be kept true.
         if self.started {
             self.publisher.beat(&self.engine, now).await;
+        }
+    }
+
+    /// What could not be had when the policy was taken over may be there by now: asked once a minute.
+    async fn make_up(&mut self, now: Timestamp) {
+        if self.made_up.until(now).0.abs() < BETWEEN_MARKS.0 {
+            return;
+        }
+        self.made_up = now;
+        self.deliveries.fill(&self.engine).await;
+        if self.exposition.is_none() {
+            self.exposition = Exposition::again(&self.engine).await;
         }
     }
 
