@@ -172,8 +172,11 @@ for program in renewd renewd-ccm; do
   done
 done
 rm -f "$work.completions"
-for text in README.md CHANGELOG.md LICENSE docs/operations.md docs/control.md docs/architecture.md docs/status.schema.json; do
+for text in CHANGELOG.md LICENSE docs/operations.md docs/alerts.md docs/control.md docs/architecture.md docs/status.schema.json; do
   put 0644 "$here/$text" "$prefix/share/doc/renewd/${text##*/}"
+done
+for decision in "$here"/docs/adr/*.md; do
+  put 0644 "$decision" "$prefix/share/doc/renewd/adr/${decision##*/}"
 done
 for example in "$here"/config/*.toml "$here"/config/policy.d/*.toml; do
   [ -f "$example" ] || continue
