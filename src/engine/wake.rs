@@ -25,7 +25,7 @@ use crate::engine::watchdog::longest_step;
 use crate::engine::wish::Pending;
 use crate::engine::wishes::Wishes;
 use crate::engine::{Begun, Engine, EngineError, Judge, Publisher, Wanted, Wish};
-use crate::model::{JobName, Policy, Seconds, Snapshot, Timestamp};
+use crate::model::{JobName, Milestone, Policy, Seconds, Snapshot, Timestamp};
 use crate::plan::explain::{counted, summary};
 use crate::plan::{Plan, jobs, plan};
 use crate::sys::clock::SET_BACK;
@@ -78,6 +78,7 @@ pub async fn run<E: fmt::Display>(
     let mut bell = Bell::hang().await.map_err(RunError::Setup)?;
     let mut daemon = Daemon::new(policy, &options).await?;
     tracing::info!(
+        event = Milestone::Started.code(),
         "started with a policy of {}",
         counted(daemon.engine.policy.certificates.len(), "certificate")
     );
@@ -178,7 +179,7 @@ pub async fn run<E: fmt::Display>(
     daemon.wishes.give_up(&mut heard);
     daemon.deliveries.stop().await;
     close(&daemon.engine).await;
-    tracing::info!("stopped");
+    tracing::info!(event = Milestone::Stopped.code(), "stopped");
     Ok(())
 }
 
