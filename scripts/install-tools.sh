@@ -43,6 +43,7 @@ git git test
 faketime faketime test
 /usr/lib/python3/dist-packages/jsonschema/__init__.py python3-jsonschema test
 /usr/lib/python3/dist-packages/prometheus_client/parser.py python3-prometheus-client test
+/usr/share/perl5/Monitoring/Plugin/Performance.pm libmonitoring-plugin-perl test
 script bsdutils test
 lintian lintian test
 msmtp msmtp test

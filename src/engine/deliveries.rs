@@ -15,6 +15,8 @@ use crate::sys::error_chain;
 /// The task, and how it is spoken to.
 pub(crate) struct Deliveries {
     courier: Option<watch::Sender<Option<Arc<Courier>>>>,
+    /// There should be a courier, and none could be had.
+    vacant: AtomicBool,
     bell: Arc<Notify>,
     /// A tick was completed since the last heartbeat.
     ticked: Arc<AtomicBool>,
@@ -34,6 +36,7 @@ impl Deliveries {
         let task = work(clock, hired, heard, Arc::clone(&news));
         Self {
             courier: Some(courier),
+            vacant: AtomicBool::new(false),
             bell,
             ticked,
             news,
@@ -44,14 +47,37 @@ impl Deliveries {
 
     /// Goes by the policy of this engine from now on.
     pub(crate) async fn hire(&self, engine: &Engine) {
-        let courier = engine.courier().await.unwrap_or_else(|error| {
-            tracing::error!(error = error_chain(&error), "no alert can be sent");
-            None
-        });
+        let courier = engine.courier().await;
+        let was_vacant = self.vacant.swap(courier.is_err(), Ordering::SeqCst);
+        let courier = match courier {
+            Ok(courier) => {
+                if was_vacant {
+                    tracing::info!("alerts can be sent again");
+                }
+                courier
+            }
+            Err(error) => {
+                // Once: it may go on for long.
+                if !was_vacant {
+                    tracing::error!(
+                        error = error_chain(&error),
+                        "no alert can be sent; tried again every minute"
+                    );
+                }
+                None
+            }
+        };
         if let Some(sender) = &self.courier
             && let Some(old) = sender.send_replace(courier)
         {
             old.stop();
+        }
+    }
+
+    /// Tries again to have a courier, where none could be had.
+    pub(crate) async fn fill(&self, engine: &Engine) {
+        if self.vacant.load(Ordering::SeqCst) {
+            self.hire(engine).await;
         }
     }
 

@@ -47,6 +47,7 @@ impl Engine {
         self.observe_targets(&mut snapshot, |target| !busy.targets.contains(target))
             .await?;
         self.observe_places(&mut snapshot, busy).await?;
+        self.look_at_disks(&mut snapshot);
         Ok(snapshot)
     }
 

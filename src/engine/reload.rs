@@ -8,7 +8,7 @@ use crate::engine::exposition::Exposition;
 use crate::engine::wake::{Daemon, RunOptions, announce, make_engine};
 use crate::engine::watchdog::longest_step;
 use crate::engine::{Outcome, Progress};
-use crate::model::Timestamp;
+use crate::model::{Milestone, Timestamp};
 use crate::plan::explain::counted;
 use crate::sys::systemd;
 
@@ -55,14 +55,17 @@ impl Daemon {
         let policy = match (options.load)() {
             Ok(policy) => policy,
             Err(problems) => {
-                tracing::error!("{REFUSED}\n{problems}");
+                tracing::error!(
+                    event = Milestone::PolicyRefused.code(),
+                    "{REFUSED}\n{problems}"
+                );
                 systemd::status(REFUSED);
                 return Outcome::refused(BAD_POLICY, format!("{REFUSED}\n{problems}"));
             }
         };
         if policy.state_dir != self.engine.policy.state_dir && !self.steps.is_empty() {
             let why = format!("{REFUSED}: a step is under way that uses the present state_dir");
-            tracing::error!("{why}");
+            tracing::error!(event = Milestone::PolicyRefused.code(), "{why}");
             return Outcome::refused(TRY_LATER, why);
         }
         // The journal of this state directory is in order; a person's command may hold its lock.
@@ -110,7 +113,7 @@ impl Daemon {
                     tracing::warn!("the control socket changes with the next start of renewd");
                 }
                 options.in_force.send_replace(Arc::new(policy.clone()));
-                tracing::info!("policy reloaded");
+                tracing::info!(event = Milestone::PolicyInForce.code(), "policy reloaded");
                 Outcome {
                     exit: 0,
                     note: format!(
@@ -121,7 +124,10 @@ impl Daemon {
                 }
             }
             Err(error) => {
-                tracing::error!("{REFUSED}: {error}");
+                tracing::error!(
+                    event = Milestone::PolicyRefused.code(),
+                    "{REFUSED}: {error}"
+                );
                 systemd::status(REFUSED);
                 Outcome::refused(TRY_LATER, format!("{REFUSED}: {error}"))
             }

@@ -26,7 +26,7 @@ use crate::engine::watchdog::longest_step;
 use crate::engine::wish::Pending;
 use crate::engine::wishes::Wishes;
 use crate::engine::{Begun, Engine, EngineError, Judge, Publisher, Wanted, Wish};
-use crate::model::{JobName, Policy, Seconds, Snapshot, Timestamp};
+use crate::model::{JobName, Milestone, Policy, Seconds, Snapshot, Timestamp};
 use crate::plan::explain::{counted, summary};
 use crate::plan::{Plan, jobs, plan};
 use crate::sys::clock::SET_BACK;
@@ -82,6 +82,7 @@ pub async fn run<E: fmt::Display>(
     let mut bell = Bell::hang(rings).await.map_err(RunError::Setup)?;
     let mut daemon = Daemon::new(policy, &options).await?;
     tracing::info!(
+        event = Milestone::Started.code(),
         "started with a policy of {}",
         counted(daemon.engine.policy.certificates.len(), "certificate")
     );
@@ -94,6 +95,7 @@ pub async fn run<E: fmt::Display>(
             systemd::alive();
             daemon.mark(now).await;
         }
+        daemon.make_up(now).await;
         if now + SET_BACK < seen {
             tracing::warn!("the clock was set back by {}", now.until(seen));
             daemon.begin_anew(now);
@@ -195,7 +197,7 @@ pub async fn run<E: fmt::Display>(
     daemon.wishes.give_up(&mut heard);
     daemon.deliveries.stop().await;
     close(&daemon.engine).await;
-    tracing::info!("stopped");
+    tracing::info!(event = Milestone::Stopped.code(), "stopped");
     Ok(())
 }
 
@@ -215,6 +217,8 @@ pub(super) struct Daemon {
     pub(super) exposition: Option<Exposition>,
     /// When it was last marked with our progress.
     pub(super) marked: Timestamp,
+    /// When it last tried to have what it could not have before.
+    made_up: Timestamp,
     pub(super) wishes: Wishes,
     /// Those under way, which go on from tick to tick.
     pub(super) steps: Steps,
@@ -240,6 +244,7 @@ impl Daemon {
             publisher: Publisher::default(),
             exposition: Exposition::open(&engine).await,
             marked: Timestamp::default(),
+            made_up: now,
             deliveries,
             longest: longest_step(&engine.policy),
             engine: Arc::new(engine),
@@ -271,6 +276,18 @@ impl Daemon {
         // The first tick leaves something to be kept true.
         if self.started {
             self.publisher.beat(&self.engine, now).await;
+        }
+    }
+
+    /// What could not be had when the policy was taken over may be there by now: asked once a minute.
+    async fn make_up(&mut self, now: Timestamp) {
+        if self.made_up.until(now).0.abs() < BETWEEN_MARKS.0 {
+            return;
+        }
+        self.made_up = now;
+        self.deliveries.fill(&self.engine).await;
+        if self.exposition.is_none() {
+            self.exposition = Exposition::again(&self.engine).await;
         }
     }
 

@@ -14,6 +14,7 @@ mod hooks;
 mod ids;
 mod job;
 mod letter;
+mod messages;
 mod metrics;
 mod name;
 mod observed;
@@ -54,6 +55,7 @@ pub use letter::{
     ChannelState, Concerned, Delivery, Digest, Held, LONGEST_QUEUE, Letter, Message, Occasion,
     Pace, Post, Section, Slip,
 };
+pub use messages::{About, Kind, Milestone, message_id};
 pub use metrics::{Listen, Metrics};
 pub use name::{Name, NameError, SubjectAltNames};
 pub use observed::{Observe, Observed, Sight, SightKind};

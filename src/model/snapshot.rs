@@ -31,6 +31,8 @@ pub struct Snapshot {
     pub host: HostSeed,
     /// Certificates for which no order is worth its price: a disk that they are written to has no room.
     pub shortages: BTreeMap<CertificateId, Shortage>,
+    /// File systems without room for one order and what it brings to its targets, as they were seen last.
+    pub tight: Vec<Shortage>,
     /// How alerts leave the host, by channel; one without letters is absent.
     pub channels: BTreeMap<ChannelId, ChannelState>,
     /// When the host itself was last looked at; `None` where only the journal was read.

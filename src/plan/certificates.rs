@@ -407,7 +407,7 @@ fn fruitless(subject: &Subject<'_>, reason: &Reason, now: Timestamp) -> Option<W
 const SURVEY_INTERVAL: Seconds = Seconds::hours(1);
 
 /// How often the disks are looked at again once there was no room.
-const SPACE_INTERVAL: Seconds = Seconds::minutes(10);
+pub(crate) const SPACE_INTERVAL: Seconds = Seconds::minutes(10);
 
 /// Long enough for a person to notice, short enough to heal by itself within the day. Never longer than a twentieth of
 /// the lifetime: no revision is due sooner.

@@ -42,6 +42,10 @@ pub fn plan(policy: &Policy, snapshot: &Snapshot, now: Timestamp) -> Plan {
     let mut places = places(policy, snapshot, &unknown_target);
     let orders = open_orders(snapshot);
 
+    for shortage in &snapshot.tight {
+        alerts::no_space(shortage, &mut draft);
+        draft.wake(now + certificates::SPACE_INTERVAL);
+    }
     let mut subjects = Vec::with_capacity(policy.certificates.len());
     let mut verdicts = Vec::with_capacity(policy.certificates.len());
     let mut states = snapshot.certificates.iter().peekable();

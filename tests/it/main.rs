@@ -6,6 +6,7 @@
 
 mod architecture;
 mod bundles;
+mod catalog;
 mod ccm_client;
 mod ccm_server;
 mod ccm_tokens;

@@ -117,7 +117,7 @@ CREATE TABLE outbox (
   recipient TEXT NOT NULL,
   alert     TEXT NOT NULL,
   raised_at INTEGER NOT NULL,
-  -- `raised` or `over`.
+  -- `raised`, `over`, `digest`, or `test` where a person's test passed.
   occasion  TEXT NOT NULL,
   step      INTEGER NOT NULL,
   -- Of the alert: 0 is a notice, 2 critical.
@@ -131,9 +131,11 @@ CREATE TABLE outbox (
   held      INTEGER NOT NULL DEFAULT 0,
   -- It leaves by itself, since it was refused among others.
   alone     INTEGER NOT NULL DEFAULT 0,
+  -- It was refused, and is tried again as long as what it tells stands.
+  refused   INTEGER NOT NULL DEFAULT 0,
   -- Message-ID of the mail that it left with, or may have left with.
   mail      TEXT,
-  -- `waiting`, `sent`, `refused`, `given-up` or `spared`.
+  -- `waiting`, `sent`, `refused`, `given-up`, `withdrawn` or `spared`.
   state     TEXT NOT NULL DEFAULT 'waiting',
   -- Of the last attempt, and how that ended.
   tried_at  INTEGER,
