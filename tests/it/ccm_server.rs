@@ -11,6 +11,7 @@ mod command_line;
 mod conformance;
 mod crl;
 mod durability;
+mod front;
 pub(crate) mod http;
 mod lifecycle;
 mod openssl;
