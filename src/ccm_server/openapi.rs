@@ -33,10 +33,10 @@ pub(super) fn answer() -> Answer {
 
 /// The whole document.
 pub(super) fn document() -> Value {
-    let answers: Map<String, Value> = serde_json::from_str(ANSWERS).unwrap_or_default();
+    let answers = answers_by_chapter();
     let mut paths: BTreeMap<&str, Map<String, Value>> = BTreeMap::new();
     for operation in route::operations() {
-        let described = describe(operation, answers.get(operation.chapter));
+        let described = describe(operation, &answers[operation.chapter], &answers);
         let path = paths.entry(operation.path).or_default();
         path.insert(operation.verb.name().to_ascii_lowercase(), described);
     }
@@ -73,9 +73,11 @@ pub(super) fn document() -> Value {
     })
 }
 
-fn describe(operation: &Operation, answer: Option<&Value>) -> Value {
-    let none = Value::Null;
-    let answer = answer.unwrap_or(&none);
+fn answers_by_chapter() -> Value {
+    serde_json::from_str(ANSWERS).unwrap_or_default()
+}
+
+fn describe(operation: &Operation, answer: &Value, all: &Value) -> Value {
     let text = |field: &str| answer[field].as_str();
     let mut described = Map::new();
     let id = text("id").unwrap_or(operation.chapter);
@@ -109,7 +111,7 @@ fn describe(operation: &Operation, answer: Option<&Value>) -> Value {
             json!({"required": true, "content": content}),
         );
     }
-    described.insert("responses".to_owned(), answers(operation, answer));
+    described.insert("responses".to_owned(), answers(operation, answer, all));
     Value::Object(described)
 }
 
@@ -139,7 +141,7 @@ const fn tag(service: Service) -> &'static str {
 }
 
 /// What is answered when all is well, and every status of the codes that may come instead.
-fn answers(operation: &Operation, answer: &Value) -> Value {
+fn answers(operation: &Operation, answer: &Value, every: &Value) -> Value {
     let mut all = Map::new();
     let (status, schema) = match iam_answer(operation.chapter) {
         Some((status, schema)) => (status, Some(schema)),
@@ -158,6 +160,10 @@ fn answers(operation: &Operation, answer: &Value) -> Value {
         content.insert("application/octet-stream".to_owned(), binary);
     }
     let mut good = json!({"description": "Done."});
+    let links = links(operation, answer, every);
+    if !links.is_empty() {
+        good["links"] = links.into();
+    }
     if !content.is_empty() {
         good["content"] = content.into();
     }
@@ -170,6 +176,49 @@ fn answers(operation: &Operation, answer: &Value) -> Value {
         );
     }
     Value::Object(all)
+}
+
+/// To the operations that take an id which this one answers, alone or in the first item of a list.
+fn links(operation: &Operation, answer: &Value, answers: &Value) -> Map<String, Value> {
+    let mut links = Map::new();
+    for target in route::operations().filter(|target| target.service == operation.service) {
+        // One id is enough to find something; with more than one it would have to be guessed which belong together.
+        let [field] = target.path_fields else {
+            continue;
+        };
+        if let Some(pointer) = pointer(&answer["schema"]["properties"], field.name())
+            && target.chapter != operation.chapter
+        {
+            let id = answers[target.chapter]["id"].as_str();
+            let id = id.unwrap_or(target.chapter);
+            let value = format!("$response.body#{pointer}");
+            let parameter = format!("path.{}", field.name());
+            links.insert(
+                id.to_owned(),
+                json!({"operationId": id, "parameters": {parameter: value}}),
+            );
+        }
+    }
+    links
+}
+
+/// Where in an answer the id is.
+fn pointer(properties: &Value, name: &str) -> Option<String> {
+    if properties.get(name).is_some() {
+        return Some(format!("/{name}"));
+    }
+    properties.as_object()?.iter().find_map(|(list, schema)| {
+        let items = schema["items"]["properties"].as_object()?;
+        // SCM's lists call their own ids `id`.
+        let own = list == "certificates" && name == "certificate_id" && items.contains_key("id");
+        if items.contains_key(name) {
+            Some(format!("/{list}/0/{name}"))
+        } else if own {
+            Some(format!("/{list}/0/id"))
+        } else {
+            None
+        }
+    })
 }
 
 fn response_name(service: Service, status: u16) -> String {

@@ -14,7 +14,7 @@ mod durability;
 mod front;
 pub(crate) mod http;
 mod lifecycle;
-mod openssl;
+pub(crate) mod openssl;
 mod process;
 mod scm;
 mod unpleasant;
