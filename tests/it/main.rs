@@ -30,6 +30,7 @@ mod policy_change;
 mod proof;
 mod sample;
 mod schedule;
+mod sdk;
 mod secrets;
 mod servers;
 mod soak;
