@@ -2,10 +2,11 @@
 //!
 //! The order within a commit: saved.json is durable before the first change; each loose file is one rename, key first
 //! and certificate last; the link is one rename, at the end. Called again after a crash at any point it goes on; called
-//! when all is done it changes nothing.
+//! when all is done it changes nothing. What somebody else put at a place since it was saved is never lost: see `arrived`.
 
 use std::path::Path;
 
+use crate::deploy::arrived::{self, Arrived};
 use crate::deploy::layout::Layout;
 use crate::deploy::manifest::{
     self, Entry, MOST_BYTES, Manifest, Saved, SavedPlace, VERSION, Was, digest_of, record_seen,
@@ -13,22 +14,30 @@ use crate::deploy::manifest::{
 };
 use crate::deploy::site::Site;
 use crate::deploy::stage::Faults;
-use crate::deploy::{StepError, stage};
+use crate::deploy::{StepError, foreign, stage};
+use crate::model::Timestamp;
 use crate::pki::Secret;
 use crate::sys::crash;
 use crate::sys::fs::{self, Attributes, Kind, Stat};
 
 /// Carries the step out, or completes it.
-pub(super) fn run(site: &Site<'_>) -> Result<(), StepError> {
+pub(super) fn run(site: &Site<'_>, now: Timestamp) -> Result<(), StepError> {
     let manifest = site.staged()?;
     let saved = match Saved::read(&site.generation())? {
-        Some(saved) => saved,
-        None => save(site, &manifest)?,
+        Some(saved) => {
+            Arrived::look(site, &manifest, &saved, now)?.none()?;
+            saved
+        }
+        None => {
+            // A window, a hook or a failing disk may have kept the staged set for days.
+            foreign::spare(site, &manifest, &site.whole_materials(), now)?;
+            save(site, &manifest)?
+        }
     };
     let done = put_in_place(site, &manifest, &saved);
     if done.is_err() {
         // A key without its certificate must not stay where a service may be started.
-        if let Err(error) = restore(site) {
+        if let Err(error) = restore(site, now) {
             tracing::error!(rollout = %site.rollout.id, %error, "a half-done commit could not be taken back");
         }
     }
@@ -36,18 +45,27 @@ pub(super) fn run(site: &Site<'_>) -> Result<(), StepError> {
 }
 
 /// Puts link and loose files back as they were before the commit. Repeatable, and nothing if nothing was committed.
-pub(super) fn restore(site: &Site<'_>) -> Result<(), StepError> {
+pub(super) fn restore(site: &Site<'_>, now: Timestamp) -> Result<(), StepError> {
     let generation = site.generation();
     let Some(saved) = Saved::read(&generation)? else {
         return unlink_lost(site);
     };
-    point_back(site, saved.live.as_deref())?;
-    crash::point("rollout.restore.linked");
     let manifest = site.manifest();
+    let arrived = match &manifest {
+        Some(manifest) => Arrived::look(site, manifest, &saved, now)?,
+        None => Arrived::default(),
+    };
+    if !arrived.linked {
+        point_back(site, saved.live.as_deref())?;
+    }
+    crash::point("rollout.restore.linked");
     for place in &saved.places {
         let entry = manifest
             .as_ref()
             .and_then(|manifest| manifest.files.get(place.index));
+        if entry.is_some_and(|entry| arrived.has(&entry.certificate)) {
+            continue;
+        }
         put_back(site, place, entry)?;
         tidy(site, &place.path);
         crash::point("rollout.restore.file");
@@ -94,8 +112,11 @@ fn point_back(site: &Site<'_>, former: Option<&Path>) -> Result<(), StepError> {
 
 fn put_in_place(site: &Site<'_>, manifest: &Manifest, saved: &Saved) -> Result<(), StepError> {
     let mut faults = Faults::default();
-    for (index, entry) in manifest.loose().filter(|(index, _)| saved.has(*index)) {
-        faults.at(entry, || place(site, index, entry))?;
+    for saved in &saved.places {
+        let Some(entry) = manifest.files.get(saved.index) else {
+            continue;
+        };
+        faults.at(entry, || place(site, entry, saved))?;
         crash::point("rollout.commit.file");
     }
     let lagging = site.without(faults.found)?;
@@ -187,12 +208,14 @@ fn save_one(site: &Site<'_>, index: usize, entry: &Entry) -> Result<Was, StepErr
 }
 
 /// One loose file, if it is not there already: an unchanged one is not touched.
-fn place(site: &Site<'_>, index: usize, entry: &Entry) -> Result<(), StepError> {
+fn place(site: &Site<'_>, entry: &Entry, saved: &SavedPlace) -> Result<(), StepError> {
+    let index = saved.index;
     let tag = site.new_tag();
     let blame = |error| entry.blame(error);
     if entry.is_at(&entry.path) {
         return fs::discard(&entry.path, &tag).map_err(blame);
     }
+    arrived::keep_copy(site, index, entry, &saved.was)?;
     let waiting = fs::beside(&entry.path, &tag).is_some_and(|path| entry.is_at(&path));
     if waiting && fs::adopt(&entry.path, &tag).map_err(blame)? {
         return Ok(());
@@ -216,6 +239,9 @@ fn put_back(site: &Site<'_>, place: &SavedPlace, entry: Option<&Entry>) -> Resul
             let same = there.is_some_and(|stat| stat.kind == Kind::Link)
                 && fs::read_link(path)?.as_ref() == Some(target);
             if !same {
+                if let Some(entry) = entry {
+                    arrived::keep_copy(site, place.index, entry, &place.was)?;
+                }
                 fs::switch_link(path, target)?;
             }
         }
@@ -238,6 +264,9 @@ fn put_back(site: &Site<'_>, place: &SavedPlace, entry: Option<&Entry>) -> Resul
             };
             if is_it(path) {
                 return Ok(());
+            }
+            if let Some(entry) = entry {
+                arrived::keep_copy(site, place.index, entry, &place.was)?;
             }
             let kept = fs::beside(path, &site.old_tag()).is_some_and(|kept| is_it(&kept));
             if kept && fs::adopt(path, &site.old_tag())? {

@@ -256,7 +256,7 @@ impl Job {
             if site.manifest().is_none() && Saved::read(&site.generation())?.is_none() {
                 stage::run(site, &job.target, job.now)?;
             }
-            commit::run(site)
+            commit::run(site, job.now)
         })
         .await?;
         let output = match Selinux::of(&self.deployer.root) {
@@ -276,7 +276,7 @@ impl Job {
 
     /// A service must not be tested, let alone reloaded, with a half-done set: it is completed first.
     async fn test(&self) -> Result<StepDone, StepError> {
-        self.on_disk(|site, _| commit::run(site)).await?;
+        self.on_disk(|site, job| commit::run(site, job.now)).await?;
         match service::test(&*self.deployer.runner, &self.target).await {
             Ok(output) => Ok(StepDone {
                 event: RolloutEvent::Tested,
@@ -293,7 +293,7 @@ impl Job {
     }
 
     async fn reload(&self) -> Result<StepDone, StepError> {
-        self.on_disk(|site, _| commit::run(site)).await?;
+        self.on_disk(|site, job| commit::run(site, job.now)).await?;
         if self.needs_telling() {
             // With the files as they are now it will start with the new set.
             self.somebody_to_tell().await?;
@@ -356,14 +356,16 @@ impl Job {
     }
 
     async fn restore(&self) -> Result<StepDone, StepError> {
-        self.on_disk(|site, _| commit::restore(site)).await?;
+        self.on_disk(|site, job| commit::restore(site, job.now))
+            .await?;
         Ok(RolloutEvent::Restored.into())
     }
 
     /// The service was told of the new set only if the failure came after its test. Before that, a reload could do
     /// harm (with a configuration that is broken for another reason some servers end), so it must pass its test first.
     async fn reload_back(&self) -> Result<StepDone, StepError> {
-        self.on_disk(|site, _| commit::restore(site)).await?;
+        self.on_disk(|site, job| commit::restore(site, job.now))
+            .await?;
         let runner = &*self.deployer.runner;
         let done = |output| StepDone {
             event: RolloutEvent::ReloadedBack { refused: false },
@@ -426,7 +428,7 @@ impl Job {
             return Ok(verified_back(Vec::new()));
         };
         let questions = self
-            .on_disk(move |site, _| Ok(prove::backward(site, &wildcard_label)))
+            .on_disk(move |site, job| Ok(prove::backward(site, &wildcard_label, job.now)))
             .await?;
         match prove::ask(&connect, prelude, deadline, questions).await {
             Ok(reports) => Ok(verified_back(reports)),

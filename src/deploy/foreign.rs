@@ -132,13 +132,18 @@ pub(super) fn spare(
             })
         });
         if let Some(detail) = found {
-            let text = format!(
-                "{detail}; nothing older replaces it: `renewd renew {certificate}` obtains a later one, `renewd release {certificate} --force` overwrites it"
-            );
+            let text = nothing_older(certificate, &detail);
             return Err(StepError::new(ErrorClass::Rejected, text).about(certificate));
         }
     }
     Ok(())
+}
+
+/// Why somebody else's stays, and what helps.
+pub(super) fn nothing_older(certificate: &CertificateId, detail: &str) -> String {
+    format!(
+        "{detail}; nothing older replaces it: `renewd renew {certificate}` obtains a later one, `renewd release {certificate} --force` overwrites it"
+    )
 }
 
 /// Whether a certificate is one that ours must not replace.

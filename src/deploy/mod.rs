@@ -13,6 +13,7 @@
 //! Every step answers "did it happen?" by itself: after a crash anywhere it is simply called again. Which step comes
 //! next is decided by `plan`, and written down by `engine`; nothing here remembers anything but files.
 
+mod arrived;
 mod commit;
 mod deployer;
 mod drift;

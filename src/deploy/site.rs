@@ -9,6 +9,7 @@ use crate::deploy::selinux::Selinux;
 use crate::deploy::service::is_alarming;
 use crate::deploy::{Materials, SecretResolver, StepError};
 use crate::model::{CertificateId, ErrorClass, Rollout, SubjectAltNames};
+use crate::pki::Material;
 use crate::sys::fs::Attributes;
 
 /// One rollout and the places it is about.
@@ -49,6 +50,16 @@ impl Site<'_> {
             );
             StepError::new(ErrorClass::Configuration, text)
         })
+    }
+
+    /// Every revision of the set that is whole in the store.
+    pub(super) fn whole_materials(&self) -> BTreeMap<&CertificateId, Material> {
+        let all = self.rollout.revisions.iter();
+        all.filter_map(|(certificate, revision)| {
+            let material = self.materials.load_revision(certificate, revision).ok()?;
+            Some((certificate, material))
+        })
+        .collect()
     }
 
     /// Members whose files a program complains about. Remarks do not count: nginx warns of certificates that it accepts.

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::deploy::StepError;
 use crate::deploy::manifest::{MOST_BYTES, Saved, Was};
 use crate::deploy::probe::{Behind, Expected, KeyKind};
 use crate::deploy::prove::Trust;
 use crate::deploy::site::Site;
+use crate::deploy::{StepError, arrived};
 use crate::model::{
     CertificateId, DriftKind, ErrorClass, ExportKind, ExportLayout, Name, Reason, RevisionId,
     SubjectAltNames, TargetPolicy, Timestamp,
@@ -182,12 +182,18 @@ pub(in crate::deploy) fn presentable<'a>(
     }
 }
 
-/// What must be served after a restore: the former leaf of each certificate, where it is known.
-pub(in crate::deploy) fn backward(site: &Site<'_>, wildcard_label: &str) -> Vec<Question> {
+/// What must be served after a restore: the former leaf of each certificate, where it is known. Nothing is asked of a member
+/// that was left to somebody else's newer one.
+pub(in crate::deploy) fn backward(
+    site: &Site<'_>,
+    wildcard_label: &str,
+    now: Timestamp,
+) -> Vec<Question> {
     let mut questions = Questions::default();
     let rollout = site.rollout;
+    let left = arrived::of(site, now);
     for (certificate, revision) in &rollout.previous {
-        if rollout.strange.contains(certificate) {
+        if rollout.strange.contains(certificate) || left.contains(certificate) {
             continue;
         }
         if let Ok((leaf, _)) = public(site, certificate, revision) {
@@ -207,7 +213,7 @@ pub(in crate::deploy) fn backward(site: &Site<'_>, wildcard_label: &str) -> Vec<
         let Some(original) = original(site, certificate) else {
             continue;
         };
-        if rollout.previous.contains_key(certificate) {
+        if rollout.previous.contains_key(certificate) || left.contains(certificate) {
             continue;
         }
         // The names that the service is known to have; what the original says of itself may never have been asked for.

@@ -185,6 +185,19 @@ impl Stand {
         }
     }
 
+    /// Where a step leads that must fail.
+    pub(crate) async fn fail(&self, rollout: &Rollout, step: RolloutStep) -> Rollout {
+        let error = self.step(rollout, step).await.unwrap_err();
+        let mut after = rollout.clone();
+        match on_error(rollout, step, error, self.target.digest) {
+            OnError::Event(event) => {
+                after.phase = rollout_machine::after(rollout, &event).unwrap();
+            }
+            OnError::Retry(_) => panic!("{step} is tried again"),
+        }
+        after
+    }
+
     /// A whole rollout that must end live.
     #[track_caller]
     pub(crate) fn live_now(&self, rollout: &Rollout) {
