@@ -1,6 +1,6 @@
 //! The steps of a rollout, behind one door.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -356,16 +356,30 @@ impl Job {
     }
 
     async fn restore(&self) -> Result<StepDone, StepError> {
-        self.on_disk(|site, job| commit::restore(site, job.now))
+        let back = self
+            .on_disk(|site, job| commit::restore(site, job.now))
             .await?;
-        Ok(RolloutEvent::Restored.into())
+        Ok(StepDone {
+            event: RolloutEvent::Restored,
+            output: self.left_behind(back.failed.as_ref()),
+        })
+    }
+
+    /// The others go all the way back before it counts that one could not; it counts in the end, see [`Self::verify_back`].
+    fn left_behind(&self, failed: Option<&StepError>) -> String {
+        failed.map_or_else(String::new, |error| {
+            tracing::error!(rollout = %self.rollout.id, %error, "not everything went back; the others go on");
+            format!("not everything went back: {error}")
+        })
     }
 
     /// The service was told of the new set only if the failure came after its test. Before that, a reload could do
     /// harm (with a configuration that is broken for another reason some servers end), so it must pass its test first.
     async fn reload_back(&self) -> Result<StepDone, StepError> {
-        self.on_disk(|site, job| commit::restore(site, job.now))
+        let back = self
+            .on_disk(|site, job| commit::restore(site, job.now))
             .await?;
+        self.left_behind(back.failed.as_ref());
         let runner = &*self.deployer.runner;
         let done = |output| StepDone {
             event: RolloutEvent::ReloadedBack { refused: false },
@@ -416,7 +430,29 @@ impl Job {
         }
     }
 
+    /// Also the last attempt to put back what could not be: without it the way back has failed, whatever is served.
     async fn verify_back(&self) -> Result<StepDone, StepError> {
+        let back = self
+            .on_disk(|site, job| commit::restore(site, job.now))
+            .await?;
+        if back.changed {
+            // It came back after the service was told.
+            self.reload_back().await?;
+        }
+        let stays = back.failed.iter().flat_map(|error| error.named.clone());
+        let seen = self.serves_the_former(stays.collect()).await;
+        match (seen, back.failed) {
+            (seen, None) => seen,
+            (Ok(_), Some(failed)) => Err(failed),
+            (Err(unproven), Some(failed)) => Err(failed.and(unproven)),
+        }
+    }
+
+    /// Of members other than these.
+    async fn serves_the_former(
+        &self,
+        stays: BTreeSet<CertificateId>,
+    ) -> Result<StepDone, StepError> {
         let Probe::Tls {
             connect,
             deadline,
@@ -428,7 +464,7 @@ impl Job {
             return Ok(verified_back(Vec::new()));
         };
         let questions = self
-            .on_disk(move |site, job| Ok(prove::backward(site, &wildcard_label, job.now)))
+            .on_disk(move |site, job| Ok(prove::backward(site, &wildcard_label, stays, job.now)))
             .await?;
         match prove::ask(&connect, prelude, deadline, questions).await {
             Ok(reports) => Ok(verified_back(reports)),

@@ -182,16 +182,18 @@ pub(in crate::deploy) fn presentable<'a>(
     }
 }
 
-/// What must be served after a restore: the former leaf of each certificate, where it is known. Nothing is asked of a member
-/// that was left to somebody else's newer one.
+/// What must be served after a restore: the former leaf of each certificate, where it is known. Nothing is asked of those
+/// that could not go back (`stays`), and of a member that was left to somebody else's newer one.
 pub(in crate::deploy) fn backward(
     site: &Site<'_>,
     wildcard_label: &str,
+    stays: BTreeSet<CertificateId>,
     now: Timestamp,
 ) -> Vec<Question> {
     let mut questions = Questions::default();
     let rollout = site.rollout;
-    let left = arrived::of(site, now);
+    let mut left = stays;
+    left.extend(arrived::of(site, now));
     for (certificate, revision) in &rollout.previous {
         if rollout.strange.contains(certificate) || left.contains(certificate) {
             continue;
