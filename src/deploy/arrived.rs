@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use crate::deploy::StepError;
 use crate::deploy::foreign::{self, Ours};
+use crate::deploy::keystores::Opened;
 use crate::deploy::layout::Layout;
 use crate::deploy::manifest::{Entry, MOST_BYTES, Manifest, Saved, Was, read_seen, sha256};
 use crate::deploy::site::Site;
@@ -35,8 +36,15 @@ impl Arrived {
     ) -> Result<Self, StepError> {
         let mut arrived = Self::default();
         let places = Places::of(site, manifest, saved)?;
-        for ((certificate, export), within) in &places.strange {
+        for ((certificate, export), strange) in &places.strange {
             if site.rollout.overwrite.contains(*certificate) {
+                continue;
+            }
+            let within = strange.iter().any(|entry| !entry.is_loose());
+            if let Some(sealed) = places.sealed(site, strange) {
+                arrived.linked |= within;
+                let detail = foreign::sealed(&sealed);
+                arrived.found.insert((*certificate).clone(), detail);
                 continue;
             }
             let Some(revision) = site.rollout.revisions.get(*certificate) else {
@@ -54,8 +62,8 @@ impl Arrived {
             let entries = foreign::of_export(&manifest.files, certificate, export);
             // An absolute path replaces what it is joined to.
             let at = |entry: &Entry| places.below.join(&entry.path);
-            if let Some(newer) = foreign::newer(entries, at, compared, now) {
-                arrived.linked |= *within;
+            if let Some(newer) = foreign::newer(entries, at, compared, site.keystores(), now) {
+                arrived.linked |= within;
                 let detail = newer.describe(&ours);
                 arrived.found.insert((*certificate).clone(), detail);
             }
@@ -81,12 +89,11 @@ impl Arrived {
     }
 }
 
-/// Where files are now, and which exports of which certificates have one that is neither ours nor what was saved.
+/// Where files are now, and those of each export of each certificate that are neither ours nor what was saved.
 struct Places<'a> {
     /// What relative paths are below.
     below: PathBuf,
-    /// With whether the strange file is below the link.
-    strange: BTreeMap<(&'a CertificateId, &'a str), bool>,
+    strange: BTreeMap<(&'a CertificateId, &'a str), Vec<&'a Entry>>,
 }
 
 impl<'a> Places<'a> {
@@ -102,7 +109,7 @@ impl<'a> Places<'a> {
             generation.clone()
         };
         let seen = read_seen(&generation);
-        let mut strange = BTreeMap::new();
+        let mut strange: BTreeMap<_, Vec<&Entry>> = BTreeMap::new();
         for (index, entry) in manifest.files.iter().enumerate() {
             let was = saved.places.iter().find(|place| place.index == index);
             if entry.is_loose() && was.is_none() {
@@ -114,12 +121,22 @@ impl<'a> Places<'a> {
                 continue;
             }
             if is_strange(&path, entry, was.map(|place| &place.was)) {
-                *strange
-                    .entry((&entry.certificate, entry.export.as_str()))
-                    .or_default() |= !entry.is_loose();
+                let export = (&entry.certificate, entry.export.as_str());
+                strange.entry(export).or_default().push(entry);
             }
         }
         Ok(Self { below, strange })
+    }
+
+    /// A keystore that nobody can open, so that it may be newer: it came since the commit.
+    fn sealed(&self, site: &Site<'_>, strange: &[&Entry]) -> Option<PathBuf> {
+        strange.iter().find_map(|entry| {
+            // An absolute path replaces what it is joined to.
+            let path = self.below.join(&entry.path);
+            let (_, bytes) = content(&path)?;
+            let opened = site.keystores().open(entry, bytes.expose());
+            matches!(opened, Opened::Sealed).then_some(path)
+        })
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::deploy::keystores::Keystores;
 use crate::deploy::layout::Layout;
 use crate::deploy::manifest::{Manifest, Saved};
 use crate::deploy::observe::{Resolver, SystemResolver};
@@ -14,8 +15,8 @@ use crate::deploy::{
     Materials, StepDone, StepError, commit, drift, hooks, places, prove, prune, service, stage,
 };
 use crate::model::{
-    CertificateId, Drift, ErrorClass, Hook, Probe, ProbeReport, RevisionId, Rollout, RolloutEvent,
-    RolloutStep, SecretRef, SubjectAltNames, TargetId, TargetPolicy, TargetState, Timestamp,
+    CertificateId, Drift, ErrorClass, ExportSpec, Hook, Probe, ProbeReport, RevisionId, Rollout,
+    RolloutEvent, RolloutStep, SecretRef, SubjectAltNames, TargetPolicy, TargetState, Timestamp,
 };
 use crate::pki::Secret;
 use crate::sys::error_chain;
@@ -127,7 +128,7 @@ impl Deployer {
     /// since the target may have left it; what cannot be removed is logged, and the next rollout tries again.
     pub async fn close(&self, rollout: &Rollout) {
         let (deployer, owned) = (self.clone(), rollout.clone());
-        let pruned = on_disk(move || prune::close(&deployer.site(&owned))).await;
+        let pruned = on_disk(move || prune::close(&deployer.site(&owned, &[]))).await;
         if let Err(error) = pruned {
             tracing::warn!(rollout = %rollout.id, %error, "old generations could not be removed");
         }
@@ -137,7 +138,7 @@ impl Deployer {
     /// saved, and of the certificates that would be served again not every one has expired.
     #[must_use]
     pub fn has_previous(&self, rollout: &Rollout, now: Timestamp) -> bool {
-        let site = self.site(rollout);
+        let site = self.site(rollout, &[]);
         let saved = Saved::read(&site.generation()).ok().flatten();
         let former = rollout.previous_generation;
         let former = former.and_then(|number| Manifest::read(&site.layout.generation(number)));
@@ -148,16 +149,32 @@ impl Deployer {
     /// What of a target is not as it was committed. Cheap: content is read only where the file system says that it
     /// was touched.
     #[must_use]
-    pub fn drift(&self, target: &TargetId, state: &TargetState, now: Timestamp) -> Option<Drift> {
-        let layout = Layout::new(&self.state_dir, target);
-        self.look(&layout, now).at(state.generation?, true)
+    pub fn drift(
+        &self,
+        target: &TargetPolicy,
+        state: &TargetState,
+        now: Timestamp,
+    ) -> Option<Drift> {
+        let layout = Layout::new(&self.state_dir, &target.id);
+        self.look(&layout, &target.exports, now)
+            .at(state.generation?, true)
     }
 
-    pub(super) fn look<'a>(&'a self, layout: &'a Layout, now: Timestamp) -> drift::Look<'a> {
+    pub(super) fn look<'a>(
+        &'a self,
+        layout: &'a Layout,
+        exports: &'a [ExportSpec],
+        now: Timestamp,
+    ) -> drift::Look<'a> {
         drift::Look {
             layout,
             materials: &self.materials,
             names: &self.names,
+            keystores: Keystores {
+                layout,
+                resolve: &self.resolve,
+                exports,
+            },
             now,
         }
     }
@@ -190,9 +207,11 @@ impl Deployer {
         &self.state_dir
     }
 
-    pub(super) fn site<'a>(&'a self, rollout: &'a Rollout) -> Site<'a> {
+    /// `exports` are those of the target; without them no keystore there can be opened.
+    pub(super) fn site<'a>(&'a self, rollout: &'a Rollout, exports: &'a [ExportSpec]) -> Site<'a> {
         Site {
             rollout,
+            exports,
             layout: Layout::new(&self.state_dir, &rollout.target),
             materials: &self.materials,
             resolve: &self.resolve,
@@ -230,7 +249,7 @@ impl Job {
         };
         let whole = self
             .on_disk(|site, job| {
-                let look = job.deployer.look(&site.layout, job.now);
+                let look = job.deployer.look(&site.layout, site.exports, job.now);
                 let former = site.rollout.previous_generation;
                 Ok(former.is_some_and(|number| look.at(number, false).is_none()))
             })
@@ -537,7 +556,7 @@ impl Job {
         work: impl FnOnce(&Site<'_>, &Self) -> Result<T, StepError> + Send + 'static,
     ) -> Result<T, StepError> {
         let job = self.clone();
-        on_disk(move || work(&job.deployer.site(&job.rollout), &job)).await
+        on_disk(move || work(&job.deployer.site(&job.rollout, &job.target.exports), &job)).await
     }
 }
 

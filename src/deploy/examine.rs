@@ -96,7 +96,7 @@ impl Deployer {
             });
             let fit =
                 fit.map(|()| format!("{} certificates are fit to be served", state.live.len()));
-            let look = deployer.look(&layout, now);
+            let look = deployer.look(&layout, &target.exports, now);
             let drift = state
                 .generation
                 .and_then(|generation| look.at(generation, false));
@@ -171,7 +171,7 @@ impl Deployer {
         let (deployer, target) = (self.clone(), target.clone());
         let questions = tokio::task::spawn_blocking(move || {
             let trust = roots.as_ref().map(Trust::of).transpose()?;
-            let site = deployer.site(&live);
+            let site = deployer.site(&live, &target.exports);
             prove::forward(&site, &target, &wildcard_label, Chains::All(trust), now)
         })
         .await

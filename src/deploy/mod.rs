@@ -22,6 +22,7 @@ mod examine;
 mod foreign;
 mod haproxy;
 mod hooks;
+mod keystores;
 mod layout;
 mod manifest;
 mod material;

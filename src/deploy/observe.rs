@@ -96,7 +96,7 @@ impl Deployer {
         let live = self.as_if_rolled_out(target, state)?;
         let (deployer, target) = (self.clone(), target.clone());
         let asked = tokio::task::spawn_blocking(move || {
-            let site = deployer.site(&live);
+            let site = deployer.site(&live, &target.exports);
             prove::forward(&site, &target, &wildcard_label, Chains::Incoming(None), now)
         })
         .await;

@@ -231,7 +231,7 @@ impl Stand {
             generation: self.generation,
             ..renewd::model::TargetState::default()
         };
-        self.deployer.drift(&self.target.id, &state, now())
+        self.deployer.drift(&self.target, &state, now())
     }
 
     /// The error of a step that failed.
