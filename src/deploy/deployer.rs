@@ -20,6 +20,7 @@ use crate::model::{
 };
 use crate::pki::Secret;
 use crate::sys::error_chain;
+use crate::sys::fs::{self, Attributes};
 use crate::sys::process::Runner;
 
 /// Reads a secret that the policy refers to.
@@ -314,11 +315,29 @@ impl Job {
     async fn reload(&self) -> Result<StepDone, StepError> {
         self.on_disk(|site, job| commit::run(site, job.now)).await?;
         if self.needs_telling() {
-            // With the files as they are now it will start with the new set.
-            self.somebody_to_tell().await?;
+            let told = self.was_told_before().await?;
+            match self.somebody_to_tell().await {
+                // The reload that was cut off may have ended it: that is for an undo, and not to be waited for.
+                Err(error) if told => {
+                    return Err(StepError {
+                        message: format!("a reload was cut off, and since then {}", error.message),
+                        service_runs: true,
+                        ..error
+                    });
+                }
+                // With the files as they are now it will start with the new set.
+                other => other?,
+            }
         }
         if self.target.kind.is_fragile() {
             self.fit_to_reload().await?;
+        }
+        if self.needs_telling() {
+            self.on_disk(|site, _| {
+                fs::write_atomic(&site.records().told(), b"", &Attributes::PRIVATE)?;
+                Ok(())
+            })
+            .await?;
         }
         let output = self.tell().await?;
         Ok(StepDone {
@@ -356,6 +375,22 @@ impl Job {
                 ..unproven.error
             }),
         }
+    }
+
+    /// Whether this very step was cut off while it told a service that ran. The journal knows that it was begun, and the
+    /// record in the generation how far it came.
+    async fn was_told_before(&self) -> Result<bool, StepError> {
+        let started = self.rollout.started.as_ref();
+        let cut_off = started.is_some_and(|started| started.step == RolloutStep::Reload);
+        self.on_disk(move |site, _| {
+            let told = site.records().told();
+            if cut_off {
+                return Ok(fs::stat(&told)?.is_some());
+            }
+            fs::remove_file(&told)?;
+            Ok(false)
+        })
+        .await
     }
 
     /// A hook that the policy had when the rollout was opened and has no more has nothing to say.

@@ -90,6 +90,11 @@ impl Records {
         self.0.join("saved.json")
     }
 
+    /// That a reload was begun while somebody ran who could be told.
+    pub(super) fn told(&self) -> PathBuf {
+        self.0.join("told")
+    }
+
     /// Copies of what was there before.
     pub(super) fn saved_copies(&self) -> PathBuf {
         self.0.join("saved")
