@@ -155,7 +155,7 @@ impl Deployer {
         };
         if state.live.is_empty() {
             return match prove::somebody_listens(&connect).await {
-                Ok(()) => match prove::speaks(&connect, prelude, deadline).await {
+                Ok(connect) => match prove::speaks(&connect, prelude, deadline).await {
                     Ok(()) => Outcome::Skipped(format!(
                         "somebody listens at {connect}, and nothing is live yet"
                     )),
@@ -184,7 +184,7 @@ impl Deployer {
         match prove::ask_once(&connect, prelude, deadline, questions).await {
             Ok(reports) => Outcome::Good(format!(
                 "{connect} serves what is live for {} names",
-                reports.len()
+                prove::names(&reports)
             )),
             Err(unproven) => Outcome::Bad(unproven.error),
         }

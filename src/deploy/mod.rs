@@ -38,7 +38,9 @@ mod service;
 mod site;
 mod space;
 mod stage;
+mod told;
 mod tomcat;
+mod way_back;
 mod wire;
 
 pub mod probe;

@@ -63,9 +63,9 @@ pub use order::{
 pub use outage::Outage;
 pub use pacing::{MaintenanceWindow, Pacing};
 pub use policy::{
-    CertificatePolicy, DriftMode, IssuerKind, IssuerPolicy, KeyReuse, KeySource, OrderMode,
-    PcaPolicy, Policy, Prelude, Probe, ProxyProtocol, Reload, RemoteAccess, RemoteAuth, RenewRule,
-    Roots, ScmPolicy, SecretRef, Signal, StartTls, TargetKind, TargetPolicy,
+    CertificatePolicy, DriftMode, IssuerKind, IssuerPolicy, KeyReuse, KeySource, Listeners,
+    OrderMode, PcaPolicy, Policy, Prelude, Probe, ProxyProtocol, Reload, RemoteAccess, RemoteAuth,
+    RenewRule, Roots, ScmPolicy, SecretRef, Signal, StartTls, TargetKind, TargetPolicy,
 };
 pub use reason::{Blocked, ErrorClass, Reason, Waiting};
 pub use recipe::{Family, Recipe, RecipeExport};

@@ -8,8 +8,10 @@ mod faults;
 mod files;
 mod fit;
 mod hooks;
+mod keystores;
 #[cfg(feature = "failpoints")]
 mod killed;
+mod listeners;
 mod material;
 mod nginx;
 mod observe;

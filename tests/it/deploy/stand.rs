@@ -221,6 +221,12 @@ impl Stand {
         differences.map(|found| found.kind).collect()
     }
 
+    /// Whether what differs is a keystore that does not open.
+    pub(crate) fn sealed(&self) -> bool {
+        let drift = self.look();
+        drift.is_some_and(|drift| drift.differences.iter().all(|found| found.is_sealed()))
+    }
+
     pub(crate) fn drift(&self) -> Option<String> {
         self.look().map(|drift| drift.to_string())
     }
