@@ -166,7 +166,12 @@ const fn severity(kind: DriftKind) -> Severity {
 
 fn advice(place: &Place<'_>, kind: DriftKind, whose: Option<&CertificateId>) -> String {
     let name = whose.map_or("NAME", CertificateId::as_str);
-    let then = if repairs(place) {
+    let sealed = all(place).any(|found| found.is_sealed() && found.certificate.as_ref() == whose);
+    let then = if sealed {
+        format!(
+            "Nothing is changed while a keystore of the certificate does not open; `renewd release {name} --force` puts all of it right."
+        )
+    } else if repairs(place) {
         "It is put right by itself, by a rollout of the same set.".to_owned()
     } else {
         format!(
