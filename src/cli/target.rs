@@ -127,7 +127,7 @@ fn object(policy: &Policy, target: &TargetPolicy, snapshot: &Snapshot) -> Value 
             wildcard_label,
             prelude,
         } => json!({
-            "kind": "tls", "connect": connect, "deadline": deadline.to_string(),
+            "kind": "tls", "connect": connect.iter().collect::<Vec<_>>(), "deadline": deadline.to_string(),
             "roots": roots.as_ref().map(ToString::to_string), "wildcard_label": wildcard_label,
             "starttls": prelude.starttls.map(StartTls::as_str),
             "proxy_protocol": prelude.proxy_protocol.map(ProxyProtocol::as_str),

@@ -49,6 +49,8 @@ pub(super) enum Holds {
     Counts,
     /// Texts.
     List,
+    /// One text, or several.
+    Texts,
     /// `"0640"` or `0o640`.
     Mode,
     /// A name or a number.
@@ -104,6 +106,7 @@ impl Holds {
             | Self::Count
             | Self::Counts
             | Self::List
+            | Self::Texts
             | Self::Mode
             | Self::Account => false,
         }

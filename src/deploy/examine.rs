@@ -96,7 +96,7 @@ impl Deployer {
             });
             let fit =
                 fit.map(|()| format!("{} certificates are fit to be served", state.live.len()));
-            let look = deployer.look(&layout, now);
+            let look = deployer.look(&layout, &target.exports, now);
             let drift = state
                 .generation
                 .and_then(|generation| look.at(generation, false));
@@ -155,7 +155,7 @@ impl Deployer {
         };
         if state.live.is_empty() {
             return match prove::somebody_listens(&connect).await {
-                Ok(()) => match prove::speaks(&connect, prelude, deadline).await {
+                Ok(connect) => match prove::speaks(&connect, prelude, deadline).await {
                     Ok(()) => Outcome::Skipped(format!(
                         "somebody listens at {connect}, and nothing is live yet"
                     )),
@@ -171,7 +171,7 @@ impl Deployer {
         let (deployer, target) = (self.clone(), target.clone());
         let questions = tokio::task::spawn_blocking(move || {
             let trust = roots.as_ref().map(Trust::of).transpose()?;
-            let site = deployer.site(&live);
+            let site = deployer.site(&live, &target.exports);
             prove::forward(&site, &target, &wildcard_label, Chains::All(trust), now)
         })
         .await
@@ -184,7 +184,7 @@ impl Deployer {
         match prove::ask_once(&connect, prelude, deadline, questions).await {
             Ok(reports) => Outcome::Good(format!(
                 "{connect} serves what is live for {} names",
-                reports.len()
+                prove::names(&reports)
             )),
             Err(unproven) => Outcome::Bad(unproven.error),
         }

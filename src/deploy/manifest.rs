@@ -213,11 +213,6 @@ impl Saved {
         read(&Records::of(generation).saved())
     }
 
-    /// Whether this file of the manifest may be replaced.
-    pub(super) fn has(&self, index: usize) -> bool {
-        self.places.iter().any(|place| place.index == index)
-    }
-
     /// Whether there is an original among the loose files.
     pub(super) fn has_original(&self) -> bool {
         let original = |place: &SavedPlace| place.was != Was::Nothing;

@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use crate::deploy::keystores::Keystores;
 use crate::deploy::layout::{Layout, Records, new_tag, old_tag};
 use crate::deploy::manifest::{Entry, Manifest};
 use crate::deploy::selinux::Selinux;
 use crate::deploy::service::is_alarming;
 use crate::deploy::{Materials, SecretResolver, StepError};
-use crate::model::{CertificateId, ErrorClass, Rollout, SubjectAltNames};
+use crate::model::{CertificateId, ErrorClass, ExportSpec, Rollout, SubjectAltNames};
+use crate::pki::Material;
 use crate::sys::fs::Attributes;
 
 /// One rollout and the places it is about.
@@ -17,6 +19,8 @@ pub(super) struct Site<'a> {
     pub(super) layout: Layout,
     pub(super) materials: &'a Materials,
     pub(super) resolve: &'a SecretResolver,
+    /// Of the target, by the policy.
+    pub(super) exports: &'a [ExportSpec],
     /// Where SELinux is on.
     pub(super) selinux: Option<Selinux>,
     /// What a service is asked for, by the policy; of a certificate that is not here, all its names.
@@ -24,6 +28,15 @@ pub(super) struct Site<'a> {
 }
 
 impl Site<'_> {
+    /// To open keystores at the target's places.
+    pub(super) fn keystores(&self) -> Keystores<'_> {
+        Keystores {
+            layout: &self.layout,
+            resolve: self.resolve,
+            exports: self.exports,
+        }
+    }
+
     /// The directory of the rollout's generation.
     pub(super) fn generation(&self) -> PathBuf {
         self.layout.generation(self.rollout.generation)
@@ -49,6 +62,16 @@ impl Site<'_> {
             );
             StepError::new(ErrorClass::Configuration, text)
         })
+    }
+
+    /// Every revision of the set that is whole in the store.
+    pub(super) fn whole_materials(&self) -> BTreeMap<&CertificateId, Material> {
+        let all = self.rollout.revisions.iter();
+        all.filter_map(|(certificate, revision)| {
+            let material = self.materials.load_revision(certificate, revision).ok()?;
+            Some((certificate, material))
+        })
+        .collect()
     }
 
     /// Members whose files a program complains about. Remarks do not count: nginx warns of certificates that it accepts.

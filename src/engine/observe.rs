@@ -173,14 +173,14 @@ impl Engine {
         wanted: impl Fn(&TargetId) -> bool + Send,
     ) -> Result<(), EngineError> {
         let now = self.clock.now();
-        for id in self.policy.targets.keys() {
+        for (id, policy) in &self.policy.targets {
             if !wanted(id) || is_at_work(snapshot, id) {
                 continue;
             }
             let Some(state) = snapshot.targets.get_mut(id) else {
                 continue;
             };
-            let found = self.deployer.drift(id, state, now);
+            let found = self.deployer.drift(policy, state, now);
             if found != state.drift {
                 state.drift = found;
                 self.store.change_target(id, state).await?;

@@ -2,7 +2,7 @@
 //!
 //! What a step's outcome means is decided by `plan::rollout_machine` and `plan::outcome`; here it is only brought about.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::deploy::StepError;
 use crate::engine::progress::Progress;
@@ -263,7 +263,8 @@ fn describe(event: &RolloutEvent, after: &Rollout, policy: Option<&TargetPolicy>
             }
         }
         RolloutEvent::Verified { reports } => {
-            format!("handshake proven for {}", counted(reports.len(), "name"))
+            let names: BTreeSet<&str> = reports.iter().map(|report| report.name.as_str()).collect();
+            format!("handshake proven for {}", counted(names.len(), "name"))
         }
         RolloutEvent::Failed { cause, .. } => {
             let then = match &after.phase {

@@ -66,8 +66,8 @@ pub use outage::Outage;
 pub use pacing::{MaintenanceWindow, Pacing};
 pub use policy::{
     CertificatePolicy, DriftMode, IssuerKind, IssuerPace, IssuerPolicy, KeyReuse, KeySource,
-    OrderMode, PcaPolicy, Policy, Prelude, Probe, ProxyProtocol, Reload, RemoteAccess, RemoteAuth,
-    RenewRule, Roots, ScmPolicy, SecretRef, Signal, StartTls, TargetKind, TargetPolicy,
+    Listeners, OrderMode, PcaPolicy, Policy, Prelude, Probe, ProxyProtocol, Reload, RemoteAccess,
+    RemoteAuth, RenewRule, Roots, ScmPolicy, SecretRef, Signal, StartTls, TargetKind, TargetPolicy,
 };
 pub use reason::{Blocked, ErrorClass, Reason, Waiting};
 pub use recipe::{Family, Recipe, RecipeExport};

@@ -15,6 +15,8 @@ pub(crate) fn reason(
     id: &CertificateId,
 ) -> Option<Reason> {
     let overwritten = place.state.overwrite.contains(id);
+    // A repair of anything on disk would replace what nobody could look into.
+    let sealed = about(place, members, id).any(Difference::is_sealed);
     let found = about(place, members, id).filter(|found| match found.kind {
         DriftKind::NewerElsewhere | DriftKind::ServedNewer => overwritten,
         DriftKind::ServedOther | DriftKind::ServedOld | DriftKind::ServedChain => {
@@ -25,7 +27,7 @@ pub(crate) fn reason(
         | DriftKind::FileUnreadable
         | DriftKind::FileEdited
         | DriftKind::LinkChanged
-        | DriftKind::AttributesChanged => overwritten || repairs(place),
+        | DriftKind::AttributesChanged => overwritten || (repairs(place) && !sealed),
     });
     let worst = found.min_by_key(|found| found.kind)?;
     Some(Reason::Drifted {
@@ -126,7 +128,16 @@ pub(crate) fn alerts(place: &Place<'_>, draft: &mut Draft) {
         for other in found.iter().skip(1).take(SHOWN) {
             text.push_str(&format!("{}\n", other.detail));
         }
-        text.push_str(&advice(place, kind, first.certificate.as_ref()));
+        if found.iter().any(|found| !found.is_sealed()) {
+            text.push_str(&advice(place, kind, first.certificate.as_ref()));
+        }
+        if let Some(sealed) = found.iter().find(|found| found.is_sealed()) {
+            let name = sealed.certificate.as_ref();
+            text.push_str(&format!(
+                "A keystore that does not open is left as it is until a renewal: `renewd release {} --force` replaces it.",
+                name.map_or("NAME", CertificateId::as_str)
+            ));
+        }
         draft.alert(
             severity(kind),
             kind.code(),
@@ -155,7 +166,12 @@ const fn severity(kind: DriftKind) -> Severity {
 
 fn advice(place: &Place<'_>, kind: DriftKind, whose: Option<&CertificateId>) -> String {
     let name = whose.map_or("NAME", CertificateId::as_str);
-    let then = if repairs(place) {
+    let sealed = all(place).any(|found| found.is_sealed() && found.certificate.as_ref() == whose);
+    let then = if sealed {
+        format!(
+            "Nothing is changed while a keystore of the certificate does not open; `renewd release {name} --force` puts all of it right."
+        )
+    } else if repairs(place) {
         "It is put right by itself, by a rollout of the same set.".to_owned()
     } else {
         format!(

@@ -86,7 +86,7 @@ fn ten_lines_are_a_whole_policy() {
     assert_eq!(
         web.probe,
         Probe::Tls {
-            connect: "127.0.0.1:443".to_owned(),
+            connect: "127.0.0.1:443".to_owned().into(),
             deadline: Seconds(30),
             roots: None,
             wildcard_label: "renewd-probe".to_owned(),
@@ -597,4 +597,40 @@ connect = "127.0.0.1:8443"
         [Observe::Names, at("lb.example.com:8443"), at("[::1]:444")]
     );
     assert_eq!(target(&before, "t").digest, target(&after, "t").digest);
+}
+
+#[test]
+fn one_listener_or_several_are_asked_and_a_second_changes_the_digest() {
+    let policy = |connect: &str| {
+        load(&format!(
+            r#"
+[issuer.pca.corp]
+endpoint = "https://ccm.example.com"
+ca = "x"
+access_key = "env:AK"
+secret_key = "env:SK"
+
+[certificate.x]
+issuer = "corp"
+names = ["x.example.com"]
+targets = ["t"]
+
+[target.nginx.t]
+connect = {connect}
+"#
+        ))
+    };
+    let listeners = |policy: &Policy| match &target(policy, "t").probe {
+        Probe::Tls { connect, .. } => connect.iter().map(str::to_owned).collect::<Vec<_>>(),
+        Probe::None => Vec::new(),
+    };
+    let one = policy("\"127.0.0.1:8443\"");
+    let same = policy("[\"127.0.0.1:8443\"]");
+    let two = policy("[\"127.0.0.1:8443\", \"[::1]:8443\", \"127.0.0.1:8443\"]");
+    assert_eq!(listeners(&one), ["127.0.0.1:8443"]);
+    assert_eq!(listeners(&same), listeners(&one));
+    assert_eq!(listeners(&two), ["127.0.0.1:8443", "[::1]:8443"]);
+    let digest = |policy: &Policy| target(policy, "t").digest;
+    assert_eq!(digest(&one), digest(&same));
+    assert_ne!(digest(&one), digest(&two));
 }
