@@ -437,6 +437,7 @@ impl Job {
                     event: RolloutEvent::VerifiedBack {
                         reports: Vec::new(),
                         blind: true,
+                        strange: BTreeMap::new(),
                     },
                     output: unproven.error.message,
                 })
@@ -445,6 +446,25 @@ impl Job {
             Err(unproven) if unproven.nobody && !self.rollout.phase.service_was_told() => {
                 tracing::warn!(rollout = %self.rollout.id, error = %unproven.error, "the service does not run");
                 Ok(verified_back(Vec::new()))
+            }
+            // Whoever answered, answered with what was there before.
+            Err(unproven) if self.rollout.is_innocent_of(&unproven.error.named) => {
+                tracing::warn!(rollout = %self.rollout.id, error = %unproven.error, "the set before is served but for names that this rollout does not change");
+                let StepError {
+                    named,
+                    message,
+                    output,
+                    ..
+                } = unproven.error;
+                let strange = named.into_iter().map(|id| (id, message.clone()));
+                Ok(StepDone {
+                    event: RolloutEvent::VerifiedBack {
+                        reports: Vec::new(),
+                        blind: false,
+                        strange: strange.collect(),
+                    },
+                    output,
+                })
             }
             Err(unproven) => Err(unproven.error),
         }
@@ -504,8 +524,12 @@ impl Job {
 }
 
 fn verified_back(reports: Vec<ProbeReport>) -> StepDone {
-    let blind = false;
-    RolloutEvent::VerifiedBack { reports, blind }.into()
+    RolloutEvent::VerifiedBack {
+        reports,
+        blind: false,
+        strange: BTreeMap::new(),
+    }
+    .into()
 }
 
 /// Files and CPU work (PFX) on a blocking thread.

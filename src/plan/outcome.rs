@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use crate::model::{
-    Cause, CertificateId, CertificateState, DriftKind, EarlierRevision, FailedRollout, Failures,
-    Fingerprint, FulfilledOrder, Look, Order, OrderClosing, OrderEvent, ProbeFault, Reason,
-    RevisionFacts, RevisionId, Rollout, RolloutClosing, RolloutPhase, RolloutStep, StepFailure,
-    TargetState, Timestamp, UndoPhase,
+    Cause, CertificateId, CertificateState, Difference, DriftKind, EarlierRevision, FailedRollout,
+    Failures, Fingerprint, FulfilledOrder, Look, Order, OrderClosing, OrderEvent, ProbeFault,
+    Reason, RevisionFacts, RevisionId, Rollout, RolloutClosing, RolloutPhase, RolloutStep,
+    StepFailure, TargetState, Timestamp, UndoPhase,
 };
 use crate::plan::{blame, pacing};
 
@@ -166,7 +166,13 @@ pub fn target_after(state: &TargetState, rollout: &Rollout, now: Timestamp) -> O
                 // An earlier way back was not proven; this one was.
                 after.undo_failed = None;
             }
-            fail(&mut after, rollout, cause, before.saturating_add(1), now);
+            remember_strange(&mut after, cause);
+            if is_elsewhere(rollout, cause) {
+                // Not the set's, so it goes once more, without asking for them.
+                give_up(&mut after, cause);
+            } else {
+                fail(&mut after, rollout, cause, before.saturating_add(1), now);
+            }
         }
         RolloutClosing::Abandoned { cause } => {
             let before = rolled_back(state, rollout);
@@ -252,6 +258,52 @@ fn hold_off(after: &mut TargetState, rollout: &Rollout) {
     // Asked for again, it is welcome.
     for revision in rollout.revisions.values() {
         held.remove(revision);
+    }
+}
+
+/// What the way back has shown to be served otherwise, as a check would have found it. The service was told a moment ago.
+fn remember_strange(after: &mut TargetState, cause: &Cause) {
+    for (id, seen) in &cause.strange {
+        let wire = after.wire.get_or_insert_default();
+        if wire
+            .differences
+            .iter()
+            .any(|known| known.certificate.as_ref() == Some(id))
+        {
+            continue;
+        }
+        wire.differences.push(Difference {
+            kind: DriftKind::ServedOther,
+            certificate: Some(id.clone()),
+            detail: seen.clone(),
+            issued_at: None,
+        });
+        wire.retold = true;
+    }
+}
+
+/// Whether the proof failed for none but members that the set does not change, and that were served no better before it,
+/// nor after the way back.
+fn is_elsewhere(rollout: &Rollout, cause: &Cause) -> bool {
+    let is_served = |id| match rollout.reasons.get(id) {
+        None => true,
+        Some(Reason::Drifted { kind, .. }) => kind.is_served(),
+        Some(_) => false,
+    };
+    let was_strange = |id| rollout.strange.contains(id) && rollout.repeats(id) && is_served(id);
+    cause.step == RolloutStep::Verify
+        && !cause.named.is_empty()
+        && cause
+            .named
+            .iter()
+            .all(|id| cause.strange.contains_key(id) || was_strange(id))
+}
+
+/// The service was told once more, and shows no other than before for the named ones.
+fn give_up(after: &mut TargetState, cause: &Cause) {
+    after.overwrite.retain(|id| !cause.named.contains(id));
+    if let Some(wire) = &mut after.wire {
+        wire.retold = true;
     }
 }
 

@@ -8,7 +8,7 @@
 //! after `Verified`, and `OnFailure` before a bad end is closed.
 //! Every step is idempotent: one that was started and has no outcome is simply done again.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
     Cause, CertificateId, Fingerprint, HostSeed, Look, ProbeFault, RevisionId, Rollout,
@@ -164,8 +164,9 @@ pub fn transition(
                 cause.refused |= *refused;
                 Some(undoing(&cause, UndoPhase::Reloaded))
             }
-            (UndoPhase::Reloaded, RolloutEvent::VerifiedBack { blind, .. }) => {
+            (UndoPhase::Reloaded, RolloutEvent::VerifiedBack { blind, strange, .. }) => {
                 let mut cause = cause.clone();
+                cause.strange.clone_from(strange);
                 if *blind {
                     cause.refused = true;
                     cause.probe = ProbeFault::Certain;
@@ -265,6 +266,7 @@ pub fn on_error(
             message: failed.trouble.message,
             output: failed.trouble.output,
             named: failed.named,
+            strange: BTreeMap::new(),
             refused: false,
             probe: match failed.foreign {
                 true => ProbeFault::Suspected,

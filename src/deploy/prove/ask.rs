@@ -66,7 +66,7 @@ pub(in crate::deploy) struct Sight {
 }
 
 /// What is served wrongly now, of what was proven before: seen twice, since a worker on its way out may have answered.
-/// Who does not answer serves nothing wrong. `deadline` is the policy's, as for [`ask_once`].
+/// Who does not answer serves nothing wrong, unless it refuses one name and answers for another. `deadline` is the policy's, as for [`ask_once`].
 pub(in crate::deploy) async fn wrong(
     connect: &str,
     prelude: Prelude,
@@ -86,13 +86,19 @@ pub(in crate::deploy) async fn wrong(
     };
     let mut open: BTreeMap<usize, Open> =
         questions.into_iter().map(Open::new).enumerate().collect();
-    let first = wrong_of(round(&listener, &open).await);
+    let answers = round(&listener, &open).await;
+    // By somebody who has an answer for others, a refused name is not served: its part of the configuration is gone.
+    let others_answer = answers.iter().any(|(_, answer)| match answer {
+        Ok(_) => true,
+        Err(failure) => failure.kind == FailureKind::Wrong,
+    });
+    let first = wrong_of(answers, others_answer);
     if first.is_empty() {
         return Vec::new();
     }
     sleep(SETTLED).await;
     open.retain(|index, _| first.contains_key(index));
-    let again = wrong_of(round(&listener, &open).await).into_iter();
+    let again = wrong_of(round(&listener, &open).await, others_answer).into_iter();
     again
         .filter(|(index, failure)| {
             let before = first.get(index);
@@ -106,12 +112,17 @@ pub(in crate::deploy) async fn wrong(
         .collect()
 }
 
-fn wrong_of(answers: Vec<(usize, Answer)>) -> BTreeMap<usize, Failure> {
+/// `refused`: whether a refused handshake counts.
+fn wrong_of(answers: Vec<(usize, Answer)>, refused: bool) -> BTreeMap<usize, Failure> {
     let failures = answers
         .into_iter()
         .filter_map(|(index, answer)| Some((index, answer.err()?)));
     failures
-        .filter(|(_, failure)| failure.kind == FailureKind::Wrong)
+        .filter(|(_, failure)| match failure.kind {
+            FailureKind::Wrong => true,
+            FailureKind::Refused => refused,
+            FailureKind::Silent | FailureKind::Foreign | FailureKind::Nobody => false,
+        })
         .collect()
 }
 
@@ -126,9 +137,10 @@ pub(in crate::deploy) async fn look(
         Ok(report) => Look::Same(report),
         Err(failure) => match failure.kind {
             FailureKind::Wrong => Look::Differs(failure.text),
-            FailureKind::Silent | FailureKind::Foreign | FailureKind::Nobody => {
-                Look::Silent(failure.text)
-            }
+            FailureKind::Refused
+            | FailureKind::Silent
+            | FailureKind::Foreign
+            | FailureKind::Nobody => Look::Silent(failure.text),
         },
     }
 }
@@ -297,6 +309,8 @@ struct Failure {
 enum FailureKind {
     /// An answer, and a wrong one.
     Wrong,
+    /// Somebody who begins TLS and ends it without a certificate.
+    Refused,
     /// Somebody, and no answer.
     Silent,
     /// Somebody who speaks another protocol.
@@ -395,9 +409,8 @@ async fn shake(
             kind: match error {
                 _ if error.is_foreign() => FailureKind::Foreign,
                 ProbeError::Connect { .. } => FailureKind::Nobody,
-                ProbeError::Prelude { .. }
-                | ProbeError::Handshake { .. }
-                | ProbeError::Silent { .. } => FailureKind::Silent,
+                ProbeError::Handshake { .. } => FailureKind::Refused,
+                ProbeError::Prelude { .. } | ProbeError::Silent { .. } => FailureKind::Silent,
             },
             of: question.of.clone(),
         })
