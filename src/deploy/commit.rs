@@ -123,7 +123,9 @@ fn save(site: &Site<'_>, manifest: &Manifest) -> Result<Saved, StepError> {
     fs::create_dir_all(&site.records().saved_copies(), 0o700)?;
     let mut places = Vec::new();
     let mut faults = Faults::default();
-    for (index, entry) in manifest.loose() {
+    let kept = manifest::read_kept(&site.generation())?;
+    let ours = |(_, entry): &(usize, &Entry)| !kept.contains(&entry.certificate);
+    for (index, entry) in manifest.loose().filter(ours) {
         faults.at(entry, || {
             let was = save_one(site, index, entry)?;
             places.push(SavedPlace {

@@ -80,13 +80,14 @@ pub(super) fn newer<'a>(
     (paired && is_newer(&found.facts, ours, now)).then_some(found)
 }
 
-/// That the commit will replace nothing newer of somebody else, unless a person wants it to.
+/// That the commit will replace nothing newer of somebody else, unless a person wants it to. Answers the members that the
+/// rollout only repeats and whose places are left alone, so that the others go on.
 pub(super) fn spare(
     site: &Site<'_>,
     manifest: &Manifest,
     materials: &BTreeMap<&CertificateId, Material>,
     now: Timestamp,
-) -> Result<(), StepError> {
+) -> Result<BTreeSet<CertificateId>, StepError> {
     let layout = &site.layout;
     let look = Look {
         layout,
@@ -107,6 +108,7 @@ pub(super) fn spare(
             exports.entry(&entry.export).or_default().push(entry);
         }
     }
+    let mut found_newer = BTreeMap::new();
     for (certificate, material) in materials {
         if site.rollout.overwrite.contains(*certificate) {
             continue;
@@ -135,10 +137,11 @@ pub(super) fn spare(
             let text = format!(
                 "{detail}; nothing older replaces it: `renewd renew {certificate}` obtains a later one, `renewd release {certificate} --force` overwrites it"
             );
-            return Err(StepError::new(ErrorClass::Rejected, text).about(certificate));
+            let error = StepError::new(ErrorClass::Rejected, text).about(certificate);
+            found_newer.insert((*certificate).clone(), error);
         }
     }
-    Ok(())
+    site.without(found_newer)
 }
 
 /// Whether a certificate is one that ours must not replace.

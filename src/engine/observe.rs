@@ -81,8 +81,7 @@ impl Engine {
                 continue;
             }
             let materials = self.deployer.materials();
-            let found = (!materials.revision_exists(id, &newest.id))
-                .then(|| format!("revision {} is missing or incomplete on disk", newest.id));
+            let found = materials.revision_fault(id, &newest.id);
             if found != state.unusable {
                 state.unusable.clone_from(&found);
                 self.store

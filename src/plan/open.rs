@@ -86,7 +86,12 @@ fn strange(state: &TargetState) -> BTreeSet<CertificateId> {
     let wire = state.wire.iter();
     let seen = wire.flat_map(|wire| &wire.differences);
     // The right leaf with a bad chain proves a way back as well as any.
-    seen.filter(|seen| seen.kind != DriftKind::ServedChain)
+    let served = seen.filter(|seen| seen.kind != DriftKind::ServedChain);
+    // What somebody else put there is served from the next reload on, if it is not yet.
+    let drift = state.drift.iter();
+    let theirs = drift.flat_map(|drift| drift.of(DriftKind::NewerElsewhere));
+    served
+        .chain(theirs)
         .filter_map(|seen| seen.certificate.clone())
         .collect()
 }

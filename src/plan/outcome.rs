@@ -1,6 +1,6 @@
 //! What a certificate or a target is after an event of an order or a rollout: what the journal writes together with it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
     Cause, CertificateId, CertificateState, Difference, DriftKind, EarlierRevision, FailedRollout,
@@ -194,10 +194,14 @@ fn reloaded(after: &mut TargetState, now: Timestamp) {
 }
 
 fn in_place(after: &mut TargetState, rollout: &Rollout) {
+    let over = after
+        .wanted
+        .as_ref()
+        .is_some_and(|set| is_over(set, rollout, after));
     after.live = rollout.revisions.clone();
     after.generation = Some(rollout.generation);
     after.policy = Some(rollout.policy);
-    after.drift = None;
+    still_taken(after, rollout);
     after.overwrite.clear();
     still_strange(after, rollout);
     blame::after_success(after, rollout);
@@ -209,21 +213,42 @@ fn in_place(after: &mut TargetState, rollout: &Rollout) {
     if reached {
         after.wanted = None;
         hold_off(after, rollout);
-    } else if after
-        .wanted
-        .as_ref()
-        .is_some_and(|set| is_over(set, rollout))
-    {
+    } else if over {
         after.wanted = None;
     }
 }
 
-/// What was asked for was in place already but for certificates that have left the target, and this rollout went past it:
-/// it must not come back.
-fn is_over(wanted: &BTreeMap<CertificateId, RevisionId>, rollout: &Rollout) -> bool {
-    let left = |id| !rollout.revisions.contains_key(id);
+/// What was asked for was in place already but for certificates that have left the target, or whose place somebody else has
+/// taken, and this rollout went past it: it must not come back.
+fn is_over(
+    wanted: &BTreeMap<CertificateId, RevisionId>,
+    rollout: &Rollout,
+    before: &TargetState,
+) -> bool {
+    let drift = before.drift.iter();
+    let theirs = drift.flat_map(|drift| drift.of(DriftKind::NewerElsewhere));
+    let taken: BTreeSet<&CertificateId> = theirs
+        .filter_map(|found| found.certificate.as_ref())
+        .filter(|id| rollout.repeats(id) && !rollout.reasons.contains_key(*id))
+        .collect();
+    let left = |id| !rollout.revisions.contains_key(id) || taken.contains(id);
     let was_there = |id, revision| left(id) || rollout.previous.get(id) == Some(revision);
     wanted.keys().any(left) && wanted.iter().all(|(id, revision)| was_there(id, revision))
+}
+
+/// What the rollout wrote is as it should be; what somebody else installed and it spared is there still.
+fn still_taken(after: &mut TargetState, rollout: &Rollout) {
+    let Some(drift) = &mut after.drift else {
+        return;
+    };
+    drift.differences.retain(|found| {
+        let id = found.certificate.as_ref();
+        found.kind == DriftKind::NewerElsewhere
+            && id.is_some_and(|id| rollout.repeats(id) && !rollout.reasons.contains_key(id))
+    });
+    if drift.differences.is_empty() {
+        after.drift = None;
+    }
 }
 
 /// What the proof saw is served; what it left out is as it was.

@@ -164,7 +164,13 @@ async fn a_disk_that_fails_in_any_phase_is_told_and_leaves_the_old_state_intact(
             "{text}"
         );
         let revision = material.revision_id();
-        assert!(!stand.deployer.materials().revision_exists(&api, &revision));
+        assert!(
+            stand
+                .deployer
+                .materials()
+                .revision_fault(&api, &revision)
+                .is_some()
+        );
     }
     stand
         .deployer
