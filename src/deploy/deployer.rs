@@ -15,7 +15,7 @@ use crate::deploy::{
 };
 use crate::model::{
     CertificateId, Drift, ErrorClass, Hook, Probe, ProbeReport, RevisionId, Rollout, RolloutEvent,
-    RolloutStep, SecretRef, SubjectAltNames, TargetId, TargetPolicy, TargetState, Timestamp,
+    RolloutStep, SecretRef, SubjectAltNames, TargetId, TargetPolicy, Timestamp,
 };
 use crate::pki::Secret;
 use crate::sys::error_chain;
@@ -145,12 +145,12 @@ impl Deployer {
         there && !prove::former_expired(&site, now)
     }
 
-    /// What of a target is not as it was committed. Cheap: content is read only where the file system says that it
-    /// was touched.
+    /// What of a target is not as this generation was committed. Cheap: content is read only where the file system says
+    /// that it was touched.
     #[must_use]
-    pub fn drift(&self, target: &TargetId, state: &TargetState, now: Timestamp) -> Option<Drift> {
+    pub fn drift(&self, target: &TargetId, generation: u64, now: Timestamp) -> Option<Drift> {
         let layout = Layout::new(&self.state_dir, target);
-        self.look(&layout, now).at(state.generation?, true)
+        self.look(&layout, now).at(generation, true)
     }
 
     pub(super) fn look<'a>(&'a self, layout: &'a Layout, now: Timestamp) -> drift::Look<'a> {

@@ -61,7 +61,10 @@ impl Look<'_> {
                 issued_at: None,
             }),
         }
-        (!differences.is_empty()).then_some(Drift { differences })
+        (!differences.is_empty()).then_some(Drift {
+            differences,
+            generation: Some(generation),
+        })
     }
 
     /// What was edited turns out to be a newer certificate of somebody else.

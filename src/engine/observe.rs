@@ -7,7 +7,10 @@ use tokio::task::JoinSet;
 
 use crate::engine::steps::Busy;
 use crate::engine::{Engine, EngineError};
-use crate::model::{SightKind, Snapshot, TargetId, TargetPolicy, TargetState, Timestamp, Wire};
+use crate::model::{
+    Look, Rollout, RolloutPhase, SightKind, Snapshot, TargetId, TargetPolicy, TargetState,
+    Timestamp, Wire,
+};
 use crate::plan::explain::counted;
 use crate::plan::rollout_machine;
 use crate::store::{self, CertificateChange, Touched};
@@ -161,13 +164,20 @@ impl Engine {
     ) -> Result<(), EngineError> {
         let now = self.clock.now();
         for id in self.policy.targets.keys() {
-            if !wanted(id) || is_at_work(snapshot, id) {
-                continue;
-            }
+            let of = snapshot.rollouts.values().find(|open| open.target == *id);
+            let generation = match of.map_or(Left::ToUs, left) {
+                _ if !wanted(id) => continue,
+                Left::ToTheRollout => continue,
+                Left::ToUs => None,
+                Left::AsCommitted(generation) => Some(generation),
+            };
             let Some(state) = snapshot.targets.get_mut(id) else {
                 continue;
             };
-            let found = self.deployer.drift(id, state, now);
+            let found = match generation.or(state.generation) {
+                Some(generation) => self.deployer.drift(id, generation, now),
+                None => None,
+            };
             if found != state.drift {
                 state.drift = found;
                 self.store.change_target(id, state).await?;
@@ -220,11 +230,34 @@ impl Engine {
     }
 }
 
-/// An open rollout knows better what it has left on disk and what is served; what it is to put right stands until it has.
-/// One that only waits for its `post` hook has no more to do with either.
+/// Whose the files and the service of a target are while a rollout of it is open.
+enum Left {
+    /// As they were before it: it has changed nothing yet, which may last for as long as a window is closed or a disk is
+    /// full, or it has done all but run its `post` hook.
+    ToUs,
+    /// It has put this generation into place and waits for its service, for weeks perhaps.
+    AsCommitted(u64),
+    /// It knows better what it has left; what it is to put right stands until it has.
+    ToTheRollout,
+}
+
+fn left(open: &Rollout) -> Left {
+    match &open.phase {
+        _ if rollout_machine::waits_for_post_hook(open) || rollout_machine::is_untouched(open) => {
+            Left::ToUs
+        }
+        RolloutPhase::AwaitingService {
+            look: Look::Waiting,
+            ..
+        } => Left::AsCommitted(open.generation),
+        _ => Left::ToTheRollout,
+    }
+}
+
+/// Whether what a target's service serves is a rollout's own matter. One that waits for it looks by itself.
 fn is_at_work(snapshot: &Snapshot, target: &TargetId) -> bool {
     let mut open = snapshot.rollouts.values();
-    open.any(|open| open.target == *target && !rollout_machine::waits_for_post_hook(open))
+    open.any(|open| open.target == *target && !matches!(left(open), Left::ToUs))
 }
 
 /// Its set was proven or put into place by this very policy; anything else a rollout is about to prove anyway.

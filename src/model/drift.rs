@@ -12,6 +12,9 @@ use crate::model::{CertificateId, Timestamp};
 pub struct Drift {
     /// In the order in which they were found: the link first, then files in the order of the commit.
     pub differences: Vec<Difference>,
+    /// The generation that was looked at: that of the live set, or of a rollout that waits for its service.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub generation: Option<u64>,
 }
 
 impl Drift {

@@ -241,6 +241,10 @@ fn still_taken(after: &mut TargetState, rollout: &Rollout) {
     let Some(drift) = &mut after.drift else {
         return;
     };
+    if drift.generation == Some(rollout.generation) {
+        // It came after the commit.
+        return;
+    }
     drift.differences.retain(|found| {
         let id = found.certificate.as_ref();
         found.kind == DriftKind::NewerElsewhere

@@ -357,6 +357,25 @@ pub fn is_committed(rollout: &Rollout) -> bool {
     }
 }
 
+/// Nothing of it is in place, and no step that puts it there is under way.
+#[must_use]
+pub fn is_untouched(rollout: &Rollout) -> bool {
+    match &rollout.phase {
+        RolloutPhase::Opened | RolloutPhase::Staged | RolloutPhase::PreHooks => {
+            !is_committed(rollout)
+        }
+        RolloutPhase::Committed
+        | RolloutPhase::Tested
+        | RolloutPhase::Reloaded
+        | RolloutPhase::Verified { .. }
+        | RolloutPhase::PostHooks
+        | RolloutPhase::AwaitingService { .. }
+        | RolloutPhase::Undoing { .. }
+        | RolloutPhase::OnFailure { .. }
+        | RolloutPhase::Closed { .. } => false,
+    }
+}
+
 /// Live and proven, and all that is missing is a `post` hook that has failed.
 #[must_use]
 pub fn waits_for_post_hook(rollout: &Rollout) -> bool {

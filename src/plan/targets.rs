@@ -421,15 +421,31 @@ fn carry_on(
             .get(id)
             .is_some_and(|revision| rollout.revisions.get(id) != Some(revision))
     };
+    // What somebody else put there since the commit is told, and nothing to begin anew for.
+    let is_wanted = |member: &Member<'_>| {
+        let spared = rollout_machine::is_committed(rollout) && drift::is_taken(place, member);
+        lacks(&member.subject.policy.id) && !spared
+    };
+    let next = match rollout_machine::next(rollout, place.policy.digest, place.host, now) {
+        Next::Step(step) => match pacing::holds_step(place, rollout, members, now) {
+            Some(waiting) => Next::Wait(waiting),
+            None => Next::Step(step),
+        },
+        other => other,
+    };
+    let waits = matches!(next, Next::Wait(_));
+    let untouched = rollout_machine::is_untouched(rollout);
     if rollout_machine::may_be_superseded(rollout) {
         let message = if rollout.policy != place.policy.digest {
             Some("the target's policy changed")
-        } else if members.iter().any(|m| lacks(&m.subject.policy.id)) {
+        } else if members.iter().any(is_wanted) {
             Some("another set of revisions is wanted")
-        } else if repair_is_due(place, rollout, members, wanted, now) {
-            Some(
-                "what it put into place differs and is put right; the `post` hook is run after that",
-            )
+        } else if (waits || !untouched) && repair_is_due(place, rollout, members, wanted, now) {
+            Some(if untouched {
+                "what is in place differs and is put right at once"
+            } else {
+                "what it put into place differs and is put right; the `post` hook is run after that"
+            })
         } else {
             None
         };
@@ -443,13 +459,6 @@ fn carry_on(
             return changing(rollout, members, |reason| Verdict::Act(reason.clone()));
         }
     }
-    let next = match rollout_machine::next(rollout, place.policy.digest, place.host, now) {
-        Next::Step(step) => match pacing::holds_step(place, rollout, members, now) {
-            Some(waiting) => Next::Wait(waiting),
-            None => Next::Step(step),
-        },
-        other => other,
-    };
     let mut findings = match next {
         Next::Step(step) => {
             draft.rollouts.push(Action::AdvanceRollout {
@@ -487,7 +496,8 @@ fn carry_on(
     findings
 }
 
-/// A hook that never passes keeps nobody from putting right what somebody else changed meanwhile.
+/// A hook that never passes, a window or a disk that is full keeps nobody from putting right what somebody else changed
+/// meanwhile, where that can begin now. A rollout that has it in its own set does it by itself.
 fn repair_is_due(
     place: &Place<'_>,
     rollout: &Rollout,
@@ -495,11 +505,15 @@ fn repair_is_due(
     wanted: &BTreeMap<CertificateId, RevisionId>,
     now: Timestamp,
 ) -> bool {
-    if !rollout_machine::waits_for_post_hook(rollout) {
+    let untouched = rollout_machine::is_untouched(rollout);
+    if !untouched && !rollout_machine::waits_for_post_hook(rollout) {
         return false;
     }
     let mut reasons = reasons(place, members, wanted);
-    reasons.retain(|_, reason| matches!(reason, Reason::Drifted { .. }));
+    reasons.retain(|id, reason| {
+        let known = untouched && rollout.reasons.contains_key(id);
+        matches!(reason, Reason::Drifted { .. }) && !known
+    });
     !reasons.is_empty()
         && drift::in_the_way(place, members).is_none()
         && keeps_back(place, members, wanted, &reasons, now).is_none()

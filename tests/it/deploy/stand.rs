@@ -213,12 +213,8 @@ impl Stand {
     }
 
     fn look(&self) -> Option<Drift> {
-        let state = renewd::model::TargetState {
-            live: self.live.clone(),
-            generation: self.generation,
-            ..renewd::model::TargetState::default()
-        };
-        self.deployer.drift(&self.target.id, &state, now())
+        let generation = self.generation?;
+        self.deployer.drift(&self.target.id, generation, now())
     }
 
     /// The error of a step that failed.
