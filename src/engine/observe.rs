@@ -8,8 +8,8 @@ use tokio::task::JoinSet;
 use crate::engine::steps::Busy;
 use crate::engine::{Engine, EngineError};
 use crate::model::{
-    Look, Rollout, RolloutPhase, SightKind, Snapshot, TargetId, TargetPolicy, TargetState,
-    Timestamp, Wire,
+    Difference, Look, Rollout, RolloutPhase, SightKind, Snapshot, TargetId, TargetPolicy,
+    TargetState, Timestamp, Wire,
 };
 use crate::plan::explain::counted;
 use crate::plan::rollout_machine;
@@ -113,11 +113,9 @@ impl Engine {
     ) -> Result<(), EngineError> {
         let now = self.clock.now();
         let targets = self.policy.targets.values();
-        let mut waiting = targets.filter_map(|target| {
-            let state = snapshot.targets.get(&target.id)?;
-            let busy = is_at_work(snapshot, &target.id) || busy.targets.contains(&target.id);
-            (!busy && can_show(state, target)).then_some((target, state))
-        });
+        let mut waiting = targets
+            .filter(|target| !busy.targets.contains(&target.id))
+            .filter_map(|target| Some((target, self.shows(&target.id, snapshot)?)));
         let mut looks = JoinSet::new();
         let mut seen = Vec::new();
         loop {
@@ -143,17 +141,51 @@ impl Engine {
             let Some(state) = snapshot.targets.get_mut(&id) else {
                 continue;
             };
-            let retold = state.wire.as_ref().is_some_and(|wire| wire.retold);
-            let wire = (!differences.is_empty()).then_some(Wire {
-                differences,
-                retold,
-            });
-            if wire != state.wire {
-                state.wire = wire;
+            if shown(state, differences) {
                 self.store.change_target(&id, state).await?;
             }
         }
         Ok(())
+    }
+
+    /// The targets whose services can be looked at.
+    pub(super) fn all_that_show(&self, snapshot: &Snapshot) -> Vec<TargetId> {
+        let targets = self.policy.targets.keys();
+        let shows = |id: &&TargetId| self.shows(id, snapshot).is_some();
+        targets.filter(shows).cloned().collect()
+    }
+
+    /// What is known of a target that has something to show and nothing under way.
+    pub(super) fn shows<'a>(
+        &self,
+        target: &TargetId,
+        snapshot: &'a Snapshot,
+    ) -> Option<&'a TargetState> {
+        let policy = self.policy.targets.get(target)?;
+        let state = snapshot.targets.get(target)?;
+        (!is_at_work(snapshot, target) && can_show(state, policy)).then_some(state)
+    }
+
+    /// Looks at what one service serves, and remembers what differs. Whoever takes connections and says nothing makes it
+    /// take a minute.
+    pub(super) async fn look_at_service(
+        &self,
+        target: &TargetId,
+        state: &TargetState,
+        now: Timestamp,
+    ) -> Result<Touched, EngineError> {
+        let mut touched = Touched::default();
+        let Some(policy) = self.policy.targets.get(target) else {
+            return Ok(touched);
+        };
+        if let Some(differences) = self.deployer.served(policy, state, now).await {
+            let mut state = self.target_state(target).await?;
+            if shown(&mut state, differences) {
+                self.store.change_target(target, &state).await?;
+                touched.targets.insert(target.clone());
+            }
+        }
+        Ok(touched)
     }
 
     /// Drift of those of the targets that are wanted.
@@ -260,6 +292,18 @@ fn is_at_work(snapshot: &Snapshot, target: &TargetId) -> bool {
     open.any(|open| open.target == *target && !matches!(left(open), Left::ToUs))
 }
 
+/// Takes over what a look has shown; answers whether that is another thing than before.
+fn shown(state: &mut TargetState, differences: Vec<Difference>) -> bool {
+    let retold = state.wire.as_ref().is_some_and(|wire| wire.retold);
+    let wire = (!differences.is_empty()).then_some(Wire {
+        differences,
+        retold,
+    });
+    let changed = wire != state.wire;
+    state.wire = wire;
+    changed
+}
+
 /// Its set was proven or put into place by this very policy; anything else a rollout is about to prove anyway.
 fn can_show(state: &TargetState, target: &TargetPolicy) -> bool {
     !state.live.is_empty()
@@ -269,6 +313,6 @@ fn can_show(state: &TargetState, target: &TargetPolicy) -> bool {
 }
 
 /// Each asks a few names at a time.
-const TARGETS_AT_ONCE: usize = 4;
+const TARGETS_AT_ONCE: usize = 16;
 /// How soon a look ends when the process is to end.
 const STOP_LOOK: Duration = Duration::from_millis(100);
