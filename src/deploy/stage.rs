@@ -27,38 +27,7 @@ pub(super) fn run(
     now: Timestamp,
 ) -> Result<Manifest, StepError> {
     let attempt = || {
-        let trust = match &target.probe {
-            Probe::Tls { roots, .. } => roots.as_ref().map(Trust::of).transpose()?,
-            Probe::None => None,
-        };
-        let mut materials = BTreeMap::new();
-        // Members of which nothing is written.
-        let mut kept = BTreeSet::new();
-        let mut refused: Option<StepError> = None;
-        // All of them, so that every bad one is set aside at once.
-        for (certificate, revision) in &site.rollout.revisions {
-            match member(site, target, trust.as_ref(), certificate, revision, now) {
-                Ok(material) => drop(materials.insert(certificate, material)),
-                // What is there already stays, whatever is wrong with its source: it must not hold back the others.
-                Err(error) if site.rollout.repeats(certificate) => {
-                    tracing::warn!(
-                        target = %site.rollout.target, %certificate, %error,
-                        "its files stay as they are"
-                    );
-                    kept.insert(certificate.clone());
-                }
-                Err(error) => {
-                    let error = error.about(certificate);
-                    refused = Some(match refused {
-                        Some(first) => first.and(error),
-                        None => error,
-                    });
-                }
-            }
-        }
-        if let Some(error) = refused {
-            return Err(error);
-        }
+        let (materials, mut kept) = members(site, target, now)?;
         let manifest = match site.manifest() {
             Some(manifest) => manifest,
             None => write_generation(site, target, &materials, &kept)?,
@@ -86,6 +55,53 @@ pub(super) fn run(
     };
     attempt().inspect_err(|_| clean_up(site))
 }
+
+/// What is to be put into place of each member, after its checks, and the members of which nothing is written.
+///
+/// # Errors
+/// What is wrong with any that is to go in; all of them, so that every bad one is set aside at once.
+pub(super) fn members<'a>(
+    site: &Site<'a>,
+    target: &TargetPolicy,
+    now: Timestamp,
+) -> Result<Members<'a>, StepError> {
+    let trust = match &target.probe {
+        Probe::Tls { roots, .. } => roots.as_ref().map(Trust::of).transpose()?,
+        Probe::None => None,
+    };
+    let mut materials = BTreeMap::new();
+    let mut kept = BTreeSet::new();
+    let mut refused: Option<StepError> = None;
+    for (certificate, revision) in &site.rollout.revisions {
+        match member(site, target, trust.as_ref(), certificate, revision, now) {
+            Ok(material) => drop(materials.insert(certificate, material)),
+            // What is there already stays, whatever is wrong with its source: it must not hold back the others.
+            Err(error) if site.rollout.repeats(certificate) => {
+                tracing::warn!(
+                    target = %site.rollout.target, %certificate, %error,
+                    "its files stay as they are"
+                );
+                kept.insert(certificate.clone());
+            }
+            Err(error) => {
+                let error = error.about(certificate);
+                refused = Some(match refused {
+                    Some(first) => first.and(error),
+                    None => error,
+                });
+            }
+        }
+    }
+    if let Some(error) = refused {
+        return Err(error);
+    }
+    Ok((materials, kept))
+}
+
+type Members<'a> = (
+    BTreeMap<&'a CertificateId, Material>,
+    BTreeSet<CertificateId>,
+);
 
 /// What is to be put into place of one member, after its checks.
 fn member(
