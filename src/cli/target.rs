@@ -60,7 +60,16 @@ pub(crate) async fn test(arguments: &Arguments, name: &TargetId) -> CommandResul
     let deployer = Deployer::new(policy.state_dir.clone(), outside::runner(), resolve)
         .asking_for(policy.names());
     let mut exit = Exit::Done;
-    for examined in deployer.examine(target, &state, SystemClock.now()).await {
+    let newest = policy.certificates.values().filter_map(|certificate| {
+        let is_on = certificate.targets.contains(name);
+        let known = snapshot
+            .certificates
+            .get(&certificate.id)
+            .filter(|_| is_on)?;
+        Some((certificate.id.clone(), known.newest.as_ref()?.id.clone()))
+    });
+    let (newest, now) = (newest.collect(), SystemClock.now());
+    for examined in deployer.examine(target, &state, &newest, now).await {
         let what = examined.what;
         let line = match examined.outcome {
             Outcome::Good(text) => format!("{GREEN}ok{GREEN:#}    {what:<9}  {text}\n"),

@@ -11,7 +11,9 @@ use crate::deploy::StepError;
 use crate::deploy::foreign::{self, Ours};
 use crate::deploy::keystores::Opened;
 use crate::deploy::layout::Layout;
-use crate::deploy::manifest::{Entry, MOST_BYTES, Manifest, Saved, Was, read_seen, sha256};
+use crate::deploy::manifest::{
+    Entry, MOST_BYTES, Manifest, Saved, Was, read_kept, read_seen, sha256,
+};
 use crate::deploy::site::Site;
 use crate::model::{CertificateId, ErrorClass, Fingerprint, Timestamp};
 use crate::pki::{Secret, facts};
@@ -108,11 +110,13 @@ impl<'a> Places<'a> {
         } else {
             generation.clone()
         };
+        let kept = read_kept(&generation)?;
         let seen = read_seen(&generation);
         let mut strange: BTreeMap<_, Vec<&Entry>> = BTreeMap::new();
         for (index, entry) in manifest.files.iter().enumerate() {
             let was = saved.places.iter().find(|place| place.index == index);
-            if entry.is_loose() && was.is_none() {
+            // What is kept was somebody else's when the set was staged.
+            if (entry.is_loose() && was.is_none()) || kept.contains(&entry.certificate) {
                 continue;
             }
             let path = below.join(&entry.path);

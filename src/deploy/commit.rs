@@ -16,7 +16,7 @@ use crate::deploy::manifest::{
 use crate::deploy::site::Site;
 use crate::deploy::stage::Faults;
 use crate::deploy::{StepError, foreign, stage};
-use crate::model::{CertificateId, Timestamp};
+use crate::model::{CertificateId, ErrorClass, Timestamp};
 use crate::pki::Secret;
 use crate::sys::crash;
 use crate::sys::fs::{self, Attributes, Kind, Stat};
@@ -31,7 +31,15 @@ pub(super) fn run(site: &Site<'_>, now: Timestamp) -> Result<(), StepError> {
         }
         None => {
             // A window, a hook or a failing disk may have kept the staged set for days.
-            foreign::spare(site, &manifest, &site.whole_materials(), now)?;
+            // What is kept of it since it was staged needs no second word.
+            let kept = manifest::read_kept(&site.generation())?;
+            let mut late = foreign::spare(site, &manifest, &site.whole_materials(), now)?;
+            late.retain(|certificate| !kept.contains(certificate));
+            if let Some(certificate) = late.first() {
+                let text =
+                    "somebody put a later certificate into its place since the set was staged";
+                return Err(StepError::new(ErrorClass::Rejected, text).about(certificate));
+            }
             save(site, &manifest)?
         }
     };
@@ -211,7 +219,9 @@ fn save(site: &Site<'_>, manifest: &Manifest) -> Result<Saved, StepError> {
     fs::create_dir_all(&site.records().saved_copies(), 0o700)?;
     let mut places = Vec::new();
     let mut faults = Faults::default();
-    for (index, entry) in manifest.loose() {
+    let kept = manifest::read_kept(&site.generation())?;
+    let ours = |(_, entry): &(usize, &Entry)| !kept.contains(&entry.certificate);
+    for (index, entry) in manifest.loose().filter(ours) {
         faults.at(entry, || {
             let was = save_one(site, index, entry)?;
             places.push(SavedPlace {

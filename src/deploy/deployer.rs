@@ -17,7 +17,7 @@ use crate::deploy::{
 };
 use crate::model::{
     CertificateId, Drift, ErrorClass, ExportSpec, Hook, Listeners, Probe, RevisionId, Rollout,
-    RolloutEvent, RolloutStep, SecretRef, SubjectAltNames, TargetPolicy, TargetState, Timestamp,
+    RolloutEvent, RolloutStep, SecretRef, SubjectAltNames, TargetPolicy, Timestamp,
 };
 use crate::pki::Secret;
 use crate::sys::error_chain;
@@ -147,18 +147,13 @@ impl Deployer {
         there && !prove::former_expired(&site, now)
     }
 
-    /// What of a target is not as it was committed. Cheap: content is read only where the file system says that it
-    /// was touched.
+    /// What of a target is not as this generation was committed. Cheap: content is read only where the file system says
+    /// that it was touched.
     #[must_use]
-    pub fn drift(
-        &self,
-        target: &TargetPolicy,
-        state: &TargetState,
-        now: Timestamp,
-    ) -> Option<Drift> {
+    pub fn drift(&self, target: &TargetPolicy, generation: u64, now: Timestamp) -> Option<Drift> {
         let layout = Layout::new(&self.state_dir, &target.id);
         self.look(&layout, &target.exports, now)
-            .at(state.generation?, true)
+            .at(generation, true)
     }
 
     pub(super) fn look<'a>(

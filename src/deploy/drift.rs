@@ -64,7 +64,10 @@ impl Look<'_> {
                 issued_at: None,
             }),
         }
-        (!differences.is_empty()).then_some(Drift { differences })
+        (!differences.is_empty()).then_some(Drift {
+            differences,
+            generation: Some(generation),
+        })
     }
 
     fn is_sealed(&self, entry: &Entry, path: &Path) -> bool {

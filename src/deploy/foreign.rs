@@ -91,13 +91,14 @@ pub(super) fn newer<'a>(
     (paired && is_newer(&found.facts, ours, now)).then_some(found)
 }
 
-/// That the commit will replace nothing newer of somebody else, unless a person wants it to.
+/// That the commit will replace nothing newer of somebody else, unless a person wants it to. Answers the members that the
+/// rollout only repeats and whose places are left alone, so that the others go on.
 pub(super) fn spare(
     site: &Site<'_>,
     manifest: &Manifest,
     materials: &BTreeMap<&CertificateId, Material>,
     now: Timestamp,
-) -> Result<(), StepError> {
+) -> Result<BTreeSet<CertificateId>, StepError> {
     let layout = &site.layout;
     let look = Look {
         layout,
@@ -119,6 +120,7 @@ pub(super) fn spare(
             exports.entry(&entry.export).or_default().push(entry);
         }
     }
+    let mut found_newer = BTreeMap::new();
     for (certificate, material) in materials {
         if site.rollout.overwrite.contains(*certificate) {
             continue;
@@ -147,10 +149,11 @@ pub(super) fn spare(
         });
         if let Some(detail) = found {
             let text = nothing_older(certificate, &detail);
-            return Err(StepError::new(ErrorClass::Rejected, text).about(certificate));
+            let error = StepError::new(ErrorClass::Rejected, text).about(certificate);
+            found_newer.insert((*certificate).clone(), error);
         }
     }
-    Ok(())
+    site.without(found_newer)
 }
 
 /// Why somebody else's stays, and what helps.

@@ -80,6 +80,11 @@ impl Records {
         self.0.join("manifest.json")
     }
 
+    /// Members whose files stay as they are.
+    pub(super) fn kept(&self) -> PathBuf {
+        self.0.join("kept.json")
+    }
+
     /// How its files looked when they were committed.
     pub(super) fn seen(&self) -> PathBuf {
         self.0.join("seen.json")

@@ -2,7 +2,7 @@
 //!
 //! JSON with a version: a newer renewd reads an older one's records, since the state directory outlives an upgrade.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
@@ -218,6 +218,12 @@ impl Saved {
         let original = |place: &SavedPlace| place.was != Was::Nothing;
         self.places.iter().any(original)
     }
+}
+
+/// The members of a generation whose files stay as they are, whatever the manifest says of them.
+pub(super) fn read_kept(generation: &Path) -> Result<BTreeSet<CertificateId>, StepError> {
+    let kept = read(&Records::of(generation).kept())?;
+    Ok(kept.unwrap_or_default())
 }
 
 /// How the files of a generation looked when they were committed, in the manifest's order. Only a shortcut: where it is

@@ -1,17 +1,21 @@
 //! Keys and revisions on disk: the source of everything that is exported. Never in the journal, never elsewhere.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::model::{CertificateId, Fingerprint, OrderId, RevisionId};
 use crate::pki::{self, Material, PkiError, PrivateKey, Secret};
 use crate::sys::crash;
-use crate::sys::fs::{self, Attributes, FsError};
+use crate::sys::error_chain;
+use crate::sys::fs::{self, Attributes, FsError, Stat};
 
 /// `keys/` and `revisions/` of a state directory. Every call is idempotent, and durable when it returns.
 #[derive(Debug, Clone)]
 pub struct Materials {
     state_dir: PathBuf,
+    /// How the files of revisions looked that were read and found good, by directory.
+    good: Arc<Mutex<BTreeMap<PathBuf, Vec<Stat>>>>,
 }
 
 /// Why a key or a revision could not be stored or read.
@@ -42,7 +46,10 @@ impl Materials {
     /// Over this state directory, which exists.
     #[must_use]
     pub fn new(state_dir: PathBuf) -> Self {
-        Self { state_dir }
+        Self {
+            state_dir,
+            good: Arc::default(),
+        }
     }
 
     /// Stores the key of an order, which must be there before its CSR leaves the host, and returns the digest of the
@@ -170,13 +177,45 @@ impl Materials {
         pki::pem::certificates(&all).map_err(|source| MaterialError::Content { path, source })
     }
 
-    /// Whether the files of a revision are there; says nothing of their content. What cannot be looked at (a disk in
-    /// trouble) counts as there: only what is certainly missing is worth another order.
+    /// What is wrong with a stored revision: missing, incomplete, damaged, or no pair. What cannot be looked at (a disk in
+    /// trouble) counts as good: only what is certainly lost is worth another order. Its files are read once in the life of
+    /// the process, and again when the file system says that they were touched.
     #[must_use]
-    pub fn revision_exists(&self, certificate: &CertificateId, revision: &RevisionId) -> bool {
+    pub fn revision_fault(
+        &self,
+        certificate: &CertificateId,
+        revision: &RevisionId,
+    ) -> Option<String> {
         let path = self.revision_path(certificate, revision);
-        let there = |name: &str| !matches!(fs::stat(&path.join(name)), Ok(None));
-        [KEY, CHAIN, LEAF].into_iter().all(there)
+        let mut stats = Vec::new();
+        for name in [KEY, CHAIN, LEAF] {
+            match fs::stat(&path.join(name)) {
+                Ok(Some(stat)) => stats.push(stat),
+                Ok(None) => {
+                    return Some(format!(
+                        "revision {revision} is missing or incomplete on disk"
+                    ));
+                }
+                Err(_) => return None,
+            }
+        }
+        let good = || self.good.lock().unwrap_or_else(PoisonError::into_inner);
+        if good().get(&path) == Some(&stats) {
+            return None;
+        }
+        match self.load_revision(certificate, revision) {
+            Ok(_) => {
+                good().insert(path, stats);
+                None
+            }
+            Err(MaterialError::Fs(_)) => None,
+            Err(error @ (MaterialError::Content { .. } | MaterialError::Mismatch { .. })) => {
+                Some(format!(
+                    "revision {revision} is damaged on disk: {}",
+                    error_chain(&error)
+                ))
+            }
+        }
     }
 
     /// The revisions of a certificate that are on disk, in the order of their names.
@@ -200,7 +239,10 @@ impl Materials {
     ) -> Result<(), MaterialError> {
         for revision in self.revisions(certificate)? {
             if !keep.contains(&revision) {
-                fs::remove_tree(&self.revision_path(certificate, &revision))?;
+                let path = self.revision_path(certificate, &revision);
+                fs::remove_tree(&path)?;
+                let mut good = self.good.lock().unwrap_or_else(PoisonError::into_inner);
+                good.remove(&path);
             }
         }
         Ok(())

@@ -99,13 +99,8 @@ impl Site<'_> {
     pub(super) fn may_lag(&self, named: &BTreeSet<CertificateId>) -> bool {
         let reasons = &self.rollout.reasons;
         !named.is_empty()
-            && named.iter().all(|id| self.is_repeated(id))
+            && named.iter().all(|id| self.rollout.repeats(id))
             && reasons.keys().any(|id| !named.contains(id))
-    }
-
-    fn is_repeated(&self, id: &CertificateId) -> bool {
-        let previous = self.rollout.previous.get(id);
-        previous.is_some() && self.rollout.revisions.get(id) == previous
     }
 
     /// What faults at the places of single members mean: an error about those that were to get something newer, else the
@@ -127,9 +122,9 @@ impl Site<'_> {
             }
             return Ok(failed);
         }
-        let newer = failed.iter().any(|id| !self.is_repeated(id));
+        let newer = failed.iter().any(|id| !self.rollout.repeats(id));
         let grave = faults.into_iter();
-        let grave = grave.filter(|(id, _)| !newer || !self.is_repeated(id));
+        let grave = grave.filter(|(id, _)| !newer || !self.rollout.repeats(id));
         let error = grave.map(|(_, error)| error).reduce(StepError::and);
         error.map_or(Ok(failed), Err)
     }

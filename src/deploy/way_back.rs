@@ -1,6 +1,6 @@
 //! The way back of a rollout: what was there is put into place again, told, and asked for.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::deploy::deployer::Job;
 use crate::deploy::{StepDone, StepError, commit, prove, service};
@@ -137,6 +137,7 @@ impl Job {
                     event: RolloutEvent::VerifiedBack {
                         reports: Vec::new(),
                         blind: true,
+                        strange: BTreeMap::new(),
                     },
                     output: unproven.error.message,
                 })
@@ -146,12 +147,35 @@ impl Job {
                 tracing::warn!(rollout = %self.rollout.id, error = %unproven.error, "the service does not run");
                 Ok(verified_back(Vec::new()))
             }
+            // Whoever answered, answered with what was there before.
+            Err(unproven) if self.rollout.is_innocent_of(&unproven.error.named) => {
+                tracing::warn!(rollout = %self.rollout.id, error = %unproven.error, "the set before is served but for names that this rollout does not change");
+                let StepError {
+                    named,
+                    message,
+                    output,
+                    ..
+                } = unproven.error;
+                let strange = named.into_iter().map(|id| (id, message.clone()));
+                Ok(StepDone {
+                    event: RolloutEvent::VerifiedBack {
+                        reports: Vec::new(),
+                        blind: false,
+                        strange: strange.collect(),
+                    },
+                    output,
+                })
+            }
             Err(unproven) => Err(unproven.error),
         }
     }
 }
 
 fn verified_back(reports: Vec<ProbeReport>) -> StepDone {
-    let blind = false;
-    RolloutEvent::VerifiedBack { reports, blind }.into()
+    RolloutEvent::VerifiedBack {
+        reports,
+        blind: false,
+        strange: BTreeMap::new(),
+    }
+    .into()
 }

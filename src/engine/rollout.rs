@@ -307,6 +307,13 @@ fn describe(event: &RolloutEvent, after: &Rollout, policy: Option<&TargetPolicy>
         RolloutEvent::VerifiedBack { blind: true, .. } => {
             "the old set is in place, unproven: the probe cannot see it either".to_owned()
         }
+        RolloutEvent::VerifiedBack { strange, .. } if !strange.is_empty() => {
+            let names: Vec<&str> = strange.keys().map(CertificateId::as_str).collect();
+            format!(
+                "the old set is served but for {}, which this rollout does not change and which is not served as it should either way",
+                names.join(", ")
+            )
+        }
         RolloutEvent::VerifiedBack { reports, .. } if reports.is_empty() => {
             "the old set is in place, unproven".to_owned()
         }

@@ -58,13 +58,15 @@ pub(super) enum Lane {
     Issuer(IssuerId),
     /// Commands and handshakes of targets; each waits for its own service.
     Targets,
+    /// Looks at what services serve: many handshakes of each.
+    Looks,
 }
 
 impl Lane {
     /// Steps at the same time.
     fn room(&self, policy: &Policy) -> usize {
         match self {
-            Self::Host => 16,
+            Self::Host | Self::Looks => 16,
             Self::Issuer(id) => {
                 let pace = policy.issuers.get(id).map(|issuer| issuer.pace);
                 let most = pace.unwrap_or_default().concurrency;
@@ -136,11 +138,28 @@ struct Step {
 pub(super) struct Steps {
     tasks: JoinSet<Result<Touched, EngineError>>,
     about: HashMap<Id, Step>,
+    /// Targets whose services are still to be looked at.
+    looks: VecDeque<TargetId>,
 }
 
 impl Steps {
+    /// Nothing is under way, and no look is still to be begun.
     pub(super) fn is_empty(&self) -> bool {
-        self.tasks.is_empty()
+        self.tasks.is_empty() && self.looks.is_empty()
+    }
+
+    /// Nothing is under way that writes files.
+    pub(super) fn only_look(&self) -> bool {
+        self.about.values().all(|step| step.lane == Lane::Looks)
+    }
+
+    /// These are looked at as soon as there is room and nothing else is under way about them.
+    pub(super) fn look_at(&mut self, targets: Vec<TargetId>) {
+        for target in targets {
+            if !self.looks.contains(&target) {
+                self.looks.push_back(target);
+            }
+        }
     }
 
     pub(super) fn is_busy(&self, subject: &Subject) -> bool {
@@ -213,6 +232,24 @@ impl Steps {
             }
         }
         queues.0.retain(|_, queue| !queue.is_empty());
+        let looks = self.about.values();
+        let mut looks = looks.filter(|step| step.lane == Lane::Looks).count();
+        while looks < Lane::Looks.room(&engine.policy)
+            && let Some(target) = self.looks.pop_front()
+        {
+            let subject = Subject::Target(target.clone());
+            // Whoever is at work there proves what it does, and the next check looks again.
+            let Some(state) = engine
+                .shows(&target, snapshot)
+                .filter(|_| !self.is_busy(&subject))
+            else {
+                continue;
+            };
+            let (engine, state) = (Arc::clone(engine), state.clone());
+            let task = async move { engine.look_at_service(&target, &state, now).await };
+            self.spawn(Lane::Looks, subject, task);
+            looks += 1;
+        }
     }
 
     fn start(
@@ -226,11 +263,20 @@ impl Steps {
         let engine = Arc::clone(engine);
         let seen = match lane {
             // These may take long, and must not hold the whole snapshot meanwhile.
-            Lane::Targets | Lane::Issuer(_) => Arc::new(part(&action, snapshot)),
+            Lane::Targets | Lane::Issuer(_) | Lane::Looks => Arc::new(part(&action, snapshot)),
             Lane::Host => Arc::clone(snapshot),
         };
         let task = async move { engine.act(action, &seen, now).await };
-        let handle = self.tasks.spawn(task.instrument(span));
+        self.spawn(lane, subject, task.instrument(span));
+    }
+
+    fn spawn(
+        &mut self,
+        lane: Lane,
+        subject: Subject,
+        task: impl Future<Output = Result<Touched, EngineError>> + Send + 'static,
+    ) {
+        let handle = self.tasks.spawn(task);
         let step = Step {
             subject,
             lane,

@@ -12,12 +12,20 @@ use crate::model::{CertificateId, Timestamp};
 pub struct Drift {
     /// In the order in which they were found: the link first, then files in the order of the commit.
     pub differences: Vec<Difference>,
+    /// The generation that was looked at: that of the live set, or of a rollout that waits for its service.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub generation: Option<u64>,
 }
 
 impl Drift {
     /// The differences of one kind.
     pub fn of(&self, kind: DriftKind) -> impl Iterator<Item = &Difference> {
         self.differences.iter().filter(move |d| d.kind == kind)
+    }
+
+    /// Places of somebody else's that may hold something newer.
+    pub fn perhaps_newer(&self) -> impl Iterator<Item = &Difference> {
+        self.differences.iter().filter(|d| d.may_be_newer())
     }
 
     /// What comes first of a kind in [`DriftKind::ALL`], so that a person reads the worst.

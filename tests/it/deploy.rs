@@ -1,5 +1,6 @@
 //! Rollouts on real files, against a real nginx, driven by the machine that drives them in production.
 
+mod apart;
 mod arrived;
 mod disk;
 mod exports;

@@ -65,7 +65,7 @@ pub(in crate::deploy) struct Sight {
 }
 
 /// What is served wrongly now, of what was proven before: seen twice, since a worker on its way out may have answered.
-/// Who does not answer serves nothing wrong. `deadline` is the policy's, as for [`ask_once`].
+/// Who does not answer serves nothing wrong, unless it refuses one name and answers for another. `deadline` is the policy's, as for [`ask_once`].
 pub(in crate::deploy) async fn wrong(
     connect: &Listeners,
     prelude: Prelude,
@@ -83,13 +83,31 @@ pub(in crate::deploy) async fn wrong(
         end: Instant::now() + LONGEST_LOOK,
     };
     let mut open = pairs(&there, questions);
-    let first = wrong_of(round(&manner, &open).await);
+    let mute = mute(&manner, &open).await;
+    open.retain(|_, asked| !mute.contains(&asked.connect));
+    let answers = round(&manner, &open).await;
+    // By somebody who has an answer for others, a refused name is not served: its part of the configuration is gone.
+    let good = |answer: &Answer| match answer {
+        Ok(_) => true,
+        Err(failure) => failure.kind == FailureKind::Wrong,
+    };
+    let answering: BTreeSet<Arc<str>> = answers
+        .iter()
+        .filter(|(_, answer)| good(answer))
+        .filter_map(|(index, _)| open.get(index).map(|asked| Arc::clone(&asked.connect)))
+        .collect();
+    let refused: BTreeSet<usize> = open
+        .iter()
+        .filter(|(_, asked)| answering.contains(&asked.connect))
+        .map(|(index, _)| *index)
+        .collect();
+    let first = wrong_of(answers, &refused);
     if first.is_empty() {
         return Vec::new();
     }
     sleep(SETTLED).await;
     open.retain(|index, _| first.contains_key(index));
-    let again = wrong_of(round(&manner, &open).await).into_iter();
+    let again = wrong_of(round(&manner, &open).await, &refused).into_iter();
     again
         .filter(|(index, failure)| {
             let before = first.get(index);
@@ -103,12 +121,34 @@ pub(in crate::deploy) async fn wrong(
         .collect()
 }
 
-fn wrong_of(answers: Vec<(usize, Answer)>) -> BTreeMap<usize, Failure> {
+/// The listeners that say nothing: whoever says nothing to one will say nothing to hundreds, and takes his time each time.
+async fn mute(manner: &Manner, open: &BTreeMap<usize, Open>) -> BTreeSet<Arc<str>> {
+    let mut asked = BTreeSet::new();
+    let mut mute = BTreeSet::new();
+    for first in open.values() {
+        if !asked.insert(Arc::clone(&first.connect)) {
+            continue;
+        }
+        let within = manner.longest.min(LONGEST_LOOK);
+        let answer = one(&first.connect, manner.prelude, &first.question, within).await;
+        if answer.is_err_and(|failure| failure.patience.is_some()) {
+            mute.insert(Arc::clone(&first.connect));
+        }
+    }
+    mute
+}
+
+/// `refused`: the questions for which a refused handshake counts.
+fn wrong_of(answers: Vec<(usize, Answer)>, refused: &BTreeSet<usize>) -> BTreeMap<usize, Failure> {
     let failures = answers
         .into_iter()
         .filter_map(|(index, answer)| Some((index, answer.err()?)));
     failures
-        .filter(|(_, failure)| failure.kind == FailureKind::Wrong)
+        .filter(|(index, failure)| match failure.kind {
+            FailureKind::Wrong => true,
+            FailureKind::Refused => refused.contains(index),
+            FailureKind::Silent | FailureKind::Foreign | FailureKind::Nobody => false,
+        })
         .collect()
 }
 
@@ -123,9 +163,10 @@ pub(in crate::deploy) async fn look(
         Ok(report) => Look::Same(report),
         Err(failure) => match failure.kind {
             FailureKind::Wrong => Look::Differs(failure.text),
-            FailureKind::Silent | FailureKind::Foreign | FailureKind::Nobody => {
-                Look::Silent(failure.text)
-            }
+            FailureKind::Refused
+            | FailureKind::Silent
+            | FailureKind::Foreign
+            | FailureKind::Nobody => Look::Silent(failure.text),
         },
     }
 }
@@ -340,6 +381,8 @@ struct Failure {
 enum FailureKind {
     /// An answer, and a wrong one.
     Wrong,
+    /// Somebody who begins TLS and ends it without a certificate.
+    Refused,
     /// Somebody, and no answer.
     Silent,
     /// Somebody who speaks another protocol.
@@ -440,9 +483,8 @@ async fn shake(
             kind: match error {
                 _ if error.is_foreign() => FailureKind::Foreign,
                 ProbeError::Connect { .. } => FailureKind::Nobody,
-                ProbeError::Prelude { .. }
-                | ProbeError::Handshake { .. }
-                | ProbeError::Silent { .. } => FailureKind::Silent,
+                ProbeError::Handshake { .. } => FailureKind::Refused,
+                ProbeError::Prelude { .. } | ProbeError::Silent { .. } => FailureKind::Silent,
             },
             of: question.of.clone(),
         })

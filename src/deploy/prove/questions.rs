@@ -133,7 +133,15 @@ pub(in crate::deploy) fn forward(
         if site.rollout.leaves_strange(certificate) {
             continue;
         }
-        let (leaf, chain) = public(site, certificate, revision)?;
+        let (leaf, chain) = match public(site, certificate, revision) {
+            Ok(public) => public,
+            // What only stays, and whose own store is damaged, must not keep the others from their proof.
+            Err(error) if site.rollout.repeats(certificate) => {
+                tracing::warn!(target = %site.rollout.target, %certificate, %error, "it is not asked for");
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         let at_least = presentable(target, &chain).len();
         let names = asked(site, certificate, &leaf);
         let (asked_behind, trust) = match &chains {

@@ -167,7 +167,13 @@ async fn a_disk_that_fails_in_any_phase_is_told_and_leaves_the_old_state_intact(
             "{text}"
         );
         let revision = material.revision_id();
-        assert!(!stand.deployer.materials().revision_exists(&api, &revision));
+        assert!(
+            stand
+                .deployer
+                .materials()
+                .revision_fault(&api, &revision)
+                .is_some()
+        );
     }
     stand
         .deployer
@@ -256,6 +262,7 @@ async fn a_place_that_fails_on_the_way_back_keeps_back_nobody_else_and_is_told()
                 named: [].into(),
                 refused: false,
                 probe: ProbeFault::None,
+                strange: [].into(),
             },
             undo: UndoPhase::Decided,
         };

@@ -232,12 +232,8 @@ impl Stand {
     }
 
     fn look(&self) -> Option<Drift> {
-        let state = renewd::model::TargetState {
-            live: self.live.clone(),
-            generation: self.generation,
-            ..renewd::model::TargetState::default()
-        };
-        self.deployer.drift(&self.target, &state, now())
+        let generation = self.generation?;
+        self.deployer.drift(&self.target, generation, now())
     }
 
     /// The error of a step that failed.

@@ -23,6 +23,8 @@
 //! break web                                        the service refuses its configuration, whatever is in its files
 //! lose-answer SUBJECT effect=yes|no                the next submit's answer is lost
 //! crash STEP SUBJECT before|after                  the process dies before or after the step's effect
+//! retire www of web                                the service refuses its name, whatever is in its files
+//! hide www behind shop of web                      a newer shop keeps the service from showing www
 //! mend                                             takes back every `fail` and `break`; `uncrash` every `crash`
 //! lifetime 7d|asked                                what the issuer gives
 //! ca-ends 2030-06-01                               nothing is issued beyond
@@ -154,10 +156,21 @@ pub(crate) fn obey(world: &mut World, command: &str) {
             let service = world.services.get_mut(*target).unwrap();
             service.broken = true;
         }
+        ("retire", [id, "of", target]) => {
+            let service = world.services.get_mut(*target).unwrap();
+            service.retired.insert(CertificateId::new(id).unwrap());
+        }
+        ("hide", [whom, "behind", by, "of", target]) => {
+            let service = world.services.get_mut(*target).unwrap();
+            let ids = [by, whom].map(|id| CertificateId::new(id).unwrap());
+            service.hides = Some(ids.into());
+        }
         ("mend", []) => {
             world.faults.failures.clear();
             for service in world.services.values_mut() {
                 service.broken = false;
+                service.retired.clear();
+                service.hides = None;
             }
         }
         ("uncrash", []) => world.faults.crashes.clear(),
