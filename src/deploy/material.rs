@@ -1,8 +1,7 @@
 //! Keys and revisions on disk: the source of everything that is exported. Never in the journal, never elsewhere.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::model::{CertificateId, Fingerprint, OrderId, RevisionId};
 use crate::pki::{self, Material, PkiError, PrivateKey, Secret};
@@ -14,8 +13,6 @@ use crate::sys::fs::{self, Attributes, FsError, Stat};
 #[derive(Debug, Clone)]
 pub struct Materials {
     state_dir: PathBuf,
-    /// How the files of revisions looked that were read and found good, by directory.
-    good: Arc<Mutex<BTreeMap<PathBuf, Vec<Stat>>>>,
 }
 
 /// Why a key or a revision could not be stored or read.
@@ -46,10 +43,7 @@ impl Materials {
     /// Over this state directory, which exists.
     #[must_use]
     pub fn new(state_dir: PathBuf) -> Self {
-        Self {
-            state_dir,
-            good: Arc::default(),
-        }
+        Self { state_dir }
     }
 
     /// Stores the key of an order, which must be there before its CSR leaves the host, and returns the digest of the
@@ -125,6 +119,9 @@ impl Materials {
             fs::write_atomic(&dir.join(name), bytes, &Attributes::PRIVATE)?;
             crash::point("order.store-revision.file");
         }
+        if let Ok(Some(stats)) = stats(&dir) {
+            remember_good(&dir, &stats);
+        }
         Ok(revision)
     }
 
@@ -178,8 +175,8 @@ impl Materials {
     }
 
     /// What is wrong with a stored revision: missing, incomplete, damaged, or no pair. What cannot be looked at (a disk in
-    /// trouble) counts as good: only what is certainly lost is worth another order. Its files are read once in the life of
-    /// the process, and again when the file system says that they were touched.
+    /// trouble) counts as good: only what is certainly lost is worth another order. Its files are read only where the
+    /// file system says that they were touched since they were last found good.
     #[must_use]
     pub fn revision_fault(
         &self,
@@ -187,25 +184,21 @@ impl Materials {
         revision: &RevisionId,
     ) -> Option<String> {
         let path = self.revision_path(certificate, revision);
-        let mut stats = Vec::new();
-        for name in [KEY, CHAIN, LEAF] {
-            match fs::stat(&path.join(name)) {
-                Ok(Some(stat)) => stats.push(stat),
-                Ok(None) => {
-                    return Some(format!(
-                        "revision {revision} is missing or incomplete on disk"
-                    ));
-                }
-                Err(_) => return None,
+        let stats = match stats(&path) {
+            Ok(Some(stats)) => stats,
+            Ok(None) => {
+                return Some(format!(
+                    "revision {revision} is missing or incomplete on disk"
+                ));
             }
-        }
-        let good = || self.good.lock().unwrap_or_else(PoisonError::into_inner);
-        if good().get(&path) == Some(&stats) {
+            Err(_) => return None,
+        };
+        if seen_good(&path).as_ref() == Some(&stats) {
             return None;
         }
         match self.load_revision(certificate, revision) {
             Ok(_) => {
-                good().insert(path, stats);
+                remember_good(&path, &stats);
                 None
             }
             Err(MaterialError::Fs(_)) => None,
@@ -239,10 +232,7 @@ impl Materials {
     ) -> Result<(), MaterialError> {
         for revision in self.revisions(certificate)? {
             if !keep.contains(&revision) {
-                let path = self.revision_path(certificate, &revision);
-                fs::remove_tree(&path)?;
-                let mut good = self.good.lock().unwrap_or_else(PoisonError::into_inner);
-                good.remove(&path);
+                fs::remove_tree(&self.revision_path(certificate, &revision))?;
             }
         }
         Ok(())
@@ -287,6 +277,27 @@ impl Materials {
     }
 }
 
+/// How the files of a revision look; `None` where one is missing.
+fn stats(directory: &Path) -> Result<Option<Vec<Stat>>, FsError> {
+    let stats = [KEY, CHAIN, LEAF].map(|name| fs::stat(&directory.join(name)));
+    stats.into_iter().collect()
+}
+
+/// How they looked when they were found good. Only a shortcut: where it is missing or different the files are read.
+fn seen_good(directory: &Path) -> Option<Vec<Stat>> {
+    let text = fs::read_if_exists(&directory.join(SEEN), MOST_BYTES).ok()??;
+    serde_json::from_slice(&text).ok()
+}
+
+fn remember_good(directory: &Path, stats: &[Stat]) {
+    let Ok(text) = serde_json::to_vec(stats) else {
+        return;
+    };
+    if let Err(error) = fs::write_atomic(&directory.join(SEEN), &text, &Attributes::PRIVATE) {
+        tracing::debug!(%error, "the look of a revision was not written down");
+    }
+}
+
 fn text(path: &Path) -> Result<String, MaterialError> {
     let bytes = fs::read(path, MOST_BYTES)?;
     // What is not UTF-8 is no PEM either, and the PEM reader says so.
@@ -296,6 +307,8 @@ fn text(path: &Path) -> Result<String, MaterialError> {
 const KEY: &str = "key.pem";
 const LEAF: &str = "cert.pem";
 const CHAIN: &str = "chain.pem";
+/// How they looked when they were read last.
+const SEEN: &str = "seen.json";
 /// Nobody but us looks in.
 const PRIVATE_DIRECTORY: u32 = 0o700;
 /// Far more than the longest chain; a bound against a mixed-up path.

@@ -1,6 +1,10 @@
 //! Three certificates on two services, killed on the way there and on the way back: each is issued once, both services
 //! agree, no reader of a live directory ever sees a key of another certificate. The suite visits one boundary of each
 //! kind; `make soak` visits all of them, at the first and at the second service that comes there.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests arrange files and processes directly"
+)]
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;

@@ -1,5 +1,9 @@
 //! A member that a rollout only repeats, and that somebody else has replaced, or whose revision is damaged: it stays as it
 //! is, and the others go in.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests arrange files and processes directly"
+)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
