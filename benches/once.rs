@@ -19,7 +19,7 @@ pub(crate) fn run() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let dir = directory.path();
     let server = Server::start(dir);
-    write_policy(dir, &server.address);
+    write_policy(dir, &server.address, &["site"]);
     println!(
         "renewd once: the whole process, {CERTIFICATES} certificates on {TARGETS} targets, PEM files"
     );
@@ -64,13 +64,13 @@ pub(crate) fn once(dir: &Path) {
 }
 
 /// renewd-ccm on a free port; ends when dropped.
-struct Server {
+pub(crate) struct Server {
     child: Child,
-    address: String,
+    pub(crate) address: String,
 }
 
 impl Server {
-    fn start(dir: &Path) -> Self {
+    pub(crate) fn start(dir: &Path) -> Self {
         let state = dir.join("ccm");
         let program = || {
             let mut command = Command::new(env!("CARGO_BIN_EXE_renewd-ccm"));
@@ -117,7 +117,8 @@ impl Drop for Server {
     }
 }
 
-fn write_policy(dir: &Path, address: &str) {
+/// For each of these families as many certificates; those of another than the first have targets of their own.
+pub(crate) fn write_policy(dir: &Path, address: &str, families: &[&str]) {
     let dir_text = dir.display();
     let mut text = format!(
         r#"state_dir = "{dir_text}/state"
@@ -129,34 +130,41 @@ access_key = "file:{dir_text}/ak"
 secret_key = "file:{dir_text}/sk"
 "#
     );
-    for target in 0..TARGETS {
-        let _ = write!(
-            text,
-            r#"
-[target.files.place-{target:02}]
-[target.files.place-{target:02}.export.pem.all]
+    for (nth, family) in families.iter().enumerate() {
+        let place = if nth == 0 {
+            String::new()
+        } else {
+            format!("{family}-")
+        };
+        for target in 0..TARGETS {
+            let _ = write!(
+                text,
+                r#"
+[target.files.{place}place-{target:02}]
+[target.files.{place}place-{target:02}.export.pem.all]
 fullchain = "fullchain.pem"
 key = "key.pem"
 "#
-        );
-    }
-    for at in 0..CERTIFICATES {
-        let _ = write!(
-            text,
-            r#"
-[certificate.site-{at:04}]
+            );
+        }
+        for at in 0..CERTIFICATES {
+            let _ = write!(
+                text,
+                r#"
+[certificate.{family}-{at:04}]
 issuer = "bench"
-names = ["site-{at:04}.example.test", "www.site-{at:04}.example.test"]
-targets = ["place-{:02}"]
+names = ["{family}-{at:04}.example.test", "www.{family}-{at:04}.example.test"]
+targets = ["{place}place-{:02}"]
 "#,
-            at % TARGETS
-        );
+                at % TARGETS
+            );
+        }
     }
     fs::write(dir.join("renewd.toml"), text).expect("a file");
 }
 
 /// A large host.
-const CERTIFICATES: usize = 1_000;
+pub(crate) const CERTIFICATES: usize = 1_000;
 
 /// A hundred certificates on each.
 const TARGETS: usize = 10;
