@@ -10,6 +10,7 @@ mod bundles;
     reason = "made for tests, which use all of it"
 )]
 mod certs;
+mod daemon;
 mod once;
 mod plan;
 mod rollout;
@@ -30,9 +31,10 @@ fn main() {
     assert!(known, "no such benchmark: {names:?}");
 }
 
-const BENCHMARKS: [(&str, fn()); 4] = [
+const BENCHMARKS: [(&str, fn()); 5] = [
     ("plan", plan::run),
     ("bundles", bundles::run),
     ("once", once::run),
     ("rollout", rollout::run),
+    ("daemon", daemon::run),
 ];

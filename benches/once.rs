@@ -20,7 +20,7 @@ pub(crate) fn run() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let dir = directory.path();
     let server = Server::start(dir);
-    write_policy(dir, &server.address);
+    write_policy(dir, &server.address, &["site"]);
     println!(
         "renewd once: the whole process, {CERTIFICATES} certificates on {TARGETS} targets, PEM files in the live directory and at places of their own"
     );
@@ -106,13 +106,13 @@ pub(crate) fn once(dir: &Path) {
 }
 
 /// renewd-ccm on a free port; ends when dropped.
-struct Server {
+pub(crate) struct Server {
     child: Child,
-    address: String,
+    pub(crate) address: String,
 }
 
 impl Server {
-    fn start(dir: &Path) -> Self {
+    pub(crate) fn start(dir: &Path) -> Self {
         let state = dir.join("ccm");
         let program = || {
             let mut command = Command::new(env!("CARGO_BIN_EXE_renewd-ccm"));
@@ -159,7 +159,8 @@ impl Drop for Server {
     }
 }
 
-fn write_policy(dir: &Path, address: &str) {
+/// For each of these families as many certificates; those of another than the first have targets of their own.
+pub(crate) fn write_policy(dir: &Path, address: &str, families: &[&str]) {
     let dir_text = dir.display();
     let mut text = format!(
         r#"state_dir = "{dir_text}/state"
@@ -171,23 +172,42 @@ access_key = "file:{dir_text}/ak"
 secret_key = "file:{dir_text}/sk"
 "#
     );
-    for target in 0..TARGETS {
-        let _ = write!(
-            text,
-            r#"
-[target.command.place-{target:02}]
+    for (nth, family) in families.iter().enumerate() {
+        let place = if nth == 0 {
+            String::new()
+        } else {
+            format!("{family}-")
+        };
+        for target in 0..TARGETS {
+            let _ = write!(
+                text,
+                r#"
+[target.command.{place}place-{target:02}]
 reload = ["{dir_text}/reload"]
 probe = "none"
 
-[target.command.place-{target:02}.export.pem.all]
+[target.command.{place}place-{target:02}.export.pem.all]
 fullchain = "fullchain.pem"
 key = "key.pem"
 
-[target.command.place-{target:02}.export.pem.loose]
+[target.command.{place}place-{target:02}.export.pem.loose]
 fullchain = "{dir_text}/etc/{{certificate}}/fullchain.pem"
 key = "{dir_text}/etc/{{certificate}}/key.pem"
 "#
-        );
+            );
+        }
+        for at in 0..CERTIFICATES {
+            let _ = write!(
+                text,
+                r#"
+[certificate.{family}-{at:04}]
+issuer = "bench"
+names = ["{family}-{at:04}.example.test", "www.{family}-{at:04}.example.test"]
+targets = ["{place}place-{:02}"]
+"#,
+                at % TARGETS
+            );
+        }
     }
     let reload = dir.join("reload");
     fs::write(
@@ -196,23 +216,11 @@ key = "{dir_text}/etc/{{certificate}}/key.pem"
     )
     .expect("a file");
     fs::set_permissions(&reload, fs::Permissions::from_mode(0o755)).expect("a mode");
-    for at in 0..CERTIFICATES {
-        let _ = write!(
-            text,
-            r#"
-[certificate.site-{at:04}]
-issuer = "bench"
-names = ["site-{at:04}.example.test", "www.site-{at:04}.example.test"]
-targets = ["place-{:02}"]
-"#,
-            at % TARGETS
-        );
-    }
     fs::write(dir.join("renewd.toml"), text).expect("a file");
 }
 
 /// A large host.
-const CERTIFICATES: usize = 1_000;
+pub(crate) const CERTIFICATES: usize = 1_000;
 
 /// A hundred certificates on each.
 const TARGETS: usize = 10;

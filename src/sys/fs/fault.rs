@@ -1,7 +1,7 @@
 //! Errors that no file system here gives, for tests; nothing at all in a build without `failpoints`.
 //!
 //! The point `fs.write=return(EDQUOT /etc/tls/.www.key)` makes the next write to a path with this text in it fail as the
-//! kernel would. There are `fs.create`, `fs.write`, `fs.sync`, `fs.rename` and `fs.read`.
+//! kernel would, and `HANG` in the place of an error makes it never come back. There are `fs.create`, `fs.write`, `fs.sync`, `fs.rename` and `fs.read`.
 
 use std::io;
 use std::path::Path;
@@ -28,6 +28,11 @@ fn told(given: Option<&str>, path: &Path) -> io::Result<()> {
     };
     if !path.display().to_string().contains(part) {
         return Ok(());
+    }
+    if word == "HANG" {
+        loop {
+            std::thread::park();
+        }
     }
     Err(match word {
         "EDQUOT" => Errno::EDQUOT,

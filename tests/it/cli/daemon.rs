@@ -245,6 +245,31 @@ async fn the_daemon_ends_the_step_under_way_and_no_other_when_it_is_told_to_stop
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_start_is_over_before_the_first_look_at_a_file_that_may_hang() {
+    let plain = Plain::new().await;
+    plain.change(
+        "[target.files.store.export.layout.site]\nlayout = \"nginx\"",
+        "[target.files.store.export.pem.site]\nfullchain = \"fullchain.pem\"\nkey = \"key.pem\"",
+    );
+    plain.agent.run(&["once"]).expect(0);
+    // One that was touched is read again.
+    let live = plain.agent.live("store").join("www/fullchain.pem");
+    std::fs::write(&live, "touched").unwrap();
+    let daemon = Daemon::start_with(&plain.agent, "fs.read=return(HANG /fullchain.pem)");
+    let status = daemon.tells("STATUS=");
+    assert!(
+        status.starts_with("STATUS=1 of 1 certificate healthy"),
+        "{status}"
+    );
+    daemon.tells("READY=1");
+    // It does hang: nobody puts the file right.
+    assert_eq!(std::fs::read_to_string(&live).unwrap(), "touched");
+    drop(daemon);
+    plain.agent.run(&["once"]).expect(0);
+    assert_ne!(std::fs::read_to_string(&live).unwrap(), "touched");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn whoever_writes_the_policy_again_and_again_does_not_hold_up_the_stop() {
     let plain = Plain::new().await;
     let often = "[job.check]\nschedule = \"* * * * * *\"\njitter = \"0s\"\nfloor = \"1s\"\n";
