@@ -99,7 +99,7 @@ pub fn down_since(policy: &Policy, snapshot: &Snapshot, now: Timestamp) -> Optio
 /// once, and not when the next check is due.
 #[must_use]
 pub fn is_back(plan: &Plan, policy: &Policy, snapshot: &Snapshot, now: Timestamp) -> bool {
-    let told = AlertKey::new(DOWNTIME, "host");
+    let told = AlertKey::new("agent-was-down", "host");
     plan.alerts.contains_key(&told) && down_since(policy, snapshot, now).is_none()
 }
 
@@ -124,9 +124,6 @@ fn occurrence(job: &JobPolicy, after: Timestamp) -> Option<Timestamp> {
     // Never standing still, whatever the calendar of a zone makes of it.
     (at > after).then_some(at)
 }
-
-/// The alert.
-pub(crate) const DOWNTIME: &str = "agent-was-down";
 
 /// One may be late, and the next one wait for a tick that takes long.
 const CHECKS_MISSED: u32 = 3;

@@ -210,7 +210,7 @@ pub(crate) fn downtime(policy: &Policy, snapshot: &Snapshot, now: Timestamp, dra
     };
     draft.alert(
         Severity::Warning,
-        jobs::DOWNTIME,
+        "agent-was-down",
         "host",
         format!("renewd did nothing since {since}"),
         format!("Down from {since} to {now}: it did not run, or the machine was suspended. {missed} It is caught up with by itself, as soon as renewd runs; `systemctl status renewd` shows whether it does."),
