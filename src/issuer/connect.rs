@@ -28,12 +28,24 @@ pub fn connect(
         message: format!("issuer {}: {}", policy.id, error.message),
         ..error
     };
-    let access = access(&policy.access, resolve).map_err(named)?;
-    let client = Client::new(access, clock).map_err(reading).map_err(named)?;
+    let client = client(policy, resolve, clock).map_err(named)?;
     Ok(match &policy.kind {
         IssuerKind::Pca(pca) => Box::new(PcaIssuer::new(Pca::new(client), pca.ca.clone())),
         IssuerKind::Scm(_) => Box::new(ScmIssuer::new(Scm::new(client))),
     })
+}
+
+/// The client of an issuer's account, for people who call operations by hand. Sends nothing.
+///
+/// # Errors
+/// `Configuration` for an unusable endpoint, roots file or secret.
+pub fn client(
+    policy: &IssuerPolicy,
+    resolve: &dyn Fn(&SecretRef) -> Result<Secret, String>,
+    clock: Arc<dyn Clock>,
+) -> Result<Client, IssuerError> {
+    let access = access(&policy.access, resolve)?;
+    Client::new(access, clock).map_err(reading)
 }
 
 fn access(
@@ -69,6 +81,9 @@ fn access(
             password: secret(password)?,
             domain: domain.clone(),
             project: project.clone(),
+        },
+        RemoteAuth::Agency { metadata_endpoint } => Auth::Agency {
+            metadata: Some(metadata_endpoint.clone()),
         },
     };
     let roots = policy

@@ -17,7 +17,7 @@ use crate::model::{
 };
 use crate::pki::Secret;
 
-pub use connect::connect;
+pub use connect::{client, connect};
 
 /// An async answer of a trait object.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
