@@ -22,6 +22,7 @@ mod follower;
 mod issuer;
 mod mail;
 mod man;
+mod operations;
 mod outage;
 mod planner;
 mod policy_change;
