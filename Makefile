@@ -44,8 +44,8 @@ audit: ## Licences, bans and sources of all dependencies (installs cargo-deny, w
 	$(CARGO) fetch --locked
 	$(CARGO) deny --locked --offline check licenses bans sources
 
-man: ## Write the manual pages anew from the command line and docs/man/*.md
-	UPDATE_GOLDEN=1 $(CARGO) test --locked $(FEATURES) --test it man::
+man: ## Write manual pages and docs/ccm-operations.md anew from the command line, docs/man/*.md and the code
+	UPDATE_GOLDEN=1 $(CARGO) test --locked $(FEATURES) --test it -- man:: operations::
 
 # What the clock of a host is held against.
 release deb: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null)

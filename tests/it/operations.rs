@@ -1,5 +1,5 @@
 //! `docs/ccm-operations.md`: who speaks each operation of the reference, and which test shows it. Made from the tables in
-//! the code; `UPDATE_GOLDEN=1` writes it anew, and these tests fail while it does not say what the code says.
+//! the code; `make man` writes it anew, and these tests fail while it does not say what the code says.
 #![expect(
     clippy::disallowed_methods,
     reason = "tests arrange files and processes directly"
@@ -63,7 +63,7 @@ fn page() -> String {
 const HEAD: &str = "\
 # Operations of the CCM API
 
-Made by `UPDATE_GOLDEN=1 cargo test --features failpoints --test it operations::` from the tables in the code; do not edit it.
+Made by `make man` from the tables in the code; do not edit it.
 
 One line for each of the 70 operations of the reference (Issue 4, 2025-05-26). *Server* is what renewd-ccm serves, *client* the
 function in `src/ccm`, *command* what a person types, *test* the one that sends the reference's example by the client and reads

@@ -4,8 +4,7 @@ use serde_json::json;
 
 use crate::ccm::{
     Apply, BatchPush, BatchTags, Buy, CreateCsr, CsrQuery, Deploy, Deployed, ExportedPem,
-    FilterTags, Import, Match, Push, Resource, Scm, ScmQuery, Tag, TagAction, TagChoice, UploadCsr,
-    Values,
+    FilterTags, Import, Match, Push, Resource, Scm, ScmQuery, Tag, TagChoice, UploadCsr, Values,
 };
 use crate::cli::args::Arguments;
 use crate::cli::ccm::account::{Wanted, connect};
@@ -315,14 +314,9 @@ async fn tag(scm: &Scm, command: &TagCommand) -> Result<Shown, Failure> {
             action,
             tags: given,
         } => {
-            let mut wanted = tags(given);
-            if *action == TagAction::Delete {
-                // A value may be left out here; the API takes the key alone then.
-                wanted.dedup();
-            }
             let request = BatchTags {
                 action: action.clone(),
-                tags: wanted,
+                tags: tags(given),
             };
             Shown::record(&scm.batch_tags(id, &request).await.map_err(failed)?)
         }
