@@ -44,8 +44,8 @@ audit: ## Licences, bans and sources of all dependencies (installs cargo-deny, w
 	$(CARGO) fetch --locked
 	$(CARGO) deny --locked --offline check licenses bans sources
 
-man: ## Write the manual pages and the journal's catalog anew from the command line and docs/
-	UPDATE_GOLDEN=1 $(CARGO) test --locked $(FEATURES) --test it -- man:: catalog::
+man: ## Write the manual pages, the journal's catalog and docs/ccm-operations.md anew from the command line, docs/ and the code
+	UPDATE_GOLDEN=1 $(CARGO) test --locked $(FEATURES) --test it -- man:: catalog:: operations::
 
 # What the clock of a host is held against.
 release deb: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null)

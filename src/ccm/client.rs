@@ -14,11 +14,16 @@ use crate::ccm::answer::Reply;
 use crate::ccm::codes::blames_the_token;
 use crate::ccm::error::{CcmError, Class, Effect, Operation};
 use crate::ccm::http::Endpoint;
-use crate::ccm::iam::{Identity, Tokens};
+use crate::ccm::iam::{Identity, Lease, Tokens};
 use crate::ccm::limit::Limit;
+use crate::ccm::limits::{Problems, Request};
+use crate::ccm::metadata::Agency;
+use crate::ccm::operations::Described;
+use crate::ccm::pace::Pace;
 use crate::ccm::sign;
 use crate::pki::Secret;
 use crate::sys::clock::Clock;
+use crate::sys::entropy;
 use crate::sys::systemd;
 
 /// Where, as whom, and how patiently.
@@ -60,6 +65,11 @@ pub enum Auth {
         /// Project (region) name.
         project: String,
     },
+    /// Requests are signed with temporary keys that this ECS gets for its agency.
+    Agency {
+        /// Base URL of the metadata service; that of every ECS without it.
+        metadata: Option<String>,
+    },
 }
 
 /// Speaks to one endpoint as one user. Cheap to share; holds the token and the connections.
@@ -69,15 +79,69 @@ pub struct Client {
     clock: Arc<dyn Clock>,
     timeout: Duration,
     limit: Option<Arc<Limit>>,
+    pace: Arc<Pace>,
+    /// Whether calls that do no harm twice are tried again while their time lasts.
+    patient: bool,
 }
 
 enum Credentials {
-    AccessKey {
-        access_key: String,
-        secret_key: Secret,
-        security_token: Option<Secret>,
-    },
+    Keys(Arc<Keys>),
     Token(Box<Tokens>),
+    Agency(Box<Agency>),
+}
+
+/// What a request is signed with.
+pub(crate) struct Keys {
+    pub(crate) access_key: String,
+    pub(crate) secret_key: Secret,
+    /// Goes with temporary keys.
+    pub(crate) security_token: Option<Secret>,
+}
+
+impl Keys {
+    /// Whether they can be sent at all.
+    pub(crate) fn check(&self) -> Answer<()> {
+        let shown = self.access_key.bytes().all(|byte| byte.is_ascii_graphic());
+        if self.access_key.is_empty() || !shown || self.secret_key.expose().is_empty() {
+            return Err(Box::new(CcmError::setup(
+                "access key or secret key is empty or no plain text",
+            )));
+        }
+        if let Some(token) = &self.security_token {
+            header_value(token.expose(), "the security token")?;
+        }
+        Ok(())
+    }
+
+    fn secrets(&self) -> Vec<&[u8]> {
+        std::iter::once(&self.secret_key)
+            .chain(&self.security_token)
+            .map(Secret::expose)
+            .collect()
+    }
+}
+
+/// By what one exchange is recognised.
+enum Proof {
+    Keys { keys: Arc<Keys>, fresh: bool },
+    Token(Lease),
+}
+
+impl Proof {
+    /// Whether it was fetched for this very call, so that another one would be no better.
+    const fn is_fresh(&self) -> bool {
+        match self {
+            Self::Keys { fresh, .. } => *fresh,
+            Self::Token(lease) => lease.is_fresh(),
+        }
+    }
+
+    fn secrets(&self) -> Vec<&[u8]> {
+        match self {
+            Self::Keys { keys, .. } => keys.secrets(),
+            Self::Token(lease) => vec![lease.value().expose()],
+        }
+    }
 }
 
 /// One operation to be carried out.
@@ -85,32 +149,21 @@ pub(crate) struct Call<'a> {
     pub(crate) operation: Operation,
     query: Vec<(&'a str, String)>,
     body: Option<Vec<u8>>,
+    content_type: &'static str,
     /// Whether a second one does no harm.
     repeatable: bool,
 }
 
 impl<'a> Call<'a> {
-    pub(crate) const fn get(name: &'static str, path: String) -> Self {
-        Self::new(name, "GET", path, true)
-    }
-
-    /// A POST that only reads, such as an export.
-    pub(crate) const fn read(name: &'static str, path: String) -> Self {
-        Self::new(name, "POST", path, true)
-    }
-
-    /// A POST that makes or changes something.
-    pub(crate) const fn act(name: &'static str, path: String) -> Self {
-        Self::new(name, "POST", path, false)
-    }
-
-    const fn new(name: &'static str, method: &'static str, path: String, repeatable: bool) -> Self {
-        Self {
-            operation: Operation { name, method, path },
+    /// The operation with these ids in its path.
+    pub(crate) fn of(described: &Described, ids: &[&str]) -> Answer<Self> {
+        Ok(Self {
+            operation: described.with(ids)?,
             query: Vec::new(),
             body: None,
-            repeatable,
-        }
+            content_type: JSON,
+            repeatable: described.repeatable,
+        })
     }
 
     pub(crate) fn query(mut self, key: &'a str, value: impl ToString) -> Self {
@@ -118,8 +171,35 @@ impl<'a> Call<'a> {
         self
     }
 
-    /// Sends `body` as JSON.
-    pub(crate) fn json(mut self, body: &impl Serialize) -> Answer<Self> {
+    /// A query parameter where there is a value.
+    pub(crate) fn maybe(self, key: &'a str, value: Option<impl ToString>) -> Self {
+        match value {
+            Some(value) => self.query(key, value),
+            None => self,
+        }
+    }
+
+    /// Sends a request as JSON, once it was held to its limits.
+    pub(crate) fn body(self, request: &impl Request) -> Answer<Self> {
+        let mut problems = Problems::default();
+        request.check(&mut problems);
+        if let Some(told) = problems.told() {
+            let class = Class::Rejected;
+            let message = format!("not sent: {told}");
+            let error = CcmError::call(&self.operation, "", class, Effect::None, message);
+            return Err(Box::new(error));
+        }
+        self.json(request)
+    }
+
+    /// Sends bytes of another kind.
+    pub(crate) fn bytes(mut self, content_type: &'static str, bytes: Vec<u8>) -> Self {
+        self.body = Some(bytes);
+        self.content_type = content_type;
+        self
+    }
+
+    fn json(mut self, body: &impl Serialize) -> Answer<Self> {
         let bytes = serde_json::to_vec(body).map_err(|_| {
             let message = "the request cannot be written as JSON";
             CcmError::call(&self.operation, "", Class::Bug, Effect::None, message)
@@ -138,26 +218,21 @@ impl Client {
         let connect = access.connect_timeout.min(access.timeout.mul_f32(0.8));
         let roots = access.roots.as_deref();
         let endpoint = Endpoint::new(&access.endpoint, roots, connect)?;
-        let credentials = match access.auth {
+        let clock_of = || Arc::clone(&clock);
+        let (account, credentials) = match access.auth {
             Auth::AccessKey {
                 access_key,
                 secret_key,
                 security_token,
             } => {
-                let shown = access_key.bytes().all(|byte| byte.is_ascii_graphic());
-                if access_key.is_empty() || !shown || secret_key.expose().is_empty() {
-                    return Err(Box::new(CcmError::setup(
-                        "access key or secret key is empty or no plain text",
-                    )));
-                }
-                if let Some(token) = &security_token {
-                    header_value(token.expose(), "the security token")?;
-                }
-                Credentials::AccessKey {
+                let keys = Keys {
                     access_key,
                     secret_key,
                     security_token,
-                }
+                };
+                keys.check()?;
+                let account = format!("key {}", keys.access_key);
+                (account, Credentials::Keys(Arc::new(keys)))
             }
             Auth::Password {
                 iam_endpoint,
@@ -165,31 +240,48 @@ impl Client {
                 password,
                 domain,
                 project,
-            } => Credentials::Token(Box::new(Tokens::new(
-                Endpoint::new(&iam_endpoint, roots, connect)?,
-                Identity {
+            } => {
+                let account = format!("user {iam_endpoint} {domain} {user}");
+                let identity = Identity {
                     user,
                     password,
                     domain,
                     project,
-                },
-                Arc::clone(&clock),
-                access.timeout,
-            )?)),
+                };
+                let iam = Endpoint::new(&iam_endpoint, roots, connect)?;
+                let tokens = Tokens::new(iam, identity, clock_of(), access.timeout)?;
+                (account, Credentials::Token(Box::new(tokens)))
+            }
+            Auth::Agency { metadata } => {
+                let agency = Agency::new(metadata.as_deref(), clock_of(), access.timeout)?;
+                let account = format!("agency {}", agency.host());
+                (account, Credentials::Agency(Box::new(agency)))
+            }
         };
         Ok(Self {
+            pace: Pace::of(endpoint.host(), &account),
             endpoint,
             credentials,
             clock,
             timeout: access.timeout,
             limit: None,
+            patient: false,
         })
     }
 
-    /// Asks no more often than this allows, together with all others that share it.
+    /// Asks no more often than this allows, together with all others that share it; in place of the usual pace of the
+    /// account. How much it is asked at once is then the business of whoever set the limit.
     #[must_use]
     pub fn within(mut self, limit: Arc<Limit>) -> Self {
         self.limit = Some(limit);
+        self
+    }
+
+    /// Calls that do no harm twice are tried again while their time lasts, also where the other side says nothing of
+    /// when: for people, who would only type them again. A planner has a backoff of its own and is told at once.
+    #[must_use]
+    pub fn patient(mut self) -> Self {
+        self.patient = true;
         self
     }
 
@@ -216,7 +308,7 @@ impl Client {
             );
             Box::new(CcmError {
                 status: Some(reply.status),
-                request_id: reply.request_id(&self.secrets()),
+                request_id: reply.request_id(&self.own_secrets()),
                 ..CcmError::call(
                     &call.operation,
                     self.host(),
@@ -233,56 +325,100 @@ impl Client {
         self.carry_out(&call).await.map(|_| ())
     }
 
+    /// Carries out a call whose answer is a file.
+    pub(crate) async fn call_file(&self, call: Call<'_>) -> Answer<Secret> {
+        let reply = self.carry_out(&call).await?;
+        Ok(Secret::from(reply.body))
+    }
+
     async fn carry_out(&self, call: &Call<'_>) -> Answer<Reply> {
         let mut deadline = Instant::now() + self.timeout;
-        let (mut waits, mut renewed) = (0, false);
+        let (mut waits, mut tries, mut renewed) = (0, 0, false);
         loop {
             if let Some(limit) = &self.limit {
                 // None of the remote side's time.
                 deadline += limit.turn().await;
             }
-            let token = match &self.credentials {
-                Credentials::Token(tokens) => Some((tokens, tokens.get(deadline).await?)),
-                Credentials::AccessKey { .. } => None,
+            let proof = match &self.credentials {
+                Credentials::Keys(keys) => Proof::Keys {
+                    keys: Arc::clone(keys),
+                    fresh: true,
+                },
+                Credentials::Token(tokens) => Proof::Token(tokens.get(deadline).await?),
+                Credentials::Agency(agency) => {
+                    let lease = agency.get(deadline).await?;
+                    Proof::Keys {
+                        keys: lease.keys,
+                        fresh: lease.fresh,
+                    }
+                }
             };
-            let value = token.as_ref().map(|(_, token)| token.value());
-            let reply = self.exchange(call, value, deadline).await?;
-            if reply.is_success() {
-                systemd::alive();
-                return Ok(reply);
-            }
-            let mut secrets = self.secrets();
-            secrets.extend(value.map(Secret::expose));
-            let now = self.clock.now().0;
-            let refusal = reply.refusal(&call.operation, self.host(), now, &secrets);
-            if let Some((tokens, token)) = &token
-                && reply.status == 401
-                && !token.is_fresh()
+            let refusal = match self.exchange(call, &proof, deadline).await {
+                Ok(reply) if reply.is_success() => {
+                    systemd::alive();
+                    return Ok(reply);
+                }
+                Ok(reply) => {
+                    let mut secrets = self.own_secrets();
+                    secrets.extend(proof.secrets());
+                    let now = self.clock.now().0;
+                    reply.refusal(&call.operation, self.host(), now, &secrets)
+                }
+                Err(error) => *error,
+            };
+            if refusal.status == Some(401)
+                && !proof.is_fresh()
                 && !renewed
                 && blames_the_token(refusal.code.as_deref())
             {
-                tokens.discard(token);
+                self.discard(&proof).await;
                 renewed = true;
                 continue;
             }
-            match short_wait(&refusal, call.repeatable) {
-                Some(wait) if waits < MOST_WAITS && Instant::now() + wait < deadline => {
+            let wait = match short_wait(&refusal, call.repeatable) {
+                Some(wait) if waits < MOST_WAITS => {
                     waits += 1;
-                    tracing::debug!(operation = %call.operation, ?wait, "asked to wait");
-                    tokio::time::sleep(wait).await;
+                    wait
+                }
+                _ if self.patient
+                    && call.repeatable
+                    && may_pass(&refusal)
+                    && tries < MOST_TRIES =>
+                {
+                    tries += 1;
+                    backoff(tries)
                 }
                 _ => return Err(Box::new(refusal)),
+            };
+            if Instant::now() + wait >= deadline {
+                return Err(Box::new(refusal));
             }
+            tracing::debug!(operation = %call.operation, ?wait, "tried again");
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    /// Forgets what was refused, so that the next exchange brings something newer.
+    async fn discard(&self, proof: &Proof) {
+        match (&self.credentials, proof) {
+            (Credentials::Token(tokens), Proof::Token(lease)) => tokens.discard(lease),
+            (Credentials::Agency(agency), Proof::Keys { keys, .. }) => agency.discard(keys).await,
+            _ => {}
         }
     }
 
     /// One exchange, signed with the clock's time or carrying the token.
-    async fn exchange(
-        &self,
-        call: &Call<'_>,
-        token: Option<&Secret>,
-        deadline: Instant,
-    ) -> Answer<Reply> {
+    async fn exchange(&self, call: &Call<'_>, proof: &Proof, deadline: Instant) -> Answer<Reply> {
+        let place = match self.limit {
+            Some(_) => None,
+            None => Some(self.pace.place(deadline).await),
+        };
+        if let Some(None) = place {
+            let message = "other calls of this account took all of its time";
+            let class = Class::Transient;
+            let error = CcmError::call(&call.operation, self.host(), class, Effect::None, message);
+            return Err(Box::new(error));
+        }
         let pairs: Vec<(&str, &str)> = call
             .query
             .iter()
@@ -293,25 +429,18 @@ impl Client {
             headers.insert(HeaderName::from_static(name), value);
         };
         // The SDK sends a type on every call; gateways have been seen to ask for it.
-        put("content-type", HeaderValue::from_static(JSON));
+        put("content-type", HeaderValue::from_static(call.content_type));
         // Not signed, so that a proxy may change it.
         put("user-agent", HeaderValue::from_static(USER_AGENT));
-        match (&self.credentials, token) {
-            (
-                Credentials::AccessKey {
-                    access_key,
-                    secret_key,
-                    security_token,
-                },
-                _,
-            ) => {
+        match proof {
+            Proof::Keys { keys, .. } => {
                 let date = sdk_date(self.clock.now().0);
                 let mut signed = vec![
-                    ("content-type", JSON),
+                    ("content-type", call.content_type),
                     ("host", self.host()),
                     ("x-sdk-date", date.as_str()),
                 ];
-                if let Some(text) = security_token.as_ref().and_then(Secret::expose_str) {
+                if let Some(text) = keys.security_token.as_ref().and_then(Secret::expose_str) {
                     signed.push(("x-security-token", text));
                     put(
                         "x-security-token",
@@ -325,20 +454,20 @@ impl Client {
                     headers: &signed,
                     body: call.body.as_deref().unwrap_or_default(),
                 };
-                let signature = sign::sign(&request, access_key, secret_key.expose(), &date);
+                let secret_key = keys.secret_key.expose();
+                let signature = sign::sign(&request, &keys.access_key, secret_key, &date);
                 put("x-sdk-date", header_value(date.as_bytes(), "the date")?);
                 put(
                     "authorization",
                     header_value(signature.authorization.as_bytes(), "the access key")?,
                 );
             }
-            (Credentials::Token(_), Some(token)) => {
+            Proof::Token(token) => {
                 put(
                     "x-auth-token",
-                    header_value(token.expose(), "the IAM token")?,
+                    header_value(token.value().expose(), "the IAM token")?,
                 );
             }
-            (Credentials::Token(_), None) => {}
         }
         let reply = self
             .endpoint
@@ -357,18 +486,12 @@ impl Client {
         Ok(reply)
     }
 
-    /// What must not stand in a message.
-    fn secrets(&self) -> Vec<&[u8]> {
+    /// What must not stand in a message, whatever a single exchange carries.
+    fn own_secrets(&self) -> Vec<&[u8]> {
         match &self.credentials {
-            Credentials::AccessKey {
-                secret_key,
-                security_token,
-                ..
-            } => std::iter::once(secret_key)
-                .chain(security_token)
-                .map(Secret::expose)
-                .collect(),
+            Credentials::Keys(keys) => keys.secrets(),
             Credentials::Token(tokens) => vec![tokens.password()],
+            Credentials::Agency(_) => Vec::new(),
         }
     }
 }
@@ -398,6 +521,26 @@ fn short_wait(refusal: &CcmError, repeatable: bool) -> Option<Duration> {
     u64::try_from(seconds).ok().map(Duration::from_secs)
 }
 
+/// Whether the same call may go well a moment later: throttled, or nobody there for now.
+fn may_pass(refusal: &CcmError) -> bool {
+    matches!(refusal.class, Class::Transient | Class::RateLimited)
+        // A longer wait was asked for than a call has: the person is told.
+        && refusal.retry_after.is_none_or(|seconds| seconds <= LONGEST_WAIT)
+}
+
+/// How long before the next try: doubled each time, and spread, so that many that failed together do not come together.
+fn backoff(tries: u32) -> Duration {
+    let mut random = [0];
+    entropy::fill(&mut random);
+    spread(tries, random[0])
+}
+
+/// Between a half and the whole of 0.4 s, 0.8 s, 1.6 s, …
+fn spread(tries: u32, random: u8) -> Duration {
+    let whole = Duration::from_millis(200) * 2_u32.saturating_pow(tries.min(8));
+    whole / 2 + whole / 2 * u32::from(random) / 255
+}
+
 /// A header value that is kept out of debug output.
 pub(crate) fn header_value(bytes: &[u8], what: &str) -> Answer<HeaderValue> {
     let mut value = HeaderValue::from_bytes(bytes).map_err(|_| {
@@ -422,6 +565,8 @@ pub(crate) const USER_AGENT: &str = concat!("renewd/", env!("CARGO_PKG_VERSION")
 const LONGEST_WAIT: i64 = 5;
 /// Such waits in one call.
 const MOST_WAITS: u32 = 2;
+/// Further tries of a patient client in one call: together some seconds.
+const MOST_TRIES: u32 = 4;
 
 #[cfg(test)]
 mod tests {
@@ -440,6 +585,15 @@ mod tests {
             assert_eq!(segment(id).unwrap_err().effect, Effect::None, "{id}");
         }
         assert!(segment(&"a".repeat(65)).is_err());
+    }
+
+    #[test]
+    fn waits_between_tries_double_and_are_spread() {
+        let millis = |tries, random| spread(tries, random).as_millis();
+        assert_eq!((millis(1, 0), millis(1, 255)), (200, 400));
+        assert_eq!((millis(2, 0), millis(2, 255)), (400, 800));
+        assert_eq!((millis(4, 0), millis(4, 255)), (1600, 3200));
+        assert!((200..=400).contains(&backoff(1).as_millis()));
     }
 
     #[test]

@@ -36,6 +36,21 @@ pub(crate) struct Endpoint {
 impl Endpoint {
     /// Checks the URL and the roots; sends nothing. `roots` is PEM; without it the system's roots are taken.
     pub(crate) fn new(url: &str, roots: Option<&[u8]>, connect_timeout: Duration) -> Answer<Self> {
+        Self::build(url, roots, connect_timeout, false)
+    }
+
+    /// The metadata service of an ECS: plain HTTP to a link-local address too, since nobody else can be there, and never
+    /// by a proxy, which would see the keys.
+    pub(crate) fn metadata(url: &str, connect_timeout: Duration) -> Answer<Self> {
+        Self::build(url, None, connect_timeout, true)
+    }
+
+    fn build(
+        url: &str,
+        roots: Option<&[u8]>,
+        connect_timeout: Duration,
+        metadata: bool,
+    ) -> Answer<Self> {
         let setup = |message: String| Box::new(CcmError::setup(message));
         let parsed =
             Url::parse(url).map_err(|error| setup(format!("endpoint {url:?}: {error}")))?;
@@ -57,7 +72,7 @@ impl Endpoint {
             )));
         }
         let plain = parsed.scheme() == "http";
-        let loopback = is_loopback(&host);
+        let loopback = is_loopback(&host) || metadata && is_link_local(&host);
         if plain && !loopback {
             return Err(setup(format!(
                 "endpoint {url:?}: credentials are sent over http only to this very host (a loopback address); use https://"
@@ -266,6 +281,12 @@ fn is_loopback(host: &str) -> bool {
     bare == "localhost" || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
+/// An address that no router passes on (RFC 3927).
+fn is_link_local(host: &str) -> bool {
+    let ip = host.parse::<std::net::Ipv4Addr>();
+    ip.is_ok_and(|ip| ip.is_link_local())
+}
+
 /// TLS with our provider and HTTP/1.1 only. An endpoint without TLS needs no roots, and loading the system's takes time.
 fn tls(roots: Option<&[u8]>, plain: bool) -> Answer<ClientConfig> {
     let setup = |message: String| Box::new(CcmError::setup(message));
@@ -335,6 +356,14 @@ mod tests {
         ] {
             assert!(refused(url).contains("use https://"), "{url}");
         }
+    }
+
+    #[test]
+    fn metadata_is_asked_for_at_a_link_local_address_only() {
+        let made = |url| Endpoint::metadata(url, Duration::from_secs(1)).is_ok();
+        assert!(made("http://169.254.169.254") && made("http://127.0.0.1:80"));
+        assert!(!made("http://10.0.0.1") && !made("http://metadata.example"));
+        assert!(refused("http://169.254.169.254").contains("use https://"));
     }
 
     #[test]

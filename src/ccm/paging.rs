@@ -51,6 +51,12 @@ impl<T> Collector<T> {
         !empty && self.received < page.total && self.received < MOST_ITEMS
     }
 
+    /// How many there are in all, by the last page.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.total.unwrap_or(0)
+    }
+
     /// Whether every item of the listing was seen.
     #[must_use]
     pub fn complete(&self) -> bool {

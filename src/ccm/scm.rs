@@ -1,9 +1,19 @@
-//! SCM (CCM API 4.1): public and imported certificates. Orders and purchases are not here yet.
+//! SCM (CCM API 4.1): public and imported certificates. Applications and purchases are in `orders`, CSRs in `csr`, tags in
+//! `tags`, other services in `deploy`.
+
+mod csr;
+mod deploy;
+mod orders;
+mod tags;
+
+pub use csr::CsrQuery;
 
 use crate::ccm::Answer;
-use crate::ccm::client::{Call, Client, segment};
+use crate::ccm::client::{Call, Client};
+use crate::ccm::operations as op;
 use crate::ccm::paging::Page;
-use crate::ccm::wire::{ExportedPem, Import, Made, ScmCertificate, ScmCertificateList, ScmDetails};
+use crate::ccm::wire::private::ExportedPem;
+use crate::ccm::wire::scm::{Import, Made, ScmCertificate, ScmCertificateList, ScmDetails};
 
 /// The operations of SCM.
 pub struct Scm {
@@ -24,9 +34,13 @@ pub struct ScmQuery<'a> {
     pub sort_dir: Option<&'a str>,
     /// 1 to 1095; sent only for people who ask for it.
     pub expired_days_since: Option<u32>,
+    /// Only those that can be deployed to other services.
+    pub deploy_support: Option<bool>,
+    /// Only those that belong to the account itself; the API's default.
+    pub owned_by_self: Option<bool>,
     /// 10, 20 or 50.
     pub limit: u32,
-    /// Leaving out so many.
+    /// Leaving out so many, up to 100.
     pub offset: u64,
 }
 
@@ -48,21 +62,15 @@ impl Scm {
     /// # Errors
     /// Those of every call.
     pub async fn list_certificates(&self, query: &ScmQuery<'_>) -> Answer<Page<ScmCertificate>> {
-        let mut call = Call::get("SCM list certificates", CERTIFICATES.to_owned())
+        let call = Call::of(&op::SCM_LIST, &[])?
             .query("limit", query.limit)
-            .query("offset", query.offset);
-        for (key, value) in [
-            ("status", query.status),
-            ("sort_key", query.sort_key),
-            ("sort_dir", query.sort_dir),
-        ] {
-            if let Some(value) = value {
-                call = call.query(key, value);
-            }
-        }
-        if let Some(days) = query.expired_days_since {
-            call = call.query("expired_days_since", days);
-        }
+            .query("offset", query.offset)
+            .maybe("status", query.status)
+            .maybe("sort_key", query.sort_key)
+            .maybe("sort_dir", query.sort_dir)
+            .maybe("expired_days_since", query.expired_days_since)
+            .maybe("deploy_support", query.deploy_support)
+            .maybe("owned_by_self", query.owned_by_self);
         self.client
             .call::<ScmCertificateList>(call)
             .await
@@ -74,10 +82,7 @@ impl Scm {
     /// # Errors
     /// Those of every call.
     pub async fn show_certificate(&self, id: &str) -> Answer<ScmDetails> {
-        let path = format!("{CERTIFICATES}/{}", segment(id)?);
-        self.client
-            .call(Call::get("SCM show certificate", path))
-            .await
+        self.client.call(Call::of(&op::SCM_SHOW, &[id])?).await
     }
 
     /// 4.1.5.5; a POST without a body.
@@ -85,22 +90,25 @@ impl Scm {
     /// # Errors
     /// Those of every call.
     pub async fn export_certificate(&self, id: &str) -> Answer<ExportedPem> {
-        let path = format!("{CERTIFICATES}/{}/export", segment(id)?);
-        self.client
-            .call(Call::read("SCM export certificate", path))
-            .await
+        self.client.call(Call::of(&op::SCM_EXPORT, &[id])?).await
     }
 
     /// 4.1.5.2; returns the new id. `duplicate_check` is left out: compare fingerprints first.
     ///
     /// # Errors
-    /// Those of every call.
+    /// Those of every call; `Rejected` without sending where a limit is passed.
     pub async fn import_certificate(&self, import: &Import<'_>) -> Answer<String> {
-        let path = format!("{CERTIFICATES}/import");
-        let call = Call::act("SCM import certificate", path).json(import)?;
+        let call = Call::of(&op::SCM_IMPORT, &[])?.body(import)?;
         let made: Made = self.client.call(call).await?;
         Ok(made.certificate_id)
     }
-}
 
-const CERTIFICATES: &str = "/v3/scm/certificates";
+    /// 4.1.5.4. It is gone for good, with its key.
+    ///
+    /// # Errors
+    /// Those of every call.
+    pub async fn delete_certificate(&self, id: &str) -> Answer<()> {
+        let call = Call::of(&op::SCM_DELETE, &[id])?;
+        self.client.call_silent(call).await
+    }
+}

@@ -45,6 +45,7 @@ pub use admin::{Admin, Authorities, ScmImport, UserKeys};
 pub use db::DbError;
 pub use faults::{ExpiryFilter, Fault, Faults, FaultsError, Trigger};
 pub use http::Limits;
+pub use route::chapters;
 pub use seen::Seen;
 pub use server::{Running, Server, ServerError, ServerOptions};
 pub use tls::{TlsError, TlsSource};

@@ -21,6 +21,12 @@ pub(super) fn operations() -> impl Iterator<Item = &'static Operation> {
         .flatten()
 }
 
+/// The chapters of the reference whose operations are served, for the table in the documentation; IAM has none there.
+#[must_use]
+pub fn chapters() -> Vec<&'static str> {
+    operations().map(|operation| operation.chapter).collect()
+}
+
 /// The operation of this method and path; where a fixed segment and a parameter both fit, the fixed one wins.
 pub(super) fn find(method: &str, path: &str) -> Option<Found> {
     let segments: Vec<String> = path.split('/').map(text::percent_decode).collect();

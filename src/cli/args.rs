@@ -8,6 +8,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::cli::Exit;
+use crate::cli::ccm::Ccm;
 use crate::model::{CertificateId, ChannelId, JobName, RevisionId, Seconds, TargetId, Timestamp};
 
 /// The command line as a value, for man pages and completions.
@@ -176,6 +177,8 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: AlertCommand,
     },
+    /// Call operations of Huawei Cloud CCM by hand
+    Ccm(Box<Ccm>),
     /// Print completions of this command line, for packagers and for shells without a package
     Completions {
         /// For which shell

@@ -18,12 +18,18 @@ use crate::sys::{error_chain, host, outside, systemd};
 
 /// Reads the policy; problems go to standard error, all at once.
 pub(crate) fn load(arguments: &Arguments) -> Result<config::Loaded, Failure> {
+    let loaded = read(arguments)?;
+    if !loaded.warnings.is_empty() {
+        output::note(&loaded.warnings.render(true));
+    }
+    Ok(loaded)
+}
+
+/// Reads the policy for a command that is not about it: what only might be wrong there is not told.
+pub(crate) fn read(arguments: &Arguments) -> Result<config::Loaded, Failure> {
     match config::load(&arguments.config) {
         Ok(mut loaded) => {
             elsewhere(arguments, &mut loaded.policy);
-            if !loaded.warnings.is_empty() {
-                output::note(&loaded.warnings.render(true));
-            }
             Ok(loaded)
         }
         Err(diagnostics) => {

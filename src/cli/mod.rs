@@ -7,6 +7,7 @@ mod agent;
 mod alert;
 mod args;
 mod bar;
+mod ccm;
 mod check;
 mod context;
 mod control;
@@ -120,6 +121,7 @@ async fn dispatch(arguments: Arguments) -> Exit {
         Command::Reload => control::reload(&arguments).await,
         Command::Events { follow, json } => control::events(&arguments, *follow, *json).await,
         Command::NotifyAgent => agent::run(&arguments).await,
+        Command::Ccm(command) => ccm::run(&arguments, command).await,
         Command::Run => act::run(&arguments).await,
     };
     match result {

@@ -126,6 +126,9 @@ impl Canon {
                 self.put("domain", domain);
                 self.put("project", project);
             }
+            RemoteAuth::Agency { metadata_endpoint } => {
+                self.put("metadata_endpoint", metadata_endpoint);
+            }
         }
     }
 

@@ -316,6 +316,12 @@ const REMOTE: &[Key] = &[
     optional("secret_key", Holds::Secret),
     optional("security_token", Holds::Secret),
     optional("password", Holds::Table(&PASSWORD)),
+    default("agency", Holds::Flag, "false"),
+    default(
+        "metadata_endpoint",
+        Holds::Text,
+        "\"http://169.254.169.254\"",
+    ),
     optional("credentials_expire", Holds::Text),
     default("connect_timeout", Holds::Duration, "\"10s\""),
     default("timeout", Holds::Duration, "\"60s\""),

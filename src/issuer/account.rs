@@ -112,6 +112,7 @@ pub(super) async fn of_pca(pca: &Pca, part: Part) -> Result<Option<Account>, Iss
                 status,
                 limit: PCA_PAGE,
                 offset: collector.offset(),
+                ..CertificateQuery::default()
             };
             let page = pca.list_certificates(&query).await.map_err(reading)?;
             if !collector.add(page, |one| &one.certificate_id) {

@@ -180,6 +180,7 @@ async fn list(pca: &Pca, name: Option<&str>) -> Result<Vec<Authority>, IssuerErr
             name,
             limit: PAGE,
             offset: collector.offset(),
+            ..AuthorityQuery::default()
         };
         let page = pca.list_authorities(&query).await.map_err(reading)?;
         if !collector.add(page, |authority| &authority.ca_id) {

@@ -58,6 +58,19 @@ pub fn connect_within(
     })
 }
 
+/// The client of an issuer's account, for people who call operations by hand. Sends nothing.
+///
+/// # Errors
+/// `Configuration` for an unusable endpoint, roots file or secret.
+pub fn client(
+    policy: &IssuerPolicy,
+    resolve: &dyn Fn(&SecretRef) -> Result<Secret, String>,
+    clock: Arc<dyn Clock>,
+) -> Result<Client, IssuerError> {
+    let access = access(&policy.access, resolve)?;
+    Client::new(access, clock).map_err(reading)
+}
+
 fn access(
     policy: &RemoteAccess,
     resolve: &dyn Fn(&SecretRef) -> Result<Secret, String>,
@@ -91,6 +104,9 @@ fn access(
             password: secret(password)?,
             domain: domain.clone(),
             project: project.clone(),
+        },
+        RemoteAuth::Agency { metadata_endpoint } => Auth::Agency {
+            metadata: Some(metadata_endpoint.clone()),
         },
     };
     let roots = policy

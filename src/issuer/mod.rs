@@ -18,7 +18,7 @@ use crate::model::{
 use crate::pki::Secret;
 
 pub use crate::ccm::Limit;
-pub use connect::{connect, connect_within, limit};
+pub use connect::{client, connect, connect_within, limit};
 
 /// An async answer of a trait object.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

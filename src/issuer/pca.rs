@@ -3,8 +3,9 @@
 use std::future::Future;
 
 use crate::ccm::{
-    CertificateQuery, Class, Collector, DistinguishedName, ExtendedKeyUsage, GenMode, Issue,
-    IssueByCsr, Page, Pca, PrivateCertificate, PrivateStatus, SubjectAlternativeName, Validity,
+    CertificateKind, CertificateQuery, Class, Collector, DistinguishedName, ExtendedKeyUsage,
+    GenMode, Issue, IssueByCsr, KeyUsage, NameKind, Page, Pca, PcaAlgorithm, PrivateCertificate,
+    PrivateStatus, SignatureAlgorithm, SubjectAlternativeName, Validity, ValidityUnit,
 };
 use crate::issuer::authority::{self, Signer};
 use crate::issuer::exported::{self, Examination, Examined};
@@ -202,6 +203,7 @@ impl PcaIssuer {
             status,
             limit,
             offset,
+            ..CertificateQuery::default()
         };
         self.pca.list_certificates(&query).await.map_err(reading)
     }
@@ -456,7 +458,8 @@ fn by_csr(request: &OrderRequest, csr: &str, issuer_id: String) -> Result<IssueB
         issuer_id,
         csr: csr.to_owned(),
         validity: validity(request.validity)?,
-        kind: "ENTITY_CERT",
+        kind: Some(CertificateKind::Entity),
+        path_length: None,
         // PCA ignores them here; a list that is too long could only be refused.
         subject_alternative_names: if names.len() > MOST_NAMES {
             Vec::new()
@@ -476,10 +479,10 @@ fn with_key(request: &OrderRequest, issuer_id: String) -> Result<Issue, IssuerEr
         )));
     }
     let (key_algorithm, signature_algorithm, rsa) = match request.key_algorithm {
-        KeyAlgorithm::Rsa2048 => ("RSA2048", "SHA256", true),
-        KeyAlgorithm::Rsa4096 => ("RSA4096", "SHA256", true),
-        KeyAlgorithm::EcP256 => ("EC256", "SHA256", false),
-        KeyAlgorithm::EcP384 => ("EC384", "SHA384", false),
+        KeyAlgorithm::Rsa2048 => (PcaAlgorithm::Rsa2048, SignatureAlgorithm::Sha256, true),
+        KeyAlgorithm::Rsa4096 => (PcaAlgorithm::Rsa4096, SignatureAlgorithm::Sha256, true),
+        KeyAlgorithm::EcP256 => (PcaAlgorithm::Ec256, SignatureAlgorithm::Sha256, false),
+        KeyAlgorithm::EcP384 => (PcaAlgorithm::Ec384, SignatureAlgorithm::Sha384, false),
         KeyAlgorithm::Rsa3072 => {
             return Err(wrong(
                 "PCA makes no RSA keys of 3072 bit; use key = \"local\" or another size".to_owned(),
@@ -488,9 +491,9 @@ fn with_key(request: &OrderRequest, issuer_id: String) -> Result<Issue, IssuerEr
     };
     // RFC 5280 §4.2.1.3: an RSA key of a TLS server signs, and with old suites also decrypts.
     let key_usages = if rsa {
-        vec!["digitalSignature", "keyEncipherment"]
+        vec![KeyUsage::DigitalSignature, KeyUsage::KeyEncipherment]
     } else {
-        vec!["digitalSignature"]
+        vec![KeyUsage::DigitalSignature]
     };
     let subject = request.subject.clone();
     Ok(Issue {
@@ -508,7 +511,11 @@ fn with_key(request: &OrderRequest, issuer_id: String) -> Result<Issue, IssuerEr
         validity: validity(request.validity)?,
         key_usages,
         subject_alternative_names: names,
-        extended_key_usage: ExtendedKeyUsage { server_auth: true },
+        extended_key_usage: ExtendedKeyUsage {
+            server_auth: true,
+            ..ExtendedKeyUsage::default()
+        },
+        customized_extension: None,
     })
 }
 
@@ -524,23 +531,24 @@ fn validity(length: Seconds) -> Result<Validity, IssuerError> {
         ));
     }
     let (unit, size) = if length.0 % DAY == 0 {
-        ("DAY", DAY)
+        (ValidityUnit::Day, DAY)
     } else {
-        ("HOUR", HOUR)
+        (ValidityUnit::Hour, HOUR)
     };
     Ok(Validity {
         unit,
         value: length.0 / size + i64::from(length.0 % size != 0),
+        start_from: None,
     })
 }
 
 fn alternative_names(names: &SubjectAltNames) -> Vec<SubjectAlternativeName> {
     let one = |name: &Name| SubjectAlternativeName {
         kind: match name {
-            Name::Dns(_) => "DNS",
-            Name::Ip(_) => "IP",
-            Name::Uri(_) => "URI",
-            Name::Email(_) => "EMAIL",
+            Name::Dns(_) => NameKind::Dns,
+            Name::Ip(_) => NameKind::Ip,
+            Name::Uri(_) => NameKind::Uri,
+            Name::Email(_) => NameKind::Email,
         },
         value: name.to_string(),
     };
@@ -582,7 +590,11 @@ mod tests {
         ] {
             assert_eq!(
                 validity(Seconds(seconds)).unwrap(),
-                Validity { unit, value }
+                Validity {
+                    unit: ValidityUnit::from(unit.to_owned()),
+                    value,
+                    start_from: None
+                }
             );
         }
         let error = validity(Seconds(0)).unwrap_err();

@@ -38,6 +38,9 @@ impl ScmIssuer {
             ScmStatus::Issued | ScmStatus::Upload => {}
             ScmStatus::Paid
             | ScmStatus::Checking
+            | ScmStatus::CheckingDomain
+            | ScmStatus::CheckingOrganization
+            | ScmStatus::Issuing
             | ScmStatus::SupplementChecking
             | ScmStatus::CancelSupplementing
             | ScmStatus::CancelRevoking

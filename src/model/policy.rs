@@ -168,6 +168,11 @@ pub enum RemoteAuth {
         /// Project (region) name.
         project: String,
     },
+    /// Signed with temporary keys of the agency that this ECS has.
+    Agency {
+        /// Base URL of the metadata service.
+        metadata_endpoint: String,
+    },
 }
 
 /// One certificate.

@@ -1,12 +1,18 @@
 //! The CCM client against a peer that misbehaves: what an error says, and above all what it says about the effect.
 
+mod agency;
+pub(crate) mod contract;
+mod limits;
+mod listing;
+mod patience;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use renewd::ccm::{
-    Access, Auth, AuthorityQuery, CcmError, Class, Client, Effect, Import, IssueByCsr, Pca, Scm,
-    Validity,
+    Access, Auth, AuthorityQuery, CcmError, CertificateKind, Class, Client, Effect, Import,
+    IssueByCsr, Pca, Scm, Validity, ValidityUnit,
 };
 use renewd::model::{KeyAlgorithm, Timestamp};
 use renewd::pki::Secret;
@@ -72,10 +78,12 @@ pub(crate) async fn issue(pca: &Pca) -> Result<String, Box<CcmError>> {
         issuer_id: "2cb2878b-6cd1-460d-bd25-afe655159bdc".to_owned(),
         csr: "-----BEGIN CERTIFICATE REQUEST-----".to_owned(),
         validity: Validity {
-            unit: "DAY",
+            unit: ValidityUnit::Day,
             value: 90,
+            start_from: None,
         },
-        kind: "ENTITY_CERT",
+        kind: Some(CertificateKind::Entity),
+        path_length: None,
         subject_alternative_names: Vec::new(),
     };
     pca.issue_by_csr(&request).await

@@ -5,6 +5,7 @@
 )]
 
 mod beside;
+pub(crate) mod ccm;
 mod check;
 mod completions;
 mod daemon;

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use renewd::ccm::{
-    Access, Auth, AuthorityQuery, AuthorityStatus, CcmError, CertificateQuery, Class, Client,
-    GenMode, Import, IssueByCsr, Pca, PrivateStatus, Scm, ScmQuery, ScmStatus, Validity,
+    Access, Auth, AuthorityQuery, AuthorityStatus, CcmError, CertificateKind, CertificateQuery,
+    Class, Client, GenMode, Import, IssueByCsr, Pca, PrivateStatus, Scm, ScmQuery, ScmStatus,
+    Validity, ValidityUnit,
 };
 use renewd::ccm_server::{Fault, Faults};
 use renewd::issuer::{Effect, Fetched, Issuer, IssuerError, Lookup};
@@ -89,10 +90,12 @@ async fn life_of_a_private_certificate(ccm: &Ccm, pca: &Pca) {
             issuer_id: ccm.issuing().to_owned(),
             csr,
             validity: Validity {
-                unit: "DAY",
+                unit: ValidityUnit::Day,
                 value: 90,
+                start_from: None,
             },
-            kind: "ENTITY_CERT",
+            kind: Some(CertificateKind::Entity),
+            path_length: None,
             subject_alternative_names: Vec::new(),
         })
         .await
@@ -101,7 +104,7 @@ async fn life_of_a_private_certificate(ccm: &Ccm, pca: &Pca) {
         name: Some("example.com"),
         status: Some("ISSUED"),
         limit: 10,
-        offset: 0,
+        ..CertificateQuery::default()
     };
     let page = pca.list_certificates(&query).await.unwrap();
     let listed = page

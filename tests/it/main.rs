@@ -23,6 +23,7 @@ mod follower;
 mod issuer;
 mod mail;
 mod man;
+mod operations;
 mod outage;
 mod pace;
 mod planner;

@@ -151,6 +151,20 @@ fn commands(command: &clap::Command) -> String {
 fn one_command(command: &clap::Command, above: &str, shared: &[&clap::Id], out: &mut String) {
     let name = format!("{above} {}", command.get_name());
     if command.has_subcommands() {
+        let shared_below: Vec<_> = command
+            .get_arguments()
+            .filter(|argument| argument.is_global_set())
+            .collect();
+        if !shared_below.is_empty() {
+            let about = command.get_about().expect("a group says what it is");
+            out.push_str(&format!(
+                ".SS \"{name} COMMAND\"\n{}. Every command below it takes these options too.\n",
+                markdown::inline(&about.to_string())
+            ));
+            for argument in shared_below {
+                out.push_str(&option(argument));
+            }
+        }
         for below in command.get_subcommands().filter(|c| !c.is_hide_set()) {
             one_command(below, &name, shared, out);
         }
@@ -182,6 +196,11 @@ fn option(argument: &clap::Arg) -> String {
         line.push_str(&format!(" \\fI{}\\fR", value_name(argument)));
     }
     line.push_str(&format!("\n{}", markdown::inline(&help.to_string())));
+    let words = argument.get_possible_values();
+    if argument.get_action().takes_values() && !words.is_empty() {
+        let words: Vec<&str> = words.iter().map(|word| word.get_name()).collect();
+        line.push_str(&format!(": {}", markdown::inline(&words.join(", "))));
+    }
     let default: Vec<_> = argument
         .get_default_values()
         .iter()

@@ -1,9 +1,23 @@
 //! The reference's own examples must be understood, and requests must read like them.
 
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::*;
+use crate::ccm::limits::Problems;
+use crate::ccm::limits::Request;
+use crate::ccm::paging::Page;
+use crate::ccm::wire::authorities::{Authority, AuthorityList, DistinguishedName, Validity};
+use crate::ccm::wire::private::{
+    ExportedPem, ExtendedKeyUsage, Issue, IssueByCsr, PrivateCertificate, PrivateCertificateList,
+    SubjectAlternativeName,
+};
+use crate::ccm::wire::scm::{Import, Made, ScmCertificateList, ScmDetails};
+use crate::ccm::wire::tags::TaggedList;
+use crate::ccm::wire::words::{
+    AuthorityStatus, GenMode, KeyUsage, NameKind, PcaAlgorithm, PrivateStatus, ScmStatus,
+    SignatureAlgorithm, ValidityUnit,
+};
 
 macro_rules! fixture {
     ($name:literal) => {
@@ -68,7 +82,7 @@ fn answers_of_scm_are_read() {
     assert_eq!(page.items[0].sans.as_deref(), Some("a.zx.com;b.zx.com"));
     assert_eq!(page.items[0].status, ScmStatus::Issued);
     let shown: ScmDetails = read(fixture!("scm-v3.ShowCertificate.response"));
-    assert_eq!(shown.status, ScmStatus::Checking);
+    assert_eq!(shown.status, ScmStatus::CheckingDomain);
     assert_eq!(shown.not_before, None);
     let made: Made = read(fixture!("scm-v3.ImportCertificate.response"));
     assert_eq!(made.certificate_id, "scs1600313391074");
@@ -109,8 +123,8 @@ fn requests_read_like_the_examples() {
     let example: Value = read(fixture!("pca-v1.CreateCertificate.request"));
     let ours = json(&Issue {
         issuer_id: "2cb2878b-6cd1-460d-bd25-afe655159bdc".into(),
-        key_algorithm: "RSA2048",
-        signature_algorithm: "SHA256",
+        key_algorithm: PcaAlgorithm::Rsa2048,
+        signature_algorithm: SignatureAlgorithm::Sha256,
         distinguished_name: DistinguishedName {
             common_name: Some("TestCert".into()),
             country: Some("CN".into()),
@@ -120,15 +134,20 @@ fn requests_read_like_the_examples() {
             organizational_unit: Some("CloudBU".into()),
         },
         validity: Validity {
-            unit: "YEAR",
+            unit: ValidityUnit::Year,
             value: 3,
+            start_from: None,
         },
-        key_usages: vec!["digitalSignature", "nonRepudiation"],
+        key_usages: vec![KeyUsage::DigitalSignature, KeyUsage::NonRepudiation],
         subject_alternative_names: vec![SubjectAlternativeName {
-            kind: "IP",
+            kind: NameKind::Ip,
             value: "156.127.116.38".into(),
         }],
-        extended_key_usage: ExtendedKeyUsage { server_auth: true },
+        extended_key_usage: ExtendedKeyUsage {
+            server_auth: true,
+            ..ExtendedKeyUsage::default()
+        },
+        customized_extension: None,
     });
     for (key, value) in example.as_object().unwrap() {
         assert_eq!(&ours[key], value, "{key}");
@@ -139,10 +158,12 @@ fn requests_read_like_the_examples() {
         issuer_id: "2cb2878b-6cd1-460d-bd25-afe655159bdc".into(),
         csr: example["csr"].as_str().unwrap().to_owned(),
         validity: Validity {
-            unit: "YEAR",
+            unit: ValidityUnit::Year,
             value: 3,
+            start_from: None,
         },
-        kind: "ENTITY_CERT",
+        kind: None,
+        path_length: None,
         subject_alternative_names: Vec::new(),
     });
     for (key, value) in example.as_object().unwrap() {
@@ -159,4 +180,48 @@ fn requests_read_like_the_examples() {
         private_key: text("private_key"),
     });
     assert_eq!(ours, example);
+}
+
+#[test]
+fn a_certificate_that_comes_in_pieces_is_put_together() {
+    let pieces = r#"{"total_count": 2, "resources": [
+        {"resource_id": "scs1"}, {"resource_detail": [{"cert_name": "one"}]}, {"tags": [{"key": "k", "value": ""}]},
+        {"resource_id": "scs2", "resource_name": "two", "resource_detail": {"cert_name": "two"}}]}"#;
+    let page = Page::from(read::<TaggedList>(pieces));
+    assert_eq!(page.items.len(), 2);
+    let names: Vec<_> = page
+        .items
+        .iter()
+        .map(|one| one.resource_detail.as_ref().unwrap().cert_name.as_deref())
+        .collect();
+    assert_eq!(names, [Some("one"), Some("two")]);
+    assert_eq!(page.items[0].tags[0].key, "k");
+}
+
+#[test]
+fn a_request_names_every_field_that_is_out_of_its_limits() {
+    let mut problems = Problems::default();
+    let request = Issue {
+        validity: Validity {
+            unit: ValidityUnit::from("WEEK".to_owned()),
+            value: 0,
+            start_from: None,
+        },
+        subject_alternative_names: vec![SubjectAlternativeName {
+            kind: NameKind::Ip,
+            value: "x".repeat(40),
+        }],
+        ..Issue::default()
+    };
+    request.check(&mut problems);
+    let told = problems.told().unwrap();
+    for part in [
+        "`issuer_id` must not be empty",
+        "`distinguished_name.common_name` is missing",
+        "`validity.type` `WEEK` is none of YEAR, MONTH, DAY, HOUR",
+        "`validity.value` is 0",
+        "`subject_alternative_names` has 40 characters; 1 to 39 are allowed",
+    ] {
+        assert!(told.contains(part), "{part} is not in {told}");
+    }
 }

@@ -121,13 +121,25 @@ impl Lift<'_> {
         good
     }
 
-    /// An access key or a password, one of them.
+    /// An access key, a password or an agency, one of them.
     fn auth(&mut self, id: &IssuerId, kind: &str, fields: &Fields<'_>) -> Option<RemoteAuth> {
         let login = fields.table("password", &raw::PASSWORD);
         let keys = ["access_key", "secret_key", "security_token"];
         let written = keys.iter().find_map(|key| fields.entry(key));
         let by_key = self.access_key(fields);
         let by_password = login.map(|login| self.password(&login));
+        let by_agency = self.agency(fields);
+        if fields.flag("agency") == Some(true) {
+            let Some(other) = written.or_else(|| fields.entry("password")) else {
+                return by_agency;
+            };
+            let message = format!("issuer `{id}` has an agency and other credentials");
+            let label = "one way to be recognised";
+            let problem = Diagnostic::error(Code::Credentials, other.key, message, label)
+                .help("keep either these or `agency = true`");
+            self.problems.push(problem);
+            return None;
+        }
         match (written, login) {
             (Some(key), Some(login)) => {
                 let message = format!("issuer `{id}` has an access key and a password");
@@ -143,16 +155,26 @@ impl Lift<'_> {
             (Some(_), None) => by_key,
             (None, Some(_)) => by_password?,
             (None, None) if fields.has("password") || fields.is_partial() => None,
+            // Neither true nor false, which was said already.
+            (None, None) if fields.has("agency") && fields.flag("agency").is_none() => None,
             (None, None) => {
                 let message = format!("issuer `{id}` has no credentials");
-                let label = "needs an access key or a password";
+                let label = "needs an access key, a password or an agency";
                 let problem = Diagnostic::error(Code::Credentials, fields.header, message, label);
                 self.problems.push(problem.help(format!(
-                    "write `access_key = \"file:/path\"` and `secret_key = \"file:/path\"`, or a table [issuer.{kind}.{id}.password]"
+                    "write `access_key = \"file:/path\"` and `secret_key = \"file:/path\"`, a table [issuer.{kind}.{id}.password], or `agency = true` on an ECS"
                 )));
                 None
             }
         }
+    }
+
+    fn agency(&mut self, fields: &Fields<'_>) -> Option<RemoteAuth> {
+        let metadata_endpoint = match fields.has("metadata_endpoint") {
+            true => self.endpoint(fields, "metadata_endpoint")?,
+            false => METADATA.to_owned(),
+        };
+        Some(RemoteAuth::Agency { metadata_endpoint })
     }
 
     fn access_key(&mut self, fields: &Fields<'_>) -> Option<RemoteAuth> {
@@ -197,3 +219,5 @@ impl Lift<'_> {
 
 /// Characters: common names and the names of IAM have at most 64.
 const LONGEST_NAME: usize = 64;
+/// Where every ECS finds its metadata.
+const METADATA: &str = "http://169.254.169.254";

@@ -184,9 +184,14 @@ impl Lift<'_> {
         let example = match key {
             "iam_endpoint" => "https://iam.ap-southeast-3.myhuaweicloud.com",
             "manager" => "http://127.0.0.1:8080",
+            "metadata_endpoint" => "http://169.254.169.254",
             _ => "https://ccm.ap-southeast-3.myhuaweicloud.com",
         };
-        match scalar::endpoint(text, example) {
+        let read = match key {
+            "metadata_endpoint" => scalar::metadata,
+            _ => scalar::endpoint,
+        };
+        match read(text, example) {
             Ok(url) => Some(url),
             Err(refusal) => {
                 let what = format!("`{key}`");

@@ -7,6 +7,23 @@ use crate::model::Name;
 
 /// Reads a base URL without path and gives it back in lower case without a final slash. Plain HTTP is for loopback.
 pub(in crate::config) fn endpoint(text: &str, example: &str) -> Result<String, Refusal> {
+    base_url(text, example, is_loopback)
+}
+
+/// The same for the metadata service of an ECS, which is at a link-local address and speaks plain HTTP.
+pub(in crate::config) fn metadata(text: &str, example: &str) -> Result<String, Refusal> {
+    let near = |host: &str| {
+        let ip = host.parse::<std::net::Ipv4Addr>();
+        is_loopback(host) || ip.is_ok_and(|ip| ip.is_link_local())
+    };
+    base_url(text, example, near)
+}
+
+fn base_url(
+    text: &str,
+    example: &str,
+    may_be_plain: impl Fn(&str) -> bool,
+) -> Result<String, Refusal> {
     let lower = text.to_ascii_lowercase();
     let example = format!("write for example `{example}`");
     let (scheme, rest) = match lower.split_once("://") {
@@ -24,7 +41,7 @@ pub(in crate::config) fn endpoint(text: &str, example: &str) -> Result<String, R
     let (host, port) =
         split(authority).ok_or_else(|| Refusal::new("has no usable host and port"))?;
     let host = host_name(&host)?;
-    if scheme == "http" && !is_loopback(&host) {
+    if scheme == "http" && !may_be_plain(&host) {
         return Err(
             Refusal::new("sends credentials and certificates in the clear over a network").help(
                 format!("write `https://{authority}`; plain http is for this host itself"),
@@ -176,6 +193,14 @@ mod tests {
         for (text, want) in good {
             assert_eq!(endpoint(text, "").as_deref(), Ok(want));
         }
+    }
+
+    #[test]
+    fn metadata_may_be_asked_for_in_the_clear_next_door() {
+        assert!(metadata("http://169.254.169.254", "").is_ok());
+        assert!(metadata("http://127.0.0.1:8080", "").is_ok());
+        assert!(metadata("http://10.0.0.1", "").is_err());
+        assert!(endpoint("http://169.254.169.254", "").is_err());
     }
 
     #[test]

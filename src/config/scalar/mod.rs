@@ -12,7 +12,9 @@ mod secret;
 mod share;
 mod window;
 
-pub(super) use address::{endpoint, host_maybe_port, host_port, is_loopback, server, url};
+pub(super) use address::{
+    endpoint, host_maybe_port, host_port, is_loopback, metadata, server, url,
+};
 pub(super) use duration::duration;
 pub(super) use mail::{mail_address, quiet};
 pub(super) use mode::{KEY_FORBIDDEN, mode};

@@ -21,6 +21,18 @@ fn bash_completes_commands_options_and_words() {
             "fish",
         ),
         (
+            env!("CARGO_BIN_EXE_renewd"),
+            "renewd",
+            "ccm pca cert exp",
+            "export",
+        ),
+        (
+            env!("CARGO_BIN_EXE_renewd"),
+            "renewd",
+            "ccm pca cert export --type TOM",
+            "TOMCAT",
+        ),
+        (
             env!("CARGO_BIN_EXE_renewd-ccm"),
             "renewd-ccm",
             "ser",
