@@ -13,5 +13,5 @@ CREATE INDEX token_user ON token (user);
 
 -- Lists of private certificates skip rows in an index alone: by status, which is also what a page of one status counts, and
 -- by the remaining order that the API knows.
-CREATE INDEX certificate_status ON certificate (account, status, created, not_after);
+CREATE INDEX certificate_status ON certificate (account, status, created, seq, not_after);
 CREATE INDEX certificate_issuer_name ON certificate (account, issuer_name);
