@@ -36,8 +36,14 @@ soak: ## A simulated year of 1 100 certificates, and the full crash grid: every 
 	RENEWD_SOAK=1 NEXTEST_PROFILE=soak scripts/run-tests.sh --locked $(FEATURES) soak:: crash
 
 bench: ## Benchmarks; results with command and machine are kept in docs/performance.md
-	scripts/install-tools.sh build
+	scripts/install-tools.sh bench
 	$(CARGO) bench --locked --bench bench
+
+FUZZ_SECONDS ?= 600
+fuzz: ## Throw damaged requests at what reads them, for FUZZ_SECONDS (installs cargo-fuzz, which takes minutes, if it is missing)
+	scripts/install-tools.sh build
+	$(CARGO) fuzz --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-fuzz
+	RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run -s none request fuzz/corpus/request fuzz/seeds/request -- -max_total_time=$(FUZZ_SECONDS) -timeout=10
 
 audit: ## Licences, bans and sources of all dependencies (installs cargo-deny, which takes minutes, if it is missing)
 	$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-deny
@@ -68,4 +74,4 @@ uninstall: ## Remove what `make install` put; keeps state and edited configurati
 clean: ## Remove what was built
 	$(CARGO) clean
 
-.PHONY: help demo test soak bench audit man release deb install uninstall clean
+.PHONY: help demo test soak bench fuzz audit man release deb install uninstall clean

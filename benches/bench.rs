@@ -3,6 +3,7 @@
 //! `cargo bench --bench bench -- plan` runs one of them by name; without a name all run.
 
 mod bundles;
+mod ccm;
 #[path = "../tests/it/support/certs.rs"]
 #[expect(
     dead_code,
@@ -35,6 +36,7 @@ const BENCHMARKS: [(&str, fn()); 5] = [
     ("plan", plan::run),
     ("bundles", bundles::run),
     ("once", once::run),
+    ("ccm", ccm::run),
     ("rollout", rollout::run),
     ("daemon", daemon::run),
 ];

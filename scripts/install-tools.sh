@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what the build, the demo and the tests need and this machine lacks, with apt.
 #
-#   install-tools.sh build|demo|test
+#   install-tools.sh build|demo|test|bench
 #
 # Nothing is done where everything is there already. Root installs directly, others through sudo where it asks for no
 # password or a person can type it. Anything missing in the end is a failure (exit 69) that names it.
@@ -47,12 +47,14 @@ faketime faketime test
 script bsdutils test
 lintian lintian test
 msmtp msmtp test
+pebble pebble bench
 LIST
 }
 
 wanted() {
   case "$set_of_tools:$1" in
-    test:* | demo:demo | demo:build | build:build) return 0 ;;
+    test:bench) return 1 ;;
+    test:* | demo:demo | demo:build | build:build | bench:bench | bench:demo | bench:build) return 0 ;;
     *) return 1 ;;
   esac
 }
@@ -87,8 +89,8 @@ fail() {
 }
 
 case "$set_of_tools" in
-  build | demo | test) ;;
-  *) echo "usage: install-tools.sh build|demo|test" >&2; exit 64 ;;
+  build | demo | test | bench) ;;
+  *) echo "usage: install-tools.sh build|demo|test|bench" >&2; exit 64 ;;
 esac
 
 command -v cargo >/dev/null 2>&1 ||

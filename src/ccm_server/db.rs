@@ -125,11 +125,7 @@ fn migrator() -> Migrator {
 /// Each is applied once, in this order.
 const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "initial", include_str!("migrations/0001_initial.sql")),
-    (
-        4,
-        "temporary keys",
-        include_str!("migrations/0004_temporary_keys.sql"),
-    ),
+    (4, "front", include_str!("migrations/0004_front.sql")),
 ];
 /// Below the state directory.
 const FILE: &str = "ccm.db";

@@ -24,6 +24,7 @@ mod dispatch;
 mod failure;
 mod faults;
 mod field;
+pub mod fuzz;
 mod http;
 mod iam;
 mod keys;

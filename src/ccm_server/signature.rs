@@ -218,7 +218,7 @@ fn payload_hash(request: &Signed<'_>) -> Result<(String, bool), SignatureError> 
 }
 
 /// `20250526T083000Z`.
-fn parse_date(text: &str) -> Option<Timestamp> {
+pub(super) fn parse_date(text: &str) -> Option<Timestamp> {
     let plain = text.len() == 16 && text.is_ascii();
     if !plain {
         return None;

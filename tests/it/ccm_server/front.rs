@@ -1,7 +1,9 @@
 //! The front of renewd-ccm: who may do what, for how long, by which transport, and what it says of itself.
 
 mod description;
+mod fuzz;
 mod killed;
+mod lists;
 mod permissions;
 mod temporary;
 mod tls;
