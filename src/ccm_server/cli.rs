@@ -15,9 +15,10 @@ use crate::ccm_server::admin::Admin;
 use crate::ccm_server::db::DbError;
 use crate::ccm_server::faults::Faults;
 use crate::ccm_server::http::Limits;
+use crate::ccm_server::scm::{Class, Review, ScmOptions};
 use crate::ccm_server::server::{Server, ServerError, ServerOptions};
 use crate::ccm_server::vault::{MasterKey, VaultError};
-use crate::sys::clock::SystemClock;
+use crate::sys::clock::{ShiftedClock, SystemClock};
 use crate::sys::fs::FsError;
 use crate::sys::{error_chain, systemd};
 
@@ -58,6 +59,24 @@ enum Command {
         /// URL under which clients reach this server, for the distribution points of CRLs; without it the address.
         #[arg(long, value_name = "URL")]
         public_url: Option<String>,
+        /// Address of the management listener, such as 127.0.0.1:8921; loopback only. Without it there is none. With it
+        /// the clock can be moved.
+        #[arg(long, value_name = "ADDR")]
+        manage: Option<SocketAddr>,
+        /// Resolver that is asked whether an applicant holds a domain; may be repeated. Without it those of
+        /// /etc/resolv.conf.
+        #[arg(long = "dns-server", value_name = "ADDR")]
+        dns_servers: Vec<SocketAddr>,
+        /// Where the file that proves an IP address is fetched, whatever the address is; without it at its port 80.
+        #[arg(long, value_name = "ADDR")]
+        http_validation: Option<SocketAddr>,
+        /// Take every domain for the applicant's, without a look. For rehearsals only.
+        #[arg(long)]
+        no_validation: bool,
+        /// How long the CA takes with certificates of a class, and what it says, such as ov=checking:1h,issuing:2d,hold;
+        /// may be repeated.
+        #[arg(long = "review", value_name = "CLASS=SETTINGS", value_parser = Review::of_class)]
+        reviews: Vec<(Class, Review)>,
         /// Go wrong on purpose, for rehearsals.
         #[arg(long, value_name = "PLAN", hide = true)]
         faults: Option<Faults>,
@@ -110,6 +129,8 @@ enum BucketCommand {
 
 #[derive(Debug, Subcommand)]
 enum CaCommand {
+    /// Print the root of the SSL certificates that SCM issues, PEM. It is made when it is needed first.
+    Scm,
     /// Make a root and an issuing CA, or print those that were made before.
     Init {
         /// Print JSON.
@@ -176,18 +197,33 @@ async fn run(arguments: Arguments) -> Result<(), Failed> {
             allow_remote,
             no_init,
             public_url,
+            manage,
+            dns_servers,
+            http_validation,
+            no_validation,
+            reviews,
             faults,
         } => {
             let options = ServerOptions {
                 state: arguments.state,
                 listen,
                 allow_remote,
-                clock: Arc::new(SystemClock),
+                clock: match manage {
+                    Some(_) => Arc::new(ShiftedClock::default()),
+                    None => Arc::new(SystemClock),
+                },
                 faults: faults.unwrap_or_default(),
                 master_key: key,
                 init: !no_init,
                 limits: Limits::default(),
                 public_url,
+                scm: ScmOptions {
+                    dns_servers,
+                    http_validation,
+                    no_validation,
+                    reviews: reviews.into_iter().collect(),
+                },
+                manage,
             };
             serve(options).await
         }
@@ -217,6 +253,14 @@ async fn run(arguments: Arguments) -> Result<(), Failed> {
             out.write_all(&text)?;
             Ok(out.flush()?)
         }
+        Command::Ca(CaCommand::Scm) => {
+            let admin = Admin::open(&arguments.state, key).await?;
+            let root = admin.scm_root().await?;
+            admin.close().await;
+            let mut out = std::io::stdout();
+            out.write_all(root.as_bytes())?;
+            Ok(out.flush()?)
+        }
         Command::Ca(CaCommand::Init { json }) => {
             let admin = Admin::open(&arguments.state, key).await?;
             let authorities = admin.init_ca().await?;
@@ -233,7 +277,12 @@ async fn serve(options: ServerOptions) -> Result<(), Failed> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let running = Server::start(options).await?;
     let mut out = std::io::stdout();
-    writeln!(out, "listening on {}", running.endpoint())?;
+    let mut said = format!("listening on {}\n", running.endpoint());
+    if let Some(address) = running.management() {
+        said.push_str(&format!("managed at http://{address}\n"));
+    }
+    // At once: whoever reads the first line may read no further.
+    out.write_all(said.as_bytes())?;
     out.flush()?;
     systemd::ready();
     tokio::select! {
@@ -310,7 +359,9 @@ impl Failed {
         match self {
             Self::Output(_) => OUTPUT,
             Self::Server(error) => match error {
-                ServerError::Remote(_) | ServerError::Invalid(_) => USAGE,
+                ServerError::Remote(_)
+                | ServerError::RemoteManagement(_)
+                | ServerError::Invalid(_) => USAGE,
                 ServerError::UserExists { .. } => DATA,
                 ServerError::Busy(_) => TRY_LATER,
                 ServerError::Open { .. } => CONFIGURATION,

@@ -109,16 +109,27 @@ impl Db {
 }
 
 fn migrator() -> Migrator {
-    let sql = include_str!("migrations/0001_initial.sql");
-    Migrator::with_migrations(vec![Migration::new(
-        1,
-        "initial".into(),
-        MigrationType::Simple,
-        sqlx::SqlStr::from_static(sql),
-        false,
-    )])
+    let migrations = MIGRATIONS.iter().map(|(version, name, sql)| {
+        Migration::new(
+            *version,
+            (*name).into(),
+            MigrationType::Simple,
+            sqlx::SqlStr::from_static(sql),
+            false,
+        )
+    });
+    Migrator::with_migrations(migrations.collect())
 }
 
+/// In order; one that was released is never changed.
+const MIGRATIONS: &[(i64, &str, &str)] = &[
+    (1, "initial", include_str!("migrations/0001_initial.sql")),
+    (
+        2,
+        "scm orders",
+        include_str!("migrations/0002_scm_orders.sql"),
+    ),
+];
 /// Below the state directory.
 const FILE: &str = "ccm.db";
 /// How long one waits in this process's queue: longer than a request may take, whose own limit then decides. A busy

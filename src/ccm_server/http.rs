@@ -13,8 +13,8 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::ccm_server::dispatch;
 use crate::ccm_server::server::Shared;
+use crate::ccm_server::{dispatch, manage};
 
 /// What one client may take of time and memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,9 +47,19 @@ impl Default for Limits {
     }
 }
 
+/// What a listener is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Face {
+    /// The API.
+    Api,
+    /// Management.
+    Manage,
+}
+
 /// Accepts until `stop`; then lets requests that are being carried out end, for a while.
 pub(super) async fn serve(
     listener: TcpListener,
+    face: Face,
     shared: Arc<Shared>,
     limits: Limits,
     stop: CancellationToken,
@@ -70,7 +80,7 @@ pub(super) async fn serve(
             Ok((stream, _)) => {
                 let (shared, stop) = (Arc::clone(&shared), stop.clone());
                 connections.spawn(async move {
-                    connection(stream, shared, limits, stop).await;
+                    connection(stream, face, shared, limits, stop).await;
                     drop(place);
                 });
             }
@@ -91,6 +101,7 @@ pub(super) async fn serve(
 
 async fn connection(
     stream: TcpStream,
+    face: Face,
     shared: Arc<Shared>,
     limits: Limits,
     stop: CancellationToken,
@@ -100,9 +111,12 @@ async fn connection(
     let service = service_fn(|request: hyper::Request<Incoming>| {
         let (shared, stop) = (Arc::clone(&shared), stop.clone());
         async move {
-            dispatch::handle(request, shared, limits, stop)
-                .await
-                .ok_or(Dropped)
+            match face {
+                Face::Api => dispatch::handle(request, shared, limits, stop)
+                    .await
+                    .ok_or(Dropped),
+                Face::Manage => Ok(manage::handle(request, shared, limits).await),
+            }
         }
     });
     let mut builder = http1::Builder::new();

@@ -9,6 +9,8 @@
 //! - `operation` is what an operation is made of; `route` finds it, in both spellings of the reference.
 //! - `codes` and `failure` are the only source of refusals.
 //! - `x509` makes certificates; `db` keeps everything, one transaction per request; `vault` seals keys at rest.
+//! - `scm` knows SSL certificates in version 3, `scm2` is another face of the same; `scm::orders` is how they come about.
+//! - `manage` is the listener beside the API: clock, applications, faults, requests seen.
 //! - `admin` is what the command line and the tests do beside the API; `faults` makes the server unpleasant on purpose.
 //!
 //! It shares no wire type and no signing code with the client (`ccm`): what both get wrong alike, no test would find.
@@ -25,10 +27,12 @@ mod faults;
 mod field;
 mod http;
 mod iam;
+mod manage;
 mod operation;
 mod pca;
 mod route;
 mod scm;
+mod scm2;
 mod seen;
 mod server;
 mod signature;
@@ -41,6 +45,7 @@ pub use admin::{Admin, Authorities, ScmImport, UserKeys};
 pub use db::DbError;
 pub use faults::{ExpiryFilter, Fault, Faults, FaultsError, Trigger};
 pub use http::Limits;
+pub use scm::{Class, Outcome, Review, ReviewError, ScmOptions};
 pub use seen::Seen;
 pub use server::{Running, Server, ServerError, ServerOptions};
 pub use vault::{MasterKey, VaultError};

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use renewd::ccm::{Access, Auth, Client};
 use renewd::ccm_server::{
-    Authorities, Faults, Limits, Running, ScmImport, Server, ServerOptions, UserKeys,
+    Authorities, Faults, Limits, Running, ScmImport, ScmOptions, Server, ServerOptions, UserKeys,
 };
 use renewd::model::{Seconds, Timestamp};
 use renewd::pki::Secret;
@@ -35,6 +35,8 @@ pub(crate) struct Wanted {
     state: Option<PathBuf>,
     port: u16,
     limits: Limits,
+    scm: ScmOptions,
+    managed: bool,
 }
 
 impl Wanted {
@@ -74,6 +76,17 @@ impl Wanted {
         self
     }
 
+    /// With these looks at applications for SSL certificates.
+    pub(crate) fn scm(mut self, scm: ScmOptions) -> Self {
+        self.scm = scm;
+        self
+    }
+    /// With a management listener.
+    pub(crate) fn managed(mut self) -> Self {
+        self.managed = true;
+        self
+    }
+
     /// Starts it, with a new user.
     pub(crate) async fn start(self) -> Ccm {
         let directory = self.state.is_none().then(|| tempfile::tempdir().unwrap());
@@ -89,6 +102,10 @@ impl Wanted {
             clock,
             faults: self.faults,
             limits: self.limits,
+            scm: self.scm,
+            manage: self
+                .managed
+                .then_some(SocketAddr::from(([127, 0, 0, 1], 0))),
             ..ServerOptions::new(state)
         };
         let running = Server::start(options).await.unwrap();
