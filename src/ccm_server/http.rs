@@ -8,17 +8,22 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::ccm_server::server::Shared;
+use crate::ccm_server::tls::Tls;
 use crate::ccm_server::{dispatch, manage};
 
 /// What one client may take of time and memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
+    /// From the acceptance of a connection to the end of its TLS handshake.
+    pub handshake: Duration,
     /// From the first byte, or the end of the previous answer, to the end of the headers.
     pub header: Duration,
     /// From the end of the headers to the end of the body.
@@ -36,6 +41,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
+            handshake: Duration::from_secs(10),
             header: Duration::from_secs(30),
             body: Duration::from_secs(30),
             request: Duration::from_secs(60),
@@ -48,10 +54,10 @@ impl Default for Limits {
 }
 
 /// What a listener is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone)]
 pub(super) enum Face {
-    /// The API.
-    Api,
+    /// The API, by TLS where there is one.
+    Api(Option<Arc<Tls>>),
     /// Management.
     Manage,
 }
@@ -78,9 +84,18 @@ pub(super) async fn serve(
         };
         match accepted {
             Ok((stream, _)) => {
-                let (shared, stop) = (Arc::clone(&shared), stop.clone());
+                let (shared, face, stop) = (Arc::clone(&shared), face.clone(), stop.clone());
                 connections.spawn(async move {
-                    connection(stream, face, shared, limits, stop).await;
+                    // Answers are written in one piece; waiting for more would only delay them.
+                    let _ = stream.set_nodelay(true);
+                    match face {
+                        Face::Api(Some(tls)) => {
+                            if let Some(stream) = handshake(stream, &tls, limits, &stop).await {
+                                connection(stream, Face::Api(None), shared, limits, stop).await;
+                            }
+                        }
+                        plain => connection(stream, plain, shared, limits, stop).await,
+                    }
                     drop(place);
                 });
             }
@@ -99,24 +114,47 @@ pub(super) async fn serve(
     }
 }
 
-async fn connection(
+/// Who does not finish in time is let go, as with headers.
+async fn handshake(
     stream: TcpStream,
+    tls: &Tls,
+    limits: Limits,
+    stop: &CancellationToken,
+) -> Option<TlsStream<TcpStream>> {
+    let done = tokio::select! {
+        () = stop.cancelled() => return None,
+        done = tokio::time::timeout(limits.handshake, tls.accept(stream)) => done,
+    };
+    match done {
+        Ok(Ok(stream)) => Some(stream),
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "no TLS connection");
+            None
+        }
+        Err(_) => {
+            tracing::debug!("the TLS handshake took too long");
+            None
+        }
+    }
+}
+
+async fn connection(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
     face: Face,
     shared: Arc<Shared>,
     limits: Limits,
     stop: CancellationToken,
 ) {
-    // Answers are written in one piece; waiting for more would only delay them.
-    let _ = stream.set_nodelay(true);
+    let managed = matches!(face, Face::Manage);
     let service = service_fn(|request: hyper::Request<Incoming>| {
         let (shared, stop) = (Arc::clone(&shared), stop.clone());
         async move {
-            match face {
-                Face::Api => dispatch::handle(request, shared, limits, stop)
-                    .await
-                    .ok_or(Dropped),
-                Face::Manage => Ok(manage::handle(request, shared, limits).await),
+            if managed {
+                return Ok(manage::handle(request, shared, limits).await);
             }
+            dispatch::handle(request, shared, limits, stop)
+                .await
+                .ok_or(Dropped)
         }
     });
     let mut builder = http1::Builder::new();

@@ -5,10 +5,11 @@
 //!                └────────────── failure: every refusal in the reference's codes ◀──────┘
 //! ```
 //!
-//! - `http` accepts, limits and times connections; `dispatch` is the path of one request, faults included.
-//! - `operation` is what an operation is made of; `route` finds it, in both spellings of the reference.
+//! - `http` accepts, limits and times connections, by `tls` where that is wanted; `dispatch` is the path of one request, faults included.
+//! - `operation` is what an operation is made of; `route` finds it, in both spellings of the reference; `openapi` describes all.
+//! - `auth` knows callers by `signature` or token; `users` and `keys` are what the state has of them.
 //! - `codes` and `failure` are the only source of refusals.
-//! - `x509` makes certificates; `db` keeps everything, one transaction per request; `vault` seals keys at rest.
+//! - `x509` makes certificates; `db` keeps everything, one change per request and one write to disk for those that come together; `vault` seals keys at rest.
 //! - `scm` knows SSL certificates in version 3, `scm2` is another face of the same; `scm::orders` is how they come about.
 //! - `manage` is the listener beside the API: clock, applications, faults, requests seen.
 //! - `admin` is what the command line and the tests do beside the API; `faults` makes the server unpleasant on purpose.
@@ -27,7 +28,9 @@ mod faults;
 mod field;
 mod http;
 mod iam;
+mod keys;
 mod manage;
+mod openapi;
 mod operation;
 mod pca;
 mod route;
@@ -37,6 +40,7 @@ mod seen;
 mod server;
 mod signature;
 mod text;
+mod tls;
 mod users;
 mod vault;
 mod x509;
@@ -48,5 +52,6 @@ pub use http::Limits;
 pub use scm::{Class, Outcome, Review, ReviewError, ScmOptions};
 pub use seen::Seen;
 pub use server::{Running, Server, ServerError, ServerOptions};
+pub use tls::{TlsError, TlsSource};
 pub use vault::{MasterKey, VaultError};
 pub use x509::X509Error;

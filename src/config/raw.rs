@@ -317,6 +317,9 @@ const REMOTE: &[Key] = &[
     default("connect_timeout", Holds::Duration, "\"10s\""),
     default("timeout", Holds::Duration, "\"60s\""),
     default("settle", Holds::Duration, "\"2m\""),
+    default("concurrency", Holds::Count, "16"),
+    default("requests_per_second", Holds::Count, "100"),
+    default("orders_per_hour", Holds::Count, "3600"),
 ];
 
 /// Log in at IAM instead of signing with an access key.

@@ -339,6 +339,7 @@ impl Engine {
                     subject: certificate.to_string(),
                     text: format!("asking the account failed ({}): {error}", error.class),
                     output: String::new(),
+                    milestone: None,
                 });
                 self.store
                     .change_certificate(

@@ -115,6 +115,7 @@ impl Engine {
         }
         let took = begun.steady.elapsed().as_millis();
         let (ended, message) = match &result {
+            Ok(plan) if plan.doubt.is_some() => (JobResult::Doubted, summary(plan)),
             Ok(plan) => (JobResult::Done, summary(plan)),
             Err(error) => (JobResult::Failed, error_chain(error)),
         };

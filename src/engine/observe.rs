@@ -21,13 +21,24 @@ impl Engine {
     /// # Errors
     /// When the journal cannot be read or written.
     pub async fn observe(&self) -> Result<Snapshot, EngineError> {
-        self.observe_beside(&Busy::default()).await
+        let known = self.known().await?;
+        self.look_beside(known, &Busy::default()).await
     }
 
-    /// The same while steps are under way: what they are about is left to them, and nothing is tidied.
-    pub(super) async fn observe_beside(&self, busy: &Busy) -> Result<Snapshot, EngineError> {
+    /// What the journal knows, without a look at anything else.
+    pub(super) async fn known(&self) -> Result<Snapshot, EngineError> {
         let mut snapshot = self.store.snapshot().await?;
         snapshot.host = self.host;
+        Ok(snapshot)
+    }
+
+    /// Adds to it what is on disk, while steps may be under way: what they are about is left to them, and then nothing is
+    /// tidied.
+    pub(super) async fn look_beside(
+        &self,
+        mut snapshot: Snapshot,
+        busy: &Busy,
+    ) -> Result<Snapshot, EngineError> {
         snapshot.checked_at = Some(self.clock.now());
         if busy.is_empty() {
             self.tidy_keys(&snapshot);
@@ -36,6 +47,7 @@ impl Engine {
         self.observe_targets(&mut snapshot, |target| !busy.targets.contains(target))
             .await?;
         self.observe_places(&mut snapshot, busy).await?;
+        self.look_at_disks(&mut snapshot);
         Ok(snapshot)
     }
 

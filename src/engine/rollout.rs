@@ -8,8 +8,8 @@ use crate::deploy::StepError;
 use crate::engine::progress::Progress;
 use crate::engine::{Engine, EngineError};
 use crate::model::{
-    CertificateId, Probe, Reason, RevisionId, Rollout, RolloutClosing, RolloutEvent, RolloutPhase,
-    RolloutStep, Snapshot, TargetId, TargetPolicy, TargetState, Timestamp,
+    CertificateId, Milestone, Probe, Reason, RevisionId, Rollout, RolloutClosing, RolloutEvent,
+    RolloutPhase, RolloutStep, Snapshot, TargetId, TargetPolicy, TargetState, Timestamp,
 };
 use crate::plan::explain::{counted, describe_report};
 use crate::plan::rollout_machine::{self, Failed};
@@ -133,6 +133,7 @@ impl Engine {
                     subject: rollout.target.to_string(),
                     text: format!("{step} failed ({}): {}", error.class, error.message),
                     output: error.output,
+                    milestone: None,
                 });
                 Ok(())
             }
@@ -176,6 +177,7 @@ impl Engine {
                     subject,
                     text: message,
                     output,
+                    milestone: None,
                 });
             }
             RolloutEvent::Closed if was_rolled_back(&advance.rollout.phase) => {
@@ -183,6 +185,14 @@ impl Engine {
                     subject,
                     text: message,
                     output: String::new(),
+                    milestone: Some(Milestone::RolledBack),
+                });
+            }
+            RolloutEvent::Closed if is_live(&advance.rollout.phase) => {
+                (self.progress)(Progress::Done {
+                    subject,
+                    text: message,
+                    milestone: Some(Milestone::Live),
                 });
             }
             RolloutEvent::Verified { reports } | RolloutEvent::VerifiedBack { reports, .. } => {
@@ -314,6 +324,15 @@ const fn is_given_up(phase: &RolloutPhase) -> bool {
         phase,
         RolloutPhase::Closed {
             closing: RolloutClosing::Abandoned { .. } | RolloutClosing::Superseded { .. }
+        }
+    )
+}
+
+const fn is_live(phase: &RolloutPhase) -> bool {
+    matches!(
+        phase,
+        RolloutPhase::Closed {
+            closing: RolloutClosing::Live
         }
     )
 }

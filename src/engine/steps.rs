@@ -62,9 +62,14 @@ pub(super) enum Lane {
 
 impl Lane {
     /// Steps at the same time.
-    const fn room(&self) -> usize {
+    fn room(&self, policy: &Policy) -> usize {
         match self {
-            Self::Host | Self::Issuer(_) => 16,
+            Self::Host => 16,
+            Self::Issuer(id) => {
+                let pace = policy.issuers.get(id).map(|issuer| issuer.pace);
+                let most = pace.unwrap_or_default().concurrency;
+                usize::try_from(most).unwrap_or(usize::MAX)
+            }
             Self::Targets => 64,
         }
     }
@@ -177,6 +182,12 @@ impl Steps {
         ages.max().unwrap_or_default()
     }
 
+    /// Of the one that was begun last.
+    pub(super) fn youngest(&self) -> Duration {
+        let ages = self.about.values().map(|step| step.since.elapsed());
+        ages.min().unwrap_or_default()
+    }
+
     /// Begins what there is room for.
     pub(super) fn fill(
         &mut self,
@@ -191,7 +202,7 @@ impl Steps {
                 .values()
                 .filter(|step| step.lane == *lane)
                 .count();
-            while busy < lane.room()
+            while busy < lane.room(&engine.policy)
                 && let Some((subject, action)) = queue.pop_front()
             {
                 // The plan knows of no two about one; should it, the second one waits for the next plan.
@@ -291,4 +302,25 @@ fn part(action: &Action, snapshot: &Snapshot) -> Snapshot {
         | Action::Observe { .. } => {}
     }
     part
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::testing;
+
+    #[test]
+    fn an_issuer_is_asked_by_as_many_steps_at_once_as_the_policy_says() {
+        let mut policy = testing::policy();
+        let mut issuer = testing::issuer();
+        let lane = Lane::Issuer(issuer.id.clone());
+        assert_eq!(lane.room(&policy), 16);
+        issuer.pace.concurrency = 3;
+        policy.issuers.insert(issuer.id.clone(), issuer);
+        assert_eq!(lane.room(&policy), 3);
+        assert_eq!(
+            (Lane::Host.room(&policy), Lane::Targets.room(&policy)),
+            (16, 64)
+        );
+    }
 }

@@ -9,7 +9,11 @@ use crate::model::{Hooks, Policy, Probe, Seconds, TargetPolicy};
 pub(super) fn longest_step(policy: &Policy) -> Duration {
     let calls = policy.issuers.values().map(|issuer| {
         let access = &issuer.access;
-        Seconds(access.connect_timeout.0.saturating_add(access.timeout.0))
+        let call = access.connect_timeout.0.saturating_add(access.timeout.0);
+        // All who may ask at once wait for their turns.
+        let pace = issuer.pace;
+        let turns = pace.concurrency / pace.requests_per_second.max(1);
+        Seconds(call.saturating_add(i64::from(turns)))
     });
     let steps = policy.targets.values().map(of_target);
     let longest = calls.chain(steps).max().unwrap_or(Seconds(0));

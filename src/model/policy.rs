@@ -82,6 +82,30 @@ pub struct IssuerPolicy {
     pub settle: Seconds,
     /// Changes with any setting above; a change clears backoff.
     pub digest: Fingerprint,
+    /// How much is asked of it. No part of the digest: what failed does not go better for it.
+    pub pace: IssuerPace,
+}
+
+/// How much is asked of an issuer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IssuerPace {
+    /// Steps that ask it at the same time.
+    pub concurrency: u32,
+    /// Requests that begin within any second.
+    pub requests_per_second: u32,
+    /// Orders that are opened within any hour. What cannot wait is ordered all the same, and counts.
+    pub orders_per_hour: u32,
+}
+
+impl Default for IssuerPace {
+    /// More than any host needs, and an end to what a mistake could do.
+    fn default() -> Self {
+        Self {
+            concurrency: 16,
+            requests_per_second: 100,
+            orders_per_hour: 3600,
+        }
+    }
 }
 
 /// The services.

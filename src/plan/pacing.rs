@@ -1,4 +1,5 @@
-//! When a rollout may begin: maintenance windows, the budget of reloads in an hour, and what may not wait for either.
+//! When a rollout may begin: maintenance windows, the budget of reloads in an hour, and what may not wait for either. And
+//! the budget of an issuer's orders.
 //!
 //! Held are routine rollouts only, and only before anything is in place: a person's wish, a service that has nothing (or
 //! nothing that is valid) and one whose certificate runs out pass, and an undo is never asked. A window says *begins*: a
@@ -201,6 +202,37 @@ pub(crate) fn recent(
 ) -> impl Iterator<Item = Timestamp> + '_ {
     let counts = move |at: &Timestamp| *at <= now && at.until(now) < HOUR;
     reloads.iter().copied().filter(counts)
+}
+
+/// What of an issuer's orders of an hour is left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct OrderBudget {
+    left: usize,
+    /// When there is more.
+    frees: Timestamp,
+}
+
+impl OrderBudget {
+    /// At this moment, after these, which are in the order in which they were opened.
+    pub(crate) fn new(opened: &[Timestamp], per_hour: u32, now: Timestamp) -> Self {
+        let recent: Vec<Timestamp> = recent(opened, now).collect();
+        let budget = usize::try_from(per_hour.max(1)).unwrap_or(usize::MAX);
+        let over = recent.len().saturating_sub(budget);
+        Self {
+            left: budget.saturating_sub(recent.len()),
+            // Where all of them are planned for this very moment, an hour from now.
+            frees: recent.get(over).map_or(now, |at| *at) + HOUR,
+        }
+    }
+
+    /// One more order, or when it may be opened. What cannot wait does not, and is counted.
+    pub(crate) fn take(&mut self, waits: bool) -> Option<Timestamp> {
+        if waits && self.left == 0 {
+            return Some(self.frees);
+        }
+        self.left = self.left.saturating_sub(1);
+        None
+    }
 }
 
 const HOUR: Seconds = Seconds::hours(1);

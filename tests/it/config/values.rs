@@ -2,14 +2,15 @@
 
 use std::path::PathBuf;
 
-use renewd::config::Loaded;
+use renewd::config::{Code, Loaded};
 use renewd::model::{
-    CertificatePolicy, ExportKind, ExportLayout, IssuerKind, IssuerPolicy, JobName, KeyAlgorithm,
-    KeyReuse, KeySource, Observe, OrderMode, PasswordSource, PfxProfile, Policy, Prelude, Probe,
-    Reload, RemoteAuth, RenewRule, Seconds, SecretRef, TargetKind, TargetPolicy, TrustFormat,
+    CertificatePolicy, ExportKind, ExportLayout, IssuerKind, IssuerPace, IssuerPolicy, JobName,
+    KeyAlgorithm, KeyReuse, KeySource, Observe, OrderMode, PasswordSource, PfxProfile, Policy,
+    Prelude, Probe, Reload, RemoteAuth, RenewRule, Seconds, SecretRef, TargetKind, TargetPolicy,
+    TrustFormat,
 };
 
-use super::{Etc, fixtures};
+use super::{Etc, fixtures, refused};
 
 fn accept(etc: &Etc) -> Loaded {
     etc.load()
@@ -98,6 +99,35 @@ fn ten_lines_are_a_whole_policy() {
     assert_eq!(corp.access.connect_timeout, Seconds(10));
     assert_eq!(corp.access.timeout, Seconds(60));
     assert_eq!(corp.settle, Seconds(120));
+    assert_eq!(corp.pace, IssuerPace::default());
+}
+
+#[test]
+fn how_much_an_issuer_is_asked_has_bounds_and_is_no_matter_of_what_failed() {
+    let with = |pace: &str| ISSUER.replace("ca =", &format!("{pace}\nca ="));
+    let policy = load(&with(
+        "concurrency = 2\nrequests_per_second = 5\norders_per_hour = 100",
+    ));
+    let pace = IssuerPace {
+        concurrency: 2,
+        requests_per_second: 5,
+        orders_per_hour: 100,
+    };
+    assert_eq!(issuer(&policy, "corp").pace, pace);
+    let before = load(ISSUER);
+    assert_eq!(
+        issuer(&before, "corp").digest,
+        issuer(&policy, "corp").digest
+    );
+    for key in ["concurrency", "requests_per_second", "orders_per_hour"] {
+        for value in ["0", "1000001"] {
+            let etc = Etc::new();
+            etc.write("renewd.toml", with(&format!("{key} = {value}")));
+            let problems = refused(&etc, Code::Pacing);
+            let said = format!("`{key}` is out of range");
+            assert!(problems.contains(&said), "{problems}");
+        }
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! ```text
 //! now 2030-01-01                                   sets the clock; it never goes by itself
 //! issuer lab: timeout=30s settle=2m rev=1          made with these values when a policy names it
+//! issuer lab: orders=2                              two orders in an hour
 //! target web: rev=1                                likewise; another `rev` is another policy
 //! target web: windows=5:2h+2h reloads=2             open on Saturday at two for two hours; two reloads in an hour
 //! target web: hooks=pre+post                       that has these hooks
@@ -49,10 +50,11 @@ use croner::parser::CronParser;
 use jiff::tz::TimeZone;
 use renewd::model::{
     CertificateId, CertificatePolicy, Difference, DriftKind, DriftMode, ErrorClass, Failures,
-    Fingerprint, Hooks, IssuerId, IssuerKind, IssuerPolicy, JobName, JobPolicy, JobResult, JobRun,
-    KeyAlgorithm, KeyReuse, KeySource, MaintenanceWindow, Name, OrderMode, Pacing, PcaPolicy,
-    Probe, RemoteAccess, RemoteAuth, RemoteTrouble, RenewRule, Scarce, Seconds, SecretRef,
-    Shortage, Standing, Subject, TargetId, TargetKind, TargetPolicy, TargetState, Timestamp,
+    Fingerprint, Hooks, IssuerId, IssuerKind, IssuerPace, IssuerPolicy, JobName, JobPolicy,
+    JobResult, JobRun, KeyAlgorithm, KeyReuse, KeySource, MaintenanceWindow, Name, OrderMode,
+    Pacing, PcaPolicy, Probe, RemoteAccess, RemoteAuth, RemoteTrouble, RenewRule, Scarce, Seconds,
+    SecretRef, Shortage, Standing, Subject, TargetId, TargetKind, TargetPolicy, TargetState,
+    Timestamp,
 };
 use renewd::plan::explain;
 
@@ -372,6 +374,12 @@ fn issuer(world: &mut World, id: &str, values: &BTreeMap<&str, &str>) {
         credentials_expire: None,
         settle: value("settle", "2m"),
         digest: digest(&format!("{id} {values:?}")),
+        pace: IssuerPace {
+            orders_per_hour: values
+                .get("orders")
+                .map_or(3600, |count| count.parse().unwrap()),
+            ..IssuerPace::default()
+        },
     };
     world.policy.issuers.insert(id, issuer);
 }

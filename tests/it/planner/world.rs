@@ -234,6 +234,7 @@ impl World {
                 let id = OrderId::new(&format!("o{}", self.count)).unwrap();
                 let policy = &self.policy.certificates[&certificate];
                 let order = open::order(id.clone(), policy, reason, self.now);
+                self.snapshot.order_opened(&order.issuer, self.now);
                 self.snapshot.orders.insert(id, order);
             }
             Action::AdvanceOrder { order, step } => self.order_step(&order, step),

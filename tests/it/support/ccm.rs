@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use renewd::ccm::{Access, Auth, Client};
 use renewd::ccm_server::{
-    Authorities, Faults, Limits, Running, ScmImport, ScmOptions, Server, ServerOptions, UserKeys,
+    Authorities, Faults, Limits, Running, ScmImport, ScmOptions, Server, ServerOptions, TlsSource,
+    UserKeys,
 };
 use renewd::model::{Seconds, Timestamp};
 use renewd::pki::Secret;
@@ -37,6 +38,7 @@ pub(crate) struct Wanted {
     limits: Limits,
     scm: ScmOptions,
     managed: bool,
+    tls: Option<TlsSource>,
 }
 
 impl Wanted {
@@ -87,6 +89,12 @@ impl Wanted {
         self
     }
 
+    /// With TLS.
+    pub(crate) fn tls(mut self, source: TlsSource) -> Self {
+        self.tls = Some(source);
+        self
+    }
+
     /// Starts it, with a new user.
     pub(crate) async fn start(self) -> Ccm {
         let directory = self.state.is_none().then(|| tempfile::tempdir().unwrap());
@@ -106,6 +114,7 @@ impl Wanted {
             manage: self
                 .managed
                 .then_some(SocketAddr::from(([127, 0, 0, 1], 0))),
+            tls: self.tls,
             ..ServerOptions::new(state)
         };
         let running = Server::start(options).await.unwrap();

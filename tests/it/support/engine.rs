@@ -172,7 +172,7 @@ pub(crate) async fn tick(engine: &Arc<Engine>) -> Plan {
 
 fn line(progress: Progress) -> String {
     match progress {
-        Progress::Done { subject, text } => format!("ok {subject}: {text}"),
+        Progress::Done { subject, text, .. } => format!("ok {subject}: {text}"),
         Progress::Failed { subject, text, .. } => format!("fail {subject}: {text}"),
         Progress::Waiting { subject, text } => format!("wait {subject}: {text}"),
         Progress::Alert {
