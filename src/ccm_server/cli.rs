@@ -2,6 +2,7 @@
 //!
 //! Data goes to standard output, everything else to standard error.
 
+mod rehearsal;
 mod tls;
 
 use std::io::{ErrorKind, Write as _};
@@ -17,7 +18,6 @@ use crate::ccm_server::admin::Admin;
 use crate::ccm_server::db::DbError;
 use crate::ccm_server::faults::Faults;
 use crate::ccm_server::http::Limits;
-use crate::ccm_server::scm::{Class, Review, ScmOptions};
 use crate::ccm_server::server::{Server, ServerError, ServerOptions};
 use crate::ccm_server::tls::TlsError;
 use crate::ccm_server::vault::{MasterKey, VaultError};
@@ -65,24 +65,8 @@ enum Command {
         /// URL under which clients reach this server, for the distribution points of CRLs; without it the address.
         #[arg(long, value_name = "URL")]
         public_url: Option<String>,
-        /// Address of the management listener, such as 127.0.0.1:8921; loopback only. Without it there is none. With it
-        /// the clock can be moved.
-        #[arg(long, value_name = "ADDR")]
-        manage: Option<SocketAddr>,
-        /// Resolver that is asked whether an applicant holds a domain; may be repeated. Without it those of
-        /// /etc/resolv.conf.
-        #[arg(long = "dns-server", value_name = "ADDR")]
-        dns_servers: Vec<SocketAddr>,
-        /// Where the file that proves an IP address is fetched, whatever the address is; without it at its port 80.
-        #[arg(long, value_name = "ADDR")]
-        http_validation: Option<SocketAddr>,
-        /// Take every domain for the applicant's, without a look. For rehearsals only.
-        #[arg(long)]
-        no_validation: bool,
-        /// How long the CA takes with certificates of a class, and what it says, such as ov=checking:1h,issuing:2d,hold;
-        /// may be repeated.
-        #[arg(long = "review", value_name = "CLASS=SETTINGS", value_parser = Review::of_class)]
-        reviews: Vec<(Class, Review)>,
+        #[command(flatten)]
+        rehearsal: Box<rehearsal::Options>,
         /// Go wrong on purpose, for rehearsals.
         #[arg(long, value_name = "PLAN", hide = true)]
         faults: Option<Faults>,
@@ -229,18 +213,14 @@ async fn run(arguments: Arguments) -> Result<(), Failed> {
             tls,
             no_init,
             public_url,
-            manage,
-            dns_servers,
-            http_validation,
-            no_validation,
-            reviews,
+            rehearsal,
             faults,
         } => {
             let options = ServerOptions {
                 state: arguments.state,
                 listen,
                 allow_remote,
-                clock: match manage {
+                clock: match rehearsal.manage {
                     Some(_) => Arc::new(ShiftedClock::default()),
                     None => Arc::new(SystemClock),
                 },
@@ -250,13 +230,8 @@ async fn run(arguments: Arguments) -> Result<(), Failed> {
                 tls: tls.source()?,
                 limits: Limits::default(),
                 public_url,
-                scm: ScmOptions {
-                    dns_servers,
-                    http_validation,
-                    no_validation,
-                    reviews: reviews.into_iter().collect(),
-                },
-                manage,
+                manage: rehearsal.manage,
+                scm: rehearsal.scm(),
             };
             serve(options).await
         }

@@ -303,7 +303,7 @@ async fn note(
     write.await
 }
 
-/// A minute at first; later a tenth of the time since the application, a quarter of an hour at most.
+/// A tenth of the time since the application; two seconds at least, a quarter of an hour at most.
 fn pause(begun: Timestamp, now: Timestamp) -> Seconds {
     Seconds((begun.until(now).0 / 10).clamp(SHORTEST.0, LONGEST.0))
 }
@@ -319,7 +319,7 @@ const PENDING: &[&str] = &[
 ];
 /// How long domains may take: a token is good for 30 days with public CAs (Baseline Requirements §3.2.2.4.7).
 const PATIENCE: Seconds = Seconds::days(30);
-const SHORTEST: Seconds = Seconds(60);
+const SHORTEST: Seconds = Seconds(2);
 const LONGEST: Seconds = Seconds(900);
 /// Characters of `fail_reason` (CCM API 4.1.2.1).
 const REASON: usize = 255;
