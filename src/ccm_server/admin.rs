@@ -268,6 +268,27 @@ impl Admin {
         ))
     }
 
+    /// The root of the SSL certificates that SCM issues, as PEM; made now, if none was issued yet.
+    ///
+    /// # Errors
+    /// [`ServerError`].
+    pub async fn scm_root(&self) -> Result<String, ServerError> {
+        let root = scm::root_certificate(&self.0, self.0.clock.now());
+        let root = root.await.map_err(invalid)?;
+        Ok(crate::ccm_server::x509::encode_all(
+            [root.as_slice()],
+            crate::ccm_server::x509::LineEnd::Lf,
+        ))
+    }
+
+    /// Looks at every application that is due, and at orders whose next certificate is; returns when that is done.
+    ///
+    /// # Errors
+    /// [`ServerError`].
+    pub async fn look_at_applications(&self) -> Result<(), ServerError> {
+        scm::look_at_applications(&self.0).await.map_err(invalid)
+    }
+
     /// Puts a certificate into SCM for the default account, expired or not; answers its id.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 //!
 //! Data goes to standard output, everything else to standard error.
 
+mod rehearsal;
 mod tls;
 
 use std::io::{ErrorKind, Write as _};
@@ -20,7 +21,7 @@ use crate::ccm_server::http::Limits;
 use crate::ccm_server::server::{Server, ServerError, ServerOptions};
 use crate::ccm_server::tls::TlsError;
 use crate::ccm_server::vault::{MasterKey, VaultError};
-use crate::sys::clock::SystemClock;
+use crate::sys::clock::{ShiftedClock, SystemClock};
 use crate::sys::fs::FsError;
 use crate::sys::{error_chain, systemd};
 
@@ -64,6 +65,8 @@ enum Command {
         /// URL under which clients reach this server, for the distribution points of CRLs; without it the address.
         #[arg(long, value_name = "URL")]
         public_url: Option<String>,
+        #[command(flatten)]
+        rehearsal: Box<rehearsal::Options>,
         /// Go wrong on purpose, for rehearsals.
         #[arg(long, value_name = "PLAN", hide = true)]
         faults: Option<Faults>,
@@ -141,6 +144,8 @@ enum BucketCommand {
 
 #[derive(Debug, Subcommand)]
 enum CaCommand {
+    /// Print the root of the SSL certificates that SCM issues, PEM. It is made when it is needed first.
+    Scm,
     /// Make a root and an issuing CA, or print those that were made before.
     Init {
         /// Print JSON.
@@ -208,19 +213,25 @@ async fn run(arguments: Arguments) -> Result<(), Failed> {
             tls,
             no_init,
             public_url,
+            rehearsal,
             faults,
         } => {
             let options = ServerOptions {
                 state: arguments.state,
                 listen,
                 allow_remote,
-                clock: Arc::new(SystemClock),
+                clock: match rehearsal.manage {
+                    Some(_) => Arc::new(ShiftedClock::default()),
+                    None => Arc::new(SystemClock),
+                },
                 faults: faults.unwrap_or_default(),
                 master_key: key,
                 init: !no_init,
                 tls: tls.source()?,
                 limits: Limits::default(),
                 public_url,
+                manage: rehearsal.manage,
+                scm: rehearsal.scm(),
             };
             serve(options).await
         }
@@ -279,6 +290,14 @@ async fn run(arguments: Arguments) -> Result<(), Failed> {
             out.write_all(&text)?;
             Ok(out.flush()?)
         }
+        Command::Ca(CaCommand::Scm) => {
+            let admin = Admin::open(&arguments.state, key).await?;
+            let root = admin.scm_root().await?;
+            admin.close().await;
+            let mut out = std::io::stdout();
+            out.write_all(root.as_bytes())?;
+            Ok(out.flush()?)
+        }
         Command::Ca(CaCommand::Init { json }) => {
             let admin = Admin::open(&arguments.state, key).await?;
             let authorities = admin.init_ca().await?;
@@ -296,7 +315,12 @@ async fn serve(options: ServerOptions) -> Result<(), Failed> {
     let mut hangup = signal(SignalKind::hangup())?;
     let running = Server::start(options).await?;
     let mut out = std::io::stdout();
-    writeln!(out, "listening on {}", running.endpoint())?;
+    let mut said = format!("listening on {}\n", running.endpoint());
+    if let Some(address) = running.management() {
+        said.push_str(&format!("managed at http://{address}\n"));
+    }
+    // At once: whoever reads the first line may read no further.
+    out.write_all(said.as_bytes())?;
     out.flush()?;
     systemd::ready();
     loop {
@@ -386,7 +410,9 @@ impl Failed {
         match self {
             Self::Output(_) => OUTPUT,
             Self::Server(error) => match error {
-                ServerError::Remote(_) | ServerError::Invalid(_) => USAGE,
+                ServerError::Remote(_)
+                | ServerError::RemoteManagement(_)
+                | ServerError::Invalid(_) => USAGE,
                 ServerError::UserExists { .. } | ServerError::NoUser { .. } => DATA,
                 ServerError::Tls(error) => match error {
                     TlsError::Read(error) if denied(error) => PERMISSION,

@@ -122,9 +122,14 @@ fn migrator() -> Migrator {
     Migrator::with_migrations(migrations.collect())
 }
 
-/// Each is applied once, in this order.
+/// Each is applied once, in this order; one that was released is never changed.
 const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "initial", include_str!("migrations/0001_initial.sql")),
+    (
+        2,
+        "scm orders",
+        include_str!("migrations/0002_scm_orders.sql"),
+    ),
     (4, "front", include_str!("migrations/0004_front.sql")),
 ];
 /// Below the state directory.

@@ -51,7 +51,9 @@ pub(super) async fn handle(
         }
         Some(Fault::RateLimited) => {
             let throttled = Failure::new(code("APIGW.0308"));
-            Some(Err(throttled.retry_after(shared.faults.faults.retry_after)))
+            Some(Err(
+                throttled.retry_after(shared.faults.faults().retry_after)
+            ))
         }
         Some(Fault::ServerError) => Some(Err(Failure::because(
             service.unknown_error(),
@@ -176,6 +178,7 @@ async fn run(
         path: field::check(operation.path_fields, &found.parameters, otherwise)?,
         query: field::check(operation.query, &given, otherwise)?,
         body: parse(operation, &body)?,
+        raw: body,
     };
     (operation.run)(&call).await
 }
@@ -185,7 +188,12 @@ async fn read(incoming: Incoming, operation: &Operation, limits: Limits) -> Resu
     let body = Limited::new(incoming, most_bytes(operation, limits)).collect();
     match tokio::time::timeout(limits.body, body).await {
         Ok(Ok(whole)) => Ok(whole.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Failure::new(code("APIGW.0201"))),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            Err(Failure::new(match operation.body {
+                Payload::Raw { too_long, .. } => too_long,
+                Payload::None | Payload::Json(_) => code("APIGW.0201"),
+            }))
+        }
         Ok(Err(error)) => Err(Failure::because(
             service.bad_parameter(),
             format!("the body could not be read: {error}"),
@@ -200,8 +208,10 @@ async fn read(incoming: Incoming, operation: &Operation, limits: Limits) -> Resu
 /// Of a body: the server's limit, or what the operation's own fields take where that is more (a CA with its chain of
 /// 2 MiB, CCM API 4.2.1.11).
 fn most_bytes(operation: &Operation, limits: Limits) -> usize {
-    let Payload::Json(fields) = operation.body else {
-        return limits.body_bytes;
+    let fields = match operation.body {
+        Payload::Json(fields) => fields,
+        Payload::Raw { most, .. } => return most,
+        Payload::None => return limits.body_bytes,
     };
     let own = fields.iter().map(field::Field::most_bytes).sum();
     if own > Limits::default().body_bytes {
@@ -213,7 +223,7 @@ fn most_bytes(operation: &Operation, limits: Limits) -> usize {
 
 fn parse(operation: &Operation, body: &[u8]) -> Result<field::Input, Failure> {
     let fields = match operation.body {
-        Payload::None => return Ok(field::Input::default()),
+        Payload::None | Payload::Raw { .. } => return Ok(field::Input::default()),
         Payload::Json(fields) => fields,
     };
     let otherwise = operation.service.bad_parameter();
@@ -244,10 +254,11 @@ fn by_path(path: &str) -> Service {
 /// The faults that change an answer.
 fn disguise(mut answer: Answer, shared: &Shared) -> Answer {
     if let Body::Json(body) = &mut answer.body {
-        if shared.faults.faults.extra_fields {
+        let faults = shared.faults.faults();
+        if faults.extra_fields {
             extend(body);
         }
-        if shared.faults.faults.crlf {
+        if faults.crlf {
             carriage_returns(body);
         }
     }

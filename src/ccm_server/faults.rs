@@ -2,8 +2,9 @@
 //! given request. For tests and rehearsals; none by default.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::str::FromStr;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use crate::model::Seconds;
 
@@ -146,6 +147,37 @@ impl Faults {
     }
 }
 
+impl fmt::Display for Faults {
+    /// In the form that is read back: what is none is left out.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut items = vec![format!("seed={}", self.seed)];
+        let numbers = [
+            ("polls", self.polls_until_issued),
+            ("rate-limited", u32::from(self.rate_limited)),
+            ("server-error", u32::from(self.server_error)),
+            ("stalled", u32::from(self.stalled)),
+            ("lost-request", u32::from(self.lost_request)),
+            ("lost-response", u32::from(self.lost_response)),
+        ];
+        let numbers = numbers.iter().filter(|(_, number)| *number > 0);
+        items.extend(numbers.map(|(name, number)| format!("{name}={number}")));
+        items.extend(self.page_limit.map(|limit| format!("pages={limit}")));
+        items.push(format!("retry-after={}", self.retry_after));
+        items.extend(
+            self.token_lifetime
+                .map(|length| format!("token={}", length.0)),
+        );
+        items.extend(self.crlf.then(|| "crlf".to_owned()));
+        items.extend(self.extra_fields.then(|| "extra-fields".to_owned()));
+        if self.expiry_filter != ExpiryFilter::default() {
+            items.push(format!("filter={}", self.expiry_filter.name()));
+        }
+        let triggers = self.triggers.iter();
+        items.extend(triggers.map(|t| format!("at={}:{}:{}", t.operation, t.nth, t.fault.name())));
+        f.pad(&items.join(","))
+    }
+}
+
 impl FromStr for Faults {
     type Err = FaultsError;
 
@@ -216,12 +248,12 @@ impl Fault {
 
 /// The faults of one server and how far it is in them.
 pub(super) struct FaultPlan {
-    /// As they were given.
-    pub(super) faults: Faults,
     state: Mutex<PlanState>,
 }
 
 struct PlanState {
+    /// As they were given last.
+    faults: Arc<Faults>,
     generator: u64,
     seen: BTreeMap<&'static str, u32>,
     polls: BTreeMap<String, u32>,
@@ -232,19 +264,33 @@ impl FaultPlan {
     pub(super) fn new(faults: Faults) -> Self {
         let state = PlanState {
             generator: faults.seed,
+            faults: Arc::new(faults),
             seen: BTreeMap::new(),
             polls: BTreeMap::new(),
         };
         Self {
-            faults,
             state: Mutex::new(state),
         }
     }
 
+    /// What goes wrong at present.
+    pub(super) fn faults(&self) -> Arc<Faults> {
+        Arc::clone(&self.lock().faults)
+    }
+
+    /// From now on other things go wrong; requests are counted from the start again.
+    pub(super) fn replace(&self, faults: Faults) {
+        let mut state = self.lock();
+        state.generator = faults.seed;
+        state.faults = Arc::new(faults);
+        state.seen.clear();
+        state.polls.clear();
+    }
+
     /// What happens to the next request of this operation.
     pub(super) fn draw(&self, operation: &'static str) -> Option<Fault> {
-        let faults = &self.faults;
         let mut state = self.lock();
+        let faults = Arc::clone(&state.faults);
         let seen = state.seen.entry(operation).or_insert(0);
         *seen += 1;
         let nth = *seen;
@@ -279,11 +325,11 @@ impl FaultPlan {
 
     /// Whether this look at a certificate still comes too early.
     pub(super) fn too_early(&self, certificate: &str) -> bool {
-        let wanted = self.faults.polls_until_issued;
+        let mut state = self.lock();
+        let wanted = state.faults.polls_until_issued;
         if wanted == 0 {
             return false;
         }
-        let mut state = self.lock();
         let polls = state.polls.entry(certificate.to_owned()).or_insert(0);
         *polls = polls.saturating_add(1);
         *polls <= wanted
@@ -291,7 +337,7 @@ impl FaultPlan {
 
     /// The most items of a page when `asked` were asked for.
     pub(super) fn page(&self, asked: i64) -> i64 {
-        let most = self.faults.page_limit.map_or(i64::MAX, i64::from);
+        let most = self.faults().page_limit.map_or(i64::MAX, i64::from);
         asked.min(most)
     }
 
@@ -358,6 +404,9 @@ mod tests {
         assert_eq!(faults.lost_response, 5);
         assert!(faults.crlf);
         assert_eq!(faults.triggers[0].fault, Fault::Stalled);
+        for whole in [faults, Faults::hostile(3), Faults::none()] {
+            assert_eq!(whole.to_string().parse(), Ok(whole));
+        }
         for bad in [
             "x",
             "seed=",

@@ -15,9 +15,9 @@ use tokio::task::JoinSet;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
-use crate::ccm_server::dispatch;
 use crate::ccm_server::server::Shared;
 use crate::ccm_server::tls::Tls;
+use crate::ccm_server::{dispatch, manage};
 
 /// What one client may take of time and memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,10 +53,19 @@ impl Default for Limits {
     }
 }
 
+/// What a listener is for.
+#[derive(Clone)]
+pub(super) enum Face {
+    /// The API, by TLS where there is one.
+    Api(Option<Arc<Tls>>),
+    /// Management.
+    Manage,
+}
+
 /// Accepts until `stop`; then lets requests that are being carried out end, for a while.
 pub(super) async fn serve(
     listener: TcpListener,
-    tls: Option<Arc<Tls>>,
+    face: Face,
     shared: Arc<Shared>,
     limits: Limits,
     stop: CancellationToken,
@@ -75,17 +84,17 @@ pub(super) async fn serve(
         };
         match accepted {
             Ok((stream, _)) => {
-                let (shared, tls, stop) = (Arc::clone(&shared), tls.clone(), stop.clone());
+                let (shared, face, stop) = (Arc::clone(&shared), face.clone(), stop.clone());
                 connections.spawn(async move {
                     // Answers are written in one piece; waiting for more would only delay them.
                     let _ = stream.set_nodelay(true);
-                    match tls {
-                        None => connection(stream, shared, limits, stop).await,
-                        Some(tls) => {
+                    match face {
+                        Face::Api(Some(tls)) => {
                             if let Some(stream) = handshake(stream, &tls, limits, &stop).await {
-                                connection(stream, shared, limits, stop).await;
+                                connection(stream, Face::Api(None), shared, limits, stop).await;
                             }
                         }
+                        plain => connection(stream, plain, shared, limits, stop).await,
                     }
                     drop(place);
                 });
@@ -131,13 +140,18 @@ async fn handshake(
 
 async fn connection(
     stream: impl AsyncRead + AsyncWrite + Unpin,
+    face: Face,
     shared: Arc<Shared>,
     limits: Limits,
     stop: CancellationToken,
 ) {
+    let managed = matches!(face, Face::Manage);
     let service = service_fn(|request: hyper::Request<Incoming>| {
         let (shared, stop) = (Arc::clone(&shared), stop.clone());
         async move {
+            if managed {
+                return Ok(manage::handle(request, shared, limits).await);
+            }
             dispatch::handle(request, shared, limits, stop)
                 .await
                 .ok_or(Dropped)

@@ -97,7 +97,8 @@ async fn new_token(call: &Call<'_>) -> Result<Answer, Failure> {
     let account: String = row.get(3);
     let account_json = json!({"id": account, "name": row.get::<String, _>(4)});
     let project = scope(call, &auth.object("scope"), &account_json).await?;
-    let lifetime = call.shared.faults.faults.token_lifetime.unwrap_or(LIFETIME);
+    let faults = call.shared.faults.faults();
+    let lifetime = faults.token_lifetime.unwrap_or(LIFETIME);
     let (owner, scope, now) = (id.clone(), project.clone(), call.now);
     let write = call.shared.db.write(|connection| {
         Box::pin(async move {

@@ -10,6 +10,8 @@
 //! - `auth` knows callers by `signature` or token; `users` and `keys` are what the state has of them.
 //! - `codes` and `failure` are the only source of refusals.
 //! - `x509` makes certificates; `db` keeps everything, one change per request and one write to disk for those that come together; `vault` seals keys at rest.
+//! - `scm` knows SSL certificates in version 3, `scm2` is another face of the same; `scm::orders` is how they come about.
+//! - `manage` is the listener beside the API: clock, applications, faults, requests seen.
 //! - `admin` is what the command line and the tests do beside the API; `faults` makes the server unpleasant on purpose.
 //!
 //! It shares no wire type and no signing code with the client (`ccm`): what both get wrong alike, no test would find.
@@ -28,11 +30,13 @@ pub mod fuzz;
 mod http;
 mod iam;
 mod keys;
+mod manage;
 mod openapi;
 mod operation;
 mod pca;
 mod route;
 mod scm;
+mod scm2;
 mod seen;
 mod server;
 mod signature;
@@ -47,6 +51,7 @@ pub use db::DbError;
 pub use faults::{ExpiryFilter, Fault, Faults, FaultsError, Trigger};
 pub use http::Limits;
 pub use route::chapters;
+pub use scm::{Class, Outcome, Review, ReviewError, ScmOptions};
 pub use seen::Seen;
 pub use server::{Running, Server, ServerError, ServerOptions};
 pub use tls::{TlsError, TlsSource};

@@ -111,6 +111,15 @@ fn describe(operation: &Operation, answer: &Value, all: &Value) -> Value {
             json!({"required": true, "content": content}),
         );
     }
+    if let Payload::Raw { most, .. } = operation.body {
+        let schema =
+            json!({"type": "string", "format": "binary", "minLength": 1, "maxLength": most});
+        let content = json!({"application/octet-stream": {"schema": schema}});
+        described.insert(
+            "requestBody".to_owned(),
+            json!({"required": true, "content": content}),
+        );
+    }
     described.insert("responses".to_owned(), answers(operation, answer, all));
     Value::Object(described)
 }

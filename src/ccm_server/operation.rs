@@ -4,8 +4,11 @@
 use std::future::Future;
 use std::pin::Pin;
 
+use hyper::body::Bytes;
+
 use crate::ccm_server::answer::Answer;
 use crate::ccm_server::auth::Caller;
+use crate::ccm_server::codes::Code;
 use crate::ccm_server::failure::Failure;
 use crate::ccm_server::field::{Field, Input};
 use crate::ccm_server::server::Shared;
@@ -64,6 +67,13 @@ pub(super) enum Payload {
     None,
     /// A JSON object with these fields; no body at all is refused.
     Json(&'static [Field]),
+    /// Anything.
+    Raw {
+        /// Bytes of it.
+        most: usize,
+        /// The code for more.
+        too_long: &'static Code,
+    },
 }
 
 /// The answer of a handler, on its way.
@@ -105,6 +115,8 @@ pub(super) struct Call<'a> {
     pub(super) query: Input,
     /// Fields of the body; empty without one.
     pub(super) body: Input,
+    /// The body as it came.
+    pub(super) raw: Bytes,
 }
 
 impl Call<'_> {

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use crate::ccm_server::operation::Operation;
 use crate::ccm_server::text;
-use crate::ccm_server::{iam, pca, scm};
+use crate::ccm_server::{iam, pca, scm, scm2};
 
 /// An operation and the parameters in its path.
 pub(super) struct Found {
@@ -16,9 +16,15 @@ pub(super) struct Found {
 
 /// All operations.
 pub(super) fn operations() -> impl Iterator<Item = &'static Operation> {
-    [iam::OPERATIONS, pca::OPERATIONS, scm::OPERATIONS]
-        .into_iter()
-        .flatten()
+    [
+        iam::OPERATIONS,
+        pca::OPERATIONS,
+        scm::OPERATIONS,
+        scm::ORDER_OPERATIONS,
+        scm2::APPLICATION_OPERATIONS,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 /// The chapters of the reference whose operations are served, for the table in the documentation; IAM has none there.

@@ -45,6 +45,12 @@ impl RequestLog {
         state.last.iter().cloned().collect()
     }
 
+    /// How many there were of each operation.
+    pub(super) fn counts(&self) -> BTreeMap<String, usize> {
+        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.counts.clone()
+    }
+
     /// How many there were of an operation.
     pub(super) fn count(&self, operation: &str) -> usize {
         let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);

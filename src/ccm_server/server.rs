@@ -13,12 +13,13 @@ use tokio_util::sync::CancellationToken;
 use crate::ccm_server::admin::Admin;
 use crate::ccm_server::db::{Db, DbError};
 use crate::ccm_server::faults::{FaultPlan, Faults};
-use crate::ccm_server::http::{self, Limits};
-use crate::ccm_server::pca;
+use crate::ccm_server::http::{self, Face, Limits};
+use crate::ccm_server::scm::{self, Life, ScmOptions};
 use crate::ccm_server::seen::{RequestLog, Seen};
 use crate::ccm_server::tls::{self, Tls, TlsError, TlsSource};
 use crate::ccm_server::vault::{MasterKey, Vault, VaultError};
 use crate::ccm_server::x509::Signers;
+use crate::ccm_server::{manage, pca};
 use crate::sys::clock::{Clock, SystemClock};
 use crate::sys::fs::{self, FsError, Lock, LockError};
 
@@ -44,6 +45,10 @@ pub struct ServerOptions {
     pub limits: Limits,
     /// The URL under which clients reach this server, for distribution points of CRLs; absent: the address it listens at.
     pub public_url: Option<String>,
+    /// How applications for SSL certificates are looked at.
+    pub scm: ScmOptions,
+    /// Where the management listener is; it must be a loopback address. Absent: there is none.
+    pub manage: Option<SocketAddr>,
 }
 
 impl ServerOptions {
@@ -61,6 +66,8 @@ impl ServerOptions {
             tls: None,
             limits: Limits::default(),
             public_url: None,
+            scm: ScmOptions::default(),
+            manage: None,
         }
     }
 }
@@ -88,6 +95,12 @@ pub enum ServerError {
          and --tls-key or --tls self, or give --allow-remote behind a proxy with TLS"
     )]
     Remote(SocketAddr),
+    /// The management listener would be reachable.
+    #[error(
+        "{0} is no loopback address; whoever reaches the management listener rules the server, so it listens on 127.0.0.1 \
+         or [::1] only"
+    )]
+    RemoteManagement(SocketAddr),
     /// The address cannot be had.
     #[error("failed to listen on {address}")]
     Listen {
@@ -149,13 +162,17 @@ impl Server {
         if !options.listen.ip().is_loopback() && !open {
             return Err(ServerError::Remote(options.listen));
         }
-        let shared = Shared::open(
+        if let Some(address) = options.manage.filter(|address| !address.ip().is_loopback()) {
+            return Err(ServerError::RemoteManagement(address));
+        }
+        let mut shared = Shared::open(
             &options.state,
             options.master_key,
             Arc::clone(&options.clock),
             options.faults,
         )
         .await?;
+        shared.life = Life::new(options.scm);
         let lock = lock(&options.state)?;
         let shared = Arc::new(shared);
         if let Err(failure) = pca::bury(&shared, shared.clock.now()).await {
@@ -165,10 +182,14 @@ impl Server {
         if options.init {
             Admin::of(Arc::clone(&shared)).init_ca_if_empty().await?;
         }
-        let listen = |source| ServerError::Listen {
-            address: options.listen,
-            source,
+        let (listener, address) = listen(options.listen).await?;
+        let management = match options.manage {
+            Some(wanted) => Some(listen(wanted).await?),
+            None => None,
         };
+        if management.is_some() {
+            manage::restore_clock(&shared).await?;
+        }
         let tls = match options.tls {
             None => None,
             Some(source) => {
@@ -177,25 +198,25 @@ impl Server {
             }
         };
         let scheme = if tls.is_some() { "https" } else { "http" };
-        let listener = TcpListener::bind(options.listen).await.map_err(listen)?;
-        let address = listener.local_addr().map_err(listen)?;
         let own = options
             .public_url
             .unwrap_or_else(|| format!("{scheme}://{address}"));
         shared.obs.reached_at(own.trim_end_matches('/').to_owned());
         let stop = CancellationToken::new();
         tokio::spawn(keep_lists(Arc::clone(&shared), stop.clone()));
+        tokio::spawn(scm::keep_applications(Arc::clone(&shared), stop.clone()));
         if let Some(tls) = &tls {
             tokio::spawn(Arc::clone(tls).keep(Arc::clone(&shared), stop.clone()));
         }
-        let serving = http::serve(
-            listener,
-            tls.clone(),
-            Arc::clone(&shared),
-            options.limits,
-            stop.clone(),
-        );
-        let task = tokio::spawn(serving);
+        let serve = |listener, face| {
+            let (shared, limits) = (Arc::clone(&shared), options.limits);
+            tokio::spawn(http::serve(listener, face, shared, limits, stop.clone()))
+        };
+        let task = serve(listener, Face::Api(tls.clone()));
+        let managed = management.map(|(listener, address)| {
+            tracing::warn!(%address, "managed without a password by whoever is on this host");
+            (address, serve(listener, Face::Manage))
+        });
         tracing::info!(%address, scheme, state = %options.state.display(), "serving");
         Ok(Running {
             address,
@@ -203,9 +224,17 @@ impl Server {
             shared,
             stop,
             task: Some(task),
+            managed,
             _lock: lock,
         })
     }
+}
+
+async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServerError> {
+    let failed = |source| ServerError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let own = listener.local_addr().map_err(failed)?;
+    Ok((listener, own))
 }
 
 /// Makes lists of revoked certificates in time, whether or not anybody asks.
@@ -226,6 +255,7 @@ pub struct Running {
     shared: Arc<Shared>,
     stop: CancellationToken,
     task: Option<JoinHandle<()>>,
+    managed: Option<(SocketAddr, JoinHandle<()>)>,
     _lock: Lock,
 }
 
@@ -252,6 +282,12 @@ impl Running {
             Some(tls) => tls.refresh(&self.shared).await,
             None => Ok(()),
         }
+    }
+
+    /// Where the management listener is, if there is one.
+    #[must_use]
+    pub fn management(&self) -> Option<SocketAddr> {
+        self.managed.as_ref().map(|(address, _)| *address)
     }
 
     /// What can be done beside the API.
@@ -285,6 +321,9 @@ impl Running {
             // It ends by itself within its grace period; a panic in it was reported by the runtime.
             let _ = task.await;
         }
+        if let Some((_, task)) = self.managed.take() {
+            let _ = task.await;
+        }
         self.shared.db.close().await;
     }
 }
@@ -311,6 +350,8 @@ pub(super) struct Shared {
     pub(super) log: RequestLog,
     /// CA keys, opened.
     pub(super) signers: Signers,
+    /// Applications for SSL certificates.
+    pub(super) life: Life,
     /// Buckets with what was published.
     pub(super) obs: pca::Obs,
     /// Work that fills a processor, such as making an RSA key: as many at a time as there are processors.
@@ -352,6 +393,7 @@ impl Shared {
             faults: FaultPlan::new(faults),
             log: RequestLog::default(),
             signers: Signers::default(),
+            life: Life::default(),
             obs: pca::Obs::new(state.join("obs")),
             heavy: Semaphore::new(processors),
             passwords: Semaphore::new(1),

@@ -43,6 +43,16 @@ pub trait Clock: Send + Sync {
     fn may_ask(&self) -> bool {
         false
     }
+
+    /// Lets so much time pass at once and wakes sleepers; false where the clock is not one that can be moved.
+    fn shift(&self, _by: Seconds) -> bool {
+        false
+    }
+
+    /// How far it was moved from the machine's clock, where that is to be kept over a restart.
+    fn shifted(&self) -> Option<Seconds> {
+        None
+    }
 }
 
 /// The machine's clock.
@@ -133,6 +143,14 @@ impl<C: Clock + ?Sized> Clock for std::sync::Arc<C> {
     fn may_ask(&self) -> bool {
         (**self).may_ask()
     }
+
+    fn shift(&self, by: Seconds) -> bool {
+        (**self).shift(by)
+    }
+
+    fn shifted(&self) -> Option<Seconds> {
+        (**self).shifted()
+    }
 }
 
 /// A clock that moves when it is told to: for tests, and for rehearsals against renewd-ccm.
@@ -201,6 +219,66 @@ impl Clock for ManualClock {
     fn steady(&self) -> Seconds {
         Seconds(self.steady.load(Ordering::SeqCst))
     }
+
+    fn shift(&self, by: Seconds) -> bool {
+        self.advance(by);
+        true
+    }
+}
+
+/// The machine's clock, ahead by as much as it was moved: for rehearsals, where a year is to pass in a minute.
+#[derive(Debug, Default)]
+pub struct ShiftedClock {
+    by: AtomicI64,
+    moved: tokio::sync::Notify,
+}
+
+impl Clock for ShiftedClock {
+    fn now(&self) -> Timestamp {
+        SystemClock.now() + Seconds(self.by.load(Ordering::SeqCst))
+    }
+
+    fn sleep_until<'a>(
+        &'a self,
+        until: Timestamp,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
+        Box::pin(async move {
+            let mut seen = self.now();
+            loop {
+                // Registered before the clock is read, so that a move in between is not missed.
+                let moved = self.moved.notified();
+                tokio::pin!(moved);
+                moved.as_mut().enable();
+                let now = self.now();
+                let left = now.until(until);
+                if left <= Seconds(0) || now + SET_BACK < seen {
+                    return;
+                }
+                seen = now;
+                // Whether it was moved or the nap is over: the clock is read again.
+                let _ = tokio::time::timeout(left.to_std().min(SHORT_NAP), moved).await;
+            }
+        })
+    }
+
+    fn steady(&self) -> Seconds {
+        Seconds(
+            SystemClock
+                .steady()
+                .0
+                .saturating_add(self.by.load(Ordering::SeqCst)),
+        )
+    }
+
+    fn shift(&self, by: Seconds) -> bool {
+        self.by.fetch_add(by.0, Ordering::SeqCst);
+        self.moved.notify_waiters();
+        true
+    }
+
+    fn shifted(&self) -> Option<Seconds> {
+        Some(Seconds(self.by.load(Ordering::SeqCst)))
+    }
 }
 
 /// Real time between two looks at the clock while sleeping, should the kernel not say that it was set.
@@ -240,6 +318,18 @@ const fn seconds(text: &str) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_clock_that_is_moved_wakes_who_sleeps() {
+        let clock = std::sync::Arc::new(ShiftedClock::default());
+        let until = clock.now() + Seconds::days(30);
+        let sleeper = std::sync::Arc::clone(&clock);
+        let asleep = tokio::spawn(async move { sleeper.sleep_until(until).await });
+        assert!(clock.shift(Seconds::days(31)));
+        asleep.await.unwrap();
+        assert_eq!(clock.shifted(), Some(Seconds::days(31)));
+        assert!(!SystemClock.shift(Seconds(1)));
+    }
 
     #[tokio::test]
     async fn the_kernel_rings_at_a_moment_and_not_before() {

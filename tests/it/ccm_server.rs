@@ -4,6 +4,8 @@
     reason = "tests arrange files and processes directly"
 )]
 
+mod applicant;
+mod applications;
 mod authentication;
 mod authorities;
 mod certificates;
@@ -11,10 +13,16 @@ mod command_line;
 mod conformance;
 mod crl;
 mod durability;
+mod examples_of_orders;
 mod front;
 pub(crate) mod http;
+mod life;
 mod lifecycle;
+mod manage;
 pub(crate) mod openssl;
+mod orders;
 mod process;
+mod resolver;
 mod scm;
 mod unpleasant;
+mod version2;

@@ -10,6 +10,7 @@ use crate::ccm_server::failure::Failure;
 use crate::ccm_server::faults::ExpiryFilter;
 use crate::ccm_server::operation::Call;
 use crate::ccm_server::scm::import::key_label;
+use crate::ccm_server::scm::orders;
 use crate::ccm_server::text;
 use crate::ccm_server::x509::{self, LineEnd};
 use crate::model::{Seconds, Timestamp};
@@ -44,7 +45,7 @@ pub(super) async fn list(call: &Call<'_>) -> Result<Answer, Failure> {
     let content = query
         .optional("content")
         .filter(|content| !content.is_empty());
-    let reading = match call.shared.faults.faults.expiry_filter {
+    let reading = match call.shared.faults.faults().expiry_filter {
         ExpiryFilter::Reference => REFERENCE.to_owned(),
         // As long ago as the bound lies ahead.
         ExpiryFilter::Sdk => "not_after > 2 * $4 - $6".to_owned(),
@@ -87,7 +88,7 @@ pub(super) async fn list(call: &Call<'_>) -> Result<Answer, Failure> {
 /// 4.1.5.3
 pub(super) async fn show(call: &Call<'_>) -> Result<Answer, Failure> {
     let row = read(call).await?;
-    Ok(Answer::ok(json!({
+    let mut shown = json!({
         "id": text_of(&row, "id"),
         "status": text_of(&row, "shown_status"),
         "order_id": text_of(&row, "order_id"),
@@ -113,7 +114,9 @@ pub(super) async fn show(call: &Call<'_>) -> Result<Answer, Failure> {
         "description": text_of(&row, "description"),
         "enterprise_project_id": "0",
         "authentification": [],
-    })))
+    });
+    orders::shown(call, call.path.text("certificate_id"), &mut shown).await?;
+    Ok(Answer::ok(shown))
 }
 
 /// 4.1.5.4

@@ -3,10 +3,19 @@
 mod certificates;
 mod fields;
 mod import;
+pub(super) mod orders;
 
 use crate::ccm_server::operation::{Access, Operation, Payload, Service, Verb};
 
+use import::key_label;
+
 pub(super) use import::{check as check_upload, insert as insert_upload, seal as seal_upload};
+pub use orders::{Class, Outcome, Review, ReviewError, ScmOptions};
+pub(super) use orders::{
+    LONGEST as LONGEST_REVIEW, Life, ORDER_OPERATIONS, approve, keep as keep_applications,
+    listed as applications, look as look_at_applications, reject, root as root_certificate,
+    set_review,
+};
 
 /// The operations of 4.1.
 pub(super) static OPERATIONS: &[Operation] = &[

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use hyper::body::Bytes;
 use serde_json::{Value, json};
 
 use crate::ccm_server::answer::Body;
@@ -165,9 +166,10 @@ async fn ask(
         path: checked(operation.path_fields, path)?,
         query: field::Input::default(),
         body: match operation.body {
-            Payload::None => field::Input::default(),
+            Payload::None | Payload::Raw { .. } => field::Input::default(),
             Payload::Json(fields) => checked(fields, body)?,
         },
+        raw: Bytes::new(),
     };
     match (operation.run)(&call).await?.body {
         Body::Json(value) => Ok(value),

@@ -8,7 +8,7 @@ use crate::support::ccm::Ccm;
 
 /// Stops the test unless `answer` has every field of `example`, of the same type or null.
 #[track_caller]
-fn conforms(example: &Value, answer: &Value, at: &str) {
+pub(super) fn conforms(example: &Value, answer: &Value, at: &str) {
     match (example, answer) {
         (Value::Object(fields), Value::Object(have)) => {
             for (name, value) in fields {
@@ -34,7 +34,7 @@ fn conforms(example: &Value, answer: &Value, at: &str) {
     }
 }
 
-fn example(text: &str) -> Value {
+pub(super) fn example(text: &str) -> Value {
     serde_json::from_str(text).unwrap()
 }
 

@@ -3,7 +3,8 @@
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _, Seek as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::sync::Mutex;
 
 use nix::sys::signal::Signal;
 use renewd::model::Timestamp;
@@ -18,6 +19,7 @@ pub(crate) struct Process {
     endpoint: String,
     keys: (String, String),
     log: File,
+    output: Mutex<BufReader<ChildStdout>>,
 }
 
 impl Peer for Process {
@@ -101,8 +103,8 @@ impl Process {
             .spawn()
             .unwrap();
         let mut first = String::new();
-        let stdout = child.stdout.take().unwrap();
-        BufReader::new(stdout).read_line(&mut first).unwrap();
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        output.read_line(&mut first).unwrap();
         let Some(endpoint) = first.trim_end().strip_prefix("listening on ") else {
             panic!("the first line is {first:?}; {}", content(&log));
         };
@@ -111,7 +113,15 @@ impl Process {
             child,
             keys,
             log,
+            output: Mutex::new(output),
         }
+    }
+    /// What it says after where it listens.
+    pub(crate) fn second_line(&self) -> String {
+        let mut line = String::new();
+        let mut output = self.output.lock().unwrap();
+        output.read_line(&mut line).unwrap();
+        line.trim_end().to_owned()
     }
     /// Sends a signal.
     pub(crate) fn signal(&self, signal: Signal) {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use renewd::ccm_server::TlsSource;
+use renewd::ccm_server::{ScmOptions, TlsSource};
 use serde_json::{Value, json};
 
 use crate::ccm_server::http::{self, Send};
@@ -62,8 +62,18 @@ async fn served(ccm: &Ccm) -> BTreeSet<String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_official_sdk_goes_through_every_operation_that_is_served() {
-    let ccm = Ccm::start().await;
-    let done = live(&account(&ccm).await).await;
+    // Where the life cycles answer for names. The port is free again when they begin.
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let names = socket.local_addr().unwrap();
+    drop(socket);
+    let scm = ScmOptions {
+        dns_servers: vec![names],
+        ..ScmOptions::default()
+    };
+    let ccm = Wanted::new().scm(scm).start().await;
+    let mut account = account(&ccm).await;
+    account["dns"] = names.port().into();
+    let done = live(&account).await;
     // Version 2 of SCM is not in the SDK.
     assert_eq!(texts(&done["chapters"]), served(&ccm).await);
     let not_yet: Vec<String> = texts(&done["not_yet"]).into_iter().collect();

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use renewd::ccm::{Access, Auth, Client};
 use renewd::ccm_server::{
-    Authorities, Faults, Limits, Running, ScmImport, Server, ServerOptions, TlsSource, UserKeys,
+    Authorities, Faults, Limits, Running, ScmImport, ScmOptions, Server, ServerOptions, TlsSource,
+    UserKeys,
 };
 use renewd::model::{Seconds, Timestamp};
 use renewd::pki::Secret;
@@ -35,6 +36,8 @@ pub(crate) struct Wanted {
     state: Option<PathBuf>,
     port: u16,
     limits: Limits,
+    scm: ScmOptions,
+    managed: bool,
     tls: Option<TlsSource>,
 }
 
@@ -75,6 +78,17 @@ impl Wanted {
         self
     }
 
+    /// With these looks at applications for SSL certificates.
+    pub(crate) fn scm(mut self, scm: ScmOptions) -> Self {
+        self.scm = scm;
+        self
+    }
+    /// With a management listener.
+    pub(crate) fn managed(mut self) -> Self {
+        self.managed = true;
+        self
+    }
+
     /// With TLS.
     pub(crate) fn tls(mut self, source: TlsSource) -> Self {
         self.tls = Some(source);
@@ -96,6 +110,10 @@ impl Wanted {
             clock,
             faults: self.faults,
             limits: self.limits,
+            scm: self.scm,
+            manage: self
+                .managed
+                .then_some(SocketAddr::from(([127, 0, 0, 1], 0))),
             tls: self.tls,
             ..ServerOptions::new(state)
         };
