@@ -2,6 +2,8 @@
 //!
 //! Works on the state directory alone, so also beside a running server, which sees every change at once.
 
+mod resources;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -21,6 +23,8 @@ use crate::ccm_server::vault::MasterKey;
 use crate::ccm_server::x509::{Hash, KeyKind, Period, Subject, Unit};
 use crate::pki::Secret;
 use crate::sys::clock::{Clock, SystemClock};
+
+pub use resources::{NewResource, Served};
 
 /// Administers one state.
 pub struct Admin(Arc<Shared>);

@@ -109,14 +109,20 @@ impl Db {
 }
 
 fn migrator() -> Migrator {
-    let sql = include_str!("migrations/0001_initial.sql");
-    Migrator::with_migrations(vec![Migration::new(
-        1,
-        "initial".into(),
-        MigrationType::Simple,
-        sqlx::SqlStr::from_static(sql),
-        false,
-    )])
+    let all = [
+        (1, "initial", include_str!("migrations/0001_initial.sql")),
+        (3, "SCM", include_str!("migrations/0003_scm.sql")),
+    ];
+    let migrations = all.map(|(version, name, sql)| {
+        Migration::new(
+            version,
+            name.into(),
+            MigrationType::Simple,
+            sqlx::SqlStr::from_static(sql),
+            false,
+        )
+    });
+    Migrator::with_migrations(migrations.to_vec())
 }
 
 /// Below the state directory.

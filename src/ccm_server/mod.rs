@@ -1,12 +1,13 @@
 //! renewd-ccm: a server that speaks the API of Huawei Cloud Certificate Manager, with a real certificate authority.
 //!
 //! ```text
-//!   http ─▶ dispatch ─▶ route (operations) ─▶ auth ─▶ field (limits) ─▶ pca │ scm │ iam ─▶ x509, db, vault
+//!   http ─▶ dispatch ─▶ route (operations) ─▶ auth ─▶ field (limits) ─▶ pca │ scm, scm2 │ iam ─▶ x509, db, vault
 //!                └────────────── failure: every refusal in the reference's codes ◀──────┘
 //! ```
 //!
 //! - `http` accepts, limits and times connections; `dispatch` is the path of one request, faults included.
 //! - `operation` is what an operation is made of; `route` finds it, in both spellings of the reference.
+//! - `scm2` is version 2 of SCM, another face of the state of `scm`.
 //! - `codes` and `failure` are the only source of refusals.
 //! - `x509` makes certificates; `db` keeps everything, one transaction per request; `vault` seals keys at rest.
 //! - `admin` is what the command line and the tests do beside the API; `faults` makes the server unpleasant on purpose.
@@ -15,6 +16,7 @@
 
 mod admin;
 mod answer;
+mod archive;
 mod auth;
 pub mod cli;
 mod codes;
@@ -29,6 +31,7 @@ mod operation;
 mod pca;
 mod route;
 mod scm;
+mod scm2;
 mod seen;
 mod server;
 mod signature;
@@ -37,7 +40,7 @@ mod users;
 mod vault;
 mod x509;
 
-pub use admin::{Admin, Authorities, ScmImport, UserKeys};
+pub use admin::{Admin, Authorities, NewResource, ScmImport, Served, UserKeys};
 pub use db::DbError;
 pub use faults::{ExpiryFilter, Fault, Faults, FaultsError, Trigger};
 pub use http::Limits;

@@ -16,4 +16,8 @@ mod lifecycle;
 mod openssl;
 mod process;
 mod scm;
+mod scm_csr;
+mod scm_deploy;
+mod scm_tags;
+mod scm_v2;
 mod unpleasant;
