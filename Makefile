@@ -44,8 +44,8 @@ audit: ## Licences, bans and sources of all dependencies (installs cargo-deny, w
 	$(CARGO) fetch --locked
 	$(CARGO) deny --locked --offline check licenses bans sources
 
-man: ## Write the manual pages anew from the command line and docs/man/*.md
-	UPDATE_GOLDEN=1 $(CARGO) test --locked $(FEATURES) --test it man::
+man: ## Write the manual pages and the journal's catalog anew from the command line and docs/
+	UPDATE_GOLDEN=1 $(CARGO) test --locked $(FEATURES) --test it -- man:: catalog::
 
 # What the clock of a host is held against.
 release deb: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null)

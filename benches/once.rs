@@ -6,11 +6,12 @@
     reason = "a benchmark prints, and runs programs with files of its own"
 )]
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -21,7 +22,7 @@ pub(crate) fn run() {
     let server = Server::start(dir);
     write_policy(dir, &server.address);
     println!(
-        "renewd once: the whole process, {CERTIFICATES} certificates on {TARGETS} targets, PEM files"
+        "renewd once: the whole process, {CERTIFICATES} certificates on {TARGETS} targets, PEM files in the live directory and at places of their own"
     );
 
     let first = timed(|| once(dir));
@@ -32,13 +33,54 @@ pub(crate) fn run() {
     );
     // From here on nobody needs the issuer.
     drop(server);
+    let before = (exported(dir), reloads(dir));
     let mut times: Vec<Duration> = (0..RUNS).map(|_| timed(|| once(dir))).collect();
     times.sort();
+    let after = (exported(dir), reloads(dir));
+    let written = after
+        .0
+        .iter()
+        .filter(|(path, look)| before.0.get(*path) != Some(*look));
     println!(
-        "  nothing due                 {:>10.1} ms  median {:.1} ms",
+        "  nothing due                 {:>10.1} ms  median {:.1} ms  {} of {} files written, {} reloads (before: {})",
         times[0].as_secs_f64() * 1e3,
-        times[RUNS / 2].as_secs_f64() * 1e3
+        times[RUNS / 2].as_secs_f64() * 1e3,
+        written.count(),
+        after.0.len(),
+        after.1 - before.1,
+        before.1
     );
+    assert!(before == after, "something was written or reloaded");
+}
+
+/// Of every file that is exported, below generations and at places of its own: which one it is, and when it was written.
+fn exported(dir: &Path) -> BTreeMap<PathBuf, (u64, i64, i64)> {
+    let mut found = BTreeMap::new();
+    let mut left = vec![dir.join("etc")];
+    for target in 0..TARGETS {
+        let live = dir.join(format!("state/targets/place-{target:02}/live"));
+        left.push(fs::canonicalize(live).expect("what is live"));
+    }
+    while let Some(directory) = left.pop() {
+        for entry in fs::read_dir(directory).expect("a directory") {
+            let path = entry.expect("an entry").path();
+            let metadata = fs::metadata(&path).expect("its look");
+            if metadata.is_dir() {
+                left.push(path);
+            } else {
+                let look = (metadata.ino(), metadata.mtime(), metadata.mtime_nsec());
+                found.insert(path, look);
+            }
+        }
+    }
+    assert!(found.len() >= 4 * CERTIFICATES, "{} files", found.len());
+    found
+}
+
+/// How often services were told.
+fn reloads(dir: &Path) -> usize {
+    let told = fs::read_to_string(dir.join("reloads")).expect("a count");
+    told.lines().count()
 }
 
 fn timed(work: impl FnOnce()) -> Duration {
@@ -133,13 +175,27 @@ secret_key = "file:{dir_text}/sk"
         let _ = write!(
             text,
             r#"
-[target.files.place-{target:02}]
-[target.files.place-{target:02}.export.pem.all]
+[target.command.place-{target:02}]
+reload = ["{dir_text}/reload"]
+probe = "none"
+
+[target.command.place-{target:02}.export.pem.all]
 fullchain = "fullchain.pem"
 key = "key.pem"
+
+[target.command.place-{target:02}.export.pem.loose]
+fullchain = "{dir_text}/etc/{{certificate}}/fullchain.pem"
+key = "{dir_text}/etc/{{certificate}}/key.pem"
 "#
         );
     }
+    let reload = dir.join("reload");
+    fs::write(
+        &reload,
+        format!("#!/bin/sh\necho told >>'{dir_text}/reloads'\n"),
+    )
+    .expect("a file");
+    fs::set_permissions(&reload, fs::Permissions::from_mode(0o755)).expect("a mode");
     for at in 0..CERTIFICATES {
         let _ = write!(
             text,

@@ -169,6 +169,7 @@ fn issuer() -> IssuerPolicy {
         credentials_expire: None,
         settle: Seconds(120),
         digest: DIGEST,
+        pace: renewd::model::IssuerPace::default(),
     }
 }
 

@@ -86,6 +86,7 @@ if [ $undo = yes ]; then
     done
   fi
   if [ $live = yes ]; then
+    journalctl --update-catalog || true
     systemctl daemon-reload
     systemctl reset-failed 'renewd*' 2>/dev/null || true
   fi
@@ -153,6 +154,7 @@ for unit in "$here"/systemd/user/*.service; do
   put 0644 "$unit" "$prefix/lib/systemd/user/${unit##*/}"
 done
 put 0644 "$here/systemd/renewd.preset" "$prefix/lib/systemd/system-preset/80-renewd.preset"
+put 0644 "$here/systemd/renewd.catalog" "$prefix/lib/systemd/catalog/renewd.catalog"
 put 0644 "$here/systemd/renewd.sysusers" "$prefix/lib/sysusers.d/renewd.conf"
 put 0644 "$here/systemd/renewd.tmpfiles" "$prefix/lib/tmpfiles.d/renewd.conf"
 
@@ -172,8 +174,11 @@ for program in renewd renewd-ccm; do
   done
 done
 rm -f "$work.completions"
-for text in README.md CHANGELOG.md LICENSE docs/operations.md docs/control.md docs/architecture.md docs/status.schema.json; do
+for text in CHANGELOG.md LICENSE docs/operations.md docs/alerts.md docs/control.md docs/architecture.md docs/status.schema.json; do
   put 0644 "$here/$text" "$prefix/share/doc/renewd/${text##*/}"
+done
+for decision in "$here"/docs/adr/*.md; do
+  put 0644 "$decision" "$prefix/share/doc/renewd/adr/${decision##*/}"
 done
 for example in "$here"/config/*.toml "$here"/config/policy.d/*.toml; do
   [ -f "$example" ] || continue
@@ -197,6 +202,7 @@ install -m 0644 "$work" "$manifest"
 if [ $live = yes ]; then
   systemd-sysusers "$prefix/lib/sysusers.d/renewd.conf"
   systemd-tmpfiles --create "$prefix/lib/tmpfiles.d/renewd.conf"
+  journalctl --update-catalog
   systemctl daemon-reload
 fi
 echo "renewd is installed below $dest$prefix"

@@ -43,6 +43,7 @@ git git test
 faketime faketime test
 /usr/lib/python3/dist-packages/jsonschema/__init__.py python3-jsonschema test
 /usr/lib/python3/dist-packages/prometheus_client/parser.py python3-prometheus-client test
+/usr/share/perl5/Monitoring/Plugin/Performance.pm libmonitoring-plugin-perl test
 script bsdutils test
 lintian lintian test
 msmtp msmtp test
@@ -62,6 +63,8 @@ missing() {
       echo "$package"
     fi
   done
+  # Debian keeps what makes environments apart from Python itself.
+  if [ "$set_of_tools" = test ] && ! python3 -c 'import ensurepip, venv' 2>/dev/null; then echo python3-venv; fi
   # A compiler without the C library's headers compiles nothing.
   if ! [ -e /usr/include/stdlib.h ]; then echo libc6-dev; fi
 }
@@ -105,9 +108,25 @@ if [ "$set_of_tools" = test ] && ! cargo deb --version >/dev/null 2>&1; then
   cargo install --quiet --locked cargo-deb || fail "cargo-deb is missing: cargo install --locked cargo-deb"
 fi
 
+# Huawei's own SDK, which must be able to use renewd-ccm, and schemathesis, which holds it to its own description: in a
+# Python environment of their own below the build directory.
+sdk=${CARGO_TARGET_DIR:-target}/sdk-venv
+python_packages='huaweicloudsdkcore==3.1.219 huaweicloudsdkscm==3.1.219 huaweicloudsdkccm==3.1.219 schemathesis==4.32.5 dnspython==2.9.2'
+python_environment() {
+  [ "$set_of_tools" = test ] || return 0
+  if [ "$(cat "$sdk/packages" 2>/dev/null)" = "$python_packages" ]; then return 0; fi
+  echo "install-tools: making a Python environment in $sdk"
+  rm -rf "$sdk"
+  python3 -m venv "$sdk" || fail "python3 has no venv: install python3-venv"
+  # shellcheck disable=SC2086 # a list of words
+  "$sdk/bin/python" -m pip install --quiet --disable-pip-version-check $python_packages ||
+    fail "pip could not install: $python_packages"
+  echo "$python_packages" >"$sdk/packages"
+}
+
 packages=$(missing | sort -u | tr '\n' ' ')
 packages=${packages% }
-[ -n "$packages" ] || exit 0
+[ -n "$packages" ] || { python_environment; exit 0; }
 
 command -v apt-get >/dev/null 2>&1 ||
   fail "missing: $packages (Debian's names); this machine has no apt-get, so install them by hand"
@@ -142,3 +161,4 @@ install || { as_root apt-get update >>"$log" 2>&1 && install; } || {
 
 left=$(missing | sort -u | tr '\n' ' ')
 [ -z "$left" ] || fail "still missing after the installation: $left"
+python_environment

@@ -15,6 +15,7 @@ use crate::ccm::codes::blames_the_token;
 use crate::ccm::error::{CcmError, Class, Effect, Operation};
 use crate::ccm::http::Endpoint;
 use crate::ccm::iam::{Identity, Tokens};
+use crate::ccm::limit::Limit;
 use crate::ccm::sign;
 use crate::pki::Secret;
 use crate::sys::clock::Clock;
@@ -67,6 +68,7 @@ pub struct Client {
     credentials: Credentials,
     clock: Arc<dyn Clock>,
     timeout: Duration,
+    limit: Option<Arc<Limit>>,
 }
 
 enum Credentials {
@@ -180,7 +182,15 @@ impl Client {
             credentials,
             clock,
             timeout: access.timeout,
+            limit: None,
         })
+    }
+
+    /// Asks no more often than this allows, together with all others that share it.
+    #[must_use]
+    pub fn within(mut self, limit: Arc<Limit>) -> Self {
+        self.limit = Some(limit);
+        self
     }
 
     /// `host:port` of the endpoint, for people.
@@ -224,9 +234,13 @@ impl Client {
     }
 
     async fn carry_out(&self, call: &Call<'_>) -> Answer<Reply> {
-        let deadline = Instant::now() + self.timeout;
+        let mut deadline = Instant::now() + self.timeout;
         let (mut waits, mut renewed) = (0, false);
         loop {
+            if let Some(limit) = &self.limit {
+                // None of the remote side's time.
+                deadline += limit.turn().await;
+            }
             let token = match &self.credentials {
                 Credentials::Token(tokens) => Some((tokens, tokens.get(deadline).await?)),
                 Credentials::AccessKey { .. } => None,

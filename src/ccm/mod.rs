@@ -12,6 +12,7 @@ mod error;
 mod http;
 mod iam;
 mod lenient;
+mod limit;
 mod paging;
 mod pca;
 mod scm;
@@ -20,6 +21,7 @@ mod wire;
 
 pub use client::{Access, Auth, Client};
 pub use error::{CcmError, Class, Effect, Operation};
+pub use limit::Limit;
 pub use paging::{Collector, Page};
 pub use pca::{AuthorityQuery, CertificateQuery, Pca};
 pub use scm::{Scm, ScmQuery};

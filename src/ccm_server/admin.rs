@@ -2,6 +2,7 @@
 //!
 //! Works on the state directory alone, so also beside a running server, which sees every change at once.
 
+mod accounts;
 mod resources;
 
 use std::path::Path;
@@ -13,6 +14,7 @@ use sqlx::Row as _;
 use crate::ccm_server::db::DbError;
 use crate::ccm_server::failure::Failure;
 use crate::ccm_server::faults::Faults;
+use crate::ccm_server::keys;
 use crate::ccm_server::operation::Service;
 use crate::ccm_server::pca::{self, Blueprint, Certification};
 use crate::ccm_server::scm;
@@ -160,7 +162,7 @@ impl Admin {
                 )));
             }
         }
-        let (access_key, secret_key, secret) = users::new_access_key(&self.0.vault)?;
+        let (access_key, secret_key, secret) = keys::new_access_key(&self.0.vault)?;
         let password = text::random_hex::<16>();
         let hashed = password.clone();
         let hash = self

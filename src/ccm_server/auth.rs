@@ -2,6 +2,7 @@
 
 use crate::ccm_server::codes::code;
 use crate::ccm_server::failure::Failure;
+use crate::ccm_server::keys::{self, AccessKey};
 use crate::ccm_server::operation::{Access, Operation, Payload, Service};
 use crate::ccm_server::server::Shared;
 use crate::ccm_server::signature::{Authorization, SignatureError, Signed};
@@ -11,10 +12,14 @@ use crate::model::Timestamp;
 /// A known user.
 #[derive(Debug, Clone)]
 pub(super) struct Caller {
+    /// The user's id.
+    pub(super) user: String,
     /// The id of the account that owns what the user sees.
     pub(super) account: String,
     /// Patterns of actions, separated by blanks.
     pub(super) actions: String,
+    /// Whether the request was signed with a key for a while, which must not prolong itself.
+    pub(super) temporary: bool,
 }
 
 /// Finds out who calls `operation`, and refuses who may not.
@@ -26,10 +31,11 @@ pub(super) async fn caller(
 ) -> Result<Option<Caller>, Failure> {
     let action = match operation.access {
         Access::Open => return Ok(None),
-        Access::Known => None,
+        Access::Known | Access::Optional => None,
         Access::Action(action) => Some(action),
     };
     let service = operation.service;
+    let optional = operation.access == Access::Optional;
     let header = |name: &str| {
         let mut headers = request.headers.iter();
         headers
@@ -39,12 +45,14 @@ pub(super) async fn caller(
     let caller = if let Some(authorization) = header("authorization") {
         by_signature(shared, operation, request, authorization, now).await?
     } else if let Some(token) = header("x-auth-token") {
-        users::by_token(shared, token, now).await?.ok_or_else(|| {
+        keys::by_token(shared, token, now).await?.ok_or_else(|| {
             Failure::because(
                 service.unauthenticated(),
                 "the token is unknown or has expired",
             )
         })?
+    } else if optional {
+        return Ok(None);
     } else {
         let detail = "there is neither X-Auth-Token nor Authorization";
         return Err(Failure::because(service.unauthenticated(), detail));
@@ -81,19 +89,22 @@ async fn by_signature(
         Failure::because(code, error.to_string())
     };
     let authorization = Authorization::parse(authorization).map_err(refuse)?;
-    let known = users::by_access_key(shared, &authorization.access_key).await?;
+    let known = AccessKey::find(shared, &authorization.access_key).await?;
     // An unknown key costs as much time as a known one and gets the same answer as a wrong signature.
-    let (caller, secret) = match known {
-        Some((caller, secret)) => (Some(caller), secret),
-        None => (None, crate::pki::Secret::new(vec![0; 40])),
-    };
-    let verified = authorization
-        .verify(request, secret.expose(), now)
-        .map_err(refuse)?;
+    let nobody = [0; 40];
+    let secret = known
+        .as_ref()
+        .map_or(&nobody[..], |key| key.secret.expose());
+    let verified = authorization.verify(request, secret, now).map_err(refuse)?;
     if !verified.body_signed && matches!(operation.body, Payload::Json(_)) {
         return Err(refuse(SignatureError::Body));
     }
-    caller.ok_or_else(|| refuse(SignatureError::Wrong))
+    let key = known.ok_or_else(|| refuse(SignatureError::Wrong))?;
+    let mut headers = request.headers.iter();
+    let token = headers.find(|(name, _)| name == "x-security-token");
+    key.good(token.map(|(_, value)| value.as_str()), now)
+        .map_err(|error| Failure::because(code("APIGW.0301"), error.to_string()))?;
+    Ok(key.caller)
 }
 
 /// `X-Domain-Id` and `X-Project-Id` may be absent, but must not name somebody else's.

@@ -2,6 +2,8 @@
 //!
 //! Data goes to standard output, everything else to standard error.
 
+mod tls;
+
 use std::io::{ErrorKind, Write as _};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -16,6 +18,7 @@ use crate::ccm_server::db::DbError;
 use crate::ccm_server::faults::Faults;
 use crate::ccm_server::http::Limits;
 use crate::ccm_server::server::{Server, ServerError, ServerOptions};
+use crate::ccm_server::tls::TlsError;
 use crate::ccm_server::vault::{MasterKey, VaultError};
 use crate::sys::clock::SystemClock;
 use crate::sys::fs::FsError;
@@ -49,9 +52,12 @@ enum Command {
         /// Address and port; port 0 takes a free one.
         #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8920")]
         listen: SocketAddr,
-        /// Allow an address that other machines can reach. Requests travel unencrypted: put a proxy with TLS before it.
+        /// Allow an address that other machines can reach without TLS. Requests travel unencrypted then: put a proxy
+        /// with TLS before it.
         #[arg(long)]
         allow_remote: bool,
+        #[command(flatten)]
+        tls: tls::Options,
         /// Make no root and issuing CA when there is no CA yet.
         #[arg(long)]
         no_init: bool,
@@ -96,6 +102,31 @@ enum UserCommand {
         /// Print JSON.
         #[arg(long)]
         json: bool,
+    },
+    /// List users with what they may do.
+    List {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Change what a user may do, from its next request on.
+    Allow {
+        /// The user.
+        name: String,
+        /// Its account.
+        #[arg(long, default_value = "default")]
+        account: String,
+        /// What the user may do: patterns such as `pca:*:get`.
+        #[arg(value_name = "ACTION", required = true)]
+        allow: Vec<String>,
+    },
+    /// Remove a user with its keys and tokens; what it made stays.
+    Remove {
+        /// The user.
+        name: String,
+        /// Its account.
+        #[arg(long, default_value = "default")]
+        account: String,
     },
 }
 
@@ -214,6 +245,7 @@ async fn run(arguments: Arguments) -> Result<(), Failed> {
         Command::Serve {
             listen,
             allow_remote,
+            tls,
             no_init,
             public_url,
             faults,
@@ -226,6 +258,7 @@ async fn run(arguments: Arguments) -> Result<(), Failed> {
                 faults: faults.unwrap_or_default(),
                 master_key: key,
                 init: !no_init,
+                tls: tls.source()?,
                 limits: Limits::default(),
                 public_url,
             };
@@ -243,6 +276,35 @@ async fn run(arguments: Arguments) -> Result<(), Failed> {
                 .await?;
             admin.close().await;
             print(&user.json(), json)
+        }
+        Command::User(UserCommand::List { json }) => {
+            let admin = Admin::open(&arguments.state, key).await?;
+            let users = admin.users().await?;
+            admin.close().await;
+            if json {
+                return print(&users, true);
+            }
+            let users = users["users"].as_array();
+            users
+                .into_iter()
+                .flatten()
+                .try_for_each(|user| print(user, false))
+        }
+        Command::User(UserCommand::Allow {
+            name,
+            account,
+            allow,
+        }) => {
+            let admin = Admin::open(&arguments.state, key).await?;
+            admin.allow(&name, &account, &allow.join(" ")).await?;
+            admin.close().await;
+            Ok(())
+        }
+        Command::User(UserCommand::Remove { name, account }) => {
+            let admin = Admin::open(&arguments.state, key).await?;
+            admin.remove_user(&name, &account).await?;
+            admin.close().await;
+            Ok(())
         }
         Command::Bucket(BucketCommand::Add { name, account }) => {
             let admin = Admin::open(&arguments.state, key).await?;
@@ -302,14 +364,23 @@ async fn serve(options: ServerOptions) -> Result<(), Failed> {
     // Before anything else, so that a signal during the start is not lost.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
     let running = Server::start(options).await?;
     let mut out = std::io::stdout();
     writeln!(out, "listening on {}", running.endpoint())?;
     out.flush()?;
     systemd::ready();
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => {
+                if let Err(error) = running.reload().await {
+                    let error = error_chain(&error);
+                    tracing::error!(error, "the certificate for TLS stays as it is");
+                }
+            }
+        }
     }
     systemd::stopping();
     tracing::info!("stopping");
@@ -369,6 +440,11 @@ fn lines(value: &serde_json::Value, prefix: &str) -> String {
     for (name, value) in value.as_object().into_iter().flatten() {
         let name = format!("{prefix}{name}");
         match value {
+            serde_json::Value::Array(items) => {
+                let items = items.iter().filter_map(serde_json::Value::as_str);
+                let items: Vec<&str> = items.collect();
+                text.push_str(&format!("{name:<20} {}\n", items.join(" ")));
+            }
             serde_json::Value::Object(_) => text.push_str(&lines(value, &format!("{name}."))),
             serde_json::Value::String(value) => text.push_str(&format!("{name:<20} {value}\n")),
             other => text.push_str(&format!("{name:<20} {other}\n")),
@@ -397,7 +473,12 @@ impl Failed {
             Self::Output(_) => OUTPUT,
             Self::Server(error) => match error {
                 ServerError::Remote(_) | ServerError::Invalid(_) => USAGE,
-                ServerError::UserExists { .. } => DATA,
+                ServerError::UserExists { .. } | ServerError::NoUser { .. } => DATA,
+                ServerError::Tls(error) => match error {
+                    TlsError::Read(error) if denied(error) => PERMISSION,
+                    TlsError::Own(_) => BUG,
+                    _ => CONFIGURATION,
+                },
                 ServerError::Busy(_) => TRY_LATER,
                 ServerError::Open { .. } => CONFIGURATION,
                 ServerError::Directory(error) if denied(error) => PERMISSION,

@@ -2,6 +2,11 @@
 //!
 //! FULL, so that what was answered survives the loss of power; IMMEDIATE, since a transaction that reads first and
 //! writes later loses to another writer. The command line opens the same file beside a running server.
+//!
+//! Changes of several requests share one transaction, and hence one `fsync` (see `group`): each is a savepoint of its
+//! own, and none is answered before the transaction is on disk.
+
+mod group;
 
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -12,6 +17,8 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
     SqliteSynchronous,
 };
+
+use crate::ccm_server::db::group::Writer;
 
 /// Why the state could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -42,7 +49,7 @@ pub enum DbError {
 /// The state of one server.
 pub(super) struct Db {
     read: SqlitePool,
-    write: SqlitePool,
+    write: Writer,
 }
 
 /// What a change does on the connection of its transaction.
@@ -71,12 +78,14 @@ impl Db {
                 .max_lifetime(None)
         };
         // One writer: SQLite has no more, and waiting in the pool is fairer than waiting for the file.
-        let write = pool(1).connect_with(options.clone()).await.map_err(open)?;
+        let write = Writer::connect(pool(1), options.clone())
+            .await
+            .map_err(open)?;
         let migrate = |source| DbError::Migrate {
             path: path.clone(),
             source,
         };
-        migrator().run(&write).await.map_err(migrate)?;
+        migrator().run(write.pool()).await.map_err(migrate)?;
         let read = pool(READERS).connect_with(options).await.map_err(open)?;
         Ok(Self { read, write })
     }
@@ -86,7 +95,7 @@ impl Db {
         &self.read
     }
 
-    /// Runs `work` in one transaction: committed when it succeeds, rolled back when it fails.
+    /// Runs `work` as one change: on disk when this returns a success, without a trace when it returns a failure.
     pub(super) async fn write<T, E>(
         &self,
         work: impl for<'c> FnOnce(&'c mut SqliteConnection) -> Work<'c, T, E> + Send,
@@ -95,10 +104,7 @@ impl Db {
         T: Send,
         E: From<sqlx::Error> + Send,
     {
-        let mut transaction = self.write.begin_with("BEGIN IMMEDIATE").await?;
-        let result = work(&mut transaction).await?;
-        transaction.commit().await?;
-        Ok(result)
+        self.write.run(work).await
     }
 
     /// Closes the file, so that the write-ahead log is folded in.
@@ -109,22 +115,23 @@ impl Db {
 }
 
 fn migrator() -> Migrator {
-    let all = [
-        (1, "initial", include_str!("migrations/0001_initial.sql")),
-        (3, "SCM", include_str!("migrations/0003_scm.sql")),
-    ];
-    let migrations = all.map(|(version, name, sql)| {
-        Migration::new(
-            version,
-            name.into(),
-            MigrationType::Simple,
-            sqlx::SqlStr::from_static(sql),
-            false,
-        )
+    let migrations = MIGRATIONS.iter().map(|(version, name, sql)| {
+        let sql = sqlx::SqlStr::from_static(sql);
+        Migration::new(*version, (*name).into(), MigrationType::Simple, sql, false)
     });
-    Migrator::with_migrations(migrations.to_vec())
+    Migrator::with_migrations(migrations.collect())
 }
 
+/// Each is applied once, in this order.
+const MIGRATIONS: &[(i64, &str, &str)] = &[
+    (1, "initial", include_str!("migrations/0001_initial.sql")),
+    (3, "SCM", include_str!("migrations/0003_scm.sql")),
+    (
+        4,
+        "temporary keys",
+        include_str!("migrations/0004_temporary_keys.sql"),
+    ),
+];
 /// Below the state directory.
 const FILE: &str = "ccm.db";
 /// How long one waits in this process's queue: longer than a request may take, whose own limit then decides. A busy

@@ -16,6 +16,7 @@ use crate::ccm_server::failure::Failure;
 use crate::ccm_server::faults::Fault;
 use crate::ccm_server::field;
 use crate::ccm_server::http::Limits;
+use crate::ccm_server::openapi;
 use crate::ccm_server::operation::{Call, Operation, Payload, Service};
 use crate::ccm_server::pca;
 use crate::ccm_server::route::{self, Found};
@@ -98,9 +99,11 @@ pub(super) async fn handle(
     })
 }
 
-/// What is not an operation may be an object in a bucket.
+/// What is not an operation may be the description of all, or an object in a bucket.
 async fn fetched(method: &str, path: &str, shared: &Shared) -> Option<Answer> {
-    if method == "GET" {
+    if method == "GET" && path == openapi::PATH {
+        Some(openapi::answer())
+    } else if method == "GET" {
         pca::fetch(shared, path).await
     } else {
         None

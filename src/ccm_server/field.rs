@@ -3,10 +3,14 @@
 //! The check normalises: numbers in strings become numbers, choices get their canonical spelling, null is as good as
 //! absent, and what is not declared is dropped (the reference ignores unknown fields).
 
+mod schema;
+
 use serde_json::{Map, Value};
 
 use crate::ccm_server::codes::Code;
 use crate::ccm_server::failure::Failure;
+
+pub(super) use schema::object;
 
 /// One declared field.
 #[derive(Debug, Clone, Copy)]

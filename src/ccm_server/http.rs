@@ -8,17 +8,22 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::ccm_server::dispatch;
 use crate::ccm_server::server::Shared;
+use crate::ccm_server::tls::Tls;
 
 /// What one client may take of time and memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
+    /// From the acceptance of a connection to the end of its TLS handshake.
+    pub handshake: Duration,
     /// From the first byte, or the end of the previous answer, to the end of the headers.
     pub header: Duration,
     /// From the end of the headers to the end of the body.
@@ -36,6 +41,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
+            handshake: Duration::from_secs(10),
             header: Duration::from_secs(30),
             body: Duration::from_secs(30),
             request: Duration::from_secs(60),
@@ -50,6 +56,7 @@ impl Default for Limits {
 /// Accepts until `stop`; then lets requests that are being carried out end, for a while.
 pub(super) async fn serve(
     listener: TcpListener,
+    tls: Option<Arc<Tls>>,
     shared: Arc<Shared>,
     limits: Limits,
     stop: CancellationToken,
@@ -68,9 +75,18 @@ pub(super) async fn serve(
         };
         match accepted {
             Ok((stream, _)) => {
-                let (shared, stop) = (Arc::clone(&shared), stop.clone());
+                let (shared, tls, stop) = (Arc::clone(&shared), tls.clone(), stop.clone());
                 connections.spawn(async move {
-                    connection(stream, shared, limits, stop).await;
+                    // Answers are written in one piece; waiting for more would only delay them.
+                    let _ = stream.set_nodelay(true);
+                    match tls {
+                        None => connection(stream, shared, limits, stop).await,
+                        Some(tls) => {
+                            if let Some(stream) = handshake(stream, &tls, limits, &stop).await {
+                                connection(stream, shared, limits, stop).await;
+                            }
+                        }
+                    }
                     drop(place);
                 });
             }
@@ -89,14 +105,36 @@ pub(super) async fn serve(
     }
 }
 
-async fn connection(
+/// Who does not finish in time is let go, as with headers.
+async fn handshake(
     stream: TcpStream,
+    tls: &Tls,
+    limits: Limits,
+    stop: &CancellationToken,
+) -> Option<TlsStream<TcpStream>> {
+    let done = tokio::select! {
+        () = stop.cancelled() => return None,
+        done = tokio::time::timeout(limits.handshake, tls.accept(stream)) => done,
+    };
+    match done {
+        Ok(Ok(stream)) => Some(stream),
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "no TLS connection");
+            None
+        }
+        Err(_) => {
+            tracing::debug!("the TLS handshake took too long");
+            None
+        }
+    }
+}
+
+async fn connection(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
     shared: Arc<Shared>,
     limits: Limits,
     stop: CancellationToken,
 ) {
-    // Answers are written in one piece; waiting for more would only delay them.
-    let _ = stream.set_nodelay(true);
     let service = service_fn(|request: hyper::Request<Incoming>| {
         let (shared, stop) = (Arc::clone(&shared), stop.clone());
         async move {

@@ -5,11 +5,12 @@
 //!                └────────────── failure: every refusal in the reference's codes ◀──────┘
 //! ```
 //!
-//! - `http` accepts, limits and times connections; `dispatch` is the path of one request, faults included.
-//! - `operation` is what an operation is made of; `route` finds it, in both spellings of the reference.
+//! - `http` accepts, limits and times connections, by `tls` where that is wanted; `dispatch` is the path of one request, faults included.
+//! - `operation` is what an operation is made of; `route` finds it, in both spellings of the reference; `openapi` describes all.
+//! - `auth` knows callers by `signature` or token; `users` and `keys` are what the state has of them.
 //! - `scm2` is version 2 of SCM, another face of the state of `scm`.
 //! - `codes` and `failure` are the only source of refusals.
-//! - `x509` makes certificates; `db` keeps everything, one transaction per request; `vault` seals keys at rest.
+//! - `x509` makes certificates; `db` keeps everything, one change per request and one write to disk for those that come together; `vault` seals keys at rest.
 //! - `admin` is what the command line and the tests do beside the API; `faults` makes the server unpleasant on purpose.
 //!
 //! It shares no wire type and no signing code with the client (`ccm`): what both get wrong alike, no test would find.
@@ -27,6 +28,8 @@ mod faults;
 mod field;
 mod http;
 mod iam;
+mod keys;
+mod openapi;
 mod operation;
 mod pca;
 mod route;
@@ -36,6 +39,7 @@ mod seen;
 mod server;
 mod signature;
 mod text;
+mod tls;
 mod users;
 mod vault;
 mod x509;
@@ -46,5 +50,6 @@ pub use faults::{ExpiryFilter, Fault, Faults, FaultsError, Trigger};
 pub use http::Limits;
 pub use seen::Seen;
 pub use server::{Running, Server, ServerError, ServerOptions};
+pub use tls::{TlsError, TlsSource};
 pub use vault::{MasterKey, VaultError};
 pub use x509::X509Error;

@@ -54,6 +54,8 @@ pub(super) enum Access {
     Open,
     /// Any known user.
     Known,
+    /// Anybody; whoever gives credentials must give good ones, and is known then.
+    Optional,
     /// A user with this action (CCM API chapter 6).
     Action(&'static str),
 }

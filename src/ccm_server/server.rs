@@ -16,6 +16,7 @@ use crate::ccm_server::faults::{FaultPlan, Faults};
 use crate::ccm_server::http::{self, Limits};
 use crate::ccm_server::pca;
 use crate::ccm_server::seen::{RequestLog, Seen};
+use crate::ccm_server::tls::{self, Tls, TlsError, TlsSource};
 use crate::ccm_server::vault::{MasterKey, Vault, VaultError};
 use crate::ccm_server::x509::Signers;
 use crate::sys::clock::{Clock, SystemClock};
@@ -27,7 +28,7 @@ pub struct ServerOptions {
     pub state: PathBuf,
     /// Where to listen; port 0 takes a free one.
     pub listen: SocketAddr,
-    /// Without it only a loopback address is accepted.
+    /// Without it, and without TLS, only a loopback address is accepted.
     pub allow_remote: bool,
     /// The time.
     pub clock: Arc<dyn Clock>,
@@ -37,6 +38,8 @@ pub struct ServerOptions {
     pub master_key: Option<MasterKey>,
     /// Whether an empty state gets a root and an issuing CA.
     pub init: bool,
+    /// Where the certificate comes from that the listener shows; absent: plain HTTP.
+    pub tls: Option<TlsSource>,
     /// What a client may take of time and memory.
     pub limits: Limits,
     /// The URL under which clients reach this server, for distribution points of CRLs; absent: the address it listens at.
@@ -55,6 +58,7 @@ impl ServerOptions {
             faults: Faults::none(),
             master_key: None,
             init: true,
+            tls: None,
             limits: Limits::default(),
             public_url: None,
         }
@@ -80,8 +84,8 @@ pub enum ServerError {
     Busy(#[source] LockError),
     /// The address is not this machine's alone.
     #[error(
-        "{0} can be reached from other machines, and requests travel unencrypted; listen on 127.0.0.1, or give \
-         --allow-remote behind a proxy with TLS"
+        "{0} can be reached from other machines, and requests travel unencrypted; listen on 127.0.0.1, give --tls-cert \
+         and --tls-key or --tls self, or give --allow-remote behind a proxy with TLS"
     )]
     Remote(SocketAddr),
     /// The address cannot be had.
@@ -110,6 +114,17 @@ pub enum ServerError {
         /// The account.
         account: String,
     },
+    /// There is no such user.
+    #[error("there is no user {name} in the account {account}; `renewd-ccm user list` shows all")]
+    NoUser {
+        /// The user.
+        name: String,
+        /// The account.
+        account: String,
+    },
+    /// The certificate for TLS cannot be used or made.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// What was given is not usable.
     #[error("{0}")]
     Invalid(String),
@@ -130,7 +145,8 @@ impl Server {
     /// # Errors
     /// [`ServerError`]: nothing is running then.
     pub async fn start(options: ServerOptions) -> Result<Running, ServerError> {
-        if !options.listen.ip().is_loopback() && !options.allow_remote {
+        let open = options.allow_remote || options.tls.is_some();
+        if !options.listen.ip().is_loopback() && !open {
             return Err(ServerError::Remote(options.listen));
         }
         let shared = Shared::open(
@@ -153,19 +169,37 @@ impl Server {
             address: options.listen,
             source,
         };
+        let tls = match options.tls {
+            None => None,
+            Some(source) => {
+                let names = tls::names(options.listen.ip(), options.public_url.as_deref());
+                Some(Arc::new(Tls::open(source, names, &shared).await?))
+            }
+        };
+        let scheme = if tls.is_some() { "https" } else { "http" };
         let listener = TcpListener::bind(options.listen).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
         let own = options
             .public_url
-            .unwrap_or_else(|| format!("http://{address}"));
+            .unwrap_or_else(|| format!("{scheme}://{address}"));
         shared.obs.reached_at(own.trim_end_matches('/').to_owned());
         let stop = CancellationToken::new();
         tokio::spawn(keep_lists(Arc::clone(&shared), stop.clone()));
-        let serving = http::serve(listener, Arc::clone(&shared), options.limits, stop.clone());
+        if let Some(tls) = &tls {
+            tokio::spawn(Arc::clone(tls).keep(Arc::clone(&shared), stop.clone()));
+        }
+        let serving = http::serve(
+            listener,
+            tls.clone(),
+            Arc::clone(&shared),
+            options.limits,
+            stop.clone(),
+        );
         let task = tokio::spawn(serving);
-        tracing::info!(%address, state = %options.state.display(), "serving");
+        tracing::info!(%address, scheme, state = %options.state.display(), "serving");
         Ok(Running {
             address,
+            tls,
             shared,
             stop,
             task: Some(task),
@@ -188,6 +222,7 @@ async fn keep_lists(shared: Arc<Shared>, stop: CancellationToken) {
 /// A server that accepts connections; stops when dropped.
 pub struct Running {
     address: SocketAddr,
+    tls: Option<Arc<Tls>>,
     shared: Arc<Shared>,
     stop: CancellationToken,
     task: Option<JoinHandle<()>>,
@@ -204,7 +239,19 @@ impl Running {
     /// The base URL of SCM, PCA and IAM alike.
     #[must_use]
     pub fn endpoint(&self) -> String {
-        format!("http://{}", self.address)
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
+    }
+
+    /// Looks at once whether the certificate for TLS is to be read or made anew; without TLS nothing happens.
+    ///
+    /// # Errors
+    /// [`TlsError`]; the certificate of before is shown further then.
+    pub async fn reload(&self) -> Result<(), TlsError> {
+        match &self.tls {
+            Some(tls) => tls.refresh(&self.shared).await,
+            None => Ok(()),
+        }
     }
 
     /// What can be done beside the API.

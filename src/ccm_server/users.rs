@@ -1,17 +1,15 @@
-//! Accounts, users, their keys and tokens, as the state keeps them.
+//! Accounts, users and their passwords, as the state keeps them.
 
 use std::num::NonZeroU32;
 
-use aws_lc_rs::{digest, pbkdf2};
+use aws_lc_rs::pbkdf2;
 use sqlx::{Row, SqliteConnection};
 
-use crate::ccm_server::auth::Caller;
 use crate::ccm_server::db::DbError;
 use crate::ccm_server::server::Shared;
 use crate::ccm_server::text;
-use crate::ccm_server::vault::{Vault, VaultError};
-use crate::model::{Seconds, Timestamp};
-use crate::pki::Secret;
+use crate::ccm_server::vault::VaultError;
+use crate::model::Timestamp;
 
 /// Why a user could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -30,41 +28,6 @@ impl From<sqlx::Error> for UserError {
     }
 }
 
-/// The user of an access key, and its secret key.
-pub(super) async fn by_access_key(
-    shared: &Shared,
-    access_key: &str,
-) -> Result<Option<(Caller, Secret)>, UserError> {
-    let row = sqlx::query(
-        "SELECT u.account, u.actions, k.secret FROM access_key k JOIN user u ON u.id = k.user \
-         WHERE k.access_key = $1",
-    )
-    .bind(access_key)
-    .fetch_optional(shared.db.read())
-    .await?;
-    let Some(row) = row else { return Ok(None) };
-    let sealed: Vec<u8> = row.get(2);
-    let secret = shared.vault.open(&secret_label(access_key), &sealed)?;
-    Ok(Some((caller(&row), secret)))
-}
-
-/// The user of a token that has not expired.
-pub(super) async fn by_token(
-    shared: &Shared,
-    token: &str,
-    now: Timestamp,
-) -> Result<Option<Caller>, UserError> {
-    let row = sqlx::query(
-        "SELECT u.account, u.actions FROM token t JOIN user u ON u.id = t.user \
-         WHERE t.digest = $1 AND t.expires > $2",
-    )
-    .bind(token_digest(token))
-    .bind(now.0)
-    .fetch_optional(shared.db.read())
-    .await?;
-    Ok(row.as_ref().map(caller))
-}
-
 /// Whether the account has the project.
 pub(super) async fn owns_project(
     shared: &Shared,
@@ -77,29 +40,6 @@ pub(super) async fn owns_project(
         .fetch_optional(shared.db.read())
         .await?;
     Ok(row.is_some())
-}
-
-/// Makes a token and forgets those that have expired.
-pub(super) async fn new_token(
-    connection: &mut SqliteConnection,
-    user: &str,
-    project: Option<&str>,
-    now: Timestamp,
-    lifetime: Seconds,
-) -> Result<String, sqlx::Error> {
-    sqlx::query("DELETE FROM token WHERE expires <= $1")
-        .bind(now.0)
-        .execute(&mut *connection)
-        .await?;
-    let token = format!("MII{}", text::random_hex::<64>());
-    sqlx::query("INSERT INTO token (digest, user, project, expires) VALUES ($1, $2, $3, $4)")
-        .bind(token_digest(&token))
-        .bind(user)
-        .bind(project)
-        .bind((now + lifetime).0)
-        .execute(&mut *connection)
-        .await?;
-    Ok(token)
 }
 
 /// The id of the account with this name, made with a project for each region if there is none.
@@ -178,15 +118,83 @@ pub(super) async fn add(
     Ok(id)
 }
 
-/// A new access key and its secret key, and the latter sealed.
-pub(super) fn new_access_key(vault: &Vault) -> Result<(String, Secret, Vec<u8>), VaultError> {
-    let access_key = random_of(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789", 20);
-    let secret = random_of(
-        b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789",
-        40,
-    );
-    let sealed = vault.seal(&secret_label(&access_key), secret.as_bytes())?;
-    Ok((access_key, Secret::from(secret), sealed))
+/// A user as `user list` shows it.
+pub(super) struct Listed {
+    /// The user's name.
+    pub(super) name: String,
+    /// The account's.
+    pub(super) account: String,
+    /// Patterns of actions, separated by blanks.
+    pub(super) actions: String,
+    /// Its access keys, separated by blanks; temporary ones are not among them.
+    pub(super) access_keys: String,
+    /// When it was made.
+    pub(super) created: Timestamp,
+}
+
+/// All users, by account and name.
+pub(super) async fn all(connection: &mut SqliteConnection) -> Result<Vec<Listed>, sqlx::Error> {
+    let rows = sqlx::query(
+        "SELECT u.name, a.name, u.actions, coalesce(group_concat(k.access_key, ' '), ''), u.created FROM user u \
+         JOIN account a ON a.id = u.account LEFT JOIN access_key k ON k.user = u.id GROUP BY u.id ORDER BY a.name, u.name",
+    )
+    .fetch_all(connection)
+    .await?;
+    let listed = rows.iter().map(|row| Listed {
+        name: row.get(0),
+        account: row.get(1),
+        actions: row.get(2),
+        access_keys: row.get(3),
+        created: Timestamp(row.get(4)),
+    });
+    Ok(listed.collect())
+}
+
+/// Changes what a user may do, from its next request on; false when there is no such user.
+pub(super) async fn set_actions(
+    connection: &mut SqliteConnection,
+    account: &str,
+    name: &str,
+    actions: &str,
+) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query(
+        "UPDATE user SET actions = $1 WHERE name = $2 AND account = (SELECT id FROM account WHERE name = $3)",
+    )
+    .bind(actions)
+    .bind(name)
+    .bind(account)
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected() > 0)
+}
+
+/// Removes a user with all its keys and tokens; false when there is no such user. What it made stays, since it belongs
+/// to the account.
+pub(super) async fn remove(
+    connection: &mut SqliteConnection,
+    account: &str,
+    name: &str,
+) -> Result<bool, sqlx::Error> {
+    let id: Option<String> = sqlx::query_scalar(
+        "SELECT u.id FROM user u JOIN account a ON a.id = u.account WHERE u.name = $1 AND a.name = $2",
+    )
+    .bind(name)
+    .bind(account)
+    .fetch_optional(&mut *connection)
+    .await?;
+    let Some(id) = id else { return Ok(false) };
+    for statement in [
+        "DELETE FROM token WHERE user = $1",
+        "DELETE FROM temporary_key WHERE user = $1",
+        "DELETE FROM access_key WHERE user = $1",
+        "DELETE FROM user WHERE id = $1",
+    ] {
+        sqlx::query(statement)
+            .bind(&id)
+            .execute(&mut *connection)
+            .await?;
+    }
+    Ok(true)
 }
 
 /// The slow hash of a password: scheme, rounds, salt and hash. Takes a tenth of a second; not for async code.
@@ -221,36 +229,6 @@ pub(super) fn password_fits(password: &[u8], stored: &str) -> bool {
         return false;
     };
     pbkdf2::verify(pbkdf2::PBKDF2_HMAC_SHA256, rounds, &salt, password, &hash).is_ok()
-}
-
-fn caller(row: &sqlx::sqlite::SqliteRow) -> Caller {
-    Caller {
-        account: row.get(0),
-        actions: row.get(1),
-    }
-}
-
-fn token_digest(token: &str) -> Vec<u8> {
-    digest::digest(&digest::SHA256, token.as_bytes())
-        .as_ref()
-        .to_vec()
-}
-
-fn secret_label(access_key: &str) -> String {
-    format!("access_key.secret/{access_key}")
-}
-
-fn random_of(alphabet: &[u8], count: usize) -> String {
-    // Whole multiples of the alphabet only, so that every letter is equally likely.
-    let most = 256 / alphabet.len() * alphabet.len();
-    let mut text = String::with_capacity(count);
-    while text.len() < count {
-        let byte = usize::from(text::random::<1>()[0]);
-        if byte < most {
-            text.push(char::from(alphabet[byte % alphabet.len()]));
-        }
-    }
-    text
 }
 
 /// The regions of SCM and PCA (CCM API table 1-1 and the SDK); every account has a project in each.

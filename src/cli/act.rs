@@ -8,7 +8,7 @@ use crate::cli::context::{self, execute};
 use crate::cli::exit::{Attempt, Exit};
 use crate::cli::{CommandResult, Failure, control, output};
 use crate::engine::{
-    Begun, Engine, NotAsked, Patience, RunError, RunOptions, Scope, Wanted, log_sink,
+    Begun, Engine, NotAsked, Patience, Rings, RunError, RunOptions, Scope, Wanted, log_sink,
     look_at_services,
 };
 use crate::model::{
@@ -161,6 +161,7 @@ pub(crate) async fn run(arguments: &Arguments) -> CommandResult {
         lock: Box::new(|state_dir| Box::pin(async move { context::lock(&state_dir).await })),
         judge: Arc::new(control::judge),
         in_force: desk.in_force,
+        rings: Rings::default(),
     };
     let ended = crate::engine::run(loaded.policy, options, desk.wishes).await;
     if let Some(server) = server {

@@ -14,7 +14,7 @@ use crate::model::{
     Severity, Timestamp,
 };
 use crate::notify::{self, SendError};
-use crate::store::{PostEntry, Store};
+use crate::store::{PostEntry, Store, StoreError};
 use crate::sys::clock::{Clock, SystemClock};
 use crate::sys::{error_chain, host_name};
 
@@ -23,6 +23,7 @@ pub(crate) async fn test(arguments: &Arguments, name: Option<&ChannelId>) -> Com
     let policy = context::load(arguments)?.policy;
     let message = Message::one(sample(&policy, SystemClock.now()));
     let mut exit = Exit::Done;
+    let mut passed = Vec::new();
     for channel in chosen(&policy, name)? {
         let resolve = |reference: &_| {
             config::secret_ref::resolve(reference).map_err(|error| error_chain(&error))
@@ -39,7 +40,8 @@ pub(crate) async fn test(arguments: &Arguments, name: Option<&ChannelId>) -> Com
             let what = format!("{BOLD}{}{BOLD:#}: {recipient}", channel.id);
             match notifier.send(&message, recipient).await {
                 Ok(receipt) => {
-                    output::data(&format!("{GREEN}ok{GREEN:#}    {what}: {}\n", receipt.0))
+                    output::data(&format!("{GREEN}ok{GREEN:#}    {what}: {}\n", receipt.0));
+                    passed.push((channel.id.clone(), recipient.clone()));
                 }
                 Err(error) => {
                     output::data(&format!("{RED}fail{RED:#}  {what}: {error}\n"));
@@ -53,7 +55,44 @@ pub(crate) async fn test(arguments: &Arguments, name: Option<&ChannelId>) -> Com
         }
         notifier.close().await;
     }
+    if let Some(letter) = message.letters.first()
+        && let Err(failure) = remember(&policy, &passed, letter).await
+    {
+        // The test itself is what was asked for.
+        output::note(&format!(
+            "letters that were refused before are not tried at once: {failure}"
+        ));
+    }
     Ok(exit)
+}
+
+/// Has letters that were refused tried again at once, where a test passed. Nothing is written where there are none.
+async fn remember(
+    policy: &Policy,
+    passed: &[(ChannelId, String)],
+    letter: &Letter,
+) -> Result<(), Failure> {
+    if passed.is_empty() || !context::may_read(policy) {
+        return Ok(());
+    }
+    let Some(reader) = context::reader(policy).await? else {
+        return Ok(());
+    };
+    let seen = reader.snapshot().await;
+    let seen = seen.map_err(|error| context::store_failure(&error))?;
+    let waits = passed.iter().any(|(channel, recipient)| {
+        let state = seen.channels.get(channel);
+        state.is_some_and(|state| state.refused.contains_key(recipient))
+    });
+    if !waits {
+        return Ok(());
+    }
+    let failed = |error: StoreError| context::store_failure(&error);
+    let _lock = context::lock(&policy.state_dir).await?;
+    let store = context::writer(policy).await?;
+    let written = store.passed(passed, letter, letter.date).await;
+    let closed = store.close().await;
+    written.and(closed).map_err(failed)
 }
 
 /// What an alert looks like.

@@ -71,6 +71,13 @@ pub(crate) async fn reader(policy: &Policy) -> Result<Option<SqliteStore>, Failu
         .map_err(|error| store_failure(&error))
 }
 
+/// The journal for a command that changes a line of it and does nothing else; under the lock.
+pub(crate) async fn writer(policy: &Policy) -> Result<SqliteStore, Failure> {
+    SqliteStore::open(&journal(&policy.state_dir))
+        .await
+        .map_err(|error| store_failure(&error))
+}
+
 /// Whether this user may read the journal, or find out that there is none.
 pub(crate) fn may_read(policy: &Policy) -> bool {
     match std::fs::File::open(journal(&policy.state_dir)) {

@@ -117,6 +117,7 @@ impl Exit {
                 | Waiting::NoOffer { .. }
                 | Waiting::Window { .. }
                 | Waiting::ReloadBudget { .. }
+                | Waiting::IssuerBudget { .. }
                 | Waiting::Rollout
                 | Waiting::Batch { .. },
             ) => Self::TryLater,

@@ -101,7 +101,7 @@ fn text(
         |run| {
             let took = Duration::from_millis(run.took_ms).as_secs_f64();
             let result = match run.result {
-                JobResult::Done => run.result.to_string(),
+                JobResult::Done | JobResult::Doubted => run.result.to_string(),
                 JobResult::Failed => format!("{RED}{}{RED:#}", run.result),
             };
             format!(

@@ -52,13 +52,14 @@ pub(crate) fn render(progress: &Progress, quiet: bool) -> Option<String> {
             indent(text)
         )),
         _ if quiet => None,
-        Progress::Done { subject, text } => Some(format!(
+        Progress::Done { subject, text, .. } => Some(format!(
             "{GREEN}ok{GREEN:#}    {BOLD}{subject}{BOLD:#}: {text}"
         )),
         Progress::Failed {
             subject,
             text,
             output,
+            ..
         } => {
             let mut lines = format!("{RED}fail{RED:#}  {BOLD}{subject}{BOLD:#}: {text}");
             if !output.trim().is_empty() {

@@ -60,7 +60,16 @@ pub(crate) async fn test(arguments: &Arguments, name: &TargetId) -> CommandResul
     let deployer = Deployer::new(policy.state_dir.clone(), outside::runner(), resolve)
         .asking_for(policy.names());
     let mut exit = Exit::Done;
-    for examined in deployer.examine(target, &state, SystemClock.now()).await {
+    let newest = policy.certificates.values().filter_map(|certificate| {
+        let is_on = certificate.targets.contains(name);
+        let known = snapshot
+            .certificates
+            .get(&certificate.id)
+            .filter(|_| is_on)?;
+        Some((certificate.id.clone(), known.newest.as_ref()?.id.clone()))
+    });
+    let (newest, now) = (newest.collect(), SystemClock.now());
+    for examined in deployer.examine(target, &state, &newest, now).await {
         let what = examined.what;
         let line = match examined.outcome {
             Outcome::Good(text) => format!("{GREEN}ok{GREEN:#}    {what:<9}  {text}\n"),
@@ -127,7 +136,7 @@ fn object(policy: &Policy, target: &TargetPolicy, snapshot: &Snapshot) -> Value 
             wildcard_label,
             prelude,
         } => json!({
-            "kind": "tls", "connect": connect, "deadline": deadline.to_string(),
+            "kind": "tls", "connect": connect.iter().collect::<Vec<_>>(), "deadline": deadline.to_string(),
             "roots": roots.as_ref().map(ToString::to_string), "wildcard_label": wildcard_label,
             "starttls": prelude.starttls.map(StartTls::as_str),
             "proxy_protocol": prelude.proxy_protocol.map(ProxyProtocol::as_str),

@@ -92,7 +92,7 @@ fn value(key: &'static Key, entry: &Entry, name: &str, problems: &mut Problems) 
                 problems.push(unknown_word(key, words, text, node.place));
             }
         }
-        (Holds::List, Value::List(items)) => {
+        (Holds::List | Holds::Texts, Value::List(items)) => {
             for item in items {
                 if !matches!(item.value, Value::Text(_)) {
                     let message = format!("`{}` holds {}", key.name, item.value.kind());
@@ -124,6 +124,7 @@ fn value(key: &'static Key, entry: &Entry, name: &str, problems: &mut Problems) 
         | (Holds::Flag, Value::Flag(_))
         | (
             Holds::Text
+            | Holds::Texts
             | Holds::Duration
             | Holds::Path
             | Holds::Mode
@@ -192,6 +193,7 @@ fn wrong_type(key: &Key, node: &Node) -> Diagnostic {
         Holds::Count => "a whole number",
         Holds::Counts => "an array of whole numbers",
         Holds::List => "an array of strings",
+        Holds::Texts => "a string, or an array of strings",
         Holds::Mode => "a string such as \"0640\"",
         Holds::Account => "a name or a number",
         Holds::Secret => "a reference to a secret",

@@ -140,7 +140,9 @@ impl Canon {
                 prelude,
             } => {
                 self.put("probe", "tls");
-                self.put("connect", connect);
+                for listener in connect.iter() {
+                    self.put("connect", listener);
+                }
                 self.put("deadline", deadline.0);
                 self.maybe("roots", roots.as_ref());
                 self.put("wildcard_label", wildcard_label);

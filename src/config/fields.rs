@@ -134,6 +134,18 @@ impl<'a> Fields<'a> {
         })
     }
 
+    /// A list, or the one text that stands in its place.
+    pub(super) fn texts(&self, key: &str) -> Option<List<'a>> {
+        self.list(key).or_else(|| {
+            let (text, place) = self.text(key)?;
+            Some(List {
+                texts: vec![(text, place)],
+                whole: true,
+                place,
+            })
+        })
+    }
+
     /// A table inside; absent where it is not written.
     pub(super) fn table(&self, key: &str, schema: &'static raw::Table) -> Option<Self> {
         Self::of(self.entry(key)?, schema)

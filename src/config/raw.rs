@@ -49,6 +49,8 @@ pub(super) enum Holds {
     Counts,
     /// Texts.
     List,
+    /// One text, or several.
+    Texts,
     /// `"0640"` or `0o640`.
     Mode,
     /// A name or a number.
@@ -104,6 +106,7 @@ impl Holds {
             | Self::Count
             | Self::Counts
             | Self::List
+            | Self::Texts
             | Self::Mode
             | Self::Account => false,
         }
@@ -317,6 +320,9 @@ const REMOTE: &[Key] = &[
     default("connect_timeout", Holds::Duration, "\"10s\""),
     default("timeout", Holds::Duration, "\"60s\""),
     default("settle", Holds::Duration, "\"2m\""),
+    default("concurrency", Holds::Count, "16"),
+    default("requests_per_second", Holds::Count, "100"),
+    default("orders_per_hour", Holds::Count, "3600"),
 ];
 
 /// Log in at IAM instead of signing with an access key.

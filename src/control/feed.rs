@@ -119,6 +119,7 @@ mod tests {
                 subject: "web".to_owned(),
                 text: round.to_string(),
                 output: "é".repeat(LONGEST_OUTPUT),
+                milestone: None,
             });
         }
         let recent = feed.recent();

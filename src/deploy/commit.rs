@@ -2,10 +2,12 @@
 //!
 //! The order within a commit: saved.json is durable before the first change; each loose file is one rename, key first
 //! and certificate last; the link is one rename, at the end. Called again after a crash at any point it goes on; called
-//! when all is done it changes nothing.
+//! when all is done it changes nothing. What somebody else put at a place since it was saved is never lost: see `arrived`.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
+use crate::deploy::arrived::{self, Arrived};
 use crate::deploy::layout::Layout;
 use crate::deploy::manifest::{
     self, Entry, MOST_BYTES, Manifest, Saved, SavedPlace, VERSION, Was, digest_of, record_seen,
@@ -13,52 +15,141 @@ use crate::deploy::manifest::{
 };
 use crate::deploy::site::Site;
 use crate::deploy::stage::Faults;
-use crate::deploy::{StepError, stage};
+use crate::deploy::{StepError, foreign, stage};
+use crate::model::{CertificateId, ErrorClass, Timestamp};
 use crate::pki::Secret;
 use crate::sys::crash;
 use crate::sys::fs::{self, Attributes, Kind, Stat};
 
 /// Carries the step out, or completes it.
-pub(super) fn run(site: &Site<'_>) -> Result<(), StepError> {
+pub(super) fn run(site: &Site<'_>, now: Timestamp) -> Result<(), StepError> {
     let manifest = site.staged()?;
     let saved = match Saved::read(&site.generation())? {
-        Some(saved) => saved,
-        None => save(site, &manifest)?,
+        Some(saved) => {
+            Arrived::look(site, &manifest, &saved, now)?.none()?;
+            saved
+        }
+        None => {
+            // A window, a hook or a failing disk may have kept the staged set for days.
+            // What is kept of it since it was staged needs no second word.
+            let kept = manifest::read_kept(&site.generation())?;
+            let mut late = foreign::spare(site, &manifest, &site.whole_materials(), now)?;
+            late.retain(|certificate| !kept.contains(certificate));
+            if let Some(certificate) = late.first() {
+                let text =
+                    "somebody put a later certificate into its place since the set was staged";
+                return Err(StepError::new(ErrorClass::Rejected, text).about(certificate));
+            }
+            save(site, &manifest)?
+        }
     };
     let done = put_in_place(site, &manifest, &saved);
     if done.is_err() {
         // A key without its certificate must not stay where a service may be started.
-        if let Err(error) = restore(site) {
+        let back = restore(site, now);
+        if let Err(error) = back.and_then(|back| back.failed.map_or(Ok(()), Err)) {
             tracing::error!(rollout = %site.rollout.id, %error, "a half-done commit could not be taken back");
         }
     }
     done
 }
 
-/// Puts link and loose files back as they were before the commit. Repeatable, and nothing if nothing was committed.
-pub(super) fn restore(site: &Site<'_>) -> Result<(), StepError> {
+/// What came of a way back.
+#[derive(Debug, Default)]
+pub(super) struct Back {
+    /// Something was put back, which a service that was told before has not read.
+    pub(super) changed: bool,
+    /// Members at whose places it failed, with the reasons. They are left with the new set, as a pair.
+    pub(super) failed: Option<StepError>,
+}
+
+/// Puts link and loose files back as they were before the commit. Repeatable, and nothing if nothing was committed. A
+/// place that fails keeps back its own member alone.
+///
+/// # Errors
+/// What concerns the set as a whole, or every member of it.
+pub(super) fn restore(site: &Site<'_>, now: Timestamp) -> Result<Back, StepError> {
     let generation = site.generation();
     let Some(saved) = Saved::read(&generation)? else {
-        return unlink_lost(site);
+        return unlink_lost(site).map(|()| Back::default());
     };
-    point_back(site, saved.live.as_deref())?;
-    crash::point("rollout.restore.linked");
     let manifest = site.manifest();
+    let arrived = match &manifest {
+        Some(manifest) => Arrived::look(site, manifest, &saved, now)?,
+        None => Arrived::default(),
+    };
+    let mut back = Back::default();
+    // A link that fails does not keep the files from going back.
+    let linked = match arrived.linked {
+        true => Ok(false),
+        false => point_back(site, saved.live.as_deref()),
+    };
+    back.changed |= *linked.as_ref().unwrap_or(&false);
+    crash::point("rollout.restore.linked");
+    let mut whole = linked.map(drop);
+    let mut faults = Faults::default();
+    let mut moved = BTreeSet::new();
     for place in &saved.places {
         let entry = manifest
             .as_ref()
             .and_then(|manifest| manifest.files.get(place.index));
-        put_back(site, place, entry)?;
-        tidy(site, &place.path);
+        match entry {
+            Some(entry) if arrived.has(&entry.certificate) => continue,
+            Some(entry) => faults.at(entry, || {
+                let done = put_back(site, place, Some(entry));
+                if done.map_err(|error| error.about(&entry.certificate))? {
+                    moved.insert(&entry.certificate);
+                }
+                Ok(())
+            })?,
+            None => match put_back(site, place, None) {
+                Ok(changed) => back.changed |= changed,
+                Err(error) => {
+                    whole = match whole {
+                        Ok(()) => Err(error),
+                        Err(first) => Err(first.and(error)),
+                    };
+                }
+            },
+        }
+        if entry.is_none_or(|entry| !faults.found.contains_key(&entry.certificate)) {
+            tidy(site, &place.path);
+        }
         crash::point("rollout.restore.file");
     }
+    whole?;
+    if let Some(manifest) = &manifest {
+        stay_paired(site, manifest, &saved, &faults);
+    }
+    let failed: BTreeSet<CertificateId> = faults.found.keys().cloned().collect();
+    back.changed |= moved.iter().any(|id| !failed.contains(*id));
+    back.failed = faults.found.into_values().reduce(StepError::and);
     if let Some(number) = site.rollout.previous_generation {
         let former = site.layout.generation(number);
         if let Some(manifest) = Manifest::read(&former) {
             record_seen(&former, &manifest);
         }
     }
-    Ok(())
+    let all = site.rollout.revisions.keys();
+    match back.failed {
+        Some(error) if all.clone().all(|id| failed.contains(id)) => Err(error),
+        _ => Ok(back),
+    }
+}
+
+/// A key that went back while its certificate could not would make the service refuse what goes back of the others: such
+/// a member keeps the new pair.
+fn stay_paired(site: &Site<'_>, manifest: &Manifest, saved: &Saved, faults: &Faults) {
+    for at in &saved.places {
+        let Some(entry) = manifest.files.get(at.index) else {
+            continue;
+        };
+        if faults.found.contains_key(&entry.certificate)
+            && let Err(error) = place(site, entry, at)
+        {
+            tracing::error!(rollout = %site.rollout.id, %error, "a half-done way back could not be taken back");
+        }
+    }
 }
 
 /// Nothing waits beside a place any more. What was there before is there again, so a disk that has become read-only in
@@ -78,24 +169,29 @@ fn unlink_lost(site: &Site<'_>) -> Result<(), StepError> {
         return Ok(());
     }
     let former = site.rollout.previous_generation.map(Layout::live_target);
-    point_back(site, former.as_deref())
+    point_back(site, former.as_deref()).map(drop)
 }
 
-fn point_back(site: &Site<'_>, former: Option<&Path>) -> Result<(), StepError> {
+/// Answers whether it pointed elsewhere.
+fn point_back(site: &Site<'_>, former: Option<&Path>) -> Result<bool, StepError> {
     let live = site.layout.live();
-    if fs::read_link(&live)?.as_deref() != former {
+    let differs = fs::read_link(&live)?.as_deref() != former;
+    if differs {
         match former {
             Some(target) => fs::switch_link(&live, target)?,
             None => drop(fs::remove_file(&live)?),
         }
     }
-    Ok(())
+    Ok(differs)
 }
 
 fn put_in_place(site: &Site<'_>, manifest: &Manifest, saved: &Saved) -> Result<(), StepError> {
     let mut faults = Faults::default();
-    for (index, entry) in manifest.loose().filter(|(index, _)| saved.has(*index)) {
-        faults.at(entry, || place(site, index, entry))?;
+    for saved in &saved.places {
+        let Some(entry) = manifest.files.get(saved.index) else {
+            continue;
+        };
+        faults.at(entry, || place(site, entry, saved))?;
         crash::point("rollout.commit.file");
     }
     let lagging = site.without(faults.found)?;
@@ -123,7 +219,9 @@ fn save(site: &Site<'_>, manifest: &Manifest) -> Result<Saved, StepError> {
     fs::create_dir_all(&site.records().saved_copies(), 0o700)?;
     let mut places = Vec::new();
     let mut faults = Faults::default();
-    for (index, entry) in manifest.loose() {
+    let kept = manifest::read_kept(&site.generation())?;
+    let ours = |(_, entry): &(usize, &Entry)| !kept.contains(&entry.certificate);
+    for (index, entry) in manifest.loose().filter(ours) {
         faults.at(entry, || {
             let was = save_one(site, index, entry)?;
             places.push(SavedPlace {
@@ -187,12 +285,14 @@ fn save_one(site: &Site<'_>, index: usize, entry: &Entry) -> Result<Was, StepErr
 }
 
 /// One loose file, if it is not there already: an unchanged one is not touched.
-fn place(site: &Site<'_>, index: usize, entry: &Entry) -> Result<(), StepError> {
+fn place(site: &Site<'_>, entry: &Entry, saved: &SavedPlace) -> Result<(), StepError> {
+    let index = saved.index;
     let tag = site.new_tag();
     let blame = |error| entry.blame(error);
     if entry.is_at(&entry.path) {
         return fs::discard(&entry.path, &tag).map_err(blame);
     }
+    arrived::keep_copy(site, index, entry, &saved.was)?;
     let waiting = fs::beside(&entry.path, &tag).is_some_and(|path| entry.is_at(&path));
     if waiting && fs::adopt(&entry.path, &tag).map_err(blame)? {
         return Ok(());
@@ -202,22 +302,30 @@ fn place(site: &Site<'_>, index: usize, entry: &Entry) -> Result<(), StepError> 
     fs::adopt(&entry.path, &tag).map(drop).map_err(blame)
 }
 
-fn put_back(site: &Site<'_>, place: &SavedPlace, entry: Option<&Entry>) -> Result<(), StepError> {
+/// Answers whether something else was there.
+fn put_back(site: &Site<'_>, place: &SavedPlace, entry: Option<&Entry>) -> Result<bool, StepError> {
     let path = &place.path;
     let there = fs::stat(path)?;
     match &place.was {
         Was::Nothing => {
             // Only what we put there: whatever else has come meanwhile is not ours to remove.
-            if there.is_some() && entry.is_some_and(|entry| digest_of(path) == Some(entry.sha256)) {
+            let ours =
+                there.is_some() && entry.is_some_and(|entry| digest_of(path) == Some(entry.sha256));
+            if ours {
                 fs::remove_file(path)?;
             }
+            return Ok(ours);
         }
         Was::Link { target } => {
             let same = there.is_some_and(|stat| stat.kind == Kind::Link)
                 && fs::read_link(path)?.as_ref() == Some(target);
             if !same {
+                if let Some(entry) = entry {
+                    arrived::keep_copy(site, place.index, entry, &place.was)?;
+                }
                 fs::switch_link(path, target)?;
             }
+            return Ok(!same);
         }
         Was::File {
             sha256: digest,
@@ -237,11 +345,14 @@ fn put_back(site: &Site<'_>, place: &SavedPlace, entry: Option<&Entry>) -> Resul
                     && digest_of(path) == Some(*digest)
             };
             if is_it(path) {
-                return Ok(());
+                return Ok(false);
+            }
+            if let Some(entry) = entry {
+                arrived::keep_copy(site, place.index, entry, &place.was)?;
             }
             let kept = fs::beside(path, &site.old_tag()).is_some_and(|kept| is_it(&kept));
             if kept && fs::adopt(path, &site.old_tag())? {
-                return Ok(());
+                return Ok(true);
             }
             let copy = site.records().saved_copy(place.index);
             let bytes = Secret::new(fs::read(&copy, MOST_BYTES)?);
@@ -264,5 +375,5 @@ fn put_back(site: &Site<'_>, place: &SavedPlace, entry: Option<&Entry>) -> Resul
             fs::adopt(path, &site.old_tag())?;
         }
     }
-    Ok(())
+    Ok(true)
 }

@@ -4,18 +4,20 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::deploy::keystores::Keystores;
 use crate::deploy::layout::Layout;
 use crate::deploy::manifest::{Manifest, Saved};
 use crate::deploy::observe::{Resolver, SystemResolver};
-use crate::deploy::prove::{Chains, Trust};
+use crate::deploy::prove::{Chains, Trust, Unproven};
 use crate::deploy::selinux::{self, Selinux};
 use crate::deploy::site::Site;
 use crate::deploy::{
     Materials, StepDone, StepError, commit, drift, hooks, places, prove, prune, service, stage,
+    told,
 };
 use crate::model::{
-    CertificateId, Drift, ErrorClass, Hook, Probe, ProbeReport, RevisionId, Rollout, RolloutEvent,
-    RolloutStep, SecretRef, SubjectAltNames, TargetId, TargetPolicy, TargetState, Timestamp,
+    CertificateId, Drift, ErrorClass, ExportSpec, Hook, Listeners, Probe, RevisionId, Rollout,
+    RolloutEvent, RolloutStep, SecretRef, SubjectAltNames, TargetPolicy, Timestamp,
 };
 use crate::pki::Secret;
 use crate::sys::error_chain;
@@ -127,7 +129,7 @@ impl Deployer {
     /// since the target may have left it; what cannot be removed is logged, and the next rollout tries again.
     pub async fn close(&self, rollout: &Rollout) {
         let (deployer, owned) = (self.clone(), rollout.clone());
-        let pruned = on_disk(move || prune::close(&deployer.site(&owned))).await;
+        let pruned = on_disk(move || prune::close(&deployer.site(&owned, &[]))).await;
         if let Err(error) = pruned {
             tracing::warn!(rollout = %rollout.id, %error, "old generations could not be removed");
         }
@@ -137,7 +139,7 @@ impl Deployer {
     /// saved, and of the certificates that would be served again not every one has expired.
     #[must_use]
     pub fn has_previous(&self, rollout: &Rollout, now: Timestamp) -> bool {
-        let site = self.site(rollout);
+        let site = self.site(rollout, &[]);
         let saved = Saved::read(&site.generation()).ok().flatten();
         let former = rollout.previous_generation;
         let former = former.and_then(|number| Manifest::read(&site.layout.generation(number)));
@@ -145,19 +147,30 @@ impl Deployer {
         there && !prove::former_expired(&site, now)
     }
 
-    /// What of a target is not as it was committed. Cheap: content is read only where the file system says that it
-    /// was touched.
+    /// What of a target is not as this generation was committed. Cheap: content is read only where the file system says
+    /// that it was touched.
     #[must_use]
-    pub fn drift(&self, target: &TargetId, state: &TargetState, now: Timestamp) -> Option<Drift> {
-        let layout = Layout::new(&self.state_dir, target);
-        self.look(&layout, now).at(state.generation?, true)
+    pub fn drift(&self, target: &TargetPolicy, generation: u64, now: Timestamp) -> Option<Drift> {
+        let layout = Layout::new(&self.state_dir, &target.id);
+        self.look(&layout, &target.exports, now)
+            .at(generation, true)
     }
 
-    pub(super) fn look<'a>(&'a self, layout: &'a Layout, now: Timestamp) -> drift::Look<'a> {
+    pub(super) fn look<'a>(
+        &'a self,
+        layout: &'a Layout,
+        exports: &'a [ExportSpec],
+        now: Timestamp,
+    ) -> drift::Look<'a> {
         drift::Look {
             layout,
             materials: &self.materials,
             names: &self.names,
+            keystores: Keystores {
+                layout,
+                resolve: &self.resolve,
+                exports,
+            },
             now,
         }
     }
@@ -190,9 +203,11 @@ impl Deployer {
         &self.state_dir
     }
 
-    pub(super) fn site<'a>(&'a self, rollout: &'a Rollout) -> Site<'a> {
+    /// `exports` are those of the target; without them no keystore there can be opened.
+    pub(super) fn site<'a>(&'a self, rollout: &'a Rollout, exports: &'a [ExportSpec]) -> Site<'a> {
         Site {
             rollout,
+            exports,
             layout: Layout::new(&self.state_dir, &rollout.target),
             materials: &self.materials,
             resolve: &self.resolve,
@@ -204,11 +219,11 @@ impl Deployer {
 
 /// One step's arguments, owned, so that they can go to a blocking thread.
 #[derive(Clone)]
-struct Job {
-    deployer: Deployer,
-    rollout: Rollout,
-    target: TargetPolicy,
-    now: Timestamp,
+pub(super) struct Job {
+    pub(super) deployer: Deployer,
+    pub(super) rollout: Rollout,
+    pub(super) target: TargetPolicy,
+    pub(super) now: Timestamp,
 }
 
 impl Job {
@@ -230,7 +245,7 @@ impl Job {
         };
         let whole = self
             .on_disk(|site, job| {
-                let look = job.deployer.look(&site.layout, job.now);
+                let look = job.deployer.look(&site.layout, site.exports, job.now);
                 let former = site.rollout.previous_generation;
                 Ok(former.is_some_and(|number| look.at(number, false).is_none()))
             })
@@ -256,7 +271,7 @@ impl Job {
             if site.manifest().is_none() && Saved::read(&site.generation())?.is_none() {
                 stage::run(site, &job.target, job.now)?;
             }
-            commit::run(site)
+            commit::run(site, job.now)
         })
         .await?;
         let output = match Selinux::of(&self.deployer.root) {
@@ -276,7 +291,7 @@ impl Job {
 
     /// A service must not be tested, let alone reloaded, with a half-done set: it is completed first.
     async fn test(&self) -> Result<StepDone, StepError> {
-        self.on_disk(|site, _| commit::run(site)).await?;
+        self.on_disk(|site, job| commit::run(site, job.now)).await?;
         match service::test(&*self.deployer.runner, &self.target).await {
             Ok(output) => Ok(StepDone {
                 event: RolloutEvent::Tested,
@@ -293,13 +308,29 @@ impl Job {
     }
 
     async fn reload(&self) -> Result<StepDone, StepError> {
-        self.on_disk(|site, _| commit::run(site)).await?;
+        self.on_disk(|site, job| commit::run(site, job.now)).await?;
+        let mut there = Listeners::default();
         if self.needs_telling() {
-            // With the files as they are now it will start with the new set.
-            self.somebody_to_tell().await?;
+            let cut_off = self.was_cut_off().await?;
+            there = match self.somebody_to_tell().await {
+                // The reload that was cut off may have ended it: that is for an undo, and not to be waited for.
+                Err(error) if cut_off => {
+                    return Err(StepError {
+                        message: format!("a reload was cut off, and since then {}", error.message),
+                        service_runs: true,
+                        ..error
+                    });
+                }
+                // With the files as they are now it will start with the new set.
+                other => other?,
+            };
         }
         if self.target.kind.is_fragile() {
             self.fit_to_reload().await?;
+        }
+        if self.needs_telling() {
+            self.on_disk(move |site, _| told::write(site, &there))
+                .await?;
         }
         let output = self.tell().await?;
         Ok(StepDone {
@@ -331,12 +362,40 @@ impl Job {
             .await?;
         match prove::ask(&connect, prelude, deadline, questions).await {
             Ok(reports) => Ok(RolloutEvent::Verified { reports }.into()),
-            Err(unproven) => Err(StepError {
+            Err(unproven) => {
+                let was_absent = self.was_absent(&unproven).await?;
                 // A service that did not need telling cannot have been ended by it: it was not running before.
-                service_runs: self.needs_telling() || !unproven.nobody,
-                ..unproven.error
-            }),
+                let untold = !self.needs_telling() && unproven.absent.is_some();
+                Err(StepError {
+                    service_runs: !was_absent && !untold,
+                    ..unproven.error
+                })
+            }
         }
+    }
+
+    /// Whether the only listeners that fail are some that were not there either when the service was told.
+    pub(super) async fn was_absent(&self, unproven: &Unproven) -> Result<bool, StepError> {
+        let Some(absent) = unproven.absent.clone() else {
+            return Ok(false);
+        };
+        self.on_disk(move |site, _| {
+            let there = told::read(site)?;
+            Ok(there.is_some_and(|there| !there.is_empty() && there.is_disjoint(&absent)))
+        })
+        .await
+    }
+
+    /// Whether this very step was cut off while it told a service that ran. The journal knows that it was begun, and the
+    /// record in the generation how far it came.
+    async fn was_cut_off(&self) -> Result<bool, StepError> {
+        let started = self.rollout.started.as_ref();
+        let cut_off = started.is_some_and(|started| started.step == RolloutStep::Reload);
+        self.on_disk(move |site, _| match cut_off {
+            true => Ok(told::read(site)?.is_some()),
+            false => told::forget(site).map(|()| false),
+        })
+        .await
     }
 
     /// A hook that the policy had when the rollout was opened and has no more has nothing to say.
@@ -355,107 +414,12 @@ impl Job {
         })
     }
 
-    async fn restore(&self) -> Result<StepDone, StepError> {
-        self.on_disk(|site, _| commit::restore(site)).await?;
-        Ok(RolloutEvent::Restored.into())
-    }
-
-    /// The service was told of the new set only if the failure came after its test. Before that, a reload could do
-    /// harm (with a configuration that is broken for another reason some servers end), so it must pass its test first.
-    async fn reload_back(&self) -> Result<StepDone, StepError> {
-        self.on_disk(|site, _| commit::restore(site)).await?;
-        let runner = &*self.deployer.runner;
-        let done = |output| StepDone {
-            event: RolloutEvent::ReloadedBack { refused: false },
-            output,
-        };
-        if !self.deployer.has_previous(&self.rollout, self.now) {
-            return Ok(done(String::new()));
-        }
-        let told = self.rollout.phase.service_was_told();
-        let fragile = self.target.kind.is_fragile();
-        // What was ended by a restart is started by the next one; else nobody is started who does not run.
-        let may_have_ended_it = told && self.target.restart.is_some();
-        if !may_have_ended_it
-            && self.needs_telling()
-            && let Err(error) = self.somebody_to_tell().await
-            && !error.service_runs
-        {
-            return Ok(self.reload_back_failed(error));
-        }
-        let fit = if fragile {
-            self.fit_to_reload().await
-        } else if told {
-            Ok(())
-        } else {
-            service::test(runner, &self.target).await.map(drop)
-        };
-        match (fit, &self.target.probe) {
-            (Ok(()), _) => {}
-            (Err(error), Probe::None) if told => return Err(error),
-            (Err(error), Probe::None | Probe::Tls { .. }) => {
-                return Ok(self.reload_back_failed(error));
-            }
-        }
-        match (self.tell().await, &self.target.probe) {
-            (Ok(output), _) => Ok(done(output)),
-            // What is served decides, not what a command says; and who was not told needs no reload.
-            (Err(error), Probe::Tls { .. }) => Ok(self.reload_back_failed(error)),
-            (Err(error), Probe::None) if !told => Ok(self.reload_back_failed(error)),
-            (Err(error), Probe::None) => Err(error),
-        }
-    }
-
-    fn reload_back_failed(&self, error: StepError) -> StepDone {
-        tracing::warn!(rollout = %self.rollout.id, %error, "no reload on the way back");
-        StepDone {
-            event: RolloutEvent::ReloadedBack { refused: true },
-            output: error.output,
-        }
-    }
-
-    async fn verify_back(&self) -> Result<StepDone, StepError> {
-        let Probe::Tls {
-            connect,
-            deadline,
-            wildcard_label,
-            prelude,
-            ..
-        } = self.target.probe.clone()
-        else {
-            return Ok(verified_back(Vec::new()));
-        };
-        let questions = self
-            .on_disk(move |site, _| Ok(prove::backward(site, &wildcard_label)))
-            .await?;
-        match prove::ask(&connect, prelude, deadline, questions).await {
-            Ok(reports) => Ok(verified_back(reports)),
-            // Nothing of this target can be seen, so nothing says that the way back failed: it was gone to its end.
-            Err(unproven) if unproven.error.foreign && self.rollout.phase.suspects_the_probe() => {
-                tracing::warn!(rollout = %self.rollout.id, error = %unproven.error, "the probe is at fault");
-                Ok(StepDone {
-                    event: RolloutEvent::VerifiedBack {
-                        reports: Vec::new(),
-                        blind: true,
-                    },
-                    output: unproven.error.message,
-                })
-            }
-            // It was not told of the new set and does not run: there is nobody to whom anything changed.
-            Err(unproven) if unproven.nobody && !self.rollout.phase.service_was_told() => {
-                tracing::warn!(rollout = %self.rollout.id, error = %unproven.error, "the service does not run");
-                Ok(verified_back(Vec::new()))
-            }
-            Err(unproven) => Err(unproven.error),
-        }
-    }
-
-    const fn needs_telling(&self) -> bool {
+    pub(super) const fn needs_telling(&self) -> bool {
         self.target.reload.is_some() || self.target.restart.is_some()
     }
 
     /// Nobody is started who does not run: there is nobody to tell, and nothing to undo.
-    async fn somebody_to_tell(&self) -> Result<(), StepError> {
+    pub(super) async fn somebody_to_tell(&self) -> Result<Listeners, StepError> {
         match &self.target.probe {
             Probe::Tls { connect, .. } => {
                 prove::somebody_listens(connect)
@@ -465,11 +429,14 @@ impl Job {
                         ..error
                     })
             }
-            Probe::None => service::runs(&*self.deployer.runner, &self.target).await,
+            Probe::None => {
+                let runs = service::runs(&*self.deployer.runner, &self.target).await;
+                runs.map(|()| Listeners::default())
+            }
         }
     }
 
-    async fn tell(&self) -> Result<String, StepError> {
+    pub(super) async fn tell(&self) -> Result<String, StepError> {
         let certificates = self.rollout.revisions.keys();
         let layout = Layout::new(&self.deployer.state_dir, &self.target.id);
         let combined = places::combined(&layout, &self.target, certificates);
@@ -483,7 +450,7 @@ impl Job {
     }
 
     /// For a server that a bad reload ends: that what it will read goes together, and that it accepts its configuration.
-    async fn fit_to_reload(&self) -> Result<(), StepError> {
+    pub(super) async fn fit_to_reload(&self) -> Result<(), StepError> {
         self.on_disk(|site, job| {
             let certificates = site.rollout.revisions.keys();
             places::check_pairs(&site.layout, &job.target, certificates)
@@ -494,18 +461,13 @@ impl Job {
             .map(drop)
     }
 
-    async fn on_disk<T: Send + 'static>(
+    pub(super) async fn on_disk<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Site<'_>, &Self) -> Result<T, StepError> + Send + 'static,
     ) -> Result<T, StepError> {
         let job = self.clone();
-        on_disk(move || work(&job.deployer.site(&job.rollout), &job)).await
+        on_disk(move || work(&job.deployer.site(&job.rollout, &job.target.exports), &job)).await
     }
-}
-
-fn verified_back(reports: Vec<ProbeReport>) -> StepDone {
-    let blind = false;
-    RolloutEvent::VerifiedBack { reports, blind }.into()
 }
 
 /// Files and CPU work (PFX) on a blocking thread.

@@ -5,13 +5,14 @@ use std::path::Path;
 
 use crate::deploy::Materials;
 use crate::deploy::foreign::{self, Ours};
+use crate::deploy::keystores::{Keystores, Opened};
 use crate::deploy::layout::Layout;
-use crate::deploy::manifest::{self, Entry, Manifest, digest_of, read_seen};
+use crate::deploy::manifest::{self, Entry, MOST_BYTES, Manifest, digest_of, read_seen};
 use crate::model::{
     CertificateId, Difference, Drift, DriftKind, Fingerprint, RevisionId, SubjectAltNames,
     Timestamp,
 };
-use crate::pki::facts;
+use crate::pki::{Secret, facts};
 use crate::sys::fs::{self, Kind, Stat};
 
 /// What a look needs to know beside the files.
@@ -20,6 +21,7 @@ pub(super) struct Look<'a> {
     pub(super) materials: &'a Materials,
     /// By the policy.
     pub(super) names: &'a BTreeMap<CertificateId, SubjectAltNames>,
+    pub(super) keystores: Keystores<'a>,
     pub(super) now: Timestamp,
 }
 
@@ -45,7 +47,8 @@ impl Look<'_> {
         let link_differs = !differences.is_empty();
         match Manifest::read(&directory) {
             Some(manifest) => {
-                let touched = files(&directory, &manifest, &mut differences);
+                let sealed = |entry: &Entry, path: &Path| self.is_sealed(entry, path);
+                let touched = files(&directory, &manifest, &sealed, &mut differences);
                 self.name_newer(&manifest, &below, link_differs, &mut differences);
                 if let (true, true, Some(seen)) = (remember, differences.is_empty(), touched) {
                     manifest::remember_seen(&directory, &seen);
@@ -61,7 +64,16 @@ impl Look<'_> {
                 issued_at: None,
             }),
         }
-        (!differences.is_empty()).then_some(Drift { differences })
+        (!differences.is_empty()).then_some(Drift {
+            differences,
+            generation: Some(generation),
+        })
+    }
+
+    fn is_sealed(&self, entry: &Entry, path: &Path) -> bool {
+        let bytes = fs::read(path, MOST_BYTES).ok().map(Secret::new);
+        let opened = bytes.map(|bytes| self.keystores.open(entry, bytes.expose()));
+        matches!(opened, Some(Opened::Sealed))
     }
 
     /// What was edited turns out to be a newer certificate of somebody else.
@@ -123,7 +135,8 @@ impl Look<'_> {
                 names: self.names.get(certificate),
             };
             // An absolute path replaces what it is joined to.
-            foreign::newer(entries, |entry| below.join(&entry.path), compared, self.now)
+            let at = |entry: &Entry| below.join(&entry.path);
+            foreign::newer(entries, at, compared, self.keystores, self.now)
         })?;
         Some((found.facts.not_before, found.describe(&ours)))
     }
@@ -140,7 +153,7 @@ pub(super) fn is_current(
     };
     let directory = layout.generation(manifest.generation);
     let mut differences = Vec::new();
-    files(&directory, &manifest, &mut differences);
+    files(&directory, &manifest, &|_, _| false, &mut differences);
     manifest.policy == policy
         && manifest.revisions == *revisions
         && link(layout, manifest.generation).is_none()
@@ -167,6 +180,7 @@ fn link(layout: &Layout, generation: u64) -> Option<String> {
 fn files(
     directory: &Path,
     manifest: &Manifest,
+    is_sealed: &dyn Fn(&Entry, &Path) -> bool,
     differences: &mut Vec<Difference>,
 ) -> Option<Vec<Option<Stat>>> {
     let mut seen = read_seen(directory);
@@ -174,12 +188,12 @@ fn files(
     let mut touched = false;
     for (entry, seen) in manifest.files.iter().zip(&mut seen) {
         let path = directory.join(&entry.path);
-        let mut differs = |kind, detail| {
+        let mut differs = |kind, detail, issued_at| {
             differences.push(Difference {
                 kind,
                 certificate: Some(entry.certificate.clone()),
                 detail,
-                issued_at: None,
+                issued_at,
             });
         };
         let stat = match fs::stat(&path) {
@@ -188,11 +202,12 @@ fn files(
                 differs(
                     DriftKind::FileMissing,
                     format!("{} is missing", path.display()),
+                    None,
                 );
                 continue;
             }
             Err(error) => {
-                differs(DriftKind::FileUnreadable, error.to_string());
+                differs(DriftKind::FileUnreadable, error.to_string(), None);
                 continue;
             }
         };
@@ -200,7 +215,12 @@ fn files(
             continue;
         }
         for (kind, detail) in file(&path, entry, *seen, &stat) {
-            differs(kind, detail);
+            if kind == DriftKind::FileEdited && is_sealed(entry, &path) {
+                let written = Timestamp(stat.modified.div_euclid(1_000_000_000));
+                differs(kind, foreign::sealed(&path), Some(written));
+            } else {
+                differs(kind, detail, None);
+            }
         }
         touched = true;
         // As it was before it was read: what happens while it is read shows at the next look.

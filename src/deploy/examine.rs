@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::deploy::deployer::Deployer;
 use crate::deploy::layout::Layout;
 use crate::deploy::prove::{Chains, Trust};
-use crate::deploy::{StepError, manifest, places, preflight, prove, readers, service};
+use crate::deploy::{StepError, manifest, places, preflight, prove, readers, service, stage};
 use crate::model::{
-    ErrorClass, Failures, HookSteps, Probe, Rollout, RolloutId, RolloutPhase, SightKind,
-    TargetPolicy, TargetState, Timestamp,
+    CertificateId, ErrorClass, Failures, HookSteps, Probe, RevisionId, Rollout, RolloutId,
+    RolloutPhase, SightKind, TargetPolicy, TargetState, Timestamp,
 };
 
 /// One thing that was looked at.
@@ -38,18 +38,22 @@ impl Outcome {
 }
 
 impl Deployer {
-    /// Everything that can be looked at without changing anything. `state` is what the journal knows of the target.
+    /// Everything that can be looked at without changing anything. `state` is what the journal knows of the target;
+    /// `newest` are the newest revisions of its certificates, which are looked at where nothing is live yet.
     pub async fn examine(
         &self,
         target: &TargetPolicy,
         state: &TargetState,
+        newest: &BTreeMap<CertificateId, RevisionId>,
         now: Timestamp,
     ) -> Vec<Examined> {
-        let (preflight, files) = if state.live.is_empty() {
-            let skipped = || Outcome::Skipped("nothing is live yet".to_owned());
+        let skipped = || Outcome::Skipped("nothing is live yet".to_owned());
+        let (preflight, files) = if !state.live.is_empty() {
+            self.on_disk_now(target, state, now).await
+        } else if newest.is_empty() {
             (skipped(), skipped())
         } else {
-            self.on_disk_now(target, state, now).await
+            (self.stored_now(target, newest, now).await, skipped())
         };
         let test = match &target.test {
             None => Outcome::Skipped("the policy has no command for it".to_owned()),
@@ -74,6 +78,42 @@ impl Deployer {
             .collect()
     }
 
+    /// Whether what is stored could go in: what a rollout asks before it writes anything, and of all of them.
+    async fn stored_now(
+        &self,
+        target: &TargetPolicy,
+        newest: &BTreeMap<CertificateId, RevisionId>,
+        now: Timestamp,
+    ) -> Outcome {
+        let set = TargetState {
+            live: newest.clone(),
+            ..TargetState::default()
+        };
+        let rollout = match self.as_if_rolled_out(target, &set) {
+            Ok(mut rollout) => {
+                rollout.previous.clear();
+                rollout
+            }
+            Err(error) => return Outcome::Bad(error),
+        };
+        let (deployer, target) = (self.clone(), target.clone());
+        let looked = tokio::task::spawn_blocking(move || {
+            stage::members(&deployer.site(&rollout, &target.exports), &target, now)?;
+            let count = match rollout.revisions.len() {
+                1 => "1 certificate is".to_owned(),
+                many => format!("{many} certificates are"),
+            };
+            Ok(format!(
+                "{count} stored and fit to be served; nothing is live yet"
+            ))
+        });
+        Outcome::of(
+            looked
+                .await
+                .unwrap_or_else(|error| Err(StepError::new(ErrorClass::Bug, error.to_string()))),
+        )
+    }
+
     async fn on_disk_now(
         &self,
         target: &TargetPolicy,
@@ -96,7 +136,7 @@ impl Deployer {
             });
             let fit =
                 fit.map(|()| format!("{} certificates are fit to be served", state.live.len()));
-            let look = deployer.look(&layout, now);
+            let look = deployer.look(&layout, &target.exports, now);
             let drift = state
                 .generation
                 .and_then(|generation| look.at(generation, false));
@@ -155,7 +195,7 @@ impl Deployer {
         };
         if state.live.is_empty() {
             return match prove::somebody_listens(&connect).await {
-                Ok(()) => match prove::speaks(&connect, prelude, deadline).await {
+                Ok(connect) => match prove::speaks(&connect, prelude, deadline).await {
                     Ok(()) => Outcome::Skipped(format!(
                         "somebody listens at {connect}, and nothing is live yet"
                     )),
@@ -171,7 +211,7 @@ impl Deployer {
         let (deployer, target) = (self.clone(), target.clone());
         let questions = tokio::task::spawn_blocking(move || {
             let trust = roots.as_ref().map(Trust::of).transpose()?;
-            let site = deployer.site(&live);
+            let site = deployer.site(&live, &target.exports);
             prove::forward(&site, &target, &wildcard_label, Chains::All(trust), now)
         })
         .await
@@ -184,7 +224,7 @@ impl Deployer {
         match prove::ask_once(&connect, prelude, deadline, questions).await {
             Ok(reports) => Outcome::Good(format!(
                 "{connect} serves what is live for {} names",
-                reports.len()
+                prove::names(&reports)
             )),
             Err(unproven) => Outcome::Bad(unproven.error),
         }

@@ -2,19 +2,20 @@
 //!
 //! What is valid, for the same names, with its key beside it and issued later than ours was put there on purpose, by a
 //! person or by another tool: it is never replaced by what is older (unless a person says so). Anything else that is
-//! there is damage. Only PEM is understood; a keystore has a password that is not ours.
+//! there is damage. A keystore is opened by the password of its export; of one that does not open nobody can say what is in
+//! it, so it is left as it is until a person decides or something later is to be put there.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::deploy::StepError;
 use crate::deploy::drift::Look;
+use crate::deploy::keystores::{Keystores, Opened};
 use crate::deploy::manifest::{Entry, MOST_BYTES, Manifest};
 use crate::deploy::site::Site;
-use crate::model::{
-    CertificateFacts, CertificateId, DriftKind, ErrorClass, SubjectAltNames, Timestamp,
-};
+use crate::model::{CertificateFacts, CertificateId, ErrorClass, SubjectAltNames, Timestamp};
 use crate::pki::chain::{is_ca, is_self_issued};
+use crate::pki::inspect::Held;
 use crate::pki::{Material, PrivateKey, Secret, facts, pem};
 use crate::sys::error_chain as causes;
 use crate::sys::fs;
@@ -56,6 +57,7 @@ pub(super) fn newer<'a>(
     entries: impl Iterator<Item = &'a Entry>,
     at: impl Fn(&Entry) -> PathBuf,
     ours: Ours<'_>,
+    keystores: Keystores<'_>,
     now: Timestamp,
 ) -> Option<Newer> {
     let mut leaf: Option<Newer> = None;
@@ -65,6 +67,15 @@ pub(super) fn newer<'a>(
         let path = at(entry);
         // Secret, since there may be a key in it.
         let bytes = fs::read(&path, MOST_BYTES).ok().map(Secret::new);
+        if let Some(bytes) = &bytes
+            && let Opened::Keys(held) = keystores.open(entry, bytes.expose())
+        {
+            let mut found = held.iter().filter_map(|held| in_keystore(&path, held));
+            match found.find(|found| is_newer(&found.facts, ours, now)) {
+                Some(found) => return Some(found),
+                None => continue,
+            }
+        }
         if entry.holds_key {
             needs_key = true;
             let key = bytes.as_ref().map(|key| PrivateKey::from_pem(key.expose()));
@@ -80,18 +91,20 @@ pub(super) fn newer<'a>(
     (paired && is_newer(&found.facts, ours, now)).then_some(found)
 }
 
-/// That the commit will replace nothing newer of somebody else, unless a person wants it to.
+/// That the commit will replace nothing newer of somebody else, unless a person wants it to. Answers the members that the
+/// rollout only repeats and whose places are left alone, so that the others go on.
 pub(super) fn spare(
     site: &Site<'_>,
     manifest: &Manifest,
     materials: &BTreeMap<&CertificateId, Material>,
     now: Timestamp,
-) -> Result<(), StepError> {
+) -> Result<BTreeSet<CertificateId>, StepError> {
     let layout = &site.layout;
     let look = Look {
         layout,
         materials: site.materials,
         names: site.names,
+        keystores: site.keystores(),
         now,
     };
     let former = site.rollout.previous_generation;
@@ -107,6 +120,7 @@ pub(super) fn spare(
             exports.entry(&entry.export).or_default().push(entry);
         }
     }
+    let mut found_newer = BTreeMap::new();
     for (certificate, material) in materials {
         if site.rollout.overwrite.contains(*certificate) {
             continue;
@@ -114,7 +128,8 @@ pub(super) fn spare(
         let ours = material.facts().map_err(|error| {
             StepError::new(ErrorClass::Rejected, causes(&error)).about(certificate)
         })?;
-        let differences = drift.iter().flat_map(|d| d.of(DriftKind::NewerElsewhere));
+        let differences = drift.iter().flat_map(|drift| &drift.differences);
+        let differences = differences.filter(|found| found.may_be_newer());
         let mut later = differences
             .filter(|found| found.certificate.as_ref() == Some(*certificate))
             // Later, and not the very one that goes in and is there already.
@@ -127,18 +142,33 @@ pub(super) fn spare(
                     facts: &ours,
                     names: site.names.get(*certificate),
                 };
-                let newer = newer(entries, |entry| entry.path.clone(), compared, now)?;
+                let at = |entry: &Entry| entry.path.clone();
+                let newer = newer(entries, at, compared, site.keystores(), now)?;
                 Some(newer.describe(&ours))
             })
         });
         if let Some(detail) = found {
-            let text = format!(
-                "{detail}; nothing older replaces it: `renewd renew {certificate}` obtains a later one, `renewd release {certificate} --force` overwrites it"
-            );
-            return Err(StepError::new(ErrorClass::Rejected, text).about(certificate));
+            let text = nothing_older(certificate, &detail);
+            let error = StepError::new(ErrorClass::Rejected, text).about(certificate);
+            found_newer.insert((*certificate).clone(), error);
         }
     }
-    Ok(())
+    site.without(found_newer)
+}
+
+/// Why somebody else's stays, and what helps.
+pub(super) fn nothing_older(certificate: &CertificateId, detail: &str) -> String {
+    format!(
+        "{detail}; nothing older replaces it: `renewd renew {certificate}` obtains a later one, `renewd release {certificate} --force` overwrites it"
+    )
+}
+
+/// What is said of a keystore that is not ours and that the password of its export does not open.
+pub(super) fn sealed(path: &Path) -> String {
+    format!(
+        "{} is a keystore of somebody else, and the password of its export does not open it: nobody can say whether what is in it is newer",
+        path.display()
+    )
 }
 
 /// Whether a certificate is one that ours must not replace.
@@ -149,6 +179,17 @@ pub(super) fn is_newer(found: &CertificateFacts, ours: Ours<'_>, now: Timestamp)
         && found.not_before <= now
         && found.not_after > now
         && found.covers(names)
+}
+
+/// The leaf of a private key in a keystore, if it is the key's own.
+fn in_keystore(path: &Path, held: &Held) -> Option<Newer> {
+    let leaf = held.certificates.first()?;
+    let facts = facts(leaf).ok()?;
+    let is_leaf = facts.spki == held.spki && !is_ca(leaf) && !is_self_issued(leaf);
+    is_leaf.then(|| Newer {
+        path: path.to_owned(),
+        facts,
+    })
 }
 
 fn in_text(path: &Path, text: &str) -> Option<Newer> {

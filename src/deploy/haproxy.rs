@@ -2,6 +2,7 @@
 //!
 //! The runtime API changes what is in memory only, so it goes together with the files: they are committed before.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -27,7 +28,14 @@ pub(super) async fn update(
     if files.is_empty() {
         return Err("no export of the target has key and certificate in one file".to_owned());
     }
-    let known = ask(socket, b"show ssl cert\n", within).await?;
+    let mut known = ask(socket, b"show ssl cert\n", within).await?;
+    if let Some(left) = begun(&known) {
+        // Of somebody who was killed between two commands. While it is open no other can be begun, and it may be of a file
+        // that is not in this set.
+        let abort = format!("abort ssl cert {left}\n");
+        ask(socket, abort.as_bytes(), within).await?;
+        known = ask(socket, b"show ssl cert\n", within).await?;
+    }
     let mut open = Vec::new();
     for path in files {
         let name = usable(path)?;
@@ -58,6 +66,30 @@ pub(super) async fn update(
         }
     }
     Ok(said)
+}
+
+/// The file of the one transaction that is open: `*` and its name, below a line `# transaction`.
+fn begun(known: &str) -> Option<&str> {
+    let mut open = known.lines().filter_map(|line| line.strip_prefix('*'));
+    open.find(|name| usable(Path::new(name)).is_ok())
+}
+
+/// Whether a master process is there to be told.
+///
+/// # Errors
+/// Why not: its socket is not there, or nobody listens at it. Whatever else is wrong with it the reload will say.
+pub(super) async fn master_runs(socket: &Path, within: Duration) -> Result<(), String> {
+    match timeout(within, UnixStream::connect(socket)).await {
+        Ok(Err(error))
+            if matches!(
+                error.kind(),
+                ErrorKind::NotFound | ErrorKind::ConnectionRefused
+            ) =>
+        {
+            Err(format!("nobody listens at {} ({error})", socket.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Tells the master process to reload. Older ones (before 2.7) close the connection without a word, and what came of it is
@@ -142,3 +174,16 @@ fn shorten(text: &str) -> String {
 
 /// Of an answer in a message.
 const LONGEST_ANSWER: usize = 300;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_open_transaction_is_found_in_the_list() {
+        let list = "# transaction\n*/etc/ssl/gone.pem\n\n# filename\n/etc/ssl/www.pem\n";
+        assert_eq!(begun(list), Some("/etc/ssl/gone.pem"));
+        assert_eq!(begun("# filename\n/etc/ssl/www.pem\n"), None);
+        assert_eq!(begun("*a b; c\n"), None);
+    }
+}

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
 
-use crate::model::{CertificateId, TargetId};
+use crate::model::{CertificateId, Fingerprint, TargetId};
 
 /// The places of one target.
 #[derive(Debug, Clone)]
@@ -80,6 +80,11 @@ impl Records {
         self.0.join("manifest.json")
     }
 
+    /// Members whose files stay as they are.
+    pub(super) fn kept(&self) -> PathBuf {
+        self.0.join("kept.json")
+    }
+
     /// How its files looked when they were committed.
     pub(super) fn seen(&self) -> PathBuf {
         self.0.join("seen.json")
@@ -90,6 +95,11 @@ impl Records {
         self.0.join("saved.json")
     }
 
+    /// That a reload was begun while somebody ran who could be told.
+    pub(super) fn told(&self) -> PathBuf {
+        self.0.join("told")
+    }
+
     /// Copies of what was there before.
     pub(super) fn saved_copies(&self) -> PathBuf {
         self.0.join("saved")
@@ -97,6 +107,16 @@ impl Records {
 
     pub(super) fn saved_copy(&self, index: usize) -> PathBuf {
         self.saved_copies().join(index.to_string())
+    }
+
+    /// Copies of what somebody put at loose places after they were saved.
+    pub(super) fn found_copies(&self) -> PathBuf {
+        self.0.join("found")
+    }
+
+    /// One of them, by its place in the manifest and its content.
+    pub(super) fn found_copy(&self, index: usize, digest: Fingerprint) -> PathBuf {
+        self.found_copies().join(format!("{index}-{digest}"))
     }
 
     /// Copies of the loose files of this generation.

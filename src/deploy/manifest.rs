@@ -2,7 +2,7 @@
 //!
 //! JSON with a version: a newer renewd reads an older one's records, since the state directory outlives an upgrade.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
@@ -213,16 +213,17 @@ impl Saved {
         read(&Records::of(generation).saved())
     }
 
-    /// Whether this file of the manifest may be replaced.
-    pub(super) fn has(&self, index: usize) -> bool {
-        self.places.iter().any(|place| place.index == index)
-    }
-
     /// Whether there is an original among the loose files.
     pub(super) fn has_original(&self) -> bool {
         let original = |place: &SavedPlace| place.was != Was::Nothing;
         self.places.iter().any(original)
     }
+}
+
+/// The members of a generation whose files stay as they are, whatever the manifest says of them.
+pub(super) fn read_kept(generation: &Path) -> Result<BTreeSet<CertificateId>, StepError> {
+    let kept = read(&Records::of(generation).kept())?;
+    Ok(kept.unwrap_or_default())
 }
 
 /// How the files of a generation looked when they were committed, in the manifest's order. Only a shortcut: where it is

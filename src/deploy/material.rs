@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use crate::model::{CertificateId, Fingerprint, OrderId, RevisionId};
 use crate::pki::{self, Material, PkiError, PrivateKey, Secret};
 use crate::sys::crash;
-use crate::sys::fs::{self, Attributes, FsError};
+use crate::sys::error_chain;
+use crate::sys::fs::{self, Attributes, FsError, Stat};
 
 /// `keys/` and `revisions/` of a state directory. Every call is idempotent, and durable when it returns.
 #[derive(Debug, Clone)]
@@ -118,6 +119,9 @@ impl Materials {
             fs::write_atomic(&dir.join(name), bytes, &Attributes::PRIVATE)?;
             crash::point("order.store-revision.file");
         }
+        if let Ok(Some(stats)) = stats(&dir) {
+            remember_good(&dir, &stats);
+        }
         Ok(revision)
     }
 
@@ -170,13 +174,41 @@ impl Materials {
         pki::pem::certificates(&all).map_err(|source| MaterialError::Content { path, source })
     }
 
-    /// Whether the files of a revision are there; says nothing of their content. What cannot be looked at (a disk in
-    /// trouble) counts as there: only what is certainly missing is worth another order.
+    /// What is wrong with a stored revision: missing, incomplete, damaged, or no pair. What cannot be looked at (a disk in
+    /// trouble) counts as good: only what is certainly lost is worth another order. Its files are read only where the
+    /// file system says that they were touched since they were last found good.
     #[must_use]
-    pub fn revision_exists(&self, certificate: &CertificateId, revision: &RevisionId) -> bool {
+    pub fn revision_fault(
+        &self,
+        certificate: &CertificateId,
+        revision: &RevisionId,
+    ) -> Option<String> {
         let path = self.revision_path(certificate, revision);
-        let there = |name: &str| !matches!(fs::stat(&path.join(name)), Ok(None));
-        [KEY, CHAIN, LEAF].into_iter().all(there)
+        let stats = match stats(&path) {
+            Ok(Some(stats)) => stats,
+            Ok(None) => {
+                return Some(format!(
+                    "revision {revision} is missing or incomplete on disk"
+                ));
+            }
+            Err(_) => return None,
+        };
+        if seen_good(&path).as_ref() == Some(&stats) {
+            return None;
+        }
+        match self.load_revision(certificate, revision) {
+            Ok(_) => {
+                remember_good(&path, &stats);
+                None
+            }
+            Err(MaterialError::Fs(_)) => None,
+            Err(error @ (MaterialError::Content { .. } | MaterialError::Mismatch { .. })) => {
+                Some(format!(
+                    "revision {revision} is damaged on disk: {}",
+                    error_chain(&error)
+                ))
+            }
+        }
     }
 
     /// The revisions of a certificate that are on disk, in the order of their names.
@@ -245,6 +277,27 @@ impl Materials {
     }
 }
 
+/// How the files of a revision look; `None` where one is missing.
+fn stats(directory: &Path) -> Result<Option<Vec<Stat>>, FsError> {
+    let stats = [KEY, CHAIN, LEAF].map(|name| fs::stat(&directory.join(name)));
+    stats.into_iter().collect()
+}
+
+/// How they looked when they were found good. Only a shortcut: where it is missing or different the files are read.
+fn seen_good(directory: &Path) -> Option<Vec<Stat>> {
+    let text = fs::read_if_exists(&directory.join(SEEN), MOST_BYTES).ok()??;
+    serde_json::from_slice(&text).ok()
+}
+
+fn remember_good(directory: &Path, stats: &[Stat]) {
+    let Ok(text) = serde_json::to_vec(stats) else {
+        return;
+    };
+    if let Err(error) = fs::write_atomic(&directory.join(SEEN), &text, &Attributes::PRIVATE) {
+        tracing::debug!(%error, "the look of a revision was not written down");
+    }
+}
+
 fn text(path: &Path) -> Result<String, MaterialError> {
     let bytes = fs::read(path, MOST_BYTES)?;
     // What is not UTF-8 is no PEM either, and the PEM reader says so.
@@ -254,6 +307,8 @@ fn text(path: &Path) -> Result<String, MaterialError> {
 const KEY: &str = "key.pem";
 const LEAF: &str = "cert.pem";
 const CHAIN: &str = "chain.pem";
+/// How they looked when they were read last.
+const SEEN: &str = "seen.json";
 /// Nobody but us looks in.
 const PRIVATE_DIRECTORY: u32 = 0o700;
 /// Far more than the longest chain; a bound against a mixed-up path.

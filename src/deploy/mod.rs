@@ -13,6 +13,7 @@
 //! Every step answers "did it happen?" by itself: after a crash anywhere it is simply called again. Which step comes
 //! next is decided by `plan`, and written down by `engine`; nothing here remembers anything but files.
 
+mod arrived;
 mod commit;
 mod deployer;
 mod drift;
@@ -21,6 +22,7 @@ mod examine;
 mod foreign;
 mod haproxy;
 mod hooks;
+mod keystores;
 mod layout;
 mod manifest;
 mod material;
@@ -36,7 +38,9 @@ mod service;
 mod site;
 mod space;
 mod stage;
+mod told;
 mod tomcat;
+mod way_back;
 mod wire;
 
 pub mod probe;

@@ -16,8 +16,8 @@ use crate::deploy::StepError;
 use crate::deploy::deployer::Deployer;
 use crate::deploy::prove::{self, Chains, Look, Question};
 use crate::model::{
-    ErrorClass, Observe, Observed, Prelude, Probe, Sight, SightKind, TargetPolicy, TargetState,
-    Timestamp,
+    ErrorClass, Listeners, Observe, Observed, Prelude, Probe, Sight, SightKind, TargetPolicy,
+    TargetState, Timestamp,
 };
 
 /// An async answer of a resolver.
@@ -96,7 +96,7 @@ impl Deployer {
         let live = self.as_if_rolled_out(target, state)?;
         let (deployer, target) = (self.clone(), target.clone());
         let asked = tokio::task::spawn_blocking(move || {
-            let site = deployer.site(&live);
+            let site = deployer.site(&live, &target.exports);
             prove::forward(&site, &target, &wildcard_label, Chains::Incoming(None), now)
         })
         .await;
@@ -111,12 +111,12 @@ impl Deployer {
     async fn pairs(
         &self,
         places: &[Observe],
-        connect: &str,
+        connect: &Listeners,
         prelude: Prelude,
         questions: &[Arc<Question>],
         end: Instant,
     ) -> (Vec<(Arc<Question>, SocketAddr)>, Vec<Sight>, usize) {
-        let Some((_, port)) = split(connect) else {
+        let Some((_, port)) = split(connect.first()) else {
             return (Vec::new(), Vec::new(), 0);
         };
         let mut wanted: BTreeSet<(usize, (String, u16))> = BTreeSet::new();
@@ -129,10 +129,13 @@ impl Deployer {
         let hosts: BTreeSet<(String, u16)> = wanted.iter().map(|(_, host)| host.clone()).collect();
         let hosts_left = hosts.len().saturating_sub(MOST);
         let known = self.resolve_all(hosts.into_iter().take(MOST), end).await;
-        let own = match split(connect) {
+        let own = match prelude.proxy_protocol {
+            None => {
+                self.resolve_all(connect.iter().filter_map(split), end)
+                    .await
+            }
             // Whoever comes by another way sends no header, so it is another listener for them.
-            Some(host) if prelude.proxy_protocol.is_none() => self.resolve_all([host], end).await,
-            Some(_) | None => BTreeMap::new(),
+            Some(_) => BTreeMap::new(),
         };
         let own: BTreeSet<&SocketAddr> = own.values().flatten().flatten().collect();
         let mut sights = Vec::new();

@@ -29,6 +29,22 @@ pub(super) fn of(
     }
 }
 
+/// The same, for looking at what is there: none is made, and one that cannot be read is none.
+pub(super) fn existing(
+    layout: &Layout,
+    resolve: &SecretResolver,
+    export: &ExportSpec,
+    certificate: &CertificateId,
+) -> Option<Secret> {
+    match source(&export.kind)? {
+        PasswordSource::Given(reference) => resolve(reference).ok(),
+        PasswordSource::Generated => {
+            CertificateId::new(&export.name).ok()?;
+            read(layout, export, certificate).ok()?
+        }
+    }
+}
+
 fn source(kind: &ExportKind) -> Option<&PasswordSource> {
     match kind {
         ExportKind::Pem(_) => None,
@@ -60,13 +76,8 @@ fn kept(
         return Err(StepError::configuration(text));
     }
     let path = layout.password(&export.name, certificate);
-    if let Some(bytes) = fs::read_if_exists(&path, MOST_BYTES)? {
-        let bytes = Secret::new(bytes);
-        let text = bytes.expose();
-        let text = text.strip_suffix(b"\n").unwrap_or(text);
-        if !text.is_empty() {
-            return Ok(Secret::new(text.to_vec()));
-        }
+    if let Some(kept) = read(layout, export, certificate)? {
+        return Ok(kept);
     }
     let made = password::generate(&mut entropy::fill);
     if let Some(directory) = path.parent() {
@@ -75,6 +86,21 @@ fn kept(
     }
     fs::write_atomic(&path, made.expose(), &Attributes::PRIVATE)?;
     Ok(made)
+}
+
+fn read(
+    layout: &Layout,
+    export: &ExportSpec,
+    certificate: &CertificateId,
+) -> Result<Option<Secret>, StepError> {
+    let path = layout.password(&export.name, certificate);
+    let Some(bytes) = fs::read_if_exists(&path, MOST_BYTES)? else {
+        return Ok(None);
+    };
+    let bytes = Secret::new(bytes);
+    let text = bytes.expose();
+    let text = text.strip_suffix(b"\n").unwrap_or(text);
+    Ok((!text.is_empty()).then(|| Secret::new(text.to_vec())))
 }
 
 const MOST_BYTES: u64 = 4096;

@@ -1,6 +1,6 @@
 //! The service's own commands: its configuration test, its reload, and its restart where the policy allows one.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::deploy::tomcat::Manager;
 use crate::deploy::{SecretResolver, StepError, haproxy, tomcat};
@@ -117,12 +117,19 @@ async fn secret(resolve: &SecretResolver, reference: &SecretRef) -> Result<Secre
         })
 }
 
-/// Whether there is a service to tell at all, where no probe can say so: by its `pid_file`, else by systemd where that is
-/// whom the reload goes to. Of another command only its failure tells, see [`nobody_was_told`].
+/// Whether there is a service to tell at all, where no probe can say so: by its `pid_file`, else by whom the reload goes to,
+/// which may be systemd or HAProxy's master process. Of another command only its failure tells, see [`nobody_was_told`].
 pub(super) async fn runs(runner: &dyn Runner, target: &TargetPolicy) -> Result<(), StepError> {
     let Some(pid_file) = &target.pid_file else {
-        return match unit_of(target) {
-            Some((systemctl, unit)) => is_active(runner, target, systemctl, unit).await,
+        return match told(target) {
+            Some(ToldBy::Unit { systemctl, unit }) => {
+                is_active(runner, target, systemctl, unit).await
+            }
+            Some(ToldBy::Master(socket)) => {
+                haproxy::master_runs(socket, target.command_timeout.to_std())
+                    .await
+                    .map_err(|why| stopped(&why))
+            }
             None => Ok(()),
         };
     };
@@ -135,19 +142,42 @@ pub(super) async fn runs(runner: &dyn Runner, target: &TargetPolicy) -> Result<(
     }
 }
 
-/// Program and unit of a reload by systemd, or of a restart where that is the only way.
-fn unit_of(target: &TargetPolicy) -> Option<(&str, &str)> {
-    if let Some(Reload::UnitSignal { unit, .. }) = &target.reload {
-        return Some((SYSTEMCTL, unit));
+/// Who passes a reload on to a service, and knows whether it runs.
+enum ToldBy<'a> {
+    /// systemd, or what is called like its program.
+    Unit { systemctl: &'a str, unit: &'a str },
+    /// HAProxy's master process, by its socket.
+    Master(&'a Path),
+}
+
+/// By whom a target is reloaded, or restarted where that is the only way.
+fn told(target: &TargetPolicy) -> Option<ToldBy<'_>> {
+    match (&target.reload, &target.restart) {
+        (Some(reload), _) => told_by(reload),
+        (None, Some(argv)) => unit_of(argv),
+        (None, None) => None,
     }
-    let ((Some(Reload::Command(argv)), _) | (None, Some(argv))) = (&target.reload, &target.restart)
-    else {
-        return None;
-    };
+}
+
+fn told_by(reload: &Reload) -> Option<ToldBy<'_>> {
+    match reload {
+        Reload::Command(argv) => unit_of(argv),
+        Reload::UnitSignal { unit, .. } => Some(ToldBy::Unit {
+            systemctl: SYSTEMCTL,
+            unit,
+        }),
+        // The runtime API may be shut for another reason than that nobody runs.
+        Reload::Haproxy { otherwise, .. } => told_by(otherwise),
+        Reload::HaproxyMaster(socket) => Some(ToldBy::Master(socket)),
+        Reload::Signal(_) | Reload::Tomcat { .. } => None,
+    }
+}
+
+fn unit_of(argv: &[String]) -> Option<ToldBy<'_>> {
     let tells = |verb: &str| verb.contains("reload") || verb.contains("restart");
-    match argv.as_slice() {
-        [program, verb, unit] if program.ends_with("/systemctl") && tells(verb) => {
-            Some((program, unit))
+    match argv {
+        [systemctl, verb, unit] if systemctl.ends_with("/systemctl") && tells(verb) => {
+            Some(ToldBy::Unit { systemctl, unit })
         }
         _ => None,
     }

@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use crate::deploy::keystores::Keystores;
 use crate::deploy::layout::{Layout, Records, new_tag, old_tag};
 use crate::deploy::manifest::{Entry, Manifest};
 use crate::deploy::selinux::Selinux;
 use crate::deploy::service::is_alarming;
 use crate::deploy::{Materials, SecretResolver, StepError};
-use crate::model::{CertificateId, ErrorClass, Rollout, SubjectAltNames};
+use crate::model::{CertificateId, ErrorClass, ExportSpec, Rollout, SubjectAltNames};
+use crate::pki::Material;
 use crate::sys::fs::Attributes;
 
 /// One rollout and the places it is about.
@@ -17,6 +19,8 @@ pub(super) struct Site<'a> {
     pub(super) layout: Layout,
     pub(super) materials: &'a Materials,
     pub(super) resolve: &'a SecretResolver,
+    /// Of the target, by the policy.
+    pub(super) exports: &'a [ExportSpec],
     /// Where SELinux is on.
     pub(super) selinux: Option<Selinux>,
     /// What a service is asked for, by the policy; of a certificate that is not here, all its names.
@@ -24,6 +28,15 @@ pub(super) struct Site<'a> {
 }
 
 impl Site<'_> {
+    /// To open keystores at the target's places.
+    pub(super) fn keystores(&self) -> Keystores<'_> {
+        Keystores {
+            layout: &self.layout,
+            resolve: self.resolve,
+            exports: self.exports,
+        }
+    }
+
     /// The directory of the rollout's generation.
     pub(super) fn generation(&self) -> PathBuf {
         self.layout.generation(self.rollout.generation)
@@ -51,6 +64,16 @@ impl Site<'_> {
         })
     }
 
+    /// Every revision of the set that is whole in the store.
+    pub(super) fn whole_materials(&self) -> BTreeMap<&CertificateId, Material> {
+        let all = self.rollout.revisions.iter();
+        all.filter_map(|(certificate, revision)| {
+            let material = self.materials.load_revision(certificate, revision).ok()?;
+            Some((certificate, material))
+        })
+        .collect()
+    }
+
     /// Members whose files a program complains about. Remarks do not count: nginx warns of certificates that it accepts.
     pub(super) fn mentioned(&self, output: &str) -> BTreeSet<CertificateId> {
         let complaints: Vec<&str> = output.lines().filter(|line| is_alarming(line)).collect();
@@ -76,13 +99,8 @@ impl Site<'_> {
     pub(super) fn may_lag(&self, named: &BTreeSet<CertificateId>) -> bool {
         let reasons = &self.rollout.reasons;
         !named.is_empty()
-            && named.iter().all(|id| self.is_repeated(id))
+            && named.iter().all(|id| self.rollout.repeats(id))
             && reasons.keys().any(|id| !named.contains(id))
-    }
-
-    fn is_repeated(&self, id: &CertificateId) -> bool {
-        let previous = self.rollout.previous.get(id);
-        previous.is_some() && self.rollout.revisions.get(id) == previous
     }
 
     /// What faults at the places of single members mean: an error about those that were to get something newer, else the
@@ -104,9 +122,9 @@ impl Site<'_> {
             }
             return Ok(failed);
         }
-        let newer = failed.iter().any(|id| !self.is_repeated(id));
+        let newer = failed.iter().any(|id| !self.rollout.repeats(id));
         let grave = faults.into_iter();
-        let grave = grave.filter(|(id, _)| !newer || !self.is_repeated(id));
+        let grave = grave.filter(|(id, _)| !newer || !self.rollout.repeats(id));
         let error = grave.map(|(_, error)| error).reduce(StepError::and);
         error.map_or(Ok(failed), Err)
     }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::deploy::layout::{Layout, Place, Records};
-use crate::deploy::manifest::{Entry, MOST_BYTES, Manifest, VERSION, sha256, write};
+use crate::deploy::manifest::{self, Entry, MOST_BYTES, Manifest, VERSION, sha256, write};
 use crate::deploy::prove::Trust;
 use crate::deploy::site::Site;
 use crate::deploy::{StepError, foreign, password, preflight, prove, readers};
@@ -27,35 +27,20 @@ pub(super) fn run(
     now: Timestamp,
 ) -> Result<Manifest, StepError> {
     let attempt = || {
-        let trust = match &target.probe {
-            Probe::Tls { roots, .. } => roots.as_ref().map(Trust::of).transpose()?,
-            Probe::None => None,
-        };
-        let mut materials = BTreeMap::new();
-        let mut refused: Option<StepError> = None;
-        // All of them, so that every bad one is set aside at once.
-        for (certificate, revision) in &site.rollout.revisions {
-            match member(site, target, trust.as_ref(), certificate, revision, now) {
-                Ok(material) => drop(materials.insert(certificate, material)),
-                Err(error) => {
-                    let error = error.about(certificate);
-                    refused = Some(match refused {
-                        Some(first) => first.and(error),
-                        None => error,
-                    });
-                }
-            }
-        }
-        if let Some(error) = refused {
-            return Err(error);
-        }
+        let (materials, mut kept) = members(site, target, now)?;
         let manifest = match site.manifest() {
             Some(manifest) => manifest,
-            None => write_generation(site, target, &materials)?,
+            None => write_generation(site, target, &materials, &kept)?,
         };
-        foreign::spare(site, &manifest, &materials, now)?;
+        let spared = foreign::spare(site, &manifest, &materials, now)?;
+        carry_over(site, &manifest, &spared)?;
+        kept.extend(spared);
+        if kept != manifest::read_kept(&site.generation())? {
+            write(&site.records().kept(), &kept)?;
+        }
         let mut faults = Faults::default();
-        for (index, entry) in manifest.loose() {
+        let ours = |(_, entry): &(usize, &Entry)| !kept.contains(&entry.certificate);
+        for (index, entry) in manifest.loose().filter(ours) {
             faults.at(entry, || put_beside(site, index, entry))?;
             crash::point("rollout.stage.beside");
         }
@@ -71,6 +56,53 @@ pub(super) fn run(
     attempt().inspect_err(|_| clean_up(site))
 }
 
+/// What is to be put into place of each member, after its checks, and the members of which nothing is written.
+///
+/// # Errors
+/// What is wrong with any that is to go in; all of them, so that every bad one is set aside at once.
+pub(super) fn members<'a>(
+    site: &Site<'a>,
+    target: &TargetPolicy,
+    now: Timestamp,
+) -> Result<Members<'a>, StepError> {
+    let trust = match &target.probe {
+        Probe::Tls { roots, .. } => roots.as_ref().map(Trust::of).transpose()?,
+        Probe::None => None,
+    };
+    let mut materials = BTreeMap::new();
+    let mut kept = BTreeSet::new();
+    let mut refused: Option<StepError> = None;
+    for (certificate, revision) in &site.rollout.revisions {
+        match member(site, target, trust.as_ref(), certificate, revision, now) {
+            Ok(material) => drop(materials.insert(certificate, material)),
+            // What is there already stays, whatever is wrong with its source: it must not hold back the others.
+            Err(error) if site.rollout.repeats(certificate) => {
+                tracing::warn!(
+                    target = %site.rollout.target, %certificate, %error,
+                    "its files stay as they are"
+                );
+                kept.insert(certificate.clone());
+            }
+            Err(error) => {
+                let error = error.about(certificate);
+                refused = Some(match refused {
+                    Some(first) => first.and(error),
+                    None => error,
+                });
+            }
+        }
+    }
+    if let Some(error) = refused {
+        return Err(error);
+    }
+    Ok((materials, kept))
+}
+
+type Members<'a> = (
+    BTreeMap<&'a CertificateId, Material>,
+    BTreeSet<CertificateId>,
+);
+
 /// What is to be put into place of one member, after its checks.
 fn member(
     site: &Site<'_>,
@@ -81,8 +113,8 @@ fn member(
     now: Timestamp,
 ) -> Result<Material, StepError> {
     let material = preflight::load(site.materials, certificate, revision)?;
-    if site.rollout.previous.get(certificate) == Some(revision) {
-        // What is there already stays, whatever is wrong with it: it must not hold back the others.
+    if site.rollout.repeats(certificate) {
+        // It is served already, and may have ended since.
         return Ok(material);
     }
     preflight::check(&material, certificate, revision, now)?;
@@ -143,6 +175,7 @@ fn write_generation(
     site: &Site<'_>,
     target: &TargetPolicy,
     materials: &BTreeMap<&CertificateId, Material>,
+    kept: &BTreeSet<CertificateId>,
 ) -> Result<Manifest, StepError> {
     let (layout, number) = (&site.layout, site.rollout.generation);
     let link = fs::read_link(&layout.live())?;
@@ -181,6 +214,11 @@ fn write_generation(
                 certificate,
                 material,
             )?;
+        }
+    }
+    for certificate in kept {
+        if let Some(former) = &former {
+            former.hand_on(&mut writer, target, certificate)?;
         }
     }
     for directory in &writer.directories {
@@ -323,6 +361,46 @@ impl Former {
         })
     }
 
+    /// Puts the files of a member into the next generation as they are, whatever became of them: nothing better can be made.
+    /// What the policy wants beside them has to wait for another revision.
+    fn hand_on(
+        &self,
+        writer: &mut Writer<'_>,
+        target: &TargetPolicy,
+        certificate: &CertificateId,
+    ) -> Result<(), StepError> {
+        let wanted = |entry: &Entry| {
+            target
+                .exports
+                .iter()
+                .any(|export| export.name == entry.export)
+        };
+        for (index, entry) in self.manifest.files.iter().enumerate() {
+            if entry.certificate != *certificate || !wanted(entry) {
+                continue;
+            }
+            let Ok(bytes) = fs::read(&self.copy(index, entry), MOST_BYTES) else {
+                continue;
+            };
+            let file = BundleFile {
+                path: entry.path.clone(),
+                bytes: Secret::new(bytes),
+                holds_key: entry.holds_key,
+            };
+            writer.add(&file, entry.clone())?;
+        }
+        Ok(())
+    }
+
+    /// Where the generation has what it put at a place.
+    fn copy(&self, index: usize, entry: &Entry) -> PathBuf {
+        if entry.is_loose() {
+            Records::of(&self.directory).loose_copy(index)
+        } else {
+            self.directory.join(&entry.path)
+        }
+    }
+
     /// The files of one export, if they were made from the same and are still what they were.
     fn files(
         &self,
@@ -331,17 +409,11 @@ impl Former {
         input: Fingerprint,
     ) -> Option<Vec<BundleFile>> {
         let mut files = Vec::new();
-        let records = Records::of(&self.directory);
         for (index, entry) in self.manifest.files.iter().enumerate() {
             if entry.export != export.name || entry.certificate != *certificate {
                 continue;
             }
-            let copy = if entry.is_loose() {
-                records.loose_copy(index)
-            } else {
-                self.directory.join(&entry.path)
-            };
-            let bytes = Secret::new(fs::read(&copy, MOST_BYTES).ok()?);
+            let bytes = Secret::new(fs::read(&self.copy(index, entry), MOST_BYTES).ok()?);
             if entry.input != input || sha256(bytes.expose()) != entry.sha256 {
                 return None;
             }
@@ -355,6 +427,25 @@ impl Former {
         }
         (!files.is_empty()).then_some(files)
     }
+}
+
+/// What somebody else put into the live generation goes into this one too, in the place of ours.
+fn carry_over(
+    site: &Site<'_>,
+    manifest: &Manifest,
+    spared: &BTreeSet<CertificateId>,
+) -> Result<(), StepError> {
+    let within = manifest.files.iter().filter(|entry| !entry.is_loose());
+    for entry in within.filter(|entry| spared.contains(&entry.certificate)) {
+        let Some(theirs) = fs::read_if_exists(&site.layout.live().join(&entry.path), MOST_BYTES)?
+        else {
+            continue;
+        };
+        let theirs = Secret::new(theirs);
+        let path = site.generation().join(&entry.path);
+        fs::write_atomic(&path, theirs.expose(), &entry.attributes())?;
+    }
+    Ok(())
 }
 
 /// The upcoming content of a loose file, beside its place. What fails there is blamed on the member, what fails in the

@@ -34,7 +34,7 @@ impl Deployer {
         let live = self.as_if_rolled_out(target, state).ok()?;
         let (deployer, owned) = (self.clone(), target.clone());
         let questions = tokio::task::spawn_blocking(move || {
-            let site = deployer.site(&live);
+            let site = deployer.site(&live, &owned.exports);
             // Of how it is presented too; whom clients trust was a matter of the rollout.
             prove::forward(&site, &owned, &wildcard_label, Chains::All(None), now).ok()
         })

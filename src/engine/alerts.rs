@@ -6,8 +6,8 @@ use crate::engine::digest::severity;
 use crate::engine::progress::Progress;
 use crate::engine::{Engine, EngineError};
 use crate::model::{
-    Alert, AlertKey, CertificateId, Channel, Concerned, Occasion, Policy, Post, Severity, Snapshot,
-    TargetId, Timestamp,
+    About, Alert, AlertKey, CertificateId, CertificatePolicy, Channel, Concerned, Occasion, Policy,
+    Post, Severity, Snapshot, TargetId, Timestamp,
 };
 use crate::notify;
 use crate::plan::Plan;
@@ -126,7 +126,7 @@ impl Engine {
         posts
     }
 
-    /// Letters for everybody who was told of an alert, now that it is over.
+    /// Letters for everybody who was told of an alert and is in the policy still, now that it is over.
     fn posts_over(
         &self,
         over: &StoredAlert,
@@ -153,7 +153,8 @@ impl Engine {
         told.keys()
             .filter_map(|(channel, recipient)| {
                 let channel = channels.get(channel)?;
-                Some(Post {
+                let known = channel.recipients().contains(recipient);
+                known.then(|| Post {
                     channel: channel.id.clone(),
                     recipient: recipient.clone(),
                     letter: letter.clone(),
@@ -164,32 +165,28 @@ impl Engine {
     }
 }
 
-/// The certificates that an alert is about: its subject is one, or a target that some are on, or both.
+/// The certificates that an alert is about: its subject is one, or a target that some are on, or their issuer. What is
+/// about this host, a way for alerts or something that is watched is about none, whatever that is called.
 fn about(policy: &Policy, key: &AlertKey) -> BTreeSet<CertificateId> {
-    let mut found = BTreeSet::new();
-    // A path may have the name of a certificate in it.
-    if key.watch().is_some() {
-        return found;
-    }
-    if key.is_about_issuers() {
-        let of = policy.certificates.iter();
-        let of = of.filter(|(_, certificate)| certificate.issuer.as_str() == key.subject());
-        return of.map(|(id, _)| id.clone()).collect();
-    }
-    for part in key.subject().split('/') {
-        if let Some((id, _)) = policy.certificates.get_key_value(part) {
-            found.insert(id.clone());
+    let subject = key.subject();
+    let all = |wanted: &dyn Fn(&CertificatePolicy) -> bool| {
+        let mine = policy.certificates.iter().filter(|(_, one)| wanted(one));
+        mine.map(|(id, _)| id.clone()).collect()
+    };
+    // Of one certificate on one target.
+    let one = subject.rsplit_once('/').map_or(subject, |(_, one)| one);
+    match key.about() {
+        Some(About::Issuer) => all(&|one| one.issuer.as_str() == subject),
+        Some(About::Target) if !subject.contains('/') => match TargetId::new(subject) {
+            Ok(target) => all(&|one| one.targets.contains(&target)),
+            Err(_) => BTreeSet::new(),
+        },
+        Some(About::Certificate | About::Target) => {
+            let known = policy.certificates.get_key_value(one);
+            known.into_iter().map(|(id, _)| id.clone()).collect()
         }
+        Some(About::Watch | About::Channel | About::Host) | None => BTreeSet::new(),
     }
-    if !found.is_empty() && key.subject().contains('/') {
-        return found;
-    }
-    if let Ok(target) = TargetId::new(key.subject()) {
-        let on = policy.certificates.iter();
-        let on = on.filter(|(_, certificate)| certificate.targets.contains(&target));
-        found.extend(on.map(|(id, _)| id.clone()));
-    }
-    found
 }
 
 fn wants(
@@ -253,5 +250,50 @@ pub(crate) fn due(channel: &Channel, severity: Severity, now: Timestamp) -> Time
     match &channel.quiet {
         Some(quiet) if severity < Severity::Critical => quiet.end(now).unwrap_or(now),
         _ => now,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::testing;
+
+    #[test]
+    fn an_alert_about_no_certificate_is_about_none_whatever_that_is_called() {
+        let mut policy = testing::policy();
+        let mut add = |name: &str, target: &str| {
+            let mut certificate = testing::certificate(name);
+            certificate.targets = BTreeSet::from([TargetId::new(target).unwrap()]);
+            policy
+                .certificates
+                .insert(certificate.id.clone(), certificate);
+        };
+        add("shop", "web");
+        // A certificate, and a target with it, for each word that is a subject of something else.
+        for word in ["host", "ops", "www", "web"] {
+            add(word, "ops");
+        }
+        let of = |kind: &str, subject: &str| -> Vec<String> {
+            let found = about(&policy, &AlertKey::new(kind, subject));
+            found.iter().map(ToString::to_string).collect()
+        };
+        for (kind, subject) in [
+            ("clock", "host"),
+            ("agent-was-down", "host"),
+            ("no-space", "/srv/www"),
+            ("alerts-stuck", "ops"),
+            ("alerts-refused", "ops"),
+            ("channel-expiring", "ops"),
+            ("watched-more", "www"),
+            ("watched-expiring", "mail /etc/ssl/www"),
+        ] {
+            assert_eq!(of(kind, subject), Vec::<String>::new(), "{kind}/{subject}");
+        }
+        assert_eq!(of("expiring", "host"), ["host"]);
+        // One that is called as a target is no part of it.
+        assert_eq!(of("rolled-back", "web"), ["shop"]);
+        assert_eq!(of("expiring", "web"), ["web"]);
+        assert_eq!(of("set-aside", "web/ops"), ["ops"]);
+        assert_eq!(of("issuer-failing", "lab").len(), 5);
     }
 }

@@ -26,7 +26,8 @@ impl Engine {
         Ok(())
     }
 
-    async fn gather(&self, snapshot: &mut Snapshot) -> Result<(), EngineError> {
+    /// Brings the evidence of the snapshot up to date, by what is known without asking anybody.
+    pub(super) async fn gather(&self, snapshot: &mut Snapshot) -> Result<(), EngineError> {
         let facts = &mut snapshot.clock;
         facts.built_at = BUILT_AT;
         facts.fresh = self.clock.heard();

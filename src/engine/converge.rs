@@ -176,8 +176,9 @@ impl Engine {
             let call = course.map(|course| course.call);
             let (touched, ended) = self.round(queues, snapshot, round, steps, call).await?;
             let changed = self.store.refresh(snapshot, &touched).await?;
-            // Every step writes an outcome, so a round without a change can only be a fault; stop instead of spinning.
-            idle_rounds = if changed || !ended {
+            // Every step of a plan writes an outcome, so a round of them without a change can only be a fault; stop instead of
+            // spinning. A look at a service may find nothing.
+            idle_rounds = if changed || !ended || nothing {
                 0
             } else {
                 idle_rounds + 1
@@ -339,6 +340,7 @@ impl Engine {
                     subject: certificate.to_string(),
                     text: format!("asking the account failed ({}): {error}", error.class),
                     output: String::new(),
+                    milestone: None,
                 });
                 self.store
                     .change_certificate(

@@ -172,13 +172,19 @@ impl Courier {
         queues: Vec<Queue>,
         now: Timestamp,
     ) -> Result<(usize, usize), StoreError> {
-        let Some(channel) = self.channels.get(id) else {
-            let why = "the policy has no such way to tell anybody any more".to_owned();
-            let outcome = Delivery::GivenUp(why);
-            let slips = queues.iter().flat_map(|queue| &queue.slips);
-            let ended: Vec<_> = slips.map(|slip| (slip.seq, outcome.clone())).collect();
-            self.tried(&ended).await?;
-            return Ok((0, ended.len()));
+        let channel = self.channels.get(id);
+        let wanted =
+            |recipient: &String| channel.is_some_and(|one| one.recipients().contains(recipient));
+        let (queues, gone): (Vec<Queue>, Vec<Queue>) = queues
+            .into_iter()
+            .partition(|queue| wanted(&queue.recipient));
+        let gone = gone.iter().flat_map(|queue| &queue.slips);
+        let gone: Vec<_> = gone.map(|slip| (slip.seq, Delivery::Withdrawn)).collect();
+        if !gone.is_empty() {
+            self.tried(&gone).await?;
+        }
+        let Some(channel) = channel else {
+            return Ok((0, 0));
         };
         let mut mails: Vec<Mail<'_>> = Vec::new();
         for queue in &queues {
@@ -216,9 +222,15 @@ impl Courier {
         };
         let (mut sent, mut failed) = (0, 0);
         let mut held: BTreeSet<(&str, &Thread)> = BTreeSet::new();
+        // Who takes again what was refused before gets the rest of that as one mail.
+        let mut mended: BTreeSet<&str> = BTreeSet::new();
         for (at, (recipient, slips)) in mails.iter().enumerate() {
             if self.stop.load(Ordering::SeqCst) {
                 break;
+            }
+            let refused = slips.iter().any(|slip| slip.refused);
+            if refused && mended.contains(recipient.as_str()) {
+                continue;
             }
             // What is over must not be told before what it ended.
             let threads = || slips.iter().map(|slip| (recipient.as_str(), &slip.thread));
@@ -245,6 +257,9 @@ impl Courier {
                 tracing::warn!(channel = %id, recipient, alert = message.letters[0].key, letters = slips.len(), "an alert was not sent: {error}");
             } else {
                 sent += slips.len();
+                if refused {
+                    mended.insert(recipient);
+                }
             }
             self.tried(&outcomes).await?;
             if let Err(SendError::Unknown(why)) = &outcome {
@@ -286,7 +301,11 @@ impl Courier {
             Err(SendError::Later(why)) if several && slip.attempts >= PATIENCE => {
                 Delivery::Apart(why.clone())
             }
-            Err(SendError::Refused(why)) => Delivery::Refused(why.clone()),
+            // A server that refuses may be told another rule tomorrow; nobody knows of the alert meanwhile.
+            Err(SendError::Refused(why)) => Delivery::Refused {
+                why: why.clone(),
+                again: slip.stands.then(|| self.clock.now() + REFUSED_WAIT),
+            },
             Err(SendError::Unknown(why)) => self.later(slip, why, true),
             Err(SendError::Later(why) | SendError::Unreachable(why)) => {
                 self.later(slip, why, false)
@@ -348,6 +367,8 @@ impl Courier {
 const FIRST_WAIT: Seconds = Seconds::minutes(1);
 /// Between two attempts.
 const LONGEST_WAIT: Seconds = Seconds::hours(1);
+/// After a refusal, as long as the alert stands.
+const REFUSED_WAIT: Seconds = Seconds::days(1);
 /// A letter about an alert that is over is given up after this; one about an alert that stands never is.
 const LONGEST_TRIED: Seconds = Seconds::days(7);
 /// And not before as many attempts as a day has with the longest time between two of them.

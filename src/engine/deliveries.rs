@@ -15,10 +15,14 @@ use crate::sys::error_chain;
 /// The task, and how it is spoken to.
 pub(crate) struct Deliveries {
     courier: Option<watch::Sender<Option<Arc<Courier>>>>,
+    /// There should be a courier, and none could be had.
+    vacant: AtomicBool,
     bell: Arc<Notify>,
     /// A tick was completed since the last heartbeat.
     ticked: Arc<AtomicBool>,
     news: Arc<Notify>,
+    /// When the outbox was looked into last for letters that nothing tells of.
+    looked_at: Timestamp,
     task: Option<JoinHandle<()>>,
 }
 
@@ -32,23 +36,48 @@ impl Deliveries {
         let task = work(clock, hired, heard, Arc::clone(&news));
         Self {
             courier: Some(courier),
+            vacant: AtomicBool::new(false),
             bell,
             ticked,
             news,
+            looked_at: Timestamp::default(),
             task: Some(tokio::spawn(task)),
         }
     }
 
     /// Goes by the policy of this engine from now on.
     pub(crate) async fn hire(&self, engine: &Engine) {
-        let courier = engine.courier().await.unwrap_or_else(|error| {
-            tracing::error!(error = error_chain(&error), "no alert can be sent");
-            None
-        });
+        let courier = engine.courier().await;
+        let was_vacant = self.vacant.swap(courier.is_err(), Ordering::SeqCst);
+        let courier = match courier {
+            Ok(courier) => {
+                if was_vacant {
+                    tracing::info!("alerts can be sent again");
+                }
+                courier
+            }
+            Err(error) => {
+                // Once: it may go on for long.
+                if !was_vacant {
+                    tracing::error!(
+                        error = error_chain(&error),
+                        "no alert can be sent; tried again every minute"
+                    );
+                }
+                None
+            }
+        };
         if let Some(sender) = &self.courier
             && let Some(old) = sender.send_replace(courier)
         {
             old.stop();
+        }
+    }
+
+    /// Tries again to have a courier, where none could be had.
+    pub(crate) async fn fill(&self, engine: &Engine) {
+        if self.vacant.load(Ordering::SeqCst) {
+            self.hire(engine).await;
         }
     }
 
@@ -57,6 +86,15 @@ impl Deliveries {
     pub(crate) fn ring(&self, completed: bool) {
         self.ticked.fetch_or(completed, Ordering::SeqCst);
         self.bell.notify_one();
+    }
+
+    /// The daemon is awake anyway. Another process's command may have left letters behind; nothing tells of those, and
+    /// nobody is woken for their sake alone.
+    pub(crate) fn look(&mut self, now: Timestamp) {
+        if self.looked_at.until(now).0.abs() >= BETWEEN_LOOKS.0 {
+            self.looked_at = now;
+            self.bell.notify_one();
+        }
     }
 
     /// Is notified when letters begin to fail, or leave again: the planner has something to say about that.
@@ -112,7 +150,6 @@ async fn work(
             if ticked.swap(false, Ordering::SeqCst) {
                 courier.beat().await;
             }
-            // Another process's command may leave letters behind; nothing tells of those.
             let latest = now + LONGEST_NAP;
             let next = round.next.unwrap_or(latest).min(latest);
             let next = if round.sent == 0 {
@@ -138,8 +175,10 @@ async fn work(
     }
 }
 
-/// Between two looks into the outbox.
-const LONGEST_NAP: Seconds = Seconds::minutes(5);
+/// Where nothing waits.
+const LONGEST_NAP: Seconds = Seconds::hours(24);
+/// For what nothing tells of.
+const BETWEEN_LOOKS: Seconds = Seconds::minutes(5);
 /// Between two rounds without success.
 const SHORTEST_NAP: Seconds = Seconds(5);
 /// Between two ticks for the sake of letters that fail.

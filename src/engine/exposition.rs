@@ -40,10 +40,20 @@ impl Exposition {
         match Self::listen(engine, listen).await {
             Ok(open) => Some(open),
             Err(why) => {
-                tracing::error!("metrics are not answered at {listen}: {why}");
+                tracing::error!(
+                    "metrics are not answered at {listen}: {why}; tried again every minute"
+                );
                 None
             }
         }
+    }
+
+    /// Once more, where the policy wants it and it could not be had before.
+    pub(super) async fn again(engine: &Engine) -> Option<Self> {
+        let listen = engine.policy.metrics.listen.as_ref()?;
+        let open = Self::listen(engine, listen).await.ok()?;
+        tracing::info!("metrics are answered at {listen}");
+        Some(open)
     }
 
     /// Gives the address back.

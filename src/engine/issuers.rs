@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::issuer::{Effect, Issuer, IssuerError, connect};
+use crate::issuer::{Effect, Issuer, IssuerError, Limit, connect_within, limit};
 use crate::model::{
     CertificateId, ErrorClass, IssuerId, IssuerPolicy, Outage, SecretRef, StepFailure, Timestamp,
 };
@@ -20,6 +20,8 @@ pub struct Issuers {
     resolve: Resolve,
     clock: Arc<dyn Clock>,
     connected: Mutex<BTreeMap<IssuerId, Arc<dyn Issuer>>>,
+    /// What each may be asked in a second, whatever becomes of a connection.
+    limits: BTreeMap<IssuerId, Arc<Limit>>,
     met: Mutex<Met>,
 }
 
@@ -47,7 +49,11 @@ impl Issuers {
         resolve: Resolve,
         clock: Arc<dyn Clock>,
     ) -> Self {
+        let limits = policies.iter();
         Self {
+            limits: limits
+                .map(|(id, policy)| (id.clone(), limit(policy)))
+                .collect(),
             policies,
             resolve,
             clock,
@@ -166,8 +172,13 @@ impl Issuers {
                 everybody: false,
             });
         };
+        let within = self
+            .limits
+            .get(id)
+            .map_or_else(|| limit(policy), Arc::clone);
+        let clock = Arc::clone(&self.clock);
         let issuer: Arc<dyn Issuer> =
-            Arc::from(connect(policy, &*self.resolve, Arc::clone(&self.clock))?);
+            Arc::from(connect_within(policy, &*self.resolve, clock, within)?);
         connected.insert(id.clone(), Arc::clone(&issuer));
         Ok(issuer)
     }

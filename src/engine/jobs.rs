@@ -51,7 +51,7 @@ impl Engine {
         snapshot: &mut Snapshot,
         patience: Patience,
     ) -> Result<Plan, EngineError> {
-        let result = match self.look_for(jobs, snapshot, &Busy::default()).await {
+        let result = match self.look_for(jobs, snapshot, None).await {
             Ok(()) => self.converge(snapshot, &Scope::All, patience).await,
             Err(error) => Err(error),
         };
@@ -70,11 +70,11 @@ impl Engine {
         steps: &mut Steps,
         course: Course<'_>,
     ) -> Result<Plan, EngineError> {
-        let result = match self.look_for(jobs, snapshot, &steps.busy()).await {
+        let result = match self.look_for(jobs, snapshot, Some(&mut *steps)).await {
             Ok(()) => self.go_on(snapshot, steps, course).await,
             Err(error) => Err(error),
         };
-        let idle = steps.is_empty();
+        let idle = steps.only_look();
         self.ran(jobs, begun, snapshot, result, idle).await
     }
 
@@ -82,10 +82,19 @@ impl Engine {
         &self,
         jobs: &[JobName],
         snapshot: &mut Snapshot,
-        busy: &Busy,
+        steps: Option<&mut Steps>,
     ) -> Result<(), EngineError> {
         if jobs.contains(&JobName::Check) {
-            self.check_services_and_issuers(snapshot, busy).await?;
+            let mut busy = Busy::default();
+            match steps {
+                // A service that says nothing holds up nobody else: the looks go on beside the ticks.
+                Some(steps) => {
+                    busy = steps.busy();
+                    steps.look_at(self.all_that_show(snapshot));
+                }
+                None => self.observe_services_beside(snapshot, &busy).await?,
+            }
+            self.observe_issuers_beside(snapshot, &busy).await?;
             self.look_at_credentials(snapshot).await?;
             self.look_at_accounts(snapshot).await?;
         }
@@ -115,6 +124,7 @@ impl Engine {
         }
         let took = begun.steady.elapsed().as_millis();
         let (ended, message) = match &result {
+            Ok(plan) if plan.doubt.is_some() => (JobResult::Doubted, summary(plan)),
             Ok(plan) => (JobResult::Done, summary(plan)),
             Err(error) => (JobResult::Failed, error_chain(error)),
         };

@@ -13,6 +13,7 @@ mod credentials;
 mod deliveries;
 mod digest;
 mod exposition;
+mod hanging;
 mod ids;
 mod issuers;
 mod jobs;
@@ -38,6 +39,7 @@ mod wishes;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+pub use bell::Rings;
 pub use converge::{Patience, Scope};
 pub use courier::{Courier, Round};
 pub use digest::digest_letter;

@@ -7,7 +7,10 @@ use tokio::task::JoinSet;
 
 use crate::engine::steps::Busy;
 use crate::engine::{Engine, EngineError};
-use crate::model::{SightKind, Snapshot, TargetId, TargetPolicy, TargetState, Timestamp, Wire};
+use crate::model::{
+    Difference, Look, Rollout, RolloutPhase, SightKind, Snapshot, TargetId, TargetPolicy,
+    TargetState, Timestamp, Wire,
+};
 use crate::plan::explain::counted;
 use crate::plan::rollout_machine;
 use crate::store::{self, CertificateChange, Touched};
@@ -21,13 +24,24 @@ impl Engine {
     /// # Errors
     /// When the journal cannot be read or written.
     pub async fn observe(&self) -> Result<Snapshot, EngineError> {
-        self.observe_beside(&Busy::default()).await
+        let known = self.known().await?;
+        self.look_beside(known, &Busy::default()).await
     }
 
-    /// The same while steps are under way: what they are about is left to them, and nothing is tidied.
-    pub(super) async fn observe_beside(&self, busy: &Busy) -> Result<Snapshot, EngineError> {
+    /// What the journal knows, without a look at anything else.
+    pub(super) async fn known(&self) -> Result<Snapshot, EngineError> {
         let mut snapshot = self.store.snapshot().await?;
         snapshot.host = self.host;
+        Ok(snapshot)
+    }
+
+    /// Adds to it what is on disk, while steps may be under way: what they are about is left to them, and then nothing is
+    /// tidied.
+    pub(super) async fn look_beside(
+        &self,
+        mut snapshot: Snapshot,
+        busy: &Busy,
+    ) -> Result<Snapshot, EngineError> {
         snapshot.checked_at = Some(self.clock.now());
         if busy.is_empty() {
             self.tidy_keys(&snapshot);
@@ -36,6 +50,7 @@ impl Engine {
         self.observe_targets(&mut snapshot, |target| !busy.targets.contains(target))
             .await?;
         self.observe_places(&mut snapshot, busy).await?;
+        self.look_at_disks(&mut snapshot);
         Ok(snapshot)
     }
 
@@ -81,8 +96,7 @@ impl Engine {
                 continue;
             }
             let materials = self.deployer.materials();
-            let found = (!materials.revision_exists(id, &newest.id))
-                .then(|| format!("revision {} is missing or incomplete on disk", newest.id));
+            let found = materials.revision_fault(id, &newest.id);
             if found != state.unusable {
                 state.unusable.clone_from(&found);
                 self.store
@@ -111,11 +125,9 @@ impl Engine {
     ) -> Result<(), EngineError> {
         let now = self.clock.now();
         let targets = self.policy.targets.values();
-        let mut waiting = targets.filter_map(|target| {
-            let state = snapshot.targets.get(&target.id)?;
-            let busy = is_at_work(snapshot, &target.id) || busy.targets.contains(&target.id);
-            (!busy && can_show(state, target)).then_some((target, state))
-        });
+        let mut waiting = targets
+            .filter(|target| !busy.targets.contains(&target.id))
+            .filter_map(|target| Some((target, self.shows(&target.id, snapshot)?)));
         let mut looks = JoinSet::new();
         let mut seen = Vec::new();
         loop {
@@ -141,17 +153,51 @@ impl Engine {
             let Some(state) = snapshot.targets.get_mut(&id) else {
                 continue;
             };
-            let retold = state.wire.as_ref().is_some_and(|wire| wire.retold);
-            let wire = (!differences.is_empty()).then_some(Wire {
-                differences,
-                retold,
-            });
-            if wire != state.wire {
-                state.wire = wire;
+            if shown(state, differences) {
                 self.store.change_target(&id, state).await?;
             }
         }
         Ok(())
+    }
+
+    /// The targets whose services can be looked at.
+    pub(super) fn all_that_show(&self, snapshot: &Snapshot) -> Vec<TargetId> {
+        let targets = self.policy.targets.keys();
+        let shows = |id: &&TargetId| self.shows(id, snapshot).is_some();
+        targets.filter(shows).cloned().collect()
+    }
+
+    /// What is known of a target that has something to show and nothing under way.
+    pub(super) fn shows<'a>(
+        &self,
+        target: &TargetId,
+        snapshot: &'a Snapshot,
+    ) -> Option<&'a TargetState> {
+        let policy = self.policy.targets.get(target)?;
+        let state = snapshot.targets.get(target)?;
+        (!is_at_work(snapshot, target) && can_show(state, policy)).then_some(state)
+    }
+
+    /// Looks at what one service serves, and remembers what differs. Whoever takes connections and says nothing makes it
+    /// take a minute.
+    pub(super) async fn look_at_service(
+        &self,
+        target: &TargetId,
+        state: &TargetState,
+        now: Timestamp,
+    ) -> Result<Touched, EngineError> {
+        let mut touched = Touched::default();
+        let Some(policy) = self.policy.targets.get(target) else {
+            return Ok(touched);
+        };
+        if let Some(differences) = self.deployer.served(policy, state, now).await {
+            let mut state = self.target_state(target).await?;
+            if shown(&mut state, differences) {
+                self.store.change_target(target, &state).await?;
+                touched.targets.insert(target.clone());
+            }
+        }
+        Ok(touched)
     }
 
     /// Drift of those of the targets that are wanted.
@@ -161,14 +207,21 @@ impl Engine {
         wanted: impl Fn(&TargetId) -> bool + Send,
     ) -> Result<(), EngineError> {
         let now = self.clock.now();
-        for id in self.policy.targets.keys() {
-            if !wanted(id) || is_at_work(snapshot, id) {
-                continue;
-            }
+        for (id, policy) in &self.policy.targets {
+            let of = snapshot.rollouts.values().find(|open| open.target == *id);
+            let generation = match of.map_or(Left::ToUs, left) {
+                _ if !wanted(id) => continue,
+                Left::ToTheRollout => continue,
+                Left::ToUs => None,
+                Left::AsCommitted(generation) => Some(generation),
+            };
             let Some(state) = snapshot.targets.get_mut(id) else {
                 continue;
             };
-            let found = self.deployer.drift(id, state, now);
+            let found = match generation.or(state.generation) {
+                Some(generation) => self.deployer.drift(policy, generation, now),
+                None => None,
+            };
             if found != state.drift {
                 state.drift = found;
                 self.store.change_target(id, state).await?;
@@ -221,11 +274,46 @@ impl Engine {
     }
 }
 
-/// An open rollout knows better what it has left on disk and what is served; what it is to put right stands until it has.
-/// One that only waits for its `post` hook has no more to do with either.
+/// Whose the files and the service of a target are while a rollout of it is open.
+enum Left {
+    /// As they were before it: it has changed nothing yet, which may last for as long as a window is closed or a disk is
+    /// full, or it has done all but run its `post` hook.
+    ToUs,
+    /// It has put this generation into place and waits for its service, for weeks perhaps.
+    AsCommitted(u64),
+    /// It knows better what it has left; what it is to put right stands until it has.
+    ToTheRollout,
+}
+
+fn left(open: &Rollout) -> Left {
+    match &open.phase {
+        _ if rollout_machine::waits_for_post_hook(open) || rollout_machine::is_untouched(open) => {
+            Left::ToUs
+        }
+        RolloutPhase::AwaitingService {
+            look: Look::Waiting,
+            ..
+        } => Left::AsCommitted(open.generation),
+        _ => Left::ToTheRollout,
+    }
+}
+
+/// Whether what a target's service serves is a rollout's own matter. One that waits for it looks by itself.
 fn is_at_work(snapshot: &Snapshot, target: &TargetId) -> bool {
     let mut open = snapshot.rollouts.values();
-    open.any(|open| open.target == *target && !rollout_machine::waits_for_post_hook(open))
+    open.any(|open| open.target == *target && !matches!(left(open), Left::ToUs))
+}
+
+/// Takes over what a look has shown; answers whether that is another thing than before.
+fn shown(state: &mut TargetState, differences: Vec<Difference>) -> bool {
+    let retold = state.wire.as_ref().is_some_and(|wire| wire.retold);
+    let wire = (!differences.is_empty()).then_some(Wire {
+        differences,
+        retold,
+    });
+    let changed = wire != state.wire;
+    state.wire = wire;
+    changed
 }
 
 /// Its set was proven or put into place by this very policy; anything else a rollout is about to prove anyway.
@@ -237,6 +325,6 @@ fn can_show(state: &TargetState, target: &TargetPolicy) -> bool {
 }
 
 /// Each asks a few names at a time.
-const TARGETS_AT_ONCE: usize = 4;
+const TARGETS_AT_ONCE: usize = 16;
 /// How soon a look ends when the process is to end.
 const STOP_LOOK: Duration = Duration::from_millis(100);

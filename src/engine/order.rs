@@ -6,8 +6,9 @@ use crate::engine::order_effect::{Failure, Outcome};
 use crate::engine::progress::Progress;
 use crate::engine::{Engine, EngineError};
 use crate::model::{
-    CertificateId, CertificateState, ErrorClass, Fingerprint, IssuerId, Order, OrderClosing,
-    OrderEvent, OrderPhase, OrderStep, Reason, RevisionId, Seconds, Snapshot, Timestamp,
+    CertificateId, CertificateState, ErrorClass, Fingerprint, IssuerId, Milestone, Order,
+    OrderClosing, OrderEvent, OrderPhase, OrderStep, Reason, RevisionId, Seconds, Snapshot,
+    Timestamp,
 };
 use crate::plan::order_machine::{self, Timing};
 use crate::plan::{OnError, Trouble, backoff, open, outcome};
@@ -163,12 +164,21 @@ impl Engine {
                 subject,
                 text,
                 output: String::new(),
+                milestone: None,
+            },
+            OrderPhase::Issued { .. } => Progress::Done {
+                subject,
+                text,
+                milestone: Some(Milestone::Issued),
             },
             OrderPhase::Opened
             | OrderPhase::KeyStored { .. }
             | OrderPhase::Submitted { .. }
-            | OrderPhase::Issued { .. }
-            | OrderPhase::Closed { .. } => Progress::Done { subject, text },
+            | OrderPhase::Closed { .. } => Progress::Done {
+                subject,
+                text,
+                milestone: None,
+            },
         });
     }
 
@@ -216,6 +226,7 @@ impl Engine {
                     subject: order.certificate.to_string(),
                     text,
                     output: String::new(),
+                    milestone: None,
                 });
                 Ok(())
             }
@@ -276,6 +287,7 @@ impl Engine {
         (self.progress)(Progress::Done {
             subject: subject.to_string(),
             text,
+            milestone: None,
         });
     }
 }

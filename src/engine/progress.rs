@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tracing::Span;
 
-use crate::model::{CertificateId, OrderId, RolloutId, Snapshot};
+use crate::model::{AlertKey, CertificateId, Milestone, OrderId, RolloutId, Snapshot};
 use crate::plan::Action;
 
 /// One line of progress. As JSON it is an event of the control socket.
@@ -18,6 +18,9 @@ pub enum Progress {
         subject: String,
         /// What happened.
         text: String,
+        /// Where it is worth finding again: `issued` or `live`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        milestone: Option<Milestone>,
     },
     /// A step failed.
     Failed {
@@ -28,6 +31,9 @@ pub enum Progress {
         /// Captured output of a command; empty where there was none.
         #[serde(default)]
         output: String,
+        /// Where it is worth finding again: `rolled-back`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        milestone: Option<Milestone>,
     },
     /// Nothing to do but wait.
     Waiting {
@@ -70,28 +76,40 @@ pub type ProgressSink = Arc<dyn Fn(Progress) + Send + Sync>;
 #[must_use]
 pub fn log_sink() -> ProgressSink {
     Arc::new(|progress| match progress {
-        Progress::Done { subject, text } => tracing::info!(%subject, "{text}"),
+        Progress::Done {
+            subject,
+            text,
+            milestone,
+        } => tracing::info!(%subject, event = milestone.map(Milestone::code), "{text}"),
         Progress::Failed {
             subject,
             text,
             output,
-        } => tracing::warn!(%subject, output, "{text}"),
+            milestone,
+        } => tracing::warn!(%subject, output, event = milestone.map(Milestone::code), "{text}"),
         Progress::Waiting { subject, text } => tracing::debug!(%subject, "{text}"),
         Progress::Alert {
+            key,
             severity,
             title,
             text,
-            ..
-        } if severity == "critical" => tracing::error!(%severity, text, "alert: {title}"),
-        Progress::Alert {
-            severity,
-            title,
-            text,
-            ..
-        } => tracing::warn!(%severity, text, "alert: {title}"),
+        } => {
+            let event = AlertKey::kind_of(&key);
+            if severity == "critical" {
+                tracing::error!(event, alert = key, %severity, text, "alert: {title}");
+            } else {
+                tracing::warn!(event, alert = key, %severity, text, "alert: {title}");
+            }
+        }
         // Where that happens, more is logged.
         Progress::Policy { .. } => {}
-        Progress::Resolved { title, .. } => tracing::info!("resolved: {title}"),
+        Progress::Resolved { key, title } => {
+            tracing::info!(
+                event = Milestone::Over.code(),
+                alert = key,
+                "resolved: {title}"
+            );
+        }
     })
 }
 

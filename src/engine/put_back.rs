@@ -175,7 +175,7 @@ impl Engine {
         Ok(stored
             .into_iter()
             .map(|(_, facts)| facts)
-            .filter(|facts| materials.revision_exists(name, &facts.id))
+            .filter(|facts| materials.revision_fault(name, &facts.id).is_none())
             .collect())
     }
 }

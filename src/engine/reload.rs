@@ -8,17 +8,18 @@ use crate::engine::exposition::Exposition;
 use crate::engine::wake::{Daemon, RunOptions, announce, make_engine};
 use crate::engine::watchdog::longest_step;
 use crate::engine::{Outcome, Progress};
-use crate::model::Timestamp;
+use crate::model::{Milestone, Timestamp};
 use crate::plan::explain::counted;
 use crate::sys::systemd;
 
 impl Daemon {
     /// A person's command reads the policy as it is now; a daemon that went on by an older one would undo what that
-    /// command did, and order certificates for names that nobody wants any more.
-    pub(super) async fn reload_if_changed<E: fmt::Display>(&mut self, options: &RunOptions<E>) {
+    /// command did, and order certificates for names that nobody wants any more. Answers once nobody seems to write any
+    /// more; changes nothing, so that it need not be waited for.
+    pub(super) async fn has_changed<E: fmt::Display>(&self, options: &RunOptions<E>) -> bool {
         let mut seen = (options.stamp)();
         if seen == self.stamp {
-            return;
+            return false;
         }
         // Somebody may still be writing, and a file that was only emptied so far would pass for a policy without
         // certificates. So two looks must agree; who writes for ever is not waited for.
@@ -31,8 +32,7 @@ impl Daemon {
             seen = again;
         }
         tracing::info!("the policy's files changed");
-        // What came of it is in the log.
-        let _ = self.reload(options).await;
+        true
     }
 
     pub(super) async fn reload<E: fmt::Display>(&mut self, options: &RunOptions<E>) -> Outcome {
@@ -55,14 +55,17 @@ impl Daemon {
         let policy = match (options.load)() {
             Ok(policy) => policy,
             Err(problems) => {
-                tracing::error!("{REFUSED}\n{problems}");
+                tracing::error!(
+                    event = Milestone::PolicyRefused.code(),
+                    "{REFUSED}\n{problems}"
+                );
                 systemd::status(REFUSED);
                 return Outcome::refused(BAD_POLICY, format!("{REFUSED}\n{problems}"));
             }
         };
         if policy.state_dir != self.engine.policy.state_dir && !self.steps.is_empty() {
             let why = format!("{REFUSED}: a step is under way that uses the present state_dir");
-            tracing::error!("{why}");
+            tracing::error!(event = Milestone::PolicyRefused.code(), "{why}");
             return Outcome::refused(TRY_LATER, why);
         }
         // The journal of this state directory is in order; a person's command may hold its lock.
@@ -110,7 +113,7 @@ impl Daemon {
                     tracing::warn!("the control socket changes with the next start of renewd");
                 }
                 options.in_force.send_replace(Arc::new(policy.clone()));
-                tracing::info!("policy reloaded");
+                tracing::info!(event = Milestone::PolicyInForce.code(), "policy reloaded");
                 Outcome {
                     exit: 0,
                     note: format!(
@@ -121,7 +124,10 @@ impl Daemon {
                 }
             }
             Err(error) => {
-                tracing::error!("{REFUSED}: {error}");
+                tracing::error!(
+                    event = Milestone::PolicyRefused.code(),
+                    "{REFUSED}: {error}"
+                );
                 systemd::status(REFUSED);
                 Outcome::refused(TRY_LATER, format!("{REFUSED}: {error}"))
             }

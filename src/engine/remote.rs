@@ -22,16 +22,6 @@ struct Asked {
 }
 
 impl Engine {
-    /// What only a check looks at: what services serve, and what issuers say.
-    pub(super) async fn check_services_and_issuers(
-        &self,
-        snapshot: &mut Snapshot,
-        busy: &Busy,
-    ) -> Result<(), EngineError> {
-        self.observe_services_beside(snapshot, busy).await?;
-        self.observe_issuers_beside(snapshot, busy).await
-    }
-
     /// Asks each issuer for the newest revisions, and for those that are served still. One that does not answer is not
     /// asked further, and what was known stays: no answer never counts as revoked.
     ///
@@ -42,7 +32,8 @@ impl Engine {
             .await
     }
 
-    async fn observe_issuers_beside(
+    /// The same while steps are under way.
+    pub(super) async fn observe_issuers_beside(
         &self,
         snapshot: &mut Snapshot,
         busy: &Busy,

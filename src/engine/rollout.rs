@@ -2,14 +2,14 @@
 //!
 //! What a step's outcome means is decided by `plan::rollout_machine` and `plan::outcome`; here it is only brought about.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::deploy::StepError;
 use crate::engine::progress::Progress;
 use crate::engine::{Engine, EngineError};
 use crate::model::{
-    CertificateId, Probe, Reason, RevisionId, Rollout, RolloutClosing, RolloutEvent, RolloutPhase,
-    RolloutStep, Snapshot, TargetId, TargetPolicy, TargetState, Timestamp,
+    CertificateId, Milestone, Probe, Reason, RevisionId, Rollout, RolloutClosing, RolloutEvent,
+    RolloutPhase, RolloutStep, Snapshot, TargetId, TargetPolicy, TargetState, Timestamp,
 };
 use crate::plan::explain::{counted, describe_report};
 use crate::plan::rollout_machine::{self, Failed};
@@ -133,6 +133,7 @@ impl Engine {
                     subject: rollout.target.to_string(),
                     text: format!("{step} failed ({}): {}", error.class, error.message),
                     output: error.output,
+                    milestone: None,
                 });
                 Ok(())
             }
@@ -176,6 +177,7 @@ impl Engine {
                     subject,
                     text: message,
                     output,
+                    milestone: None,
                 });
             }
             RolloutEvent::Closed if was_rolled_back(&advance.rollout.phase) => {
@@ -183,6 +185,14 @@ impl Engine {
                     subject,
                     text: message,
                     output: String::new(),
+                    milestone: Some(Milestone::RolledBack),
+                });
+            }
+            RolloutEvent::Closed if is_live(&advance.rollout.phase) => {
+                (self.progress)(Progress::Done {
+                    subject,
+                    text: message,
+                    milestone: Some(Milestone::Live),
                 });
             }
             RolloutEvent::Verified { reports } | RolloutEvent::VerifiedBack { reports, .. } => {
@@ -253,7 +263,8 @@ fn describe(event: &RolloutEvent, after: &Rollout, policy: Option<&TargetPolicy>
             }
         }
         RolloutEvent::Verified { reports } => {
-            format!("handshake proven for {}", counted(reports.len(), "name"))
+            let names: BTreeSet<&str> = reports.iter().map(|report| report.name.as_str()).collect();
+            format!("handshake proven for {}", counted(names.len(), "name"))
         }
         RolloutEvent::Failed { cause, .. } => {
             let then = match &after.phase {
@@ -296,6 +307,13 @@ fn describe(event: &RolloutEvent, after: &Rollout, policy: Option<&TargetPolicy>
         RolloutEvent::VerifiedBack { blind: true, .. } => {
             "the old set is in place, unproven: the probe cannot see it either".to_owned()
         }
+        RolloutEvent::VerifiedBack { strange, .. } if !strange.is_empty() => {
+            let names: Vec<&str> = strange.keys().map(CertificateId::as_str).collect();
+            format!(
+                "the old set is served but for {}, which this rollout does not change and which is not served as it should either way",
+                names.join(", ")
+            )
+        }
         RolloutEvent::VerifiedBack { reports, .. } if reports.is_empty() => {
             "the old set is in place, unproven".to_owned()
         }
@@ -314,6 +332,15 @@ const fn is_given_up(phase: &RolloutPhase) -> bool {
         phase,
         RolloutPhase::Closed {
             closing: RolloutClosing::Abandoned { .. } | RolloutClosing::Superseded { .. }
+        }
+    )
+}
+
+const fn is_live(phase: &RolloutPhase) -> bool {
+    matches!(
+        phase,
+        RolloutPhase::Closed {
+            closing: RolloutClosing::Live
         }
     )
 }

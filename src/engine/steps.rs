@@ -58,13 +58,20 @@ pub(super) enum Lane {
     Issuer(IssuerId),
     /// Commands and handshakes of targets; each waits for its own service.
     Targets,
+    /// Looks at what services serve: many handshakes of each.
+    Looks,
 }
 
 impl Lane {
     /// Steps at the same time.
-    const fn room(&self) -> usize {
+    fn room(&self, policy: &Policy) -> usize {
         match self {
-            Self::Host | Self::Issuer(_) => 16,
+            Self::Host | Self::Looks => 16,
+            Self::Issuer(id) => {
+                let pace = policy.issuers.get(id).map(|issuer| issuer.pace);
+                let most = pace.unwrap_or_default().concurrency;
+                usize::try_from(most).unwrap_or(usize::MAX)
+            }
             Self::Targets => 64,
         }
     }
@@ -131,11 +138,28 @@ struct Step {
 pub(super) struct Steps {
     tasks: JoinSet<Result<Touched, EngineError>>,
     about: HashMap<Id, Step>,
+    /// Targets whose services are still to be looked at.
+    looks: VecDeque<TargetId>,
 }
 
 impl Steps {
+    /// Nothing is under way, and no look is still to be begun.
     pub(super) fn is_empty(&self) -> bool {
-        self.tasks.is_empty()
+        self.tasks.is_empty() && self.looks.is_empty()
+    }
+
+    /// Nothing is under way that writes files.
+    pub(super) fn only_look(&self) -> bool {
+        self.about.values().all(|step| step.lane == Lane::Looks)
+    }
+
+    /// These are looked at as soon as there is room and nothing else is under way about them.
+    pub(super) fn look_at(&mut self, targets: Vec<TargetId>) {
+        for target in targets {
+            if !self.looks.contains(&target) {
+                self.looks.push_back(target);
+            }
+        }
     }
 
     pub(super) fn is_busy(&self, subject: &Subject) -> bool {
@@ -177,6 +201,12 @@ impl Steps {
         ages.max().unwrap_or_default()
     }
 
+    /// Of the one that was begun last.
+    pub(super) fn youngest(&self) -> Duration {
+        let ages = self.about.values().map(|step| step.since.elapsed());
+        ages.min().unwrap_or_default()
+    }
+
     /// Begins what there is room for.
     pub(super) fn fill(
         &mut self,
@@ -191,7 +221,7 @@ impl Steps {
                 .values()
                 .filter(|step| step.lane == *lane)
                 .count();
-            while busy < lane.room()
+            while busy < lane.room(&engine.policy)
                 && let Some((subject, action)) = queue.pop_front()
             {
                 // The plan knows of no two about one; should it, the second one waits for the next plan.
@@ -202,6 +232,24 @@ impl Steps {
             }
         }
         queues.0.retain(|_, queue| !queue.is_empty());
+        let looks = self.about.values();
+        let mut looks = looks.filter(|step| step.lane == Lane::Looks).count();
+        while looks < Lane::Looks.room(&engine.policy)
+            && let Some(target) = self.looks.pop_front()
+        {
+            let subject = Subject::Target(target.clone());
+            // Whoever is at work there proves what it does, and the next check looks again.
+            let Some(state) = engine
+                .shows(&target, snapshot)
+                .filter(|_| !self.is_busy(&subject))
+            else {
+                continue;
+            };
+            let (engine, state) = (Arc::clone(engine), state.clone());
+            let task = async move { engine.look_at_service(&target, &state, now).await };
+            self.spawn(Lane::Looks, subject, task);
+            looks += 1;
+        }
     }
 
     fn start(
@@ -215,11 +263,20 @@ impl Steps {
         let engine = Arc::clone(engine);
         let seen = match lane {
             // These may take long, and must not hold the whole snapshot meanwhile.
-            Lane::Targets | Lane::Issuer(_) => Arc::new(part(&action, snapshot)),
+            Lane::Targets | Lane::Issuer(_) | Lane::Looks => Arc::new(part(&action, snapshot)),
             Lane::Host => Arc::clone(snapshot),
         };
         let task = async move { engine.act(action, &seen, now).await };
-        let handle = self.tasks.spawn(task.instrument(span));
+        self.spawn(lane, subject, task.instrument(span));
+    }
+
+    fn spawn(
+        &mut self,
+        lane: Lane,
+        subject: Subject,
+        task: impl Future<Output = Result<Touched, EngineError>> + Send + 'static,
+    ) {
+        let handle = self.tasks.spawn(task);
         let step = Step {
             subject,
             lane,
@@ -291,4 +348,25 @@ fn part(action: &Action, snapshot: &Snapshot) -> Snapshot {
         | Action::Observe { .. } => {}
     }
     part
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::testing;
+
+    #[test]
+    fn an_issuer_is_asked_by_as_many_steps_at_once_as_the_policy_says() {
+        let mut policy = testing::policy();
+        let mut issuer = testing::issuer();
+        let lane = Lane::Issuer(issuer.id.clone());
+        assert_eq!(lane.room(&policy), 16);
+        issuer.pace.concurrency = 3;
+        policy.issuers.insert(issuer.id.clone(), issuer);
+        assert_eq!(lane.room(&policy), 3);
+        assert_eq!(
+            (Lane::Host.room(&policy), Lane::Targets.room(&policy)),
+            (16, 64)
+        );
+    }
 }

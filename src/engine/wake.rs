@@ -1,8 +1,9 @@
 //! The daemon: sleeps until something is due, holds the lock only while it works.
 //!
-//! tokio-cron-scheduler rings a bell every 15 seconds; what is due is decided here by the wall clock: the planner's
-//! `next_wake`, and the policy's jobs. A suspended machine or a clock that is set make a tick late by one nap of the
-//! clock at most; a bell that stops is missed within a minute, and another one is hung up.
+//! tokio-cron-scheduler rings a bell every minute; what is due is decided here by the wall clock: the planner's
+//! `next_wake`, and the policy's jobs. A machine that was suspended and a clock that is set are noticed at once, by the
+//! kernel's word, and at the next minute where it says nothing; a bell that does not ring is done without, and another
+//! one is hung up.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -15,7 +16,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use crate::engine::bell::{Bell, SILENCE};
+use crate::engine::bell::{Bell, Rings};
 use crate::engine::converge::{Awaited, Call, Course};
 use crate::engine::deliveries::Deliveries;
 use crate::engine::exposition::Exposition;
@@ -25,7 +26,7 @@ use crate::engine::watchdog::longest_step;
 use crate::engine::wish::Pending;
 use crate::engine::wishes::Wishes;
 use crate::engine::{Begun, Engine, EngineError, Judge, Publisher, Wanted, Wish};
-use crate::model::{JobName, Policy, Seconds, Snapshot, Timestamp};
+use crate::model::{JobName, Milestone, Policy, Seconds, Snapshot, Timestamp};
 use crate::plan::explain::{counted, summary};
 use crate::plan::{Plan, jobs, plan};
 use crate::sys::clock::SET_BACK;
@@ -51,6 +52,8 @@ pub struct RunOptions<E> {
     pub judge: Judge,
     /// Hears of each policy that comes into force.
     pub in_force: watch::Sender<Arc<Policy>>,
+    /// When the bell rings.
+    pub rings: Rings,
 }
 
 /// Why the daemon could not start.
@@ -75,13 +78,16 @@ pub async fn run<E: fmt::Display>(
     let mut terminate = listen(SignalKind::terminate()).map_err(RunError::Setup)?;
     let mut interrupt = listen(SignalKind::interrupt()).map_err(RunError::Setup)?;
     let mut hangup = listen(SignalKind::hangup()).map_err(RunError::Setup)?;
-    let mut bell = Bell::hang().await.map_err(RunError::Setup)?;
+    let rings = options.rings.clone();
+    let mut bell = Bell::hang(rings).await.map_err(RunError::Setup)?;
     let mut daemon = Daemon::new(policy, &options).await?;
     tracing::info!(
+        event = Milestone::Started.code(),
         "started with a policy of {}",
         counted(daemon.engine.policy.certificates.len(), "certificate")
     );
     let mut seen = daemon.engine.clock.now();
+    let mut look = false;
     while !daemon.engine.stop.load(Ordering::SeqCst) {
         // Whatever the last round was about is over, or within its limit. One that does not end is not spoken for.
         let now = daemon.engine.clock.now();
@@ -89,6 +95,7 @@ pub async fn run<E: fmt::Display>(
             systemd::alive();
             daemon.mark(now).await;
         }
+        daemon.make_up(now).await;
         if now + SET_BACK < seen {
             tracing::warn!("the clock was set back by {}", now.until(seen));
             daemon.begin_anew(now);
@@ -97,8 +104,21 @@ pub async fn run<E: fmt::Display>(
         while let Ok(wish) = heard.try_recv() {
             daemon.take(wish, &options).await;
         }
+        if look || now >= daemon.due {
+            look = false;
+            daemon.deliveries.look(now);
+            // Who writes the policy for long holds up no stop.
+            let changed = tokio::select! {
+                changed = daemon.has_changed(&options) => changed,
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+            };
+            if changed {
+                // What came of it is in the log.
+                let _ = daemon.reload(&options).await;
+            }
+        }
         if now >= daemon.due {
-            daemon.reload_if_changed(&options).await;
             let stop = Arc::clone(&daemon.engine.stop);
             let clock = Arc::clone(&daemon.engine.clock);
             let stamp = daemon.stamp.clone();
@@ -156,13 +176,13 @@ pub async fn run<E: fmt::Display>(
         tokio::select! {
             () = clock.sleep_until(daemon.due) => {}
             () = news.notified() => daemon.due = clock.now(),
-            () = tokio::time::sleep(systemd::longest_nap().min(SILENCE)) => {
+            () = tokio::time::sleep(systemd::longest_nap().min(options.rings.unheard)) => {
+                look = true;
                 if bell.is_silent() {
-                    daemon.reload_if_changed(&options).await;
                     bell.replace().await;
                 }
             }
-            () = bell.rung() => daemon.reload_if_changed(&options).await,
+            () = bell.rung() => look = true,
             Some(wish) = heard.recv() => daemon.take(wish, &options).await,
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
@@ -177,7 +197,7 @@ pub async fn run<E: fmt::Display>(
     daemon.wishes.give_up(&mut heard);
     daemon.deliveries.stop().await;
     close(&daemon.engine).await;
-    tracing::info!("stopped");
+    tracing::info!(event = Milestone::Stopped.code(), "stopped");
     Ok(())
 }
 
@@ -197,6 +217,8 @@ pub(super) struct Daemon {
     pub(super) exposition: Option<Exposition>,
     /// When it was last marked with our progress.
     pub(super) marked: Timestamp,
+    /// When it last tried to have what it could not have before.
+    made_up: Timestamp,
     pub(super) wishes: Wishes,
     /// Those under way, which go on from tick to tick.
     pub(super) steps: Steps,
@@ -222,6 +244,7 @@ impl Daemon {
             publisher: Publisher::default(),
             exposition: Exposition::open(&engine).await,
             marked: Timestamp::default(),
+            made_up: now,
             deliveries,
             longest: longest_step(&engine.policy),
             engine: Arc::new(engine),
@@ -246,13 +269,25 @@ impl Daemon {
     /// Leaves for others when we last got on, once a minute: the mark costs a write of the file's inode.
     async fn mark(&mut self, now: Timestamp) {
         // Forward or back: a clock that is set is noticed at once.
-        if self.marked.until(now).0.abs() < BETWEEN_MARKS.0 {
+        if self.marked.until(now).0.abs() < FRESH_MARK.0 {
             return;
         }
         self.mark_presence(now);
         // The first tick leaves something to be kept true.
         if self.started {
             self.publisher.beat(&self.engine, now).await;
+        }
+    }
+
+    /// What could not be had when the policy was taken over may be there by now: asked once a minute.
+    async fn make_up(&mut self, now: Timestamp) {
+        if self.made_up.until(now).0.abs() < BETWEEN_MARKS.0 {
+            return;
+        }
+        self.made_up = now;
+        self.deliveries.fill(&self.engine).await;
+        if self.exposition.is_none() {
+            self.exposition = Exposition::again(&self.engine).await;
         }
     }
 
@@ -301,7 +336,9 @@ impl Daemon {
         if self.steps.is_empty() {
             self.held = None;
         }
-        self.deliveries.ring(result.is_ok());
+        // One that does not keep its limit is not spoken for, by anything that says that we got on.
+        let keeps_its_limits = self.keeps_its_limits();
+        self.deliveries.ring(result.is_ok() && keeps_its_limits);
         match result {
             Ok(plan) => {
                 systemd::status(&summary(&plan));
@@ -310,9 +347,9 @@ impl Daemon {
                     self.wishes
                         .settle(&self.engine, seen, &self.steps, &options.judge);
                 }
-                self.publish(&plan).await;
                 let now = self.engine.clock.now();
-                if self.keeps_its_limits() {
+                if keeps_its_limits {
+                    self.publish(&plan).await;
                     self.mark_presence(now);
                 }
                 let goes_on =
@@ -345,9 +382,19 @@ impl Daemon {
         }
     }
 
-    /// Waits for the steps under way; what they came to is in the journal.
+    /// Waits for the steps under way; what they came to is in the journal. systemd waits with us, for as long as they may
+    /// take: it would kill us after `TimeoutStopSec=` otherwise.
     async fn end_steps(&mut self) {
-        while let Some(ended) = self.steps.next().await {
+        loop {
+            let left = self.longest.saturating_sub(self.steps.youngest());
+            if !self.steps.is_empty() && !left.is_zero() {
+                systemd::stops_within(left + CLOSING);
+            }
+            let ended = tokio::select! {
+                ended = self.steps.next() => ended,
+                () = tokio::time::sleep(BETWEEN_PLEAS) => continue,
+            };
+            let Some(ended) = ended else { break };
             systemd::alive();
             if let Err(error) = ended {
                 tracing::error!(error = error_chain(&error), "a step could not be finished");
@@ -382,11 +429,16 @@ impl Daemon {
         self.wishes.begin(&self.engine, &busy).await?;
         let mut snapshot = match kept {
             Some(snapshot) => snapshot,
-            None => self.engine.observe_beside(&busy).await?,
+            None => {
+                let known = self.engine.known().await?;
+                self.start_is_over(&known);
+                self.engine.look_beside(known, &busy).await?
+            }
         };
         ended.merge(self.steps.reap()?);
         self.engine.store.refresh(&mut snapshot, &ended).await?;
-        self.start_is_over(&snapshot);
+        // Which jobs are due is a matter of the clock as well.
+        self.engine.gather(&mut snapshot).await?;
         let due = self
             .wishes
             .due(&self.engine.policy, &mut snapshot, begun.at);
@@ -417,8 +469,8 @@ impl Daemon {
         }
     }
 
-    /// With the first plan, and before anything of it is done: an issuer that hangs must not make systemd give the start
-    /// up. A journal that cannot be read may.
+    /// With the first plan, by the journal alone, and before anything of it is done: an issuer that hangs, or a disk with
+    /// a hundred thousand files, must not make systemd give the start up. A journal that cannot be read may.
     fn start_is_over(&mut self, snapshot: &Snapshot) {
         if self.started {
             return;
@@ -432,6 +484,9 @@ impl Daemon {
     /// What the plan says and, now that the jobs have run, when the next of them does.
     fn next_wake(&self, plan: &Plan, now: Timestamp) -> Timestamp {
         let snapshot = self.snapshot.as_ref();
+        if snapshot.is_some_and(|seen| jobs::is_back(plan, &self.engine.policy, seen, now)) {
+            return now;
+        }
         let job = snapshot.and_then(|seen| jobs::next_of_all(&self.engine.policy, seen, now));
         job.map_or(plan.next_wake, |job| job.min(plan.next_wake))
     }
@@ -475,5 +530,11 @@ const BUSY_RETRY: Seconds = Seconds(30);
 const ERROR_RETRY: Seconds = Seconds(60);
 /// Between two marks of our progress.
 const BETWEEN_MARKS: Seconds = Seconds(60);
+/// A mark that is younger will do: one is left at each ring of the bell.
+const FRESH_MARK: Seconds = Seconds(30);
+/// While steps are waited for at the end.
+const BETWEEN_PLEAS: Duration = Duration::from_secs(10);
+/// After the last step: a letter under way, and the journal.
+const CLOSING: Duration = Duration::from_secs(45);
 /// Between two ticks, whatever the plan says: nothing is retried in a tight loop.
 const SHORTEST_NAP: Seconds = Seconds(1);

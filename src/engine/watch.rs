@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::engine::{Engine, EngineError};
+use crate::engine::{Engine, EngineError, hanging};
 use crate::model::{
     Snapshot, Timestamp, WatchId, WatchPolicy, WatchState, WatchTrouble, WatchTroubleKind, Watched,
     WatchedPlace,
@@ -108,7 +108,7 @@ impl Engine {
                 Watched::Files { paths, password } => {
                     looks.push((
                         id.clone(),
-                        self.files_look(paths.clone(), password.as_ref(), &before, now),
+                        self.files_look(id, (paths.clone(), password.as_ref()), &before, now),
                     ));
                 }
                 Watched::Host { names, .. } => {
@@ -126,25 +126,22 @@ impl Engine {
 
     fn files_look(
         &self,
-        paths: Vec<String>,
-        password: Option<&crate::model::SecretRef>,
+        id: &WatchId,
+        (paths, password): (Vec<String>, Option<&crate::model::SecretRef>),
         before: &WatchState,
         now: Timestamp,
     ) -> Look {
         let (places, resolve) = (before.places.clone(), Arc::clone(self.issuers.resolve()));
         let password = password.cloned();
+        let subject = (id.clone(), paths.clone());
         Box::pin(async move {
-            let read = tokio::task::spawn_blocking(move || {
+            let read = hanging::read(subject, FILES_TIMEOUT, move || {
                 let secret = password.map(|reference| {
                     resolve(&reference).map_err(|why| format!("secret {reference}: {why}"))
                 });
                 watch::files(&paths, &secret.transpose(), &places, now)
             });
-            // A file system that hangs keeps its thread, and nothing else.
-            match tokio::time::timeout(FILES_TIMEOUT, read).await {
-                Ok(Ok(files)) => Seen::Files(Some(files)),
-                Ok(Err(_)) | Err(_) => Seen::Files(None),
-            }
+            Seen::Files(read.await)
         })
     }
 }

@@ -9,7 +9,11 @@ use crate::model::{Hooks, Policy, Probe, Seconds, TargetPolicy};
 pub(super) fn longest_step(policy: &Policy) -> Duration {
     let calls = policy.issuers.values().map(|issuer| {
         let access = &issuer.access;
-        Seconds(access.connect_timeout.0.saturating_add(access.timeout.0))
+        let call = access.connect_timeout.0.saturating_add(access.timeout.0);
+        // All who may ask at once wait for their turns.
+        let pace = issuer.pace;
+        let turns = pace.concurrency / pace.requests_per_second.max(1);
+        Seconds(call.saturating_add(i64::from(turns)))
     });
     let steps = policy.targets.values().map(of_target);
     let longest = calls.chain(steps).max().unwrap_or(Seconds(0));
@@ -17,9 +21,9 @@ pub(super) fn longest_step(policy: &Policy) -> Duration {
 }
 
 fn of_target(target: &TargetPolicy) -> Seconds {
-    let proof = match &target.probe {
-        Probe::Tls { deadline, .. } => deadline.0,
-        Probe::None => 0,
+    let (proof, look) = match &target.probe {
+        Probe::Tls { deadline, .. } => (deadline.0, LOOK.0),
+        Probe::None => (0, 0),
     };
     // An undo tests, reloads, restarts if it must, and proves.
     let undo = target.command_timeout.0.saturating_mul(3);
@@ -30,11 +34,14 @@ fn of_target(target: &TargetPolicy) -> Seconds {
         target.hooks.timeout.0
     };
     // What does not end by itself is given time to die.
-    Seconds(undo.max(hook).saturating_add(DYING.0))
+    Seconds(undo.max(hook).max(look).saturating_add(DYING.0))
 }
 
 /// From the end of a command's time to that of its last child.
 const DYING: Seconds = Seconds(11);
+
+/// For all names of a service at a check, where each answers as late as it may.
+const LOOK: Seconds = Seconds(120);
 
 #[cfg(test)]
 mod tests {

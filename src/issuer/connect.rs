@@ -1,9 +1,10 @@
 //! From an issuer's policy to a connected [`Issuer`]: secrets are resolved here and go no further than the client.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::ccm::{Access, Auth, Client, Pca, Scm};
+use crate::ccm::{Access, Auth, Client, Limit, Pca, Scm};
 use crate::issuer::failure::{own, reading};
 use crate::issuer::pca::PcaIssuer;
 use crate::issuer::scm::ScmIssuer;
@@ -24,12 +25,33 @@ pub fn connect(
     resolve: &dyn Fn(&SecretRef) -> Result<Secret, String>,
     clock: Arc<dyn Clock>,
 ) -> Result<Box<dyn Issuer>, IssuerError> {
+    connect_within(policy, resolve, clock, limit(policy))
+}
+
+/// What the policy allows in a second.
+#[must_use]
+pub fn limit(policy: &IssuerPolicy) -> Arc<Limit> {
+    let per_second = NonZeroU32::new(policy.pace.requests_per_second);
+    Arc::new(Limit::new(per_second.unwrap_or(NonZeroU32::MIN)))
+}
+
+/// The same within a limit that an earlier connection had: a new one must not begin anew with that.
+///
+/// # Errors
+/// As [`connect`].
+pub fn connect_within(
+    policy: &IssuerPolicy,
+    resolve: &dyn Fn(&SecretRef) -> Result<Secret, String>,
+    clock: Arc<dyn Clock>,
+    limit: Arc<Limit>,
+) -> Result<Box<dyn Issuer>, IssuerError> {
     let named = |error: IssuerError| IssuerError {
         message: format!("issuer {}: {}", policy.id, error.message),
         ..error
     };
     let access = access(&policy.access, resolve).map_err(named)?;
     let client = Client::new(access, clock).map_err(reading).map_err(named)?;
+    let client = client.within(limit);
     Ok(match &policy.kind {
         IssuerKind::Pca(pca) => Box::new(PcaIssuer::new(Pca::new(client), pca.ca.clone())),
         IssuerKind::Scm(_) => Box::new(ScmIssuer::new(Scm::new(client))),

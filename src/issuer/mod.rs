@@ -17,7 +17,8 @@ use crate::model::{
 };
 use crate::pki::Secret;
 
-pub use connect::connect;
+pub use crate::ccm::Limit;
+pub use connect::{connect, connect_within, limit};
 
 /// An async answer of a trait object.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::{About, Kind};
+
 /// Something a person should know, as long as it stands. The planner names every standing alert in each plan; raising
 /// it once and saying when it is over is a matter of comparing keys.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,14 +54,22 @@ impl AlertKey {
         Some(subject.split_once(' ').map_or(subject, |(name, _)| name))
     }
 
-    /// Whether it is about an issuer, and so about all of its certificates.
+    /// Its kind: what stands before the subject.
     #[must_use]
-    pub fn is_about_issuers(&self) -> bool {
-        let kind = self.0.split_once('/').map(|(kind, _)| kind);
-        matches!(
-            kind,
-            Some(Self::CREDENTIALS | Self::ISSUER | Self::ENDING | Self::AUTHORITY | Self::ROOTS)
-        )
+    pub fn kind(&self) -> &str {
+        Self::kind_of(&self.0)
+    }
+
+    /// The kind of a key that was written down.
+    #[must_use]
+    pub fn kind_of(key: &str) -> &str {
+        key.split_once('/').map_or(key, |(kind, _)| kind)
+    }
+
+    /// What its subject names; `None` for a kind that an earlier renewd knew.
+    #[must_use]
+    pub fn about(&self) -> Option<About> {
+        Kind::find(self.kind()).map(|kind| kind.about)
     }
 
     /// Kind: an issuer refuses the credentials.

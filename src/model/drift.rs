@@ -12,12 +12,20 @@ use crate::model::{CertificateId, Timestamp};
 pub struct Drift {
     /// In the order in which they were found: the link first, then files in the order of the commit.
     pub differences: Vec<Difference>,
+    /// The generation that was looked at: that of the live set, or of a rollout that waits for its service.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub generation: Option<u64>,
 }
 
 impl Drift {
     /// The differences of one kind.
     pub fn of(&self, kind: DriftKind) -> impl Iterator<Item = &Difference> {
         self.differences.iter().filter(move |d| d.kind == kind)
+    }
+
+    /// Places of somebody else's that may hold something newer.
+    pub fn perhaps_newer(&self) -> impl Iterator<Item = &Difference> {
+        self.differences.iter().filter(|d| d.may_be_newer())
     }
 
     /// What comes first of a kind in [`DriftKind::ALL`], so that a person reads the worst.
@@ -59,9 +67,24 @@ pub struct Difference {
     pub certificate: Option<CertificateId>,
     /// The path, and what is wrong with it.
     pub detail: String,
-    /// Begin of validity of the certificate that is there, for [`DriftKind::NewerElsewhere`] and [`DriftKind::ServedNewer`].
+    /// Begin of validity of the certificate that is there, for [`DriftKind::NewerElsewhere`] and [`DriftKind::ServedNewer`]. For
+    /// [`DriftKind::FileEdited`], of a keystore that could not be opened: when it was written, and nothing in it was issued later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issued_at: Option<Timestamp>,
+}
+
+impl Difference {
+    /// A keystore is there that somebody else wrote, and nobody can say what is in it.
+    #[must_use]
+    pub fn is_sealed(&self) -> bool {
+        self.kind == DriftKind::FileEdited && self.issued_at.is_some()
+    }
+
+    /// What is on disk there was, or may have been, issued later than what was committed.
+    #[must_use]
+    pub fn may_be_newer(&self) -> bool {
+        self.kind == DriftKind::NewerElsewhere || self.is_sealed()
+    }
 }
 
 /// The kinds, the worst first.

@@ -96,6 +96,8 @@ pub enum JobResult {
     Done,
     /// The journal could not be read or written, or a fault of renewd.
     Failed,
+    /// To its end, by a clock that is not believed: nothing follows from the moment at which it began.
+    Doubted,
 }
 
 impl JobResult {
@@ -103,6 +105,7 @@ impl JobResult {
     #[must_use]
     pub const fn code(self) -> &'static str {
         match self {
+            Self::Doubted => "doubted",
             Self::Done => "done",
             Self::Failed => "failed",
         }

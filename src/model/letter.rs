@@ -144,6 +144,8 @@ pub struct Slip {
     pub held: Held,
     /// It goes in a mail of its own, since one with others was refused.
     pub alone: bool,
+    /// It was refused by itself, and is tried again since what it tells stands.
+    pub refused: bool,
     /// The mail that it went into, where that may have been taken over already: the very same is sent again.
     pub mail: Option<String>,
 }
@@ -223,10 +225,17 @@ pub enum Delivery {
     },
     /// The other side refused it among others: it is tried again by itself.
     Apart(String),
-    /// The other side refused it for good.
-    Refused(String),
+    /// The other side refused it.
+    Refused {
+        /// Why.
+        why: String,
+        /// When it is tried again, by itself, since what it tells stands; `None` where that is over.
+        again: Option<Timestamp>,
+    },
     /// It was tried for long enough, and what it tells is over.
     GivenUp(String),
+    /// Not tried: the policy has no such recipient any more. Comes the recipient back, what stands is told.
+    Withdrawn,
     /// Not tried: it waits for others, or another day.
     Held(Held, Timestamp),
     /// Not tried: what it tells was over before its time came.
@@ -236,7 +245,7 @@ pub enum Delivery {
 /// How the letters of a channel fare.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ChannelState {
-    /// Letters that were tried in vain and wait for another attempt.
+    /// Letters that were tried in vain and wait for another attempt, those that were refused aside.
     pub failing: u32,
     /// When the oldest of them was queued.
     pub failing_since: Option<Timestamp>,
@@ -246,7 +255,8 @@ pub struct ChannelState {
     pub longest_queue: u32,
     /// Letters that wait for another day, since the mails of this one are sent.
     pub held: u32,
-    /// Recipients whose last letter was refused for good or given up, with the reason.
+    /// Recipients who have a letter that was refused and waits for another attempt, or whose last one was refused or given
+    /// up, with the reason.
     pub refused: BTreeMap<String, String>,
 }
 

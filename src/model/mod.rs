@@ -14,6 +14,7 @@ mod hooks;
 mod ids;
 mod job;
 mod letter;
+mod messages;
 mod metrics;
 mod name;
 mod observed;
@@ -54,6 +55,7 @@ pub use letter::{
     ChannelState, Concerned, Delivery, Digest, Held, LONGEST_QUEUE, Letter, Message, Occasion,
     Pace, Post, Section, Slip,
 };
+pub use messages::{About, Kind, Milestone, message_id};
 pub use metrics::{Listen, Metrics};
 pub use name::{Name, NameError, SubjectAltNames};
 pub use observed::{Observe, Observed, Sight, SightKind};
@@ -63,9 +65,9 @@ pub use order::{
 pub use outage::Outage;
 pub use pacing::{MaintenanceWindow, Pacing};
 pub use policy::{
-    CertificatePolicy, DriftMode, IssuerKind, IssuerPolicy, KeyReuse, KeySource, OrderMode,
-    PcaPolicy, Policy, Prelude, Probe, ProxyProtocol, Reload, RemoteAccess, RemoteAuth, RenewRule,
-    Roots, ScmPolicy, SecretRef, Signal, StartTls, TargetKind, TargetPolicy,
+    CertificatePolicy, DriftMode, IssuerKind, IssuerPace, IssuerPolicy, KeyReuse, KeySource,
+    Listeners, OrderMode, PcaPolicy, Policy, Prelude, Probe, ProxyProtocol, Reload, RemoteAccess,
+    RemoteAuth, RenewRule, Roots, ScmPolicy, SecretRef, Signal, StartTls, TargetKind, TargetPolicy,
 };
 pub use reason::{Blocked, ErrorClass, Reason, Waiting};
 pub use recipe::{Family, Recipe, RecipeExport};

@@ -82,6 +82,30 @@ pub struct IssuerPolicy {
     pub settle: Seconds,
     /// Changes with any setting above; a change clears backoff.
     pub digest: Fingerprint,
+    /// How much is asked of it. No part of the digest: what failed does not go better for it.
+    pub pace: IssuerPace,
+}
+
+/// How much is asked of an issuer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IssuerPace {
+    /// Steps that ask it at the same time.
+    pub concurrency: u32,
+    /// Requests that begin within any second.
+    pub requests_per_second: u32,
+    /// Orders that are opened within any hour. What cannot wait is ordered all the same, and counts.
+    pub orders_per_hour: u32,
+}
+
+impl Default for IssuerPace {
+    /// More than any host needs, and an end to what a mistake could do.
+    fn default() -> Self {
+        Self {
+            concurrency: 16,
+            requests_per_second: 100,
+            orders_per_hour: 3600,
+        }
+    }
 }
 
 /// The services.
@@ -400,10 +424,10 @@ impl Signal {
 /// How a target proves that a revision is served.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Probe {
-    /// A TLS handshake per name against this host's own listener, which decides.
+    /// A TLS handshake per name against each of this host's own listeners; all of them decide.
     Tls {
-        /// `host:port`.
-        connect: String,
+        /// Who is asked.
+        connect: Listeners,
         /// Until the new leaf is served; reloads are gradual.
         deadline: Seconds,
         /// What the served chain must reach; `None`: the chain as issued is what is compared.
@@ -415,6 +439,48 @@ pub enum Probe {
     },
     /// Written down by the administrator; shown as `unproven`.
     None,
+}
+
+/// Listeners of one service on this host, each as `host:port`; at least one in a policy.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Listeners(Vec<String>);
+
+impl Listeners {
+    /// In the order of the policy.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(String::as_str)
+    }
+
+    /// The one whose port is that of the service where a single one is needed.
+    #[must_use]
+    pub fn first(&self) -> &str {
+        self.0.first().map_or("", String::as_str)
+    }
+}
+
+impl From<String> for Listeners {
+    fn from(only: String) -> Self {
+        Self(vec![only])
+    }
+}
+
+impl FromIterator<String> for Listeners {
+    /// Each once.
+    fn from_iter<I: IntoIterator<Item = String>>(all: I) -> Self {
+        let mut listeners = Self::default();
+        for listener in all {
+            if !listeners.0.contains(&listener) {
+                listeners.0.push(listener);
+            }
+        }
+        listeners
+    }
+}
+
+impl fmt::Display for Listeners {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join(", "))
+    }
 }
 
 /// The roots that clients of a service trust.

@@ -237,6 +237,11 @@ pub enum Waiting {
         /// When it may have another, or when it is too late to wait for one.
         until: Timestamp,
     },
+    /// The issuer was given all the orders that it may be given in an hour.
+    IssuerBudget {
+        /// When it may be given another, or when it is too late to wait for that.
+        until: Timestamp,
+    },
     /// Another step of the same target is under way.
     Rollout,
     /// Other certificates of the same target are on their way; all go in with one reload.
@@ -261,6 +266,7 @@ impl Waiting {
             Self::NoSpace { .. } => "no-space",
             Self::Window { .. } => "window",
             Self::ReloadBudget { .. } => "reload-budget",
+            Self::IssuerBudget { .. } => "issuer-budget",
             Self::Rollout => "rollout",
             Self::Batch { .. } => "batch",
         }
@@ -278,6 +284,7 @@ impl Waiting {
             | Self::NoSpace { until, .. }
             | Self::Window { until }
             | Self::ReloadBudget { until }
+            | Self::IssuerBudget { until }
             | Self::Batch { until }
             | Self::Schedule { until }
             | Self::Clock { until, .. } => Some(*until),
@@ -333,6 +340,10 @@ impl fmt::Display for Waiting {
             Self::ReloadBudget { until } => write!(
                 f,
                 "ready; the target had its reloads for this hour, next at {until}"
+            ),
+            Self::IssuerBudget { until } => write!(
+                f,
+                "to be ordered; the issuer was given its orders for this hour, next at {until}"
             ),
             Self::Rollout => f.write_str("another rollout of the target is under way"),
             Self::Batch { until } => write!(

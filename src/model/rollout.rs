@@ -62,6 +62,31 @@ impl Rollout {
         !self.reasons.is_empty() && self.reasons.values().all(served)
     }
 
+    /// Whether it is no fault of this rollout, on its way back, that these are not served as they should: it repeats what
+    /// was there of them, and they were served no better with its set, or nobody was told of that. A name that was taken
+    /// out of the service's configuration, and not out of the policy, must not keep the others away.
+    #[must_use]
+    pub fn is_innocent_of(&self, named: &BTreeSet<CertificateId>) -> bool {
+        let RolloutPhase::Undoing { cause, .. } = &self.phase else {
+            return false;
+        };
+        let as_bad_before = |id| {
+            (cause.step == RolloutStep::Verify && cause.named.contains(id))
+                || !self.phase.service_was_told()
+        };
+        !named.is_empty()
+            && named
+                .iter()
+                .all(|id| self.repeats(id) && !self.reasons.contains_key(id) && as_bad_before(id))
+    }
+
+    /// Whether the set has of this certificate what was there before.
+    #[must_use]
+    pub fn repeats(&self, id: &CertificateId) -> bool {
+        let previous = self.previous.get(id);
+        previous.is_some() && self.revisions.get(id) == previous
+    }
+
     /// Something else was served in place of this certificate, and this rollout is not about it.
     #[must_use]
     pub fn leaves_strange(&self, id: &CertificateId) -> bool {
@@ -228,6 +253,10 @@ pub struct Cause {
     /// Members of the set that the step blames, as far as it can tell; empty where it could be any.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub named: BTreeSet<CertificateId>,
+    /// Members that the set does not change, and that were served no better without it, with what was seen: no fault of
+    /// the set.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub strange: BTreeMap<CertificateId, String>,
     /// The service refused what was there before as well, when it was put back: the fault is not in the set.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub refused: bool,
@@ -439,6 +468,9 @@ pub enum RolloutEvent {
         /// Nothing could be seen, by the same fault of the probe as on the way there.
         #[serde(default)]
         blind: bool,
+        /// All but these, which the rollout has nothing to do with, see [`Rollout::is_innocent_of`]; with what was seen.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        strange: BTreeMap<CertificateId, String>,
     },
     /// Another set is wanted before this one was committed, or while it waits for its service.
     Superseded {

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::model::{
     Cause, CertificateId, ChannelId, ChannelState, ClockFacts, Drift, EarlierRevision, ErrorClass,
     Fingerprint, HostSeed, IssuerId, JobName, JobRun, Observed, Order, OrderId, Outage,
-    RemoteTrouble, RevisionFacts, RevisionId, Rollout, RolloutId, Shortage, Standing, TargetId,
-    Timestamp, WatchId, WatchState, Wire,
+    RemoteTrouble, RevisionFacts, RevisionId, Rollout, RolloutId, Seconds, Shortage, Standing,
+    TargetId, Timestamp, WatchId, WatchState, Wire,
 };
 
 /// The planner's view of the world. May be stale: every action is checked again before it is carried out.
@@ -23,12 +23,16 @@ pub struct Snapshot {
     pub orders: BTreeMap<OrderId, Order>,
     /// Open rollouts.
     pub rollouts: BTreeMap<RolloutId, Rollout>,
+    /// When orders were opened, by issuer, within the last hour before the latest of all these, in order.
+    pub opened: BTreeMap<IssuerId, Vec<Timestamp>>,
     /// The last run of each job; one that never ran is absent.
     pub jobs: BTreeMap<JobName, JobRun>,
     /// Of this host.
     pub host: HostSeed,
     /// Certificates for which no order is worth its price: a disk that they are written to has no room.
     pub shortages: BTreeMap<CertificateId, Shortage>,
+    /// File systems without room for one order and what it brings to its targets, as they were seen last.
+    pub tight: Vec<Shortage>,
     /// How alerts leave the host, by channel; one without letters is absent.
     pub channels: BTreeMap<ChannelId, ChannelState>,
     /// When the host itself was last looked at; `None` where only the journal was read.
@@ -43,6 +47,21 @@ pub struct Snapshot {
     pub clock: ClockFacts,
     /// What was seen of what is watched; a table that was never looked at is absent.
     pub watches: BTreeMap<WatchId, WatchState>,
+}
+
+impl Snapshot {
+    /// One more order was opened.
+    pub fn order_opened(&mut self, issuer: &IssuerId, at: Timestamp) {
+        let all = self.opened.entry(issuer.clone()).or_default();
+        all.push(at);
+        all.sort();
+        let latest = self.opened.values().filter_map(|all| all.last()).max();
+        let latest = latest.copied().unwrap_or(at);
+        self.opened.retain(|_, all| {
+            all.retain(|at| at.until(latest) < Seconds::hours(1));
+            !all.is_empty()
+        });
+    }
 }
 
 /// Something that renewd itself relies on and that ends.

@@ -4,10 +4,10 @@
 use p12_keystore::{KeyStore, KeyStoreEntry, Pkcs12ImportPolicy};
 
 use crate::model::{
-    CertificateFacts, Name, Timestamp, WatchFault, WatchFaultKind, WatchedCertificate,
+    CertificateFacts, Fingerprint, Name, Timestamp, WatchFault, WatchFaultKind, WatchedCertificate,
 };
 use crate::pki::chain::{self, Link};
-use crate::pki::{PkiError, PrivateKey, Secret, facts, jks, pem};
+use crate::pki::{PkiError, PrivateKey, Secret, der, facts, jks, pem};
 
 /// Certificates that belong together: a leaf first, then what was put or sent with it.
 struct Group {
@@ -44,6 +44,51 @@ pub fn file(bytes: &[u8], password: Option<&Secret>) -> Result<Vec<WatchedCertif
     }
     found.truncate(MOST);
     Ok(found)
+}
+
+/// A private key of a keystore.
+pub struct Held {
+    /// Leaf first, DER.
+    pub certificates: Vec<Vec<u8>>,
+    /// SHA-256 of its public key.
+    pub spki: Fingerprint,
+}
+
+/// The private keys of a keystore (PKCS #12 or JKS) with their certificates.
+///
+/// # Errors
+/// What is no keystore, or needs another password.
+pub fn keystore_keys(bytes: &[u8], password: &Secret) -> Result<Vec<Held>, PkiError> {
+    if !is_keystore(bytes) {
+        return Err(PkiError::malformed(
+            "keystore",
+            "it is neither PKCS #12 nor JKS",
+        ));
+    }
+    let held = groups(bytes, Some(password))?.into_iter();
+    Ok(held
+        .filter_map(|group| {
+            Some(Held {
+                spki: group.key?.spki(),
+                certificates: group.certificates,
+            })
+        })
+        .collect())
+}
+
+/// Whether bytes have the form of a keystore from end to end, whatever its password: what is cut off or overwritten has
+/// not.
+#[must_use]
+pub fn is_keystore(bytes: &[u8]) -> bool {
+    if bytes.starts_with(&JKS_MAGIC) {
+        return jks::is_whole(bytes);
+    }
+    // A PFX is a sequence that begins with the version 3 (RFC 7292 §4).
+    let mut outer = der::Reader::new(bytes);
+    let whole = outer.expect(der::SEQUENCE);
+    whole.is_some_and(|store| {
+        store.whole.len() == bytes.len() && store.content.starts_with(&[der::INTEGER, 1, 3])
+    })
 }
 
 /// The leaf that a server presented for a name, and what a client of `roots` would say of it; without roots the chain

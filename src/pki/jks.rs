@@ -165,6 +165,34 @@ pub(super) fn read_all(
     }
 }
 
+/// Whether every length in it leads to its end, whatever its password.
+#[must_use]
+pub fn is_whole(bytes: &[u8]) -> bool {
+    walk(bytes).is_ok_and(|rest| rest == DIGEST)
+}
+
+/// How many bytes are behind the last entry.
+fn walk(bytes: &[u8]) -> Result<usize, PkiError> {
+    let mut input = Input(bytes);
+    if (input.u32()?, input.u32()?) != (MAGIC, VERSION) {
+        return Err(wrong("not a JKS keystore"));
+    }
+    for _ in 0..input.u32()? {
+        let tag = input.u32()?;
+        input.text()?;
+        input.i64()?;
+        if tag == PRIVATE_KEY {
+            input.bytes()?;
+            for _ in 0..input.u32()? {
+                input.certificate()?;
+            }
+        } else {
+            input.certificate()?;
+        }
+    }
+    Ok(input.0.len())
+}
+
 /// An EncryptedPrivateKeyInfo under Sun's own algorithm.
 fn protect(pkcs8: &[u8], password: &[u8]) -> Vec<u8> {
     // Not random, so that an unchanged key gives an unchanged file; and no other key ever gets the same stream.

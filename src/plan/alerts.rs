@@ -8,8 +8,8 @@ use std::path::PathBuf;
 
 use crate::model::{
     Blocked, CertificateId, ErrorClass, Failures, Fingerprint, IssuerId, OrderMode, ProbeFault,
-    RemoteTrouble, Rollout, RolloutPhase, RolloutStep, Seconds, SetAside, Severity, Snapshot,
-    Standing, StepFailure, Timestamp, Waiting,
+    RemoteTrouble, Rollout, RolloutPhase, RolloutStep, Seconds, SetAside, Severity, Shortage,
+    Snapshot, Standing, StepFailure, Timestamp, Waiting,
 };
 use crate::plan::certificates::Subject;
 use crate::plan::draft::{Draft, Met};
@@ -63,15 +63,7 @@ pub(crate) fn certificate(
         );
     }
     if let Verdict::Wait(Waiting::NoSpace { shortage, .. }) = verdict {
-        // One disk, one alert, however many certificates wait for it.
-        let path = shortage.path.display().to_string();
-        draft.alert(
-            Severity::Warning,
-            "no-space",
-            &path,
-            format!("{path}: no room for new certificates"),
-            format!("{shortage}. Nothing is ordered that could not be stored; free some space, and it goes on by itself."),
-        );
+        no_space(shortage, draft);
     }
     if let Some(trouble) = subject.state.trouble() {
         remote(subject, trouble, draft);
@@ -104,6 +96,18 @@ pub(crate) fn certificate(
             "It would renew at once and without end, so the certificate is renewed when a third of its lifetime is left. Set `renew_at = \"1/3\"`, or a day count below nine tenths of the lifetime.".to_owned(),
         );
     }
+}
+
+/// One disk, one alert, however many certificates wait for it; also while none does yet.
+pub(crate) fn no_space(shortage: &Shortage, draft: &mut Draft) {
+    let path = shortage.path.display().to_string();
+    draft.alert(
+        Severity::Warning,
+        "no-space",
+        &path,
+        format!("{path}: no room for new certificates"),
+        format!("{shortage}. Nothing is ordered that could not be stored; free some space, and it goes on by itself."),
+    );
 }
 
 /// The revision runs out and is not renewed: told at each step on the way, as one alert that becomes worse.

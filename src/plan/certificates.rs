@@ -163,6 +163,18 @@ pub(crate) fn open(
         let (until, shortage) = (now + SPACE_INTERVAL, shortage.clone());
         return wait(Waiting::NoSpace { until, shortage }, draft);
     }
+    // Nor is what is needed now, or wanted by a person, held up by what could wait.
+    let waits = !state.forced
+        && !matches!(
+            reason,
+            Reason::Revoked | Reason::Expired { .. } | Reason::Emergency { .. } | Reason::Forced
+        );
+    let budget = draft.budgets.get_mut(&subject.policy.issuer);
+    if let Some(until) = budget.and_then(|budget| budget.take(waits)) {
+        let emergency = subject.window().map(|window| window.emergency_at);
+        let until = emergency.map_or(until, |at| until.min(at.max(now + Seconds(1))));
+        return wait(Waiting::IssuerBudget { until }, draft);
+    }
     draft.new_orders.push(Action::OpenOrder {
         certificate: subject.policy.id.clone(),
         reason: reason.clone(),
@@ -395,7 +407,7 @@ fn fruitless(subject: &Subject<'_>, reason: &Reason, now: Timestamp) -> Option<W
 const SURVEY_INTERVAL: Seconds = Seconds::hours(1);
 
 /// How often the disks are looked at again once there was no room.
-const SPACE_INTERVAL: Seconds = Seconds::minutes(10);
+pub(crate) const SPACE_INTERVAL: Seconds = Seconds::minutes(10);
 
 /// Long enough for a person to notice, short enough to heal by itself within the day. Never longer than a twentieth of
 /// the lifetime: no revision is due sooner.

@@ -183,6 +183,7 @@ mod tests {
             message: "no".to_owned(),
             output: String::new(),
             named: BTreeSet::new(),
+            strange: BTreeMap::new(),
             refused: false,
             probe: ProbeFault::None,
         };

@@ -7,6 +7,7 @@ use crate::model::{
     Waiting,
 };
 use crate::plan::outage::Hold;
+use crate::plan::pacing::OrderBudget;
 use crate::plan::{Action, Plan, Verdict};
 
 /// The last of the failures in a row that a certificate met at its issuer.
@@ -42,6 +43,8 @@ pub(crate) struct Draft {
     pub(crate) surveys: Vec<Action>,
     /// Of issuers that answer nobody.
     pub(crate) holds: BTreeMap<IssuerId, Hold>,
+    /// What issuers may still be given in this hour.
+    pub(crate) budgets: BTreeMap<IssuerId, OrderBudget>,
     /// Whom one question is asked already.
     asked: BTreeSet<IssuerId>,
     /// Renewals that are due are ordered from then on; `None` for now.
@@ -67,6 +70,7 @@ impl Draft {
             new_orders: Vec::new(),
             surveys: Vec::new(),
             holds: BTreeMap::new(),
+            budgets: BTreeMap::new(),
             asked: BTreeSet::new(),
             renewals_from: None,
             observations: Vec::new(),

@@ -2,7 +2,7 @@
 //! told.
 
 use crate::model::{
-    Blocked, CertificateId, Difference, DriftKind, DriftMode, Reason, RevisionId, Severity,
+    Blocked, CertificateId, Difference, Drift, DriftKind, DriftMode, Reason, Severity,
 };
 use crate::plan::Verdict;
 use crate::plan::draft::Draft;
@@ -15,6 +15,8 @@ pub(crate) fn reason(
     id: &CertificateId,
 ) -> Option<Reason> {
     let overwritten = place.state.overwrite.contains(id);
+    // A repair of anything on disk would replace what nobody could look into.
+    let sealed = about(place, members, id).any(Difference::is_sealed);
     let found = about(place, members, id).filter(|found| match found.kind {
         DriftKind::NewerElsewhere | DriftKind::ServedNewer => overwritten,
         DriftKind::ServedOther | DriftKind::ServedOld | DriftKind::ServedChain => {
@@ -25,7 +27,7 @@ pub(crate) fn reason(
         | DriftKind::FileUnreadable
         | DriftKind::FileEdited
         | DriftKind::LinkChanged
-        | DriftKind::AttributesChanged => overwritten || repairs(place),
+        | DriftKind::AttributesChanged => overwritten || (repairs(place) && !sealed),
     });
     let worst = found.min_by_key(|found| found.kind)?;
     Some(Reason::Drifted {
@@ -34,31 +36,46 @@ pub(crate) fn reason(
     })
 }
 
-/// A certificate that somebody else installed and that nothing of the wanted set may replace: it was issued later. What
-/// a person wants replaced is in nobody's way.
-pub(crate) fn in_the_way<'a>(
-    place: &Place<'a>,
-    members: &[Member<'_>],
-    wanted: impl Fn(&CertificateId) -> Option<&'a RevisionId>,
-) -> Option<&'a Difference> {
-    let drift = place.state.drift.as_ref()?;
-    drift.of(DriftKind::NewerElsewhere).find(|found| {
-        let Some(id) = &found.certificate else {
-            return false;
-        };
-        // What left the target is not written any more.
-        let Some(member) = members.iter().find(|m| m.subject.policy.id == *id) else {
-            return false;
-        };
-        let newest = member.subject.state.newest.as_ref();
-        let later = newest.is_some_and(|newest| {
-            wanted(id) == Some(&newest.id)
+/// Whether the place of this member is taken by a certificate that somebody else installed and that was issued later than
+/// the newest of ours. It stays, as long as no person wants it replaced, and the others of the target go on.
+pub(crate) fn is_taken(place: &Place<'_>, member: &Member<'_>) -> bool {
+    let id = &member.subject.policy.id;
+    let newest = member.subject.state.newest.as_ref();
+    let is_later = |found: &Difference| {
+        newest.is_some_and(|newest| {
+            let goes_in = place.state.live.get(id) != Some(&newest.id);
+            goes_in
                 && found
                     .issued_at
                     .is_some_and(|at| newest.facts.not_before > at)
-        });
-        !later && !place.state.overwrite.contains(id)
+        })
+    };
+    let mut theirs = newer_elsewhere(place).filter(|found| found.certificate.as_ref() == Some(id));
+    theirs.any(|found| !is_later(found)) && !place.state.overwrite.contains(id)
+}
+
+/// A certificate that somebody else installed by pointing the link elsewhere, which all members share: a rollout of any
+/// of them would replace it.
+pub(crate) fn in_the_way<'a>(place: &Place<'a>, members: &[Member<'_>]) -> Option<&'a Difference> {
+    let drift = place.state.drift.as_ref()?;
+    let mut links = drift.of(DriftKind::LinkChanged);
+    if !links.any(|found| found.certificate.is_none()) {
+        return None;
+    }
+    newer_elsewhere(place).find(|found| {
+        // What left the target is not written any more.
+        let whose =
+            |member: &&Member<'_>| found.certificate.as_ref() == Some(&member.subject.policy.id);
+        members
+            .iter()
+            .find(whose)
+            .is_some_and(|member| is_taken(place, member))
     })
+}
+
+fn newer_elsewhere<'a>(place: &Place<'a>) -> impl Iterator<Item = &'a Difference> {
+    let drift = place.state.drift.iter();
+    drift.flat_map(Drift::perhaps_newer)
 }
 
 /// The verdict on what such a certificate keeps back.
@@ -126,7 +143,16 @@ pub(crate) fn alerts(place: &Place<'_>, draft: &mut Draft) {
         for other in found.iter().skip(1).take(SHOWN) {
             text.push_str(&format!("{}\n", other.detail));
         }
-        text.push_str(&advice(place, kind, first.certificate.as_ref()));
+        if found.iter().any(|found| !found.is_sealed()) {
+            text.push_str(&advice(place, kind, first.certificate.as_ref()));
+        }
+        if let Some(sealed) = found.iter().find(|found| found.is_sealed()) {
+            let name = sealed.certificate.as_ref();
+            text.push_str(&format!(
+                "A keystore that does not open is left as it is until a renewal: `renewd release {} --force` replaces it.",
+                name.map_or("NAME", CertificateId::as_str)
+            ));
+        }
         draft.alert(
             severity(kind),
             kind.code(),
@@ -155,7 +181,12 @@ const fn severity(kind: DriftKind) -> Severity {
 
 fn advice(place: &Place<'_>, kind: DriftKind, whose: Option<&CertificateId>) -> String {
     let name = whose.map_or("NAME", CertificateId::as_str);
-    let then = if repairs(place) {
+    let sealed = all(place).any(|found| found.is_sealed() && found.certificate.as_ref() == whose);
+    let then = if sealed {
+        format!(
+            "Nothing is changed while a keystore of the certificate does not open; `renewd release {name} --force` puts all of it right."
+        )
+    } else if repairs(place) {
         "It is put right by itself, by a rollout of the same set.".to_owned()
     } else {
         format!(
@@ -172,7 +203,7 @@ fn advice(place: &Place<'_>, kind: DriftKind, whose: Option<&CertificateId>) -> 
             )
         }
         DriftKind::NewerElsewhere => format!(
-            "Somebody else installed it; nothing older replaces it, and the target is left alone meanwhile. `renewd renew {name}` obtains a later one, `renewd release {name} --force` puts back what renewd has."
+            "Somebody else installed it; nothing older replaces it, and the others of the target go on without it. `renewd renew {name}` obtains a later one, `renewd release {name} --force` puts back what renewd has."
         ),
         DriftKind::KeyExposed => {
             format!(

@@ -293,7 +293,7 @@ fn next_action(
                 Waiting::NoOffer { .. } => "survey",
                 Waiting::Clock { .. } => "ask-the-time",
                 Waiting::Schedule { .. } => "renew",
-                Waiting::NoSpace { .. } => "open-order",
+                Waiting::NoSpace { .. } | Waiting::IssuerBudget { .. } => "open-order",
                 Waiting::Window { .. }
                 | Waiting::ReloadBudget { .. }
                 | Waiting::Rollout

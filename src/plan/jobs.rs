@@ -5,8 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::{HostSeed, JobName, JobPolicy, JobRun, Policy, Seconds, Snapshot, Timestamp};
-use crate::plan::backoff;
+use crate::model::{
+    AlertKey, HostSeed, JobName, JobPolicy, JobResult, JobRun, Policy, Seconds, Snapshot, Timestamp,
+};
+use crate::plan::{Plan, backoff, clock};
 
 /// When the next run of a job begins; `now` or earlier means at once.
 #[must_use]
@@ -29,10 +31,10 @@ pub fn next(
     at.max(last + job.floor)
 }
 
-/// The jobs that begin now, in their order.
+/// The jobs that begin now, in their order. A clock in doubt begins no digest: that is named by its moment.
 #[must_use]
 pub fn due(policy: &Policy, snapshot: &Snapshot, now: Timestamp) -> Vec<JobName> {
-    schedule(policy, snapshot, now)
+    begun(policy, snapshot, now)
         .filter(|(_, at)| *at <= now)
         .map(|(name, _)| name)
         .collect()
@@ -41,7 +43,18 @@ pub fn due(policy: &Policy, snapshot: &Snapshot, now: Timestamp) -> Vec<JobName>
 /// When the next job begins, if there is any.
 #[must_use]
 pub fn next_of_all(policy: &Policy, snapshot: &Snapshot, now: Timestamp) -> Option<Timestamp> {
-    schedule(policy, snapshot, now).map(|(_, at)| at).min()
+    begun(policy, snapshot, now).map(|(_, at)| at).min()
+}
+
+/// Those that are not held back. One that is due and neither run nor remembered would be due again at once, and so the
+/// daemon would never sleep.
+fn begun(
+    policy: &Policy,
+    snapshot: &Snapshot,
+    now: Timestamp,
+) -> impl Iterator<Item = (JobName, Timestamp)> {
+    let doubted = clock::doubt(&snapshot.clock, now).is_some();
+    schedule(policy, snapshot, now).filter(move |(name, _)| !doubted || *name != JobName::Digest)
 }
 
 /// Until when orders of renewals that are due are not opened; `None` for a run of `renew` that is due, and where the
@@ -66,16 +79,28 @@ pub fn schedule(
 }
 
 /// Since when nothing was done although the checks of some time were to be, if that is so: the process did not run, or
-/// the machine was suspended.
+/// the machine was suspended. Not known where the last check was made by a clock that was not believed.
 #[must_use]
 pub fn down_since(policy: &Policy, snapshot: &Snapshot, now: Timestamp) -> Option<Timestamp> {
     let job = policy.jobs.get(&JobName::Check)?;
-    let since = last(&snapshot.jobs, JobName::Check)?;
+    let run = snapshot.jobs.get(&JobName::Check)?;
+    if run.result == JobResult::Doubted {
+        return None;
+    }
+    let since = run.started_at;
     let mut at = since;
     for _ in 0..CHECKS_MISSED {
         at = next(JobName::Check, job, Some(at), snapshot.host, at);
     }
     (at.max(since + SHORTEST_DOWNTIME) <= now).then_some(since)
+}
+
+/// Whether `plan` tells of a time in which nothing was done that the check which has run since has ended: it is over at
+/// once, and not when the next check is due.
+#[must_use]
+pub fn is_back(plan: &Plan, policy: &Policy, snapshot: &Snapshot, now: Timestamp) -> bool {
+    let told = AlertKey::new(DOWNTIME, "host");
+    plan.alerts.contains_key(&told) && down_since(policy, snapshot, now).is_none()
 }
 
 fn last(runs: &BTreeMap<JobName, JobRun>, name: JobName) -> Option<Timestamp> {
@@ -99,6 +124,9 @@ fn occurrence(job: &JobPolicy, after: Timestamp) -> Option<Timestamp> {
     // Never standing still, whatever the calendar of a zone makes of it.
     (at > after).then_some(at)
 }
+
+/// The alert.
+pub(crate) const DOWNTIME: &str = "agent-was-down";
 
 /// One may be late, and the next one wait for a tick that takes long.
 const CHECKS_MISSED: u32 = 3;
@@ -252,6 +280,60 @@ mod tests {
     }
 
     #[test]
+    fn a_downtime_is_over_with_the_next_check_and_unknown_after_one_by_a_doubted_clock() {
+        let now = at("2027-03-01T09:30:00Z");
+        let mut policy = crate::plan::testing::policy();
+        policy.jobs = [(JobName::Check, job("0 0 * * * *", "UTC"))].into();
+        let mut snapshot = Snapshot::default();
+        let mut check = |started_at, result| {
+            let run = JobRun {
+                started_at,
+                took_ms: 5,
+                result,
+                message: String::new(),
+            };
+            snapshot.jobs.insert(JobName::Check, run);
+            let plan = crate::plan::plan(&policy, &snapshot, now);
+            let down = down_since(&policy, &snapshot, now);
+            (down, is_back(&plan, &policy, &snapshot, now), plan)
+        };
+        let long_ago = now - Seconds::days(90);
+        let (down, back, told) = check(long_ago, JobResult::Done);
+        assert_eq!((down, back), (Some(long_ago), false));
+        let (down, back, _) = check(now, JobResult::Done);
+        assert_eq!((down, back), (None, false));
+        assert_eq!(check(long_ago, JobResult::Doubted).0, None);
+        // What was told before the check that ended it.
+        check(now, JobResult::Done);
+        assert!(is_back(&told, &policy, &snapshot, now));
+    }
+
+    #[test]
+    fn a_digest_waits_for_a_clock_that_is_believed_and_keeps_nobody_awake_meanwhile() {
+        let now = at("2027-03-01T00:30:00Z");
+        let mut policy = crate::plan::testing::policy();
+        policy.jobs.clear();
+        for name in [JobName::Check, JobName::Digest] {
+            policy.jobs.insert(name, job("0 0 * * * *", "UTC"));
+        }
+        let mut snapshot = Snapshot::default();
+        let run = JobRun {
+            started_at: now,
+            took_ms: 5,
+            result: JobResult::Done,
+            message: String::new(),
+        };
+        snapshot.jobs.insert(JobName::Check, run);
+        assert_eq!(due(&policy, &snapshot, now), [JobName::Digest]);
+        assert_eq!(next_of_all(&policy, &snapshot, now), Some(now));
+        // The clock stands before the date of the build.
+        snapshot.clock.built_at = now + Seconds::days(1);
+        assert_eq!(due(&policy, &snapshot, now), []);
+        let hour = at("2027-03-01T01:00:00Z");
+        assert_eq!(next_of_all(&policy, &snapshot, now), Some(hour));
+    }
+
+    #[test]
     fn renewals_wait_for_their_job_where_there_is_one() {
         let now = at("2027-03-01T00:30:00Z");
         let mut policy = crate::plan::testing::policy();
@@ -265,7 +347,7 @@ mod tests {
         let run = JobRun {
             started_at: now,
             took_ms: 5,
-            result: crate::model::JobResult::Done,
+            result: JobResult::Done,
             message: String::new(),
         };
         snapshot.jobs.insert(JobName::Renew, run);

@@ -29,6 +29,25 @@ pub fn sort(
     quiet: Option<&Quiet>,
     now: Timestamp,
 ) -> Sorting {
+    // What was refused and will most likely be refused again holds nothing back, and is no mail that somebody reads: each
+    // is tried by itself, behind all others. As soon as one passes the rest of them are letters like any other.
+    let (refused, waiting): (Vec<Slip>, Vec<Slip>) = waiting
+        .iter()
+        .cloned()
+        .partition(|slip| slip.refused && slip.mail.is_none());
+    let mut sorting = sort_others(&waiting, sent, pace, quiet, now);
+    let due = refused.iter().filter(|slip| slip.due_at <= now);
+    sorting.mails.extend(due.map(|slip| vec![slip.seq]));
+    sorting
+}
+
+fn sort_others(
+    waiting: &[Slip],
+    sent: &[Timestamp],
+    pace: Option<Pace>,
+    quiet: Option<&Quiet>,
+    now: Timestamp,
+) -> Sorting {
     let mut sorting = Sorting {
         spared: spared(waiting),
         ..Sorting::default()

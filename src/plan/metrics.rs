@@ -172,7 +172,7 @@ fn channels(out: &mut Text, status: &Status) {
         ),
         (
             "renewd_outbox_refused_recipients",
-            "Recipients that refused their last letter for good.",
+            "Recipients who have a letter that was refused.",
         ),
     ];
     for (at, (name, help)) in families.into_iter().enumerate() {

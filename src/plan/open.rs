@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
-    CertificateId, CertificatePolicy, DriftKind, Failures, KeySource, Order, OrderId, OrderMode,
-    OrderPhase, OrderRequest, Reason, RevisionId, Rollout, RolloutId, RolloutPhase, Source,
-    TargetPolicy, TargetState, Timestamp,
+    CertificateId, CertificatePolicy, Drift, DriftKind, Failures, KeySource, Order, OrderId,
+    OrderMode, OrderPhase, OrderRequest, Reason, RevisionId, Rollout, RolloutId, RolloutPhase,
+    Source, TargetPolicy, TargetState, Timestamp,
 };
 
 /// An order for a certificate of the policy.
@@ -86,7 +86,12 @@ fn strange(state: &TargetState) -> BTreeSet<CertificateId> {
     let wire = state.wire.iter();
     let seen = wire.flat_map(|wire| &wire.differences);
     // The right leaf with a bad chain proves a way back as well as any.
-    seen.filter(|seen| seen.kind != DriftKind::ServedChain)
+    let served = seen.filter(|seen| seen.kind != DriftKind::ServedChain);
+    // What somebody else put there is served from the next reload on, if it is not yet.
+    let drift = state.drift.iter();
+    let theirs = drift.flat_map(Drift::perhaps_newer);
+    served
+        .chain(theirs)
         .filter_map(|seen| seen.certificate.clone())
         .collect()
 }

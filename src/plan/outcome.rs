@@ -1,12 +1,12 @@
 //! What a certificate or a target is after an event of an order or a rollout: what the journal writes together with it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
-    Cause, CertificateId, CertificateState, DriftKind, EarlierRevision, FailedRollout, Failures,
-    Fingerprint, FulfilledOrder, Look, Order, OrderClosing, OrderEvent, ProbeFault, Reason,
-    RevisionFacts, RevisionId, Rollout, RolloutClosing, RolloutPhase, RolloutStep, StepFailure,
-    TargetState, Timestamp, UndoPhase,
+    Cause, CertificateId, CertificateState, Difference, Drift, DriftKind, EarlierRevision,
+    FailedRollout, Failures, Fingerprint, FulfilledOrder, Look, Order, OrderClosing, OrderEvent,
+    ProbeFault, Reason, RevisionFacts, RevisionId, Rollout, RolloutClosing, RolloutPhase,
+    RolloutStep, StepFailure, TargetState, Timestamp, UndoPhase,
 };
 use crate::plan::{blame, pacing};
 
@@ -166,7 +166,13 @@ pub fn target_after(state: &TargetState, rollout: &Rollout, now: Timestamp) -> O
                 // An earlier way back was not proven; this one was.
                 after.undo_failed = None;
             }
-            fail(&mut after, rollout, cause, before.saturating_add(1), now);
+            remember_strange(&mut after, cause);
+            if is_elsewhere(rollout, cause) {
+                // Not the set's, so it goes once more, without asking for them.
+                give_up(&mut after, cause);
+            } else {
+                fail(&mut after, rollout, cause, before.saturating_add(1), now);
+            }
         }
         RolloutClosing::Abandoned { cause } => {
             let before = rolled_back(state, rollout);
@@ -188,10 +194,14 @@ fn reloaded(after: &mut TargetState, now: Timestamp) {
 }
 
 fn in_place(after: &mut TargetState, rollout: &Rollout) {
+    let over = after
+        .wanted
+        .as_ref()
+        .is_some_and(|set| is_over(set, rollout, after));
     after.live = rollout.revisions.clone();
     after.generation = Some(rollout.generation);
     after.policy = Some(rollout.policy);
-    after.drift = None;
+    still_taken(after, rollout);
     after.overwrite.clear();
     still_strange(after, rollout);
     blame::after_success(after, rollout);
@@ -203,21 +213,46 @@ fn in_place(after: &mut TargetState, rollout: &Rollout) {
     if reached {
         after.wanted = None;
         hold_off(after, rollout);
-    } else if after
-        .wanted
-        .as_ref()
-        .is_some_and(|set| is_over(set, rollout))
-    {
+    } else if over {
         after.wanted = None;
     }
 }
 
-/// What was asked for was in place already but for certificates that have left the target, and this rollout went past it:
-/// it must not come back.
-fn is_over(wanted: &BTreeMap<CertificateId, RevisionId>, rollout: &Rollout) -> bool {
-    let left = |id| !rollout.revisions.contains_key(id);
+/// What was asked for was in place already but for certificates that have left the target, or whose place somebody else has
+/// taken, and this rollout went past it: it must not come back.
+fn is_over(
+    wanted: &BTreeMap<CertificateId, RevisionId>,
+    rollout: &Rollout,
+    before: &TargetState,
+) -> bool {
+    let drift = before.drift.iter();
+    let theirs = drift.flat_map(Drift::perhaps_newer);
+    let taken: BTreeSet<&CertificateId> = theirs
+        .filter_map(|found| found.certificate.as_ref())
+        .filter(|id| rollout.repeats(id) && !rollout.reasons.contains_key(*id))
+        .collect();
+    let left = |id| !rollout.revisions.contains_key(id) || taken.contains(id);
     let was_there = |id, revision| left(id) || rollout.previous.get(id) == Some(revision);
     wanted.keys().any(left) && wanted.iter().all(|(id, revision)| was_there(id, revision))
+}
+
+/// What the rollout wrote is as it should be; what somebody else installed and it spared is there still.
+fn still_taken(after: &mut TargetState, rollout: &Rollout) {
+    let Some(drift) = &mut after.drift else {
+        return;
+    };
+    if drift.generation == Some(rollout.generation) {
+        // It came after the commit.
+        return;
+    }
+    drift.differences.retain(|found| {
+        let id = found.certificate.as_ref();
+        found.may_be_newer()
+            && id.is_some_and(|id| rollout.repeats(id) && !rollout.reasons.contains_key(id))
+    });
+    if drift.differences.is_empty() {
+        after.drift = None;
+    }
 }
 
 /// What the proof saw is served; what it left out is as it was.
@@ -252,6 +287,52 @@ fn hold_off(after: &mut TargetState, rollout: &Rollout) {
     // Asked for again, it is welcome.
     for revision in rollout.revisions.values() {
         held.remove(revision);
+    }
+}
+
+/// What the way back has shown to be served otherwise, as a check would have found it. The service was told a moment ago.
+fn remember_strange(after: &mut TargetState, cause: &Cause) {
+    for (id, seen) in &cause.strange {
+        let wire = after.wire.get_or_insert_default();
+        if wire
+            .differences
+            .iter()
+            .any(|known| known.certificate.as_ref() == Some(id))
+        {
+            continue;
+        }
+        wire.differences.push(Difference {
+            kind: DriftKind::ServedOther,
+            certificate: Some(id.clone()),
+            detail: seen.clone(),
+            issued_at: None,
+        });
+        wire.retold = true;
+    }
+}
+
+/// Whether the proof failed for none but members that the set does not change, and that were served no better before it,
+/// nor after the way back.
+fn is_elsewhere(rollout: &Rollout, cause: &Cause) -> bool {
+    let is_served = |id| match rollout.reasons.get(id) {
+        None => true,
+        Some(Reason::Drifted { kind, .. }) => kind.is_served(),
+        Some(_) => false,
+    };
+    let was_strange = |id| rollout.strange.contains(id) && rollout.repeats(id) && is_served(id);
+    cause.step == RolloutStep::Verify
+        && !cause.named.is_empty()
+        && cause
+            .named
+            .iter()
+            .all(|id| cause.strange.contains_key(id) || was_strange(id))
+}
+
+/// The service was told once more, and shows no other than before for the named ones.
+fn give_up(after: &mut TargetState, cause: &Cause) {
+    after.overwrite.retain(|id| !cause.named.contains(id));
+    if let Some(wire) = &mut after.wire {
+        wire.retold = true;
     }
 }
 

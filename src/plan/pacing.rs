@@ -1,4 +1,5 @@
-//! When a rollout may begin: maintenance windows, the budget of reloads in an hour, and what may not wait for either.
+//! When a rollout may begin: others that go in with it, maintenance windows, the budget of reloads in an hour, and what
+//! may not wait for either. And the budget of an issuer's orders.
 //!
 //! Held are routine rollouts only, and only before anything is in place: a person's wish, a service that has nothing (or
 //! nothing that is valid) and one whose certificate runs out pass, and an undo is never asked. A window says *begins*: a
@@ -10,6 +11,7 @@ use crate::model::{
     CertificateId, DriftKind, MaintenanceWindow, Reason, Rollout, RolloutPhase, Seconds, Timestamp,
     Waiting,
 };
+use crate::plan::certificates::{BATCH_WINDOW, Coming, Subject};
 use crate::plan::rollout_machine;
 use crate::plan::targets::{Member, Place};
 
@@ -201,6 +203,79 @@ pub(crate) fn recent(
 ) -> impl Iterator<Item = Timestamp> + '_ {
     let counts = move |at: &Timestamp| *at <= now && at.until(now) < HOUR;
     reloads.iter().copied().filter(counts)
+}
+
+/// What of an issuer's orders of an hour is left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct OrderBudget {
+    left: usize,
+    /// When there is more.
+    frees: Timestamp,
+}
+
+impl OrderBudget {
+    /// At this moment, after these, which are in the order in which they were opened.
+    pub(crate) fn new(opened: &[Timestamp], per_hour: u32, now: Timestamp) -> Self {
+        let recent: Vec<Timestamp> = recent(opened, now).collect();
+        let budget = usize::try_from(per_hour.max(1)).unwrap_or(usize::MAX);
+        let over = recent.len().saturating_sub(budget);
+        Self {
+            left: budget.saturating_sub(recent.len()),
+            // Where all of them are planned for this very moment, an hour from now.
+            frees: recent.get(over).map_or(now, |at| *at) + HOUR,
+        }
+    }
+
+    /// One more order, or when it may be opened. What cannot wait does not, and is counted.
+    pub(crate) fn take(&mut self, waits: bool) -> Option<Timestamp> {
+        if waits && self.left == 0 {
+            return Some(self.frees);
+        }
+        self.left = self.left.saturating_sub(1);
+        None
+    }
+}
+
+/// Until when what is ready waits for others of the target, so that all go in with one reload; `None` where nobody is on
+/// the way, or the time is over.
+///
+/// The time runs from the moment when the first of them was ready. Where somebody asked for it, or what is served ends
+/// soon, only those are waited for whose order can be carried on at once.
+pub(crate) fn batch(
+    place: &Place<'_>,
+    members: &[Member<'_>],
+    reasons: &BTreeMap<CertificateId, Reason>,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    let ready = || {
+        let ready = |member: &&Member<'_>| reasons.contains_key(&member.subject.policy.id);
+        members.iter().filter(ready)
+    };
+    // One that was ready in the future was so before the clock was set back.
+    let since = ready()
+        .map(|member| member.subject.state.fulfilled.as_ref().map(|last| last.at))
+        .min()
+        .flatten()
+        .filter(|at| *at <= now)?;
+    let until = since + BATCH_WINDOW;
+    let urgent = ready().any(|member| is_urgent(place, member, until));
+    let on_the_way = members.iter().any(|member| match member.coming {
+        Coming::No => false,
+        Coming::Now => true,
+        Coming::Soon { from } => !urgent && from <= until,
+    });
+    (on_the_way && until > now).then_some(until)
+}
+
+/// Whether a person waits for it, or what it replaces ends too soon after this moment.
+fn is_urgent(place: &Place<'_>, member: &Member<'_>, until: Timestamp) -> bool {
+    let Subject { policy, state, .. } = member.subject;
+    let forced = Reason::Forced.code();
+    let asked_for = state.fulfilled.as_ref().is_some_and(|f| f.reason == forced);
+    let served = place.state.live.get(&policy.id);
+    let end = served.and_then(|served| state.not_after(served));
+    let revoked = served.is_some_and(|served| state.is_revoked(served));
+    asked_for || revoked || end.is_some_and(|end| end <= until + BATCH_WINDOW)
 }
 
 const HOUR: Seconds = Seconds::hours(1);

@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, HashMap, btree_map};
 use std::iter::Peekable;
 
 use crate::model::{
-    CertificateId, CertificateState, Order, OrderMode, Policy, Reason, RevisionId, Rollout,
-    Snapshot, TargetId, TargetState, Timestamp,
+    CertificateId, CertificateState, IssuerId, IssuerPolicy, Order, OrderMode, Policy, Reason,
+    RevisionId, Rollout, Snapshot, TargetId, TargetState, Timestamp,
 };
 use crate::plan::certificates::{self, Subject};
 use crate::plan::draft::Draft;
+use crate::plan::pacing::OrderBudget;
 use crate::plan::targets::{self, Finding, Member, Place};
 use crate::plan::{
     Plan, Verdict, alerts, clock, jobs, observed, outage, relied, watch, widespread,
@@ -26,6 +27,12 @@ pub fn plan(policy: &Policy, snapshot: &Snapshot, now: Timestamp) -> Plan {
     let mut draft = Draft::new(now);
     draft.host = snapshot.host;
     draft.holds = outage::holds(policy, snapshot, now);
+    let budget = |(id, issuer): (&IssuerId, &IssuerPolicy)| {
+        let opened = snapshot.opened.get(id).map_or(&[][..], Vec::as_slice);
+        let per_hour = issuer.pace.orders_per_hour;
+        (id.clone(), OrderBudget::new(opened, per_hour, now))
+    };
+    draft.budgets = policy.issuers.iter().map(budget).collect();
     draft.renewals_from = jobs::renewals_from(policy, snapshot, now);
     if let Some(at) = jobs::next_of_all(policy, snapshot, now) {
         draft.wake(at);
@@ -35,6 +42,10 @@ pub fn plan(policy: &Policy, snapshot: &Snapshot, now: Timestamp) -> Plan {
     let mut places = places(policy, snapshot, &unknown_target);
     let orders = open_orders(snapshot);
 
+    for shortage in &snapshot.tight {
+        alerts::no_space(shortage, &mut draft);
+        draft.wake(now + certificates::SPACE_INTERVAL);
+    }
     let mut subjects = Vec::with_capacity(policy.certificates.len());
     let mut verdicts = Vec::with_capacity(policy.certificates.len());
     let mut states = snapshot.certificates.iter().peekable();

@@ -8,7 +8,7 @@
 //! after `Verified`, and `OnFailure` before a bad end is closed.
 //! Every step is idempotent: one that was started and has no outcome is simply done again.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
     Cause, CertificateId, Fingerprint, HostSeed, Look, ProbeFault, RevisionId, Rollout,
@@ -164,8 +164,9 @@ pub fn transition(
                 cause.refused |= *refused;
                 Some(undoing(&cause, UndoPhase::Reloaded))
             }
-            (UndoPhase::Reloaded, RolloutEvent::VerifiedBack { blind, .. }) => {
+            (UndoPhase::Reloaded, RolloutEvent::VerifiedBack { blind, strange, .. }) => {
                 let mut cause = cause.clone();
+                cause.strange.clone_from(strange);
                 if *blind {
                     cause.refused = true;
                     cause.probe = ProbeFault::Certain;
@@ -265,6 +266,7 @@ pub fn on_error(
             message: failed.trouble.message,
             output: failed.trouble.output,
             named: failed.named,
+            strange: BTreeMap::new(),
             refused: false,
             probe: match failed.foreign {
                 true => ProbeFault::Suspected,
@@ -352,6 +354,25 @@ pub fn is_committed(rollout: &Rollout) -> bool {
         | RolloutPhase::Verified { .. }
         | RolloutPhase::PostHooks
         | RolloutPhase::AwaitingService { .. } => true,
+    }
+}
+
+/// Nothing of it is in place, and no step that puts it there is under way.
+#[must_use]
+pub fn is_untouched(rollout: &Rollout) -> bool {
+    match &rollout.phase {
+        RolloutPhase::Opened | RolloutPhase::Staged | RolloutPhase::PreHooks => {
+            !is_committed(rollout)
+        }
+        RolloutPhase::Committed
+        | RolloutPhase::Tested
+        | RolloutPhase::Reloaded
+        | RolloutPhase::Verified { .. }
+        | RolloutPhase::PostHooks
+        | RolloutPhase::AwaitingService { .. }
+        | RolloutPhase::Undoing { .. }
+        | RolloutPhase::OnFailure { .. }
+        | RolloutPhase::Closed { .. } => false,
     }
 }
 

@@ -190,11 +190,11 @@ pub struct AlertStatus {
 pub struct ChannelStatus {
     /// In the policy.
     pub name: String,
-    /// Letters that were tried in vain and wait for another attempt.
+    /// Letters that were tried in vain and wait for another attempt, those that were refused aside.
     pub failing: u32,
     /// Letters on their way to the recipient that has most of them.
     pub longest_queue: u32,
-    /// Recipients that refused their last letter for good.
+    /// Recipients who have a letter that was refused.
     pub refused: usize,
 }
 

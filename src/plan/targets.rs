@@ -12,7 +12,7 @@ use crate::model::{
     Split, TargetPolicy, TargetState, Timestamp, Waiting,
 };
 use crate::plan::again::{self, aside, keeps_aside};
-use crate::plan::certificates::{BATCH_WINDOW, Coming, Subject};
+use crate::plan::certificates::{Coming, Subject};
 use crate::plan::draft::Draft;
 use crate::plan::{Action, Next, Verdict, backoff, drift, pacing, rollout_machine};
 
@@ -50,8 +50,10 @@ impl Place<'_> {
     #[must_use]
     pub(crate) fn with(self, members: &[Member<'_>]) -> Self {
         let is_missing = |(id, revision): (&CertificateId, &RevisionId)| {
-            let is_member = members.binary_search_by(|member| member.subject.policy.id.cmp(id));
-            is_member.is_ok() && self.state.live.get(id) != Some(revision)
+            let found = members.binary_search_by(|member| member.subject.policy.id.cmp(id));
+            // What cannot be put in the place of somebody else's is nothing that the others wait for either.
+            let may_go = found.is_ok_and(|at| !drift::is_taken(&self, &members[at]));
+            may_go && self.state.live.get(id) != Some(revision)
         };
         let wanted = self.state.wanted.as_ref();
         let asked = wanted.filter(|wanted| wanted.iter().any(is_missing));
@@ -157,7 +159,7 @@ fn rollout(
     if reasons.is_empty() {
         return findings;
     }
-    let keeps_back = drift::in_the_way(place, members, |id| wanted.get(id))
+    let keeps_back = drift::in_the_way(place, members)
         .map(drift::kept_back)
         .or_else(|| keeps_back(place, members, wanted, &reasons, now));
     let keeps_back = keeps_back.map(|verdict| match (undo_failed, verdict.until()) {
@@ -220,8 +222,8 @@ fn wanted(
     let alone = members.iter().find_map(|member| {
         let id = &member.subject.policy.id;
         let aside = aside(place, member)?;
-        let fits = fit(member.subject.state, state, now) == Some(&aside.revision)
-            && !state.unwritable.contains_key(id);
+        let fits =
+            fit(member.subject.state, state, now) == Some(&aside.revision) && !stays(place, member);
         let due = fits && keeps_aside(place, member, aside, now).is_none();
         due.then(|| (id.clone(), aside.revision.clone()))
     });
@@ -245,8 +247,8 @@ fn without_aside(
             let id = &member.subject.policy.id;
             let asked = place.asked.and_then(|set| set.get(id));
             let revision = match asked {
-                // What cannot be written keeps nobody else back.
-                _ if state.unwritable.contains_key(id) => state.live.get(id),
+                // What cannot be written, or must not be, keeps nobody else back.
+                _ if stays(place, member) => state.live.get(id),
                 Some(asked) => Some(asked),
                 None if aside(place, member).is_some() || waits(id) => state.live.get(id),
                 None => newest_or_live(member.subject.state, state, id, now),
@@ -271,7 +273,7 @@ fn turn<'a>(
             fit(member.subject.state, state, now) == Some(revision)
                 && state.live.get(id) != Some(revision)
                 && aside(place, member).is_none()
-                && !state.unwritable.contains_key(id)
+                && !stays(place, member)
         })
     };
     let parts = split.parts.iter().map(|part| {
@@ -280,6 +282,12 @@ fn turn<'a>(
     });
     let mut parts = parts.filter(|part| !part.is_empty());
     parts.next()
+}
+
+/// Whether nothing of this member is touched, whatever is done with the others.
+fn stays(place: &Place<'_>, member: &Member<'_>) -> bool {
+    let id = &member.subject.policy.id;
+    place.state.unwritable.contains_key(id) || drift::is_taken(place, member)
 }
 
 /// A set in parts, unless it failed under another policy of the target.
@@ -333,7 +341,7 @@ fn reasons(
         .filter_map(|member| {
             let id = &member.subject.policy.id;
             let revision = wanted.get(id)?;
-            if state.unwritable.contains_key(id) {
+            if stays(place, member) {
                 return None;
             }
             let asked = place.asked.and_then(|set| set.get(id));
@@ -392,54 +400,12 @@ fn keeps_back(
     let routine = reasons
         .values()
         .all(|reason| matches!(reason, Reason::NotDeployed));
-    let batch = batch(place, members, reasons, now).filter(|_| routine);
+    let batch = pacing::batch(place, members, reasons, now).filter(|_| routine);
     let waiting = batch.map_or_else(
         || pacing::holds(place, members, reasons, now),
         |until| Some(Waiting::Batch { until }),
     );
     waiting.map(Verdict::Wait)
-}
-
-/// Until when what is ready waits for others of the target, so that all go in with one reload; `None` where nobody is on
-/// the way, or the time is over.
-///
-/// The time runs from the moment when the first of them was ready. Where somebody asked for it, or what is served ends
-/// soon, only those are waited for whose order can be carried on at once.
-fn batch(
-    place: &Place<'_>,
-    members: &[Member<'_>],
-    reasons: &BTreeMap<CertificateId, Reason>,
-    now: Timestamp,
-) -> Option<Timestamp> {
-    let ready = || {
-        let ready = |member: &&Member<'_>| reasons.contains_key(&member.subject.policy.id);
-        members.iter().filter(ready)
-    };
-    // One that was ready in the future was so before the clock was set back.
-    let since = ready()
-        .map(|member| member.subject.state.fulfilled.as_ref().map(|last| last.at))
-        .min()
-        .flatten()
-        .filter(|at| *at <= now)?;
-    let until = since + BATCH_WINDOW;
-    let urgent = ready().any(|member| is_urgent(place, member, until));
-    let on_the_way = members.iter().any(|member| match member.coming {
-        Coming::No => false,
-        Coming::Now => true,
-        Coming::Soon { from } => !urgent && from <= until,
-    });
-    (on_the_way && until > now).then_some(until)
-}
-
-/// Whether a person waits for it, or what it replaces ends too soon after this moment.
-fn is_urgent(place: &Place<'_>, member: &Member<'_>, until: Timestamp) -> bool {
-    let Subject { policy, state, .. } = member.subject;
-    let forced = Reason::Forced.code();
-    let asked_for = state.fulfilled.as_ref().is_some_and(|f| f.reason == forced);
-    let served = place.state.live.get(&policy.id);
-    let end = served.and_then(|served| state.not_after(served));
-    let revoked = served.is_some_and(|served| state.is_revoked(served));
-    asked_for || revoked || end.is_some_and(|end| end <= until + BATCH_WINDOW)
 }
 
 fn carry_on(
@@ -455,15 +421,31 @@ fn carry_on(
             .get(id)
             .is_some_and(|revision| rollout.revisions.get(id) != Some(revision))
     };
+    // What somebody else put there since the commit is told, and nothing to begin anew for.
+    let is_wanted = |member: &Member<'_>| {
+        let spared = rollout_machine::is_committed(rollout) && drift::is_taken(place, member);
+        lacks(&member.subject.policy.id) && !spared
+    };
+    let next = match rollout_machine::next(rollout, place.policy.digest, place.host, now) {
+        Next::Step(step) => match pacing::holds_step(place, rollout, members, now) {
+            Some(waiting) => Next::Wait(waiting),
+            None => Next::Step(step),
+        },
+        other => other,
+    };
+    let waits = matches!(next, Next::Wait(_));
+    let untouched = rollout_machine::is_untouched(rollout);
     if rollout_machine::may_be_superseded(rollout) {
         let message = if rollout.policy != place.policy.digest {
             Some("the target's policy changed")
-        } else if members.iter().any(|m| lacks(&m.subject.policy.id)) {
+        } else if members.iter().any(is_wanted) {
             Some("another set of revisions is wanted")
-        } else if repair_is_due(place, rollout, members, wanted, now) {
-            Some(
-                "what it put into place differs and is put right; the `post` hook is run after that",
-            )
+        } else if (waits || !untouched) && repair_is_due(place, rollout, members, wanted, now) {
+            Some(if untouched {
+                "what is in place differs and is put right at once"
+            } else {
+                "what it put into place differs and is put right; the `post` hook is run after that"
+            })
         } else {
             None
         };
@@ -477,13 +459,6 @@ fn carry_on(
             return changing(rollout, members, |reason| Verdict::Act(reason.clone()));
         }
     }
-    let next = match rollout_machine::next(rollout, place.policy.digest, place.host, now) {
-        Next::Step(step) => match pacing::holds_step(place, rollout, members, now) {
-            Some(waiting) => Next::Wait(waiting),
-            None => Next::Step(step),
-        },
-        other => other,
-    };
     let mut findings = match next {
         Next::Step(step) => {
             draft.rollouts.push(Action::AdvanceRollout {
@@ -521,7 +496,8 @@ fn carry_on(
     findings
 }
 
-/// A hook that never passes keeps nobody from putting right what somebody else changed meanwhile.
+/// A hook that never passes, a window or a disk that is full keeps nobody from putting right what somebody else changed
+/// meanwhile, where that can begin now. A rollout that has it in its own set does it by itself.
 fn repair_is_due(
     place: &Place<'_>,
     rollout: &Rollout,
@@ -529,13 +505,17 @@ fn repair_is_due(
     wanted: &BTreeMap<CertificateId, RevisionId>,
     now: Timestamp,
 ) -> bool {
-    if !rollout_machine::waits_for_post_hook(rollout) {
+    let untouched = rollout_machine::is_untouched(rollout);
+    if !untouched && !rollout_machine::waits_for_post_hook(rollout) {
         return false;
     }
     let mut reasons = reasons(place, members, wanted);
-    reasons.retain(|_, reason| matches!(reason, Reason::Drifted { .. }));
+    reasons.retain(|id, reason| {
+        let known = untouched && rollout.reasons.contains_key(id);
+        matches!(reason, Reason::Drifted { .. }) && !known
+    });
     !reasons.is_empty()
-        && drift::in_the_way(place, members, |id| wanted.get(id)).is_none()
+        && drift::in_the_way(place, members).is_none()
         && keeps_back(place, members, wanted, &reasons, now).is_none()
 }
 

@@ -103,6 +103,7 @@ pub(crate) fn issuer() -> IssuerPolicy {
         credentials_expire: None,
         settle: Seconds(120),
         digest: Fingerprint([6; 32]),
+        pace: crate::model::IssuerPace::default(),
     }
 }
 

@@ -123,10 +123,10 @@ fn first_end(met: &[&Met]) -> String {
 /// What stands for the ways by which alerts leave the host: a letter that nobody gets is no reason to be silent.
 pub(crate) fn channels(policy: &Policy, snapshot: &Snapshot, now: Timestamp, draft: &mut Draft) {
     for (id, state) in &snapshot.channels {
-        // What waits for a channel that left the policy is given up by the next delivery.
-        if !policy.alerting.channels.contains_key(id) {
+        // What waits for a channel that left the policy is withdrawn by the next delivery.
+        let Some(channel) = policy.alerting.channels.get(id) else {
             continue;
-        }
+        };
         let help = format!("Mend it and try it: `renewd alert test {id}`.");
         if let Some(since) = state.failing_since {
             if since.until(now) >= CHANNEL_PATIENCE {
@@ -144,17 +144,22 @@ pub(crate) fn channels(policy: &Policy, snapshot: &Snapshot, now: Timestamp, dra
                 draft.wake(since + CHANNEL_PATIENCE);
             }
         }
-        if let Some((recipient, why)) = state.refused.iter().next() {
-            let more = match state.refused.len() {
-                1 => String::new(),
-                count => format!(" and {} more", count - 1),
+        // Nor is one who left it waited for.
+        let mut refused = state
+            .refused
+            .iter()
+            .filter(|(recipient, _)| channel.recipients().contains(recipient));
+        if let Some((recipient, why)) = refused.next() {
+            let more = match refused.count() {
+                0 => String::new(),
+                count => format!(" and {count} more"),
             };
             draft.alert(
                 Severity::Warning,
                 "alerts-refused",
                 id.as_str(),
                 format!("{id}: an alert to {recipient}{more} was refused: {why}"),
-                format!("It is not sent again; `renewd status` shows what stands. {help}"),
+                format!("As long as what it tells stands it is tried again once a day; `renewd status` shows what that is. {help}"),
             );
         }
         if state.held > 0 {
@@ -205,7 +210,7 @@ pub(crate) fn downtime(policy: &Policy, snapshot: &Snapshot, now: Timestamp, dra
     };
     draft.alert(
         Severity::Warning,
-        "agent-was-down",
+        jobs::DOWNTIME,
         "host",
         format!("renewd did nothing since {since}"),
         format!("Down from {since} to {now}: it did not run, or the machine was suspended. {missed} It is caught up with by itself, as soon as renewd runs; `systemctl status renewd` shows whether it does."),
@@ -232,8 +237,7 @@ mod tests {
     use crate::model::{Channel, ChannelId, ChannelState, EmailPolicy, Relay, Way};
     use crate::plan::testing;
 
-    #[test]
-    fn a_queue_that_is_full_is_told_until_there_is_room() {
+    fn told(state: ChannelState) -> Vec<String> {
         let ops = ChannelId::new("ops").unwrap();
         let email = EmailPolicy {
             from: "renewd@localhost".to_owned(),
@@ -252,20 +256,35 @@ mod tests {
         };
         let mut policy = testing::policy();
         policy.alerting.channels.insert(ops.clone(), channel);
-        let told = |waiting: u32| {
-            let state = ChannelState {
-                longest_queue: waiting,
-                ..ChannelState::default()
-            };
-            let mut snapshot = Snapshot::default();
-            snapshot.channels.insert(ops.clone(), state);
-            let mut draft = Draft::new(Timestamp(0));
-            channels(&policy, &snapshot, Timestamp(0), &mut draft);
-            let plan = draft.finish(Vec::new());
-            let keys = plan.alerts.keys().map(ToString::to_string);
-            keys.collect::<Vec<_>>()
+        let mut snapshot = Snapshot::default();
+        snapshot.channels.insert(ops, state);
+        let mut draft = Draft::new(Timestamp(0));
+        channels(&policy, &snapshot, Timestamp(0), &mut draft);
+        let plan = draft.finish(Vec::new());
+        plan.alerts.keys().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_queue_that_is_full_is_told_until_there_is_room() {
+        let waiting = |longest_queue: u32| ChannelState {
+            longest_queue,
+            ..ChannelState::default()
         };
-        assert_eq!(told(LONGEST_QUEUE - 1), Vec::<String>::new());
-        assert_eq!(told(LONGEST_QUEUE), ["alerts-overflow/ops"]);
+        assert_eq!(told(waiting(LONGEST_QUEUE - 1)), Vec::<String>::new());
+        assert_eq!(told(waiting(LONGEST_QUEUE)), ["alerts-overflow/ops"]);
+    }
+
+    #[test]
+    fn a_recipient_who_left_the_policy_is_not_told_of_for_ever() {
+        let refused = |recipients: &[&str]| ChannelState {
+            refused: recipients
+                .iter()
+                .map(|one| ((*one).to_owned(), "550 no such user".to_owned()))
+                .collect(),
+            ..ChannelState::default()
+        };
+        assert_eq!(told(refused(&["gone@localhost"])), Vec::<String>::new());
+        let both = refused(&["gone@localhost", "root@localhost"]);
+        assert_eq!(told(both), ["alerts-refused/ops"]);
     }
 }

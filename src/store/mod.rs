@@ -185,7 +185,7 @@ pub trait Store: Send + Sync {
     /// It was printed or logged.
     fn alert_delivered<'a>(&'a self, key: &'a str, at: Timestamp) -> BoxFuture<'a, ()>;
 
-    /// Who was told, or will be, of the alerts that are open.
+    /// Who was told, or will be, of the alerts that are open: not those whose letter was refused for good, given up or withdrawn.
     fn told(&self) -> BoxFuture<'_, Told>;
 
     /// What waits for those for whom a letter's time has come, in the order in which it was queued.
@@ -207,6 +207,15 @@ pub trait Store: Send + Sync {
     fn posts_tried<'a>(
         &'a self,
         outcomes: &'a [(i64, Delivery)],
+        at: Timestamp,
+    ) -> BoxFuture<'a, ()>;
+
+    /// A letter past the outbox was taken over for these recipients: where letters to them were refused before, those that
+    /// wait are due, and the latest that is known of them is this one.
+    fn passed<'a>(
+        &'a self,
+        recipients: &'a [(ChannelId, String)],
+        letter: &'a Letter,
         at: Timestamp,
     ) -> BoxFuture<'a, ()>;
 
@@ -238,11 +247,11 @@ pub struct PostEntry {
     pub recipient: String,
     /// Of the alert.
     pub key: String,
-    /// `raised` or `over`.
+    /// `raised`, `over`, `digest` or `test`.
     pub occasion: String,
     /// When it was queued.
     pub queued_at: Timestamp,
-    /// `waiting`, `sent`, `refused` or `given-up`.
+    /// `waiting`, `sent`, `refused`, `given-up`, `withdrawn` or `spared`.
     pub state: String,
     /// How often it was tried.
     pub attempts: u32,

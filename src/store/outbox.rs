@@ -78,6 +78,14 @@ impl SqliteStore {
         if done.rows_affected() == 0 {
             return Ok(false);
         }
+        // What was refused is tried again for the sake of what stands.
+        sqlx::query(
+            "UPDATE outbox SET state = 'refused' WHERE alert = $1 AND state = 'waiting' AND refused = 1",
+        )
+        .bind(key)
+        .execute(&mut *tx)
+        .await
+        .map_err(query(WHAT))?;
         queue(&mut tx, posts).await?;
         commit(tx, WHAT).await?;
         Ok(true)
@@ -95,6 +103,7 @@ impl SqliteStore {
             "SELECT o.alert, o.channel, o.recipient, max(o.step) FROM outbox o
              JOIN alerts a ON a.key = o.alert AND a.raised_at = o.raised_at
              WHERE a.resolved_at IS NULL AND o.occasion = 'raised'
+               AND o.state NOT IN ('refused', 'given-up', 'withdrawn')
              GROUP BY o.alert, o.channel, o.recipient",
         )
         .fetch_all(&self.pool)
@@ -116,12 +125,12 @@ impl SqliteStore {
         const WHAT: &str = "read which letters wait";
         let rows = sqlx::query(
             "SELECT o.channel, o.recipient, o.seq, o.alert, o.raised_at, o.occasion, o.step, o.severity,
-               o.queued_at, o.due_at, o.attempts, o.held, o.alone, o.mail,
+               o.queued_at, o.due_at, o.attempts, o.held, o.alone, o.refused, o.mail,
                EXISTS (SELECT 1 FROM alerts a WHERE a.key = o.alert AND a.raised_at = o.raised_at
                  AND a.resolved_at IS NULL) AS stands,
                EXISTS (SELECT 1 FROM outbox e WHERE e.alert = o.alert AND e.raised_at = o.raised_at
                  AND e.channel = o.channel AND e.recipient = o.recipient
-                 AND e.state NOT IN ('waiting', 'spared')) AS begun
+                 AND e.state NOT IN ('waiting', 'spared', 'withdrawn')) AS begun
              FROM outbox o
              WHERE o.state = 'waiting' AND (o.channel, o.recipient) IN
                (SELECT channel, recipient FROM outbox WHERE state = 'waiting' AND (due_at <= $1 OR due_at > $3))
@@ -199,7 +208,8 @@ impl SqliteStore {
     ) -> Result<BTreeMap<(ChannelId, String), Vec<Timestamp>>, StoreError> {
         let rows = sqlx::query(
             "SELECT channel, recipient, max(tried_at) AS at FROM outbox
-             WHERE state = 'sent' AND tried_at > $1 GROUP BY channel, recipient, mail ORDER BY at",
+             WHERE state = 'sent' AND occasion <> 'test' AND tried_at > $1
+             GROUP BY channel, recipient, mail ORDER BY at",
         )
         .bind(since.0)
         .fetch_all(&self.pool)
@@ -257,19 +267,31 @@ impl SqliteStore {
                     continue;
                 }
                 Delivery::Sent(said) => ("sent", said.as_str(), None),
-                Delivery::Refused(why) => ("refused", why.as_str(), None),
+                Delivery::Refused { why, again: None } => ("refused", why.as_str(), None),
+                Delivery::Refused {
+                    why,
+                    again: Some(at),
+                } => ("waiting", why.as_str(), Some(at.0)),
                 Delivery::GivenUp(why) => ("given-up", why.as_str(), None),
                 Delivery::Spared => ("spared", "over before its time came", None),
+                Delivery::Withdrawn => (
+                    "withdrawn",
+                    "the policy has no such recipient any more",
+                    None,
+                ),
                 Delivery::Later { why, at, .. } => ("waiting", why.as_str(), Some(at.0)),
                 Delivery::Apart(why) => ("waiting", why.as_str(), Some(at.0)),
             };
+            let refused = matches!(outcome, Delivery::Refused { .. });
             let alone = matches!(outcome, Delivery::Apart(_));
             // What is certainly with nobody may go with others next time.
-            let again = alone || matches!(outcome, Delivery::Later { unsure: false, .. });
-            let tried = !matches!(outcome, Delivery::Spared);
+            let again =
+                alone || refused || matches!(outcome, Delivery::Later { unsure: false, .. });
+            let tried = !matches!(outcome, Delivery::Spared | Delivery::Withdrawn);
             sqlx::query(
                 "UPDATE outbox SET state = $1, said = $2, due_at = coalesce($3, due_at), tried_at = $4,
-                   attempts = attempts + $5, alone = max(alone, $6), mail = CASE WHEN $7 THEN NULL ELSE mail END
+                   attempts = attempts + $5, alone = max(alone, $6), mail = CASE WHEN $7 THEN NULL ELSE mail END,
+                   refused = max(refused, $9)
                  WHERE seq = $8 AND state = 'waiting'",
             )
             .bind(state)
@@ -280,6 +302,62 @@ impl SqliteStore {
             .bind(alone)
             .bind(again)
             .bind(seq)
+            .bind(refused)
+            .execute(&mut *tx)
+            .await
+            .map_err(query(WHAT))?;
+            if matches!(outcome, Delivery::Sent(_)) {
+                // What was refused passes now: so may the rest.
+                sqlx::query(
+                    "UPDATE outbox SET due_at = $1, refused = 0, alone = 0
+                     WHERE state = 'waiting' AND refused = 1 AND (channel, recipient) IN
+                       (SELECT channel, recipient FROM outbox WHERE seq = $2 AND refused = 1)",
+                )
+                .bind(at.0)
+                .bind(seq)
+                .execute(&mut *tx)
+                .await
+                .map_err(query(WHAT))?;
+            }
+        }
+        commit(tx, WHAT).await
+    }
+
+    pub(super) async fn write_passed(
+        &self,
+        recipients: &[(ChannelId, String)],
+        letter: &Letter,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        const WHAT: &str = "write that a test passed";
+        let letter = encode("outbox.letter", letter)?;
+        let mut tx = self.begin(WHAT).await?;
+        let refused = channels(&mut tx).await?;
+        for (channel, recipient) in recipients {
+            let state = refused.get(channel);
+            if !state.is_some_and(|state| state.refused.contains_key(recipient)) {
+                continue;
+            }
+            sqlx::query(
+                "INSERT INTO outbox (channel, recipient, alert, raised_at, occasion, step, severity, letter,
+                   queued_at, due_at, attempts, state, tried_at)
+                 VALUES ($1, $2, 'test/renewd', $3, 'test', 0, 0, $4, $3, $3, 1, 'sent', $3)
+                 ON CONFLICT DO NOTHING",
+            )
+            .bind(channel.as_str())
+            .bind(recipient)
+            .bind(at.0)
+            .bind(&letter)
+            .execute(&mut *tx)
+            .await
+            .map_err(query(WHAT))?;
+            sqlx::query(
+                "UPDATE outbox SET due_at = $3, refused = 0, alone = 0
+                 WHERE state = 'waiting' AND refused = 1 AND channel = $1 AND recipient = $2",
+            )
+            .bind(channel.as_str())
+            .bind(recipient)
+            .bind(at.0)
             .execute(&mut *tx)
             .await
             .map_err(query(WHAT))?;
@@ -329,7 +407,7 @@ impl SqliteStore {
 
 /// Queues letters. A recipient for whom too many wait gets no more for now: the alert still stands, and its letter is
 /// queued when there is room again. A letter about an end is the second of two at most, and a digest comes rarely: they need
-/// no limit.
+/// no limit. One that was withdrawn, or was refused for good or given up before, begins anew: its alert stands.
 async fn queue(tx: &mut Transaction<'_, Sqlite>, posts: &[Post]) -> Result<(), StoreError> {
     for post in posts {
         let (occasion, step) = match post.letter.occasion {
@@ -346,7 +424,11 @@ async fn queue(tx: &mut Transaction<'_, Sqlite>, posts: &[Post]) -> Result<(), S
              SELECT $1, $2, $3, $4, $5, $6, $11, $7, $8, $9
              WHERE $5 <> 'raised' OR $10 >
                (SELECT count(*) FROM outbox WHERE state = 'waiting' AND channel = $1 AND recipient = $2)
-             ON CONFLICT DO NOTHING",
+             ON CONFLICT (alert, raised_at, occasion, step, channel, recipient) DO UPDATE SET
+               state = 'waiting', said = '', attempts = 0, held = 0, alone = 0, refused = 0,
+               letter = CASE WHEN outbox.mail IS NULL THEN excluded.letter ELSE outbox.letter END,
+               queued_at = excluded.queued_at, due_at = excluded.due_at
+             WHERE excluded.occasion = 'raised' AND outbox.state IN ('refused', 'given-up', 'withdrawn')",
         )
         .bind(post.channel.as_str())
         .bind(&post.recipient)
@@ -375,7 +457,7 @@ pub(super) async fn channels(
     // SQLite takes `said` from the row that has the maximum.
     let failing = sqlx::query(
         "SELECT channel, count(*), min(queued_at), said, max(tried_at) FROM outbox
-         WHERE state = 'waiting' AND attempts > 0 GROUP BY channel",
+         WHERE state = 'waiting' AND attempts > 0 AND refused = 0 GROUP BY channel",
     )
     .fetch_all(&mut **tx)
     .await
@@ -406,8 +488,11 @@ pub(super) async fn channels(
         found.entry(channel(row.get(0))?).or_default().longest_queue = row.get(1);
     }
     let ended = sqlx::query(
-        "SELECT channel, recipient, state, said, max(seq) FROM outbox WHERE state NOT IN ('waiting', 'spared')
-         GROUP BY channel, recipient",
+        "SELECT channel, recipient, state, said, max(seq) FROM outbox
+         WHERE state NOT IN ('waiting', 'spared', 'withdrawn') GROUP BY channel, recipient
+         UNION ALL
+         SELECT channel, recipient, 'refused', said, max(tried_at) FROM outbox
+         WHERE state = 'waiting' AND refused = 1 GROUP BY channel, recipient",
     )
     .fetch_all(&mut **tx)
     .await
@@ -439,6 +524,7 @@ fn slip(row: &SqliteRow) -> Slip {
         begun: row.get("begun"),
         held: kept(&Held::ALL, row.get("held")).unwrap_or_default(),
         alone: row.get("alone"),
+        refused: row.get("refused"),
         mail: row.get("mail"),
     }
 }

@@ -10,10 +10,10 @@ use sqlx::sqlite::SqlitePool;
 use sqlx::{Row, Sqlite, Transaction};
 
 use crate::model::{
-    CertificateId, CertificateState, Delivery, Failures, Heard, IssuerId, JobName, JobRun, Letter,
-    Order, OrderClosing, OrderEvent, OrderId, OrderPhase, OrderStep, Post, Relied, RevisionFacts,
-    Rollout, RolloutEvent, RolloutId, RolloutPhase, RolloutStep, Snapshot, Started, StepFailure,
-    TargetId, TargetState, Timestamp, WatchId, WatchState,
+    CertificateId, CertificateState, ChannelId, Delivery, Failures, Heard, IssuerId, JobName,
+    JobRun, Letter, Order, OrderClosing, OrderEvent, OrderId, OrderPhase, OrderStep, Post, Relied,
+    RevisionFacts, Rollout, RolloutEvent, RolloutId, RolloutPhase, RolloutStep, Snapshot, Started,
+    StepFailure, TargetId, TargetState, Timestamp, WatchId, WatchState,
 };
 use crate::store::codec::{decode, encode};
 use crate::store::rows::{
@@ -554,6 +554,15 @@ impl Store for SqliteStore {
         at: Timestamp,
     ) -> BoxFuture<'a, ()> {
         Box::pin(self.write_tried(outcomes, at))
+    }
+
+    fn passed<'a>(
+        &'a self,
+        recipients: &'a [(ChannelId, String)],
+        letter: &'a Letter,
+        at: Timestamp,
+    ) -> BoxFuture<'a, ()> {
+        Box::pin(self.write_passed(recipients, letter, at))
     }
 
     fn forget_posts(&self, before: Timestamp) -> BoxFuture<'_, ()> {

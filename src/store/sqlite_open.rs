@@ -8,7 +8,7 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
 use crate::store::StoreError;
-use crate::store::rows::query;
+use crate::store::rows::{fault, query};
 use crate::store::sqlite::SqliteStore;
 
 impl SqliteStore {
@@ -62,6 +62,10 @@ impl SqliteStore {
     pub(super) async fn open_another(&self) -> Result<Self, StoreError> {
         let options = self.pool.connect_options().as_ref().clone();
         let path = options.get_filename().to_owned();
+        fault("journal.another").map_err(|source| StoreError::Open {
+            path: path.clone(),
+            source,
+        })?;
         Self::connect(&path, options).await
     }
 

@@ -39,6 +39,18 @@ impl SqliteStore {
             let order: Order = decode("orders.body", row.get(0))?;
             snapshot.orders.insert(order.id.clone(), order);
         }
+        let rows = sqlx::query(
+            "SELECT body, opened_at FROM orders
+             WHERE opened_at > (SELECT max(opened_at) FROM orders) - 3600 ORDER BY opened_at",
+        )
+        .fetch_all(&mut *tx)
+        .await
+        .map_err(query(WHAT))?;
+        for row in &rows {
+            let order: OfIssuer = decode("orders.body", row.get(0))?;
+            let opened = snapshot.opened.entry(order.issuer).or_default();
+            opened.push(Timestamp(row.get(1)));
+        }
         let rows = sqlx::query("SELECT body FROM rollouts WHERE closed_at IS NULL")
             .fetch_all(&mut *tx)
             .await
@@ -121,9 +133,12 @@ impl SqliteStore {
         for id in &touched.orders {
             const SQL: &str = "SELECT body FROM orders WHERE id = $1 AND closed_at IS NULL";
             let row = self.read_one(SQL, id.as_str()).await?;
-            let new = row
+            let new: Option<Order> = row
                 .map(|row| decode("orders.body", row.get(0)))
                 .transpose()?;
+            if let Some(new) = new.as_ref().filter(|_| !snapshot.orders.contains_key(id)) {
+                snapshot.order_opened(&new.issuer, new.opened_at);
+            }
             changed |= replace(&mut snapshot.orders, id, new);
         }
         for id in &touched.rollouts {
@@ -262,6 +277,12 @@ fn target(row: &SqliteRow) -> Result<(TargetId, TargetState), StoreError> {
 
 pub(super) fn id<T: std::str::FromStr>(text: &str) -> Result<T, StoreError> {
     text.parse().map_err(|_| StoreError::Id(text.to_owned()))
+}
+
+/// What of an order counts after its end.
+#[derive(serde::Deserialize)]
+struct OfIssuer {
+    issuer: IssuerId,
 }
 
 /// When the steps were begun that have no outcome yet, by machine, id and step.

@@ -5,11 +5,16 @@
 )]
 
 use std::future::Future;
+use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use nix::sys::time::TimeSpec;
+use nix::sys::timerfd::{self, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 use nix::time::{ClockId, clock_gettime};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 use crate::model::{Fresh, Seconds, Timestamp};
 
@@ -18,9 +23,8 @@ pub trait Clock: Send + Sync {
     /// The present moment in whole seconds.
     fn now(&self) -> Timestamp;
 
-    /// Returns once `now() >= until`, or when the clock was set back: then `until` may be a moment of another time.
-    /// Re-reads the clock at least every 30 s of real time, since timers are monotonic: they stand still in suspend and
-    /// do not see the clock being set.
+    /// Returns once `now() >= until`, or when the clock was set back: then `until` may be a moment of another time. That
+    /// the clock was set, and that the machine was suspended, is noticed at once.
     fn sleep_until<'a>(&'a self, until: Timestamp)
     -> Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
@@ -56,15 +60,26 @@ impl Clock for SystemClock {
         until: Timestamp,
     ) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
         Box::pin(async move {
-            let mut seen = self.now();
+            let begun = (self.now(), self.steady());
             loop {
                 let now = self.now();
                 let left = now.until(until);
-                if left <= Seconds(0) || now + SET_BACK < seen {
+                let passed = Seconds(self.steady().0.saturating_sub(begun.1.0));
+                if left <= Seconds(0) || now + SET_BACK < begun.0 + passed {
                     return;
                 }
-                seen = now;
-                tokio::time::sleep(left.to_std().min(LONGEST_NAP)).await;
+                let left = left.to_std();
+                match alarm(until) {
+                    Ok(alarm) => {
+                        let rings = tokio::time::timeout(left.min(LONGEST_NAP), alarm.readable());
+                        // Whatever it was, the clock says what to make of it.
+                        let _ = rings.await;
+                    }
+                    Err(error) => {
+                        tracing::debug!(%error, "there is no timer, so the clock is looked at again and again");
+                        tokio::time::sleep(left.min(SHORT_NAP)).await;
+                    }
+                }
             }
         })
     }
@@ -73,6 +88,21 @@ impl Clock for SystemClock {
         // Linux has it since 2.6.39.
         Seconds(clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(0, |time| time.tv_sec()))
     }
+}
+
+/// Rings at this moment, after a suspend as well, and when the clock is set: timers of the runtime go by a clock that stands
+/// still in suspend, and see nothing of the other one.
+#[expect(
+    deprecated,
+    reason = "what it is warned of cannot be with an OwnedFd, and what takes its place is unsafe code"
+)]
+fn alarm(at: Timestamp) -> std::io::Result<AsyncFd<OwnedFd>> {
+    let flags = TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK;
+    let timer = TimerFd::new(timerfd::ClockId::CLOCK_REALTIME, flags)?;
+    let moment = Expiration::OneShot(TimeSpec::new(at.0.max(1), 0));
+    let how = TimerSetTimeFlags::TFD_TIMER_ABSTIME | TimerSetTimeFlags::TFD_TIMER_CANCEL_ON_SET;
+    timer.set(moment, how)?;
+    AsyncFd::with_interest(OwnedFd::from(timer), Interest::READABLE)
 }
 
 /// A clock is as good as its owner.
@@ -173,8 +203,11 @@ impl Clock for ManualClock {
     }
 }
 
-/// Real time between two looks at the clock while sleeping.
-const LONGEST_NAP: Duration = Duration::from_secs(30);
+/// Real time between two looks at the clock while sleeping, should the kernel not say that it was set.
+const LONGEST_NAP: Duration = Duration::from_secs(3600);
+
+/// The same where the kernel has no timer left to say it.
+const SHORT_NAP: Duration = Duration::from_secs(30);
 
 /// A clock that steps back by less is being disciplined; what is due is late by no more than that.
 pub const SET_BACK: Seconds = Seconds(60);
@@ -207,6 +240,25 @@ const fn seconds(text: &str) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn the_kernel_rings_at_a_moment_and_not_before() {
+        let clock = SystemClock;
+        let until = clock.now() + Seconds(2);
+        clock.sleep_until(until).await;
+        assert!(clock.now() >= until);
+        // A moment that is past is over at once, and one before all times too.
+        clock.sleep_until(until).await;
+        alarm(Timestamp(i64::MIN))
+            .unwrap()
+            .readable()
+            .await
+            .unwrap()
+            .retain_ready();
+        let far = alarm(clock.now() + Seconds::days(1)).unwrap();
+        let early = tokio::time::timeout(Duration::from_millis(50), far.readable());
+        assert!(early.await.is_err(), "a day is not over");
+    }
 
     #[test]
     fn the_clock_of_whoever_builds_is_not_before_the_build() {

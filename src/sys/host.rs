@@ -18,6 +18,13 @@ pub fn seed() -> HostSeed {
     seed_of(name.as_encoded_bytes())
 }
 
+/// The name this host calls itself by, if it has one.
+#[must_use]
+pub fn name() -> Option<String> {
+    let name = nix::unistd::gethostname().ok()?.into_string().ok()?;
+    Some(name).filter(|name| !name.is_empty())
+}
+
 /// From an id that is told to nobody: only a digest under our own name is used (machine-id(5)).
 #[must_use]
 pub fn seed_of(id: &[u8]) -> HostSeed {

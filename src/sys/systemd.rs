@@ -23,6 +23,13 @@ pub fn stopping() {
     tell(&[NotifyState::Stopping]);
 }
 
+/// The stop takes so much longer: systemd kills nothing before, whatever `TimeoutStopSec=` says. Said again in time, it goes
+/// on.
+pub fn stops_within(time: Duration) {
+    let whole = u32::try_from(time.as_micros()).unwrap_or(u32::MAX);
+    tell(&[NotifyState::ExtendTimeoutUsec(whole)]);
+}
+
 /// One line for `systemctl status`.
 pub fn status(text: &str) {
     // A second line would be another message.

@@ -12,6 +12,7 @@ mod desktop;
 mod exit;
 mod looking;
 mod metrics;
+mod quiet;
 mod rollback;
 mod socket;
 mod space;

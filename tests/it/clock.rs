@@ -92,7 +92,7 @@ async fn a_clock_that_was_set_is_checked_with_the_issuer_before_anything_is_done
 }
 
 /// Puts a server with a clock of its own, which stands at `now`, at the same address.
-async fn other_clock(mut rig: Rig, now: renewd::model::Timestamp) -> Rig {
+pub(crate) async fn other_clock(mut rig: Rig, now: renewd::model::Timestamp) -> Rig {
     let port = rig.world.ccm.running.address().port();
     let clock = Arc::new(renewd::sys::clock::ManualClock::new(now));
     let elsewhere = Wanted::new().clock(Arc::clone(&clock)).start().await;
@@ -121,13 +121,14 @@ impl Daemon {
         Self { child, log }
     }
 
+    /// Says how long it took.
     #[track_caller]
-    fn says(&self, what: &str) {
+    fn says(&self, what: &str) -> Duration {
         let begun = Instant::now();
         loop {
             let log = std::fs::read_to_string(&self.log).unwrap();
             if log.contains(what) {
-                return;
+                return begun.elapsed();
             }
             assert!(begun.elapsed() < PATIENCE, "no `{what}` in\n{log}");
             std::thread::sleep(Duration::from_millis(100));
@@ -180,7 +181,8 @@ async fn a_running_daemon_lives_through_a_clock_that_jumps_by_months_and_back() 
     let (loose, _) = world.loose();
     std::fs::remove_file(&loose).unwrap();
     set("+90d");
-    daemon.says("ahead of the issuer's");
+    let noticed = daemon.says("ahead of the issuer's");
+    assert!(noticed < NOTICED, "forward: {noticed:?}");
     assert!(!loose.exists());
     assert_eq!(world.ccm.issued(NAME).await, issued);
     // Whoever asks is told the same, under the same clock.
@@ -191,7 +193,8 @@ async fn a_running_daemon_lives_through_a_clock_that_jumps_by_months_and_back() 
     assert!(shown.contains("ahead of the issuer's"), "{shown}");
 
     set("+0");
-    daemon.says("resolved: the clock is");
+    let noticed = daemon.says("resolved: the clock is");
+    assert!(noticed < NOTICED, "put right: {noticed:?}");
     let begun = Instant::now();
     while !loose.exists() {
         assert!(begun.elapsed() < PATIENCE, "the file was not put back");
@@ -209,7 +212,7 @@ async fn a_running_daemon_lives_through_a_clock_that_jumps_by_months_and_back() 
         .count()
         == 0
     {
-        assert!(begun.elapsed() < PATIENCE, "no alert");
+        assert!(begun.elapsed() < NOTICED, "no alert");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     set("+0");
@@ -222,7 +225,12 @@ async fn a_running_daemon_lives_through_a_clock_that_jumps_by_months_and_back() 
             .stdout
             .contains("ALERT")
     {
-        assert!(begun.elapsed() < PATIENCE, "the alert stands");
+        assert!(
+            begun.elapsed() < PATIENCE,
+            "{}\n{}",
+            world.agent.run(&["status"]).expect(0).stdout,
+            std::fs::read_to_string(&daemon.log).unwrap()
+        );
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     assert_eq!(world.ccm.issued(NAME).await, issued, "nothing was ordered");
@@ -267,5 +275,7 @@ async fn by_a_clock_that_no_issuer_vouches_for_nothing_is_removed() {
     world.agent.run(&["rollback", "www"]).expect(0);
 }
 
-/// For a daemon on a busy machine that looks at its clock twice a minute.
+/// A minute, and what a busy machine makes of it. This clock is set without the kernel's knowledge, so nothing tells of it.
+const NOTICED: Duration = Duration::from_secs(80);
+/// For a daemon on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(150);

@@ -1,5 +1,7 @@
 //! Rollouts on real files, against a real nginx, driven by the machine that drives them in production.
 
+mod apart;
+mod arrived;
 mod disk;
 mod exports;
 #[cfg(feature = "failpoints")]
@@ -7,8 +9,10 @@ mod faults;
 mod files;
 mod fit;
 mod hooks;
+mod keystores;
 #[cfg(feature = "failpoints")]
 mod killed;
+mod listeners;
 mod material;
 mod nginx;
 mod observe;

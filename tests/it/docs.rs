@@ -56,6 +56,79 @@ fn every_relative_link_leads_somewhere() {
 }
 
 #[test]
+fn what_an_installed_page_refers_to_is_installed_beside_it() {
+    let manifest = read("Cargo.toml");
+    let assets = manifest
+        .split("\nassets = [\n")
+        .nth(1)
+        .and_then(|rest| rest.split("\n]").next())
+        .expect("the assets of the package");
+    // By source, and by the place that they get.
+    let mut packed = BTreeMap::new();
+    for line in assets.lines() {
+        let words: Vec<&str> = line.split('"').skip(1).step_by(2).collect();
+        let [source, place, _mode] = words[..] else {
+            panic!("{line}");
+        };
+        for file in matching(source) {
+            let name = file.rsplit('/').next().unwrap_or_default().to_owned();
+            let to = match place.strip_suffix('/') {
+                Some(directory) => format!("{directory}/{name}"),
+                None => place.to_owned(),
+            };
+            packed.insert(file, PathBuf::from(to));
+        }
+    }
+    let script = read("packaging/install.sh");
+    let mut broken = Vec::new();
+    let mut links = 0;
+    let pages = packed.iter().filter(|(source, _)| source.ends_with(".md"));
+    for (source, place) in pages.filter(|(source, _)| *source != "CHANGELOG.md") {
+        let page = read(source);
+        let from = Path::new(source).parent().expect("a directory");
+        for target in page.split("](").skip(1) {
+            let target = target.split([')', '#']).next().unwrap_or_default();
+            if target.is_empty() || target.contains("://") {
+                continue;
+            }
+            links += 1;
+            let of_source = from.join(target);
+            let directory = of_source.parent().expect("a directory").display();
+            let directory = format!("\"$here\"/{directory}/*.md");
+            let of_source = of_source.display().to_string();
+            let beside = place.parent().expect("a directory").join(target);
+            if packed.get(&of_source) != Some(&beside) {
+                broken.push(format!("the package: {source}: {target}"));
+            }
+            if !script.contains(&of_source) && !script.contains(&directory) {
+                broken.push(format!("install.sh: {source}: {target}"));
+            }
+        }
+        // Such as `docs/adr/0010`, which is no link and leads nowhere either.
+        if page.contains("docs/adr/0") {
+            broken.push(format!("{source} names a place of the source"));
+        }
+    }
+    assert!(links > 10, "{links} links");
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+/// Files of the repository by a pattern with one `*` at most.
+fn matching(pattern: &str) -> Vec<String> {
+    let Some((before, after)) = pattern.split_once('*') else {
+        return vec![pattern.to_owned()];
+    };
+    let (directory, begin) = before.rsplit_once('/').unwrap_or((".", before));
+    let entries = fs::read_dir(root().join(directory)).expect("a directory");
+    let names = entries.map(|entry| entry.expect("an entry").file_name());
+    let names = names.map(|name| name.to_string_lossy().into_owned());
+    names
+        .filter(|name| name.starts_with(begin) && name.ends_with(after))
+        .map(|name| format!("{directory}/{name}"))
+        .collect()
+}
+
+#[test]
 fn every_make_target_that_is_named_exists() {
     let makefile = read("Makefile");
     let mut unknown = Vec::new();

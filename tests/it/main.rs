@@ -6,6 +6,7 @@
 
 mod architecture;
 mod bundles;
+mod catalog;
 mod ccm_client;
 mod ccm_server;
 mod ccm_tokens;
@@ -23,11 +24,13 @@ mod issuer;
 mod mail;
 mod man;
 mod outage;
+mod pace;
 mod planner;
 mod policy_change;
 mod proof;
 mod sample;
 mod schedule;
+mod sdk;
 mod secrets;
 mod servers;
 mod soak;

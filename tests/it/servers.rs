@@ -134,7 +134,7 @@ impl Served {
 
     fn prove_at(stand: &mut Stand, port: u16) {
         stand.target.probe = Probe::Tls {
-            connect: format!("127.0.0.1:{port}"),
+            connect: format!("127.0.0.1:{port}").into(),
             deadline: Seconds(10),
             roots: None,
             wildcard_label: "x".into(),

@@ -7,10 +7,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use renewd::model::{
-    CertificateFacts, CertificateId, CertificateState, ErrorClass, Failures, Fingerprint, IssuerId,
-    JobName, JobResult, JobRun, KeyAlgorithm, KeyReuse, Order, OrderClosing, OrderEvent, OrderId,
-    OrderPhase, OrderRequest, OrderStep, Reason, RevisionFacts, RevisionId, Rollout, RolloutEvent,
-    RolloutId, RolloutPhase, RolloutStep, Seconds, Source, Started, StepFailure, Subject, TargetId,
+    CertificateFacts, CertificateId, CertificateState, ChannelId, Delivery, ErrorClass, Failures,
+    Fingerprint, IssuerId, JobName, JobResult, JobRun, KeyAlgorithm, KeyReuse, LONGEST_QUEUE,
+    Letter, Occasion, Order, OrderClosing, OrderEvent, OrderId, OrderPhase, OrderRequest,
+    OrderStep, Post, Reason, RevisionFacts, RevisionId, Rollout, RolloutEvent, RolloutId,
+    RolloutPhase, RolloutStep, Seconds, Severity, Source, Started, StepFailure, Subject, TargetId,
     TargetState, Timestamp,
 };
 use renewd::store::{
@@ -521,4 +522,44 @@ async fn the_history_is_forgotten_by_age_and_by_count_and_what_is_open_stays() {
     }
     assert!(left <= 3, "{left}");
     assert_eq!(store.snapshot().await.unwrap().orders.len(), 9);
+}
+
+fn post(number: u32) -> Post {
+    Post {
+        channel: ChannelId::new("ops").unwrap(),
+        recipient: "ops@example.test".to_owned(),
+        letter: Letter {
+            host: "web1".to_owned(),
+            key: format!("expiring/c{number}"),
+            occasion: Occasion::Raised(0),
+            severity: Severity::Warning,
+            title: "expires".to_owned(),
+            text: String::new(),
+            certificates: Vec::new(),
+            digest: None,
+            raised_at: T0,
+            date: T0,
+            message_id: format!("<{number}@web1>"),
+            follows: None,
+        },
+        due_at: T0,
+    }
+}
+
+#[tokio::test]
+async fn letters_for_one_recipient_are_bounded_and_there_is_room_again_when_one_left() {
+    let (_dir, store) = store().await;
+    let posts: Vec<Post> = (0..LONGEST_QUEUE + 5).map(post).collect();
+    store.queue_posts(&posts).await.unwrap();
+    let count = async || store.posts(2 * LONGEST_QUEUE).await.unwrap().len();
+    let most = usize::try_from(LONGEST_QUEUE).unwrap();
+    assert_eq!(count().await, most);
+    let slips = store.slips(T0).await.unwrap();
+    let first = slips.values().next().unwrap()[0].seq;
+    let sent = Delivery::Sent("250 ok".to_owned());
+    store.posts_tried(&[(first, sent)], T0).await.unwrap();
+    store.queue_posts(&posts).await.unwrap();
+    assert_eq!(count().await, most + 1);
+    let state = &store.snapshot().await.unwrap().channels;
+    assert_eq!(state.values().next().unwrap().longest_queue, LONGEST_QUEUE);
 }

@@ -3,6 +3,7 @@
 mod daemon;
 mod host;
 mod package;
+mod recipes;
 mod sandbox;
 mod signal;
 mod socket;

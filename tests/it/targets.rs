@@ -29,7 +29,7 @@ async fn targets_are_listed_with_resolved_values_and_present_state() {
         )
     );
     assert_eq!(web["test"], json!(world.nginx.test()));
-    assert_eq!(web["probe"]["connect"], json!(world.nginx.address()));
+    assert_eq!(web["probe"]["connect"], json!([world.nginx.address()]));
     assert_eq!(web["probe"]["wildcard_label"], "renewd-probe");
     let live = world.agent.live("web").join("{certificate}/server.crt");
     let files: Vec<&str> = web["exports"]

@@ -194,6 +194,7 @@ fn what_is_installed_is_complete_and_the_undo_leaves_nothing() {
         "opt/r/lib/systemd/user/renewd-notify.service",
         "opt/r/lib/systemd/system-preset/80-renewd.preset",
         "opt/r/lib/sysusers.d/renewd.conf",
+        "opt/r/lib/systemd/catalog/renewd.catalog",
         "opt/r/lib/tmpfiles.d/renewd.conf",
         "opt/r/share/doc/renewd/LICENSE",
         "opt/r/share/man/man8/renewd.8",

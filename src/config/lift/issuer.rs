@@ -8,8 +8,8 @@ use crate::config::lift::Lift;
 use crate::config::raw;
 use crate::config::scalar::PathRule;
 use crate::model::{
-    IssuerId, IssuerKind, IssuerPolicy, PcaPolicy, RemoteAccess, RemoteAuth, ScmPolicy, Seconds,
-    Timestamp,
+    IssuerId, IssuerKind, IssuerPace, IssuerPolicy, PcaPolicy, RemoteAccess, RemoteAuth, ScmPolicy,
+    Seconds, Timestamp,
 };
 
 impl Lift<'_> {
@@ -35,6 +35,7 @@ impl Lift<'_> {
         let timeout = self.duration(fields, "timeout", Seconds(60), limits);
         let longest = (Seconds(0), Seconds::hours(1));
         let settle = self.duration(fields, "settle", Seconds::minutes(2), longest);
+        let pace = self.issuer_pace(fields);
         if let (Some(connect), Some(whole)) = (connect_timeout, timeout)
             && connect > whole
         {
@@ -82,7 +83,42 @@ impl Lift<'_> {
             credentials_expire,
             settle,
             digest: canon.finish(),
+            pace: pace?,
         })
+    }
+
+    /// How much is asked of it.
+    fn issuer_pace(&mut self, fields: &Fields<'_>) -> Option<IssuerPace> {
+        let usual = IssuerPace::default();
+        let concurrency = self.at_most(fields, "concurrency", usual.concurrency, 1000);
+        let per_second = self.at_most(
+            fields,
+            "requests_per_second",
+            usual.requests_per_second,
+            1000,
+        );
+        let per_hour = self.at_most(fields, "orders_per_hour", usual.orders_per_hour, 1_000_000);
+        Some(IssuerPace {
+            concurrency: concurrency?,
+            requests_per_second: per_second?,
+            orders_per_hour: per_hour?,
+        })
+    }
+
+    /// A number from 1 on: with none nothing would ever be done.
+    fn at_most(&mut self, fields: &Fields<'_>, key: &str, usual: u32, most: u32) -> Option<u32> {
+        let Some((count, place)) = fields.count(key) else {
+            return (!fields.has(key)).then_some(usual);
+        };
+        let count = u32::try_from(count).ok();
+        let good = count.filter(|count| (1..=most).contains(count));
+        if good.is_none() {
+            let message = format!("`{key}` is out of range");
+            let label = format!("from 1 to {most}");
+            self.problems
+                .push(Diagnostic::error(Code::Pacing, place, message, label));
+        }
+        good
     }
 
     /// An access key or a password, one of them.

@@ -18,6 +18,7 @@ mod pacing;
 mod sockets;
 mod target;
 mod told;
+mod twins;
 mod value;
 mod watch;
 mod way;
@@ -102,6 +103,7 @@ pub(super) fn policy(
     }
 
     let mut certificates = BTreeMap::new();
+    let mut headers = BTreeMap::new();
     for (name, fields) in top.tables("certificate", &raw::CERTIFICATE) {
         if let Ok(id) = CertificateId::new(name) {
             let certificate = lift.certificate(
@@ -112,6 +114,7 @@ pub(super) fn policy(
                 &mut targets_defined,
             );
             if let Some(certificate) = certificate {
+                headers.insert(id.clone(), fields.header);
                 certificates.insert(id, certificate);
             }
         }
@@ -132,6 +135,7 @@ pub(super) fn policy(
     let alerting = lift.alerting(&top, &certificates);
     let metrics = lift.metrics(&top);
 
+    twins::report(&targets, &certificates, &headers, lift.problems);
     clash::report(&lift.users, &claims, lift.problems);
     issuers_defined.report_unused(lift.problems);
     targets_defined.report_unused(lift.problems);

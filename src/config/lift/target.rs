@@ -11,9 +11,9 @@ use crate::config::lift::clash::Claim;
 use crate::config::lift::told::Told;
 use crate::config::scalar::{self, PathRule};
 use crate::model::{
-    DriftMode, ExportKind, ExportSpec, FileAttributes, Name, Observe, Pacing, PasswordSource,
-    PemFiles, Prelude, Probe, ProxyProtocol, RecipeExport, Roots, Seconds, StartTls, TargetId,
-    TargetKind, TargetPolicy,
+    DriftMode, ExportKind, ExportSpec, FileAttributes, Listeners, Name, Observe, Pacing,
+    PasswordSource, PemFiles, Prelude, Probe, ProxyProtocol, RecipeExport, Roots, Seconds,
+    StartTls, TargetId, TargetKind, TargetPolicy,
 };
 
 impl Lift<'_> {
@@ -216,7 +216,7 @@ impl Lift<'_> {
                         .push(problem.help("write `connect = \"127.0.0.1:443\"`"));
                 }
                 let connect = match listener {
-                    Some(listener) if !fields.has("connect") => Some(listener.to_owned()),
+                    Some(listener) if !fields.has("connect") => Some(listener.to_owned().into()),
                     _ => connect,
                 };
                 Some(Probe::Tls {
@@ -240,7 +240,7 @@ impl Lift<'_> {
             return (!fields.has("observe")).then(Vec::new);
         };
         let port = match probe? {
-            Probe::Tls { connect, .. } => connect.rsplit_once(':').map(|(_, port)| port),
+            Probe::Tls { connect, .. } => connect.first().rsplit_once(':').map(|(_, port)| port),
             Probe::None => None,
         };
         let mut places = Vec::new();
@@ -276,16 +276,32 @@ impl Lift<'_> {
         list.whole.then_some(places)
     }
 
-    fn connect(&mut self, fields: &Fields<'_>) -> Option<String> {
-        let (text, place) = fields.text("connect")?;
-        match scalar::host_port(text) {
-            Ok(address) => Some(address),
-            Err(refusal) => {
-                self.problems
-                    .refuse(Code::Probe, place, "`connect`", refusal);
-                None
+    fn connect(&mut self, fields: &Fields<'_>) -> Option<Listeners> {
+        let list = fields.texts("connect")?;
+        let mut listeners = Vec::new();
+        let mut whole = list.whole;
+        for (text, place) in list.texts {
+            match scalar::host_port(text) {
+                Ok(address) => listeners.push(address),
+                Err(refusal) => {
+                    self.problems
+                        .refuse(Code::Probe, place, "`connect`", refusal);
+                    whole = false;
+                }
             }
         }
+        let bounds = match listeners.len() {
+            0 => "names no listener".to_owned(),
+            few if few <= MOST_LISTENERS => return whole.then(|| listeners.into_iter().collect()),
+            _ => format!("names more than {MOST_LISTENERS} listeners"),
+        };
+        if whole {
+            let message = format!("`connect` {bounds}");
+            let problem = Diagnostic::error(Code::Probe, list.place, message, "");
+            self.problems
+                .push(problem.help("write those at which the service presents its certificates"));
+        }
+        None
     }
 
     fn roots(&mut self, fields: &Fields<'_>) -> Option<Roots> {
@@ -336,6 +352,8 @@ const COMMAND_TIMEOUT: Seconds = Seconds(60);
 const DEADLINE: Seconds = Seconds(30);
 /// In the place of a path: what this host trusts.
 const SYSTEM: &str = "system";
+/// Each is asked for every name.
+const MOST_LISTENERS: usize = 16;
 /// Each is asked for every name.
 const MOST_OBSERVED: usize = 16;
 /// Unlikely to have a listener of its own.

@@ -104,7 +104,7 @@ pub(in crate::config) static TOMCAT: Table = Table {
             optional("restart", Holds::List),
             optional("pid_file", Holds::Path),
             default("probe", Holds::Word(PROBES), "\"tls\""),
-            default("connect", Holds::Text, "\"127.0.0.1:8443\""),
+            default("connect", Holds::Texts, "\"127.0.0.1:8443\""),
             optional("owner", Holds::Account),
             default("group", Holds::Account, "\"tomcat\""),
             default("mode", Holds::Mode, "\"0644\""),
@@ -130,7 +130,7 @@ pub(in crate::config) static COMMAND: Table = Table {
             optional("pid_file", Holds::Path),
             optional("unit", Holds::Text),
             required("probe", Holds::Word(PROBES)),
-            optional("connect", Holds::Text),
+            optional("connect", Holds::Texts),
         ],
         SERVICE,
         PLACES,
@@ -152,7 +152,7 @@ const STARTTLS: &[&str] = &["smtp", "imap", "pop3", "postgres"];
 
 const HTTPS: &[Key] = &[
     default("probe", Holds::Word(PROBES), "\"tls\""),
-    default("connect", Holds::Text, "\"127.0.0.1:443\""),
+    default("connect", Holds::Texts, "\"127.0.0.1:443\""),
 ];
 
 const SERVICE: &[Key] = &[

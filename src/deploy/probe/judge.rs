@@ -10,6 +10,8 @@ use crate::pki::facts;
 pub(in crate::deploy) struct Expected {
     /// The leaf, DER; `None`: any certificate will do.
     pub(in crate::deploy) leaf: Option<Vec<u8>>,
+    /// A leaf that must not be shown any more; what is wanted where it is not known what was there before.
+    pub(in crate::deploy) not: Option<Vec<u8>>,
     /// What comes behind it; `None`: not looked at.
     pub(in crate::deploy) behind: Option<Behind>,
 }
@@ -48,6 +50,12 @@ impl Expected {
                 "serves {}, not {}",
                 describe(shown),
                 describe(leaf)
+            ));
+        }
+        if self.not.as_ref() == Some(shown) {
+            return Err(format!(
+                "still serves {}, which was taken back",
+                describe(shown)
             ));
         }
         self.behind
@@ -136,6 +144,7 @@ mod tests {
     fn expected(at_least: usize) -> Expected {
         Expected {
             leaf: Some(b"leaf".to_vec()),
+            not: None,
             behind: Some(Behind {
                 chain: vec![b"issuing".to_vec(), b"root".to_vec()],
                 at_least,
@@ -178,5 +187,9 @@ mod tests {
         assert!(back.judge(&seen(&[b"other"])).is_err());
         back.leaf = None;
         assert_eq!(back.judge(&seen(&[b"other"])), Ok(()));
+        back.not = Some(b"leaf".to_vec());
+        assert_eq!(back.judge(&seen(&[b"other"])), Ok(()));
+        let problem = back.judge(&seen(&[b"leaf"])).unwrap_err();
+        assert!(problem.contains("taken back"), "{problem}");
     }
 }

@@ -12,7 +12,8 @@ use crate::deploy::StepError;
 use crate::deploy::probe::{Expected, KeyKind, ProbeError, Seen, handshake_after, naming};
 use crate::deploy::prove::Question;
 use crate::model::{
-    CertificateFacts, CertificateId, ErrorClass, Prelude, ProbeReport, Seconds, Timestamp,
+    CertificateFacts, CertificateId, ErrorClass, Listeners, Prelude, ProbeReport, Seconds,
+    Timestamp,
 };
 use crate::pki::facts;
 
@@ -20,39 +21,37 @@ use crate::pki::facts;
 /// answer in turn (nginx lets both accept for 100 ms), so an answer counts once it is still the same some time later. At
 /// the deadline the last answer decides.
 pub(in crate::deploy) async fn ask(
-    connect: &str,
+    connect: &Listeners,
     prelude: Prelude,
     deadline: Seconds,
     questions: Vec<Question>,
 ) -> Result<Vec<ProbeReport>, Unproven> {
     let begun = Instant::now();
-    let listener = Listener {
-        connect: Arc::from(connect),
+    let manner = Manner {
         prelude,
         shortest: SHORTEST_HANDSHAKE,
         longest: longest(prelude, deadline),
         end: begun + deadline.to_std(),
     };
-    repeat(&listener, deadline, questions).await
+    repeat(&manner, deadline, pairs(connect, questions)).await
 }
 
 /// The same for what was proven before: every question once, and again where the answer is wrong or missing only if it
 /// came at once. `deadline` is the policy's, and says how long a slow greeting is waited for.
 pub(in crate::deploy) async fn ask_once(
-    connect: &str,
+    connect: &Listeners,
     prelude: Prelude,
     deadline: Seconds,
     questions: Vec<Question>,
 ) -> Result<Vec<ProbeReport>, Unproven> {
     let longest = longest(prelude, deadline);
-    let listener = Listener {
-        connect: Arc::from(connect),
+    let manner = Manner {
         prelude,
         shortest: longest,
         longest,
         end: Instant::now(),
     };
-    repeat(&listener, Seconds(0), questions).await
+    repeat(&manner, Seconds(0), pairs(connect, questions)).await
 }
 
 /// A name for which something else is served than should be.
@@ -66,33 +65,49 @@ pub(in crate::deploy) struct Sight {
 }
 
 /// What is served wrongly now, of what was proven before: seen twice, since a worker on its way out may have answered.
-/// Who does not answer serves nothing wrong. `deadline` is the policy's, as for [`ask_once`].
+/// Who does not answer serves nothing wrong, unless it refuses one name and answers for another. `deadline` is the policy's, as for [`ask_once`].
 pub(in crate::deploy) async fn wrong(
-    connect: &str,
+    connect: &Listeners,
     prelude: Prelude,
     deadline: Seconds,
     questions: Vec<Question>,
 ) -> Vec<Sight> {
-    let connected = timeout(SHORTEST_HANDSHAKE, TcpStream::connect(connect)).await;
-    if !matches!(connected, Ok(Ok(_))) {
+    let there = listening(connect).await;
+    if there.iter().next().is_none() {
         return Vec::new();
     }
-    let listener = Listener {
-        connect: Arc::from(connect),
+    let manner = Manner {
         prelude,
         shortest: SHORTEST_HANDSHAKE,
         longest: longest(prelude, deadline),
         end: Instant::now() + LONGEST_LOOK,
     };
-    let mut open: BTreeMap<usize, Open> =
-        questions.into_iter().map(Open::new).enumerate().collect();
-    let first = wrong_of(round(&listener, &open).await);
+    let mut open = pairs(&there, questions);
+    let mute = mute(&manner, &open).await;
+    open.retain(|_, asked| !mute.contains(&asked.connect));
+    let answers = round(&manner, &open).await;
+    // By somebody who has an answer for others, a refused name is not served: its part of the configuration is gone.
+    let good = |answer: &Answer| match answer {
+        Ok(_) => true,
+        Err(failure) => failure.kind == FailureKind::Wrong,
+    };
+    let answering: BTreeSet<Arc<str>> = answers
+        .iter()
+        .filter(|(_, answer)| good(answer))
+        .filter_map(|(index, _)| open.get(index).map(|asked| Arc::clone(&asked.connect)))
+        .collect();
+    let refused: BTreeSet<usize> = open
+        .iter()
+        .filter(|(_, asked)| answering.contains(&asked.connect))
+        .map(|(index, _)| *index)
+        .collect();
+    let first = wrong_of(answers, &refused);
     if first.is_empty() {
         return Vec::new();
     }
     sleep(SETTLED).await;
     open.retain(|index, _| first.contains_key(index));
-    let again = wrong_of(round(&listener, &open).await).into_iter();
+    let again = wrong_of(round(&manner, &open).await, &refused).into_iter();
     again
         .filter(|(index, failure)| {
             let before = first.get(index);
@@ -106,12 +121,34 @@ pub(in crate::deploy) async fn wrong(
         .collect()
 }
 
-fn wrong_of(answers: Vec<(usize, Answer)>) -> BTreeMap<usize, Failure> {
+/// The listeners that say nothing: whoever says nothing to one will say nothing to hundreds, and takes his time each time.
+async fn mute(manner: &Manner, open: &BTreeMap<usize, Open>) -> BTreeSet<Arc<str>> {
+    let mut asked = BTreeSet::new();
+    let mut mute = BTreeSet::new();
+    for first in open.values() {
+        if !asked.insert(Arc::clone(&first.connect)) {
+            continue;
+        }
+        let within = manner.longest.min(LONGEST_LOOK);
+        let answer = one(&first.connect, manner.prelude, &first.question, within).await;
+        if answer.is_err_and(|failure| failure.patience.is_some()) {
+            mute.insert(Arc::clone(&first.connect));
+        }
+    }
+    mute
+}
+
+/// `refused`: the questions for which a refused handshake counts.
+fn wrong_of(answers: Vec<(usize, Answer)>, refused: &BTreeSet<usize>) -> BTreeMap<usize, Failure> {
     let failures = answers
         .into_iter()
         .filter_map(|(index, answer)| Some((index, answer.err()?)));
     failures
-        .filter(|(_, failure)| failure.kind == FailureKind::Wrong)
+        .filter(|(index, failure)| match failure.kind {
+            FailureKind::Wrong => true,
+            FailureKind::Refused => refused.contains(index),
+            FailureKind::Silent | FailureKind::Foreign | FailureKind::Nobody => false,
+        })
         .collect()
 }
 
@@ -126,9 +163,10 @@ pub(in crate::deploy) async fn look(
         Ok(report) => Look::Same(report),
         Err(failure) => match failure.kind {
             FailureKind::Wrong => Look::Differs(failure.text),
-            FailureKind::Silent | FailureKind::Foreign | FailureKind::Nobody => {
-                Look::Silent(failure.text)
-            }
+            FailureKind::Refused
+            | FailureKind::Silent
+            | FailureKind::Foreign
+            | FailureKind::Nobody => Look::Silent(failure.text),
         },
     }
 }
@@ -152,9 +190,8 @@ fn longest(prelude: Prelude, deadline: Seconds) -> Duration {
     }
 }
 
-/// Who is asked, and with how much patience.
-struct Listener {
-    connect: Arc<str>,
+/// How it is asked, and with how much patience.
+struct Manner {
     prelude: Prelude,
     /// For one handshake, even at the end.
     shortest: Duration,
@@ -165,20 +202,18 @@ struct Listener {
 }
 
 async fn repeat(
-    listener: &Listener,
+    manner: &Manner,
     deadline: Seconds,
-    questions: Vec<Question>,
+    mut open: BTreeMap<usize, Open>,
 ) -> Result<Vec<ProbeReport>, Unproven> {
-    let end = listener.end;
+    let end = manner.end;
     let mut reports = BTreeMap::new();
     // The last one of each, since the last round may end early.
     let mut failures = BTreeMap::new();
-    let mut open: BTreeMap<usize, Open> =
-        questions.into_iter().map(Open::new).enumerate().collect();
     let mut pause = SHORTEST_PAUSE;
     loop {
         let begun = Instant::now();
-        for (index, answer) in round(listener, &open).await {
+        for (index, answer) in round(manner, &open).await {
             let Some(asked) = open.get_mut(&index) else {
                 continue;
             };
@@ -211,15 +246,28 @@ async fn repeat(
             return Ok(reports.into_values().collect());
         }
         if left.is_zero() {
-            return Err(failed(deadline, failures.into_values().collect()));
+            let mut unproven = failed(deadline, failures.into_values().collect());
+            unproven.reports = reports.into_values().collect();
+            return Err(unproven);
         }
         sleep(left.min(if good { SETTLED } else { pause })).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 
-/// A question that is not closed.
+/// Every question to every listener.
+fn pairs(listeners: &Listeners, questions: Vec<Question>) -> BTreeMap<usize, Open> {
+    let asked = questions.into_iter().map(Arc::new).flat_map(|question| {
+        listeners
+            .iter()
+            .map(move |connect| Open::new(connect, Arc::clone(&question)))
+    });
+    asked.enumerate().collect()
+}
+
+/// A question to a listener that is not closed.
 struct Open {
+    connect: Arc<str>,
     question: Arc<Question>,
     /// Since when every answer was as it should be.
     good_since: Option<Instant>,
@@ -228,26 +276,46 @@ struct Open {
 }
 
 impl Open {
-    fn new(question: Question) -> Self {
+    fn new(connect: &str, question: Arc<Question>) -> Self {
         Self {
-            question: Arc::new(question),
+            connect: Arc::from(connect),
+            question,
             good_since: None,
             took: Duration::ZERO,
         }
     }
 }
 
-/// Whether the service runs at all. A few tries, since it may just be restarting.
-pub(in crate::deploy) async fn somebody_listens(connect: &str) -> Result<(), StepError> {
+/// The listeners at which somebody answers the phone.
+async fn listening(connect: &Listeners) -> Listeners {
+    let mut there = Vec::new();
+    for listener in connect.iter() {
+        let connected = timeout(SHORTEST_HANDSHAKE, TcpStream::connect(listener)).await;
+        if matches!(connected, Ok(Ok(_))) {
+            there.push(listener.to_owned());
+        }
+    }
+    there.into_iter().collect()
+}
+
+/// Whether the service runs at all, and at which of its listeners. A few tries, since it may just be restarting.
+pub(in crate::deploy) async fn somebody_listens(
+    connect: &Listeners,
+) -> Result<Listeners, StepError> {
     let mut tries = 0;
     loop {
-        let problem = match timeout(SHORTEST_HANDSHAKE, TcpStream::connect(connect)).await {
-            Ok(Ok(_)) => return Ok(()),
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => "no answer".to_owned(),
-        };
+        let there = listening(connect).await;
+        if there.iter().next().is_some() {
+            return Ok(there);
+        }
         tries += 1;
         if tries == TRIES {
+            let problem =
+                match timeout(SHORTEST_HANDSHAKE, TcpStream::connect(connect.first())).await {
+                    Ok(Ok(_)) => "it has come this moment".to_owned(),
+                    Ok(Err(error)) => error.to_string(),
+                    Err(_) => "no answer".to_owned(),
+                };
             let text = format!(
                 "nobody listens at {connect} ({problem}): the service does not run; the new files are in place for its start"
             );
@@ -259,25 +327,39 @@ pub(in crate::deploy) async fn somebody_listens(connect: &str) -> Result<(), Ste
 
 /// Whether whoever listens speaks the protocol of the probe, whatever is served.
 pub(in crate::deploy) async fn speaks(
-    connect: &str,
+    connect: &Listeners,
     prelude: Prelude,
     deadline: Seconds,
 ) -> Result<(), StepError> {
     let within = longest(prelude, deadline);
-    match handshake_after(connect, prelude, None, KeyKind::Any, within).await {
-        Err(error) if error.is_foreign() => Err(StepError {
-            foreign: true,
-            ..StepError::configuration(format!("the probe cannot work: {error}"))
-        }),
-        Ok(_) | Err(_) => Ok(()),
+    for listener in connect.iter() {
+        match handshake_after(listener, prelude, None, KeyKind::Any, within).await {
+            Err(error) if error.is_foreign() => {
+                return Err(StepError {
+                    foreign: true,
+                    ..StepError::configuration(format!("the probe cannot work: {error}"))
+                });
+            }
+            Ok(_) | Err(_) => {}
+        }
     }
+    Ok(())
 }
 
 /// The deadline passed.
 pub(in crate::deploy) struct Unproven {
     pub(in crate::deploy) error: StepError,
+    /// What was as it should be.
+    pub(in crate::deploy) reports: Vec<ProbeReport>,
+    /// Where nobody was there to ask, if that is all that is wrong.
+    pub(in crate::deploy) absent: Option<BTreeSet<String>>,
+}
+
+impl Unproven {
     /// Nobody was there to ask, for any name.
-    pub(in crate::deploy) nobody: bool,
+    pub(in crate::deploy) fn nobody(&self) -> bool {
+        self.absent.is_some() && self.reports.is_empty()
+    }
 }
 
 /// A name that was not answered as it should be.
@@ -285,6 +367,8 @@ struct Failure {
     /// `host:port serves …`, or why there was no answer.
     text: String,
     kind: FailureKind,
+    /// Who was asked.
+    connect: Arc<str>,
     /// The leaf of a wrong answer.
     shown: Option<Vec<u8>>,
     /// How long was waited in vain; `None` where the answer did not fail to come.
@@ -297,6 +381,8 @@ struct Failure {
 enum FailureKind {
     /// An answer, and a wrong one.
     Wrong,
+    /// Somebody who begins TLS and ends it without a certificate.
+    Refused,
     /// Somebody, and no answer.
     Silent,
     /// Somebody who speaks another protocol.
@@ -308,8 +394,8 @@ enum FailureKind {
 type Answer = Result<ProbeReport, Failure>;
 
 /// Every open question once, few at a time. Past the end the first failure decides, and the rest is left.
-async fn round(listener: &Listener, open: &BTreeMap<usize, Open>) -> Vec<(usize, Answer)> {
-    let (prelude, end) = (listener.prelude, listener.end);
+async fn round(manner: &Manner, open: &BTreeMap<usize, Open>) -> Vec<(usize, Answer)> {
+    let (prelude, end) = (manner.prelude, manner.end);
     let at_once = if prelude.starttls.is_some() {
         AT_ONCE_BEFORE_TLS
     } else {
@@ -323,9 +409,9 @@ async fn round(listener: &Listener, open: &BTreeMap<usize, Open>) -> Vec<(usize,
             && let Some((index, asked)) = waiting.next()
         {
             let (index, question) = (*index, Arc::clone(&asked.question));
-            let connect = Arc::clone(&listener.connect);
+            let connect = Arc::clone(&asked.connect);
             let left = end.saturating_duration_since(Instant::now());
-            let within = left.clamp(listener.shortest, listener.longest);
+            let within = left.clamp(manner.shortest, manner.longest);
             running.spawn(async move { (index, one(&connect, prelude, &question, within).await) });
         }
         let Some(joined) = running.join_next().await else {
@@ -367,6 +453,7 @@ async fn one(connect: &str, prelude: Prelude, question: &Question, within: Durat
         Err(problem) => Err(Failure {
             text: format!("{} {problem} for {}", seen.address, question.name),
             kind: FailureKind::Wrong,
+            connect: Arc::from(connect),
             shown: seen.presented.first().cloned(),
             patience: None,
             of: question.of.clone(),
@@ -391,13 +478,13 @@ async fn shake(
                 | ProbeError::Handshake { .. } => None,
             },
             shown: None,
+            connect: Arc::from(connect),
             text: format!("{error} (asking for {})", question.name),
             kind: match error {
                 _ if error.is_foreign() => FailureKind::Foreign,
                 ProbeError::Connect { .. } => FailureKind::Nobody,
-                ProbeError::Prelude { .. }
-                | ProbeError::Handshake { .. }
-                | ProbeError::Silent { .. } => FailureKind::Silent,
+                ProbeError::Handshake { .. } => FailureKind::Refused,
+                ProbeError::Prelude { .. } | ProbeError::Silent { .. } => FailureKind::Silent,
             },
             of: question.of.clone(),
         })
@@ -431,9 +518,19 @@ fn report(question: &Question, seen: &Seen) -> ProbeReport {
     }
 }
 
+/// How many names were asked for; each may have been at several listeners.
+pub(in crate::deploy) fn names(reports: &[ProbeReport]) -> usize {
+    let names: BTreeSet<&str> = reports.iter().map(|report| report.name.as_str()).collect();
+    names.len()
+}
+
 fn failed(deadline: Seconds, failures: Vec<Failure>) -> Unproven {
     let are = |kind| move |failure: &Failure| failure.kind == kind;
     let nobody = !failures.is_empty() && failures.iter().all(are(FailureKind::Nobody));
+    let absent = nobody.then(|| {
+        let asked = failures.iter().map(|failure| failure.connect.to_string());
+        asked.collect()
+    });
     let foreign = !failures.is_empty() && failures.iter().all(are(FailureKind::Foreign));
     let class = if foreign || failures.iter().any(are(FailureKind::Wrong)) {
         ErrorClass::Configuration
@@ -450,7 +547,12 @@ fn failed(deadline: Seconds, failures: Vec<Failure>) -> Unproven {
         None => message.push_str("not every name was answered"),
     }
     if failures.len() > 1 {
-        message.push_str(&format!(", and {} more names failed", failures.len() - 1));
+        let first = failures.first().map(|failure| &failure.connect);
+        let elsewhere = failures
+            .iter()
+            .any(|failure| Some(&failure.connect) != first);
+        let what = if elsewhere { "" } else { " names" };
+        message.push_str(&format!(", and {} more{what} failed", failures.len() - 1));
     }
     let named = failures.iter().flat_map(|failure| failure.of.clone());
     let named = named.collect();
@@ -461,7 +563,11 @@ fn failed(deadline: Seconds, failures: Vec<Failure>) -> Unproven {
         foreign,
         ..StepError::new(class, message)
     };
-    Unproven { error, nobody }
+    Unproven {
+        error,
+        reports: Vec::new(),
+        absent,
+    }
 }
 
 /// All names of one target, at a check.

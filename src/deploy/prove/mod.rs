@@ -4,7 +4,9 @@ mod ask;
 mod questions;
 mod trust;
 
-pub(super) use ask::{Look, Sight, ask, ask_once, look, somebody_listens, speaks, wrong};
+pub(super) use ask::{
+    Look, Sight, Unproven, ask, ask_once, look, names, somebody_listens, speaks, wrong,
+};
 pub(super) use questions::{
     Chains, Question, backward, fits, former_expired, forward, presentable,
 };

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::deploy::StepError;
+use crate::deploy::keystores::Opened;
 use crate::deploy::manifest::{MOST_BYTES, Saved, Was};
 use crate::deploy::probe::{Behind, Expected, KeyKind};
 use crate::deploy::prove::Trust;
 use crate::deploy::site::Site;
+use crate::deploy::{StepError, arrived};
 use crate::model::{
     CertificateId, DriftKind, ErrorClass, ExportKind, ExportLayout, Name, Reason, RevisionId,
     SubjectAltNames, TargetPolicy, Timestamp,
@@ -132,7 +133,15 @@ pub(in crate::deploy) fn forward(
         if site.rollout.leaves_strange(certificate) {
             continue;
         }
-        let (leaf, chain) = public(site, certificate, revision)?;
+        let (leaf, chain) = match public(site, certificate, revision) {
+            Ok(public) => public,
+            // What only stays, and whose own store is damaged, must not keep the others from their proof.
+            Err(error) if site.rollout.repeats(certificate) => {
+                tracing::warn!(target = %site.rollout.target, %certificate, %error, "it is not asked for");
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         let at_least = presentable(target, &chain).len();
         let names = asked(site, certificate, &leaf);
         let (asked_behind, trust) = match &chains {
@@ -153,6 +162,7 @@ pub(in crate::deploy) fn forward(
         };
         let expected = Expected {
             leaf: Some(leaf),
+            not: None,
             behind: asked_behind.then(|| Behind {
                 chain,
                 at_least,
@@ -182,12 +192,20 @@ pub(in crate::deploy) fn presentable<'a>(
     }
 }
 
-/// What must be served after a restore: the former leaf of each certificate, where it is known.
-pub(in crate::deploy) fn backward(site: &Site<'_>, wildcard_label: &str) -> Vec<Question> {
+/// What must be served after a restore: the former leaf of each certificate, where it is known. Nothing is asked of those
+/// that could not go back (`stays`), and of a member that was left to somebody else's newer one.
+pub(in crate::deploy) fn backward(
+    site: &Site<'_>,
+    wildcard_label: &str,
+    stays: BTreeSet<CertificateId>,
+    now: Timestamp,
+) -> Vec<Question> {
     let mut questions = Questions::default();
     let rollout = site.rollout;
+    let mut left = stays;
+    left.extend(arrived::of(site, now));
     for (certificate, revision) in &rollout.previous {
-        if rollout.strange.contains(certificate) {
+        if rollout.strange.contains(certificate) || left.contains(certificate) {
             continue;
         }
         if let Ok((leaf, _)) = public(site, certificate, revision) {
@@ -198,6 +216,7 @@ pub(in crate::deploy) fn backward(site: &Site<'_>, wildcard_label: &str) -> Vec<
                 wildcard_label,
                 &Expected {
                     leaf: Some(leaf),
+                    not: None,
                     behind: None,
                 },
             );
@@ -207,16 +226,19 @@ pub(in crate::deploy) fn backward(site: &Site<'_>, wildcard_label: &str) -> Vec<
         let Some(original) = original(site, certificate) else {
             continue;
         };
-        if rollout.previous.contains_key(certificate) {
+        if rollout.previous.contains_key(certificate) || left.contains(certificate) {
             continue;
         }
         // The names that the service is known to have; what the original says of itself may never have been asked for.
         if let Ok((leaf, _)) = public(site, certificate, revision) {
+            let names = asked(site, certificate, &leaf);
+            // Of a file that nobody can read it is known at least what must be gone.
+            let not = original.leaf.is_none().then_some(leaf);
             let expected = Expected {
                 leaf: original.leaf,
+                not,
                 behind: None,
             };
-            let names = asked(site, certificate, &leaf);
             questions.add(certificate, names, wildcard_label, &expected);
         }
     }
@@ -331,16 +353,32 @@ fn original(site: &Site<'_>, certificate: &CertificateId) -> Option<Original> {
     let saved = Saved::read(&generation).ok()??;
     let mut found = None;
     for place in &saved.places {
-        let ours = manifest
-            .files
-            .get(place.index)
-            .is_some_and(|entry| entry.certificate == *certificate);
-        if !ours || !matches!(place.was, Was::File { .. }) {
+        let entry = manifest.files.get(place.index);
+        let Some(entry) = entry.filter(|entry| entry.certificate == *certificate) else {
+            continue;
+        };
+        if !matches!(place.was, Was::File { .. }) {
             continue;
         }
         let bytes = fs::read(&site.records().saved_copy(place.index), MOST_BYTES)
             .ok()
             .map(Secret::new);
+        if let Some(bytes) = &bytes
+            && let Opened::Keys(held) = site.keystores().open(entry, bytes.expose())
+        {
+            // Of several nobody can say which is served; without any it is a trust store.
+            let mut leaves = held.into_iter().map(|held| held.certificates);
+            match (leaves.next(), leaves.next()) {
+                (None, _) => {}
+                (Some(only), None) => {
+                    found = Some(Original {
+                        leaf: only.into_iter().next(),
+                    });
+                }
+                (Some(_), Some(_)) => found = Some(Original { leaf: None }),
+            }
+            continue;
+        }
         let text = bytes.as_ref().and_then(Secret::expose_str);
         let certificates = text
             .and_then(|text| pem::certificates(text).ok())

@@ -23,6 +23,7 @@ fn slip(seq: i64, name: &str, occasion: Occasion, severity: Severity, at: Timest
         begun: false,
         held: Held::No,
         alone: false,
+        refused: false,
         mail: None,
     }
 }
@@ -53,6 +54,34 @@ fn the_first_leaves_at_once_and_those_that_follow_soon_leave_together() {
     assert_eq!(sorting.held, [(4, Held::Gather, until + Seconds(1200))]);
     // A program that is called is called for each.
     assert_eq!(sort(&next, &[T], None, None, at).mails, [[2], [3]]);
+}
+
+#[test]
+fn what_was_refused_holds_nothing_back_and_is_tried_by_itself() {
+    let refused = |seq: i64, name: &str, due_at: Timestamp| {
+        let mut slip = raised(seq, name, T);
+        (slip.refused, slip.attempts, slip.due_at) = (true, 3, due_at);
+        slip
+    };
+    let at = T + Seconds::hours(2);
+    let all = [
+        refused(1, "a", at),
+        refused(2, "b", at),
+        refused(3, "c", at + Seconds(1)),
+        raised(4, "d", at),
+        raised(5, "e", at),
+    ];
+    assert_eq!(
+        sort(&all, &[], Some(PACE), None, at).mails,
+        [vec![4, 5], vec![1], vec![2]]
+    );
+    // Where nothing else may leave, and for a program that is called.
+    let sorting = sort(&all, &[at], Some(PACE), None, at);
+    assert_eq!(
+        (sorting.mails, sorting.held.len()),
+        (vec![vec![1], vec![2]], 2)
+    );
+    assert_eq!(sort(&all, &[], None, None, at).mails, [[4], [5], [1], [2]]);
 }
 
 #[test]

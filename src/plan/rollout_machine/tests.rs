@@ -259,6 +259,7 @@ fn what_may_pass_is_tried_three_times_after_the_commit_and_without_end_before() 
             message: String::new(),
             output: String::new(),
             named: BTreeSet::new(),
+            strange: BTreeMap::new(),
             refused: false,
             probe: ProbeFault::None,
         },

@@ -30,6 +30,8 @@ CREATE TABLE orders (
 ) STRICT, WITHOUT ROWID;
 -- At most one open order for a certificate, whatever the code believes.
 CREATE UNIQUE INDEX orders_open ON orders (certificate) WHERE closed_at IS NULL;
+-- How many an issuer was given in the last hour.
+CREATE INDEX orders_opened ON orders (opened_at);
 
 CREATE TABLE rollouts (
   id        TEXT PRIMARY KEY,
@@ -115,7 +117,7 @@ CREATE TABLE outbox (
   recipient TEXT NOT NULL,
   alert     TEXT NOT NULL,
   raised_at INTEGER NOT NULL,
-  -- `raised` or `over`.
+  -- `raised`, `over`, `digest`, or `test` where a person's test passed.
   occasion  TEXT NOT NULL,
   step      INTEGER NOT NULL,
   -- Of the alert: 0 is a notice, 2 critical.
@@ -129,9 +131,11 @@ CREATE TABLE outbox (
   held      INTEGER NOT NULL DEFAULT 0,
   -- It leaves by itself, since it was refused among others.
   alone     INTEGER NOT NULL DEFAULT 0,
+  -- It was refused, and is tried again as long as what it tells stands.
+  refused   INTEGER NOT NULL DEFAULT 0,
   -- Message-ID of the mail that it left with, or may have left with.
   mail      TEXT,
-  -- `waiting`, `sent`, `refused`, `given-up` or `spared`.
+  -- `waiting`, `sent`, `refused`, `given-up`, `withdrawn` or `spared`.
   state     TEXT NOT NULL DEFAULT 'waiting',
   -- Of the last attempt, and how that ended.
   tried_at  INTEGER,

@@ -19,6 +19,10 @@ pub(crate) trait Peer {
     fn keys(&self) -> (String, String);
     /// The server's time.
     fn time(&self) -> Timestamp;
+    /// Who carries requests there.
+    fn client(&self) -> reqwest::Client {
+        client().clone()
+    }
 }
 
 impl Peer for Ccm {
@@ -117,7 +121,7 @@ impl Send {
         date: &str,
     ) -> Self {
         let endpoint = peer.endpoint();
-        let host = endpoint.trim_start_matches("http://");
+        let (_, host) = endpoint.split_once("://").unwrap();
         self = self.header("host", host).header("x-sdk-date", date);
         let mut headers: Vec<(String, String)> = self.headers.clone();
         headers.sort();
@@ -153,7 +157,7 @@ impl Send {
     /// Sends it; `Err` when there is no answer.
     pub(crate) async fn attempt(self, peer: &impl Peer) -> Result<Reply, reqwest::Error> {
         let url = format!("{}{}", peer.endpoint(), self.target);
-        let mut request = client().request(self.method.parse().unwrap(), url);
+        let mut request = peer.client().request(self.method.parse().unwrap(), url);
         for (name, value) in &self.headers {
             request = request.header(name, value);
         }

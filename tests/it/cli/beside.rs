@@ -3,6 +3,8 @@
 use std::process::{Child, Stdio};
 
 use nix::sys::signal::Signal;
+use renewd::store::{SqliteStore, Store};
+use tokio::net::TcpListener;
 
 use crate::cli::Plain;
 use crate::cli::daemon::Daemon;
@@ -127,4 +129,58 @@ async fn a_reload_that_takes_long_holds_up_no_command_about_another_certificate(
     assert_eq!(held.plain.ccm.issued("slow.example.test").await, 2);
     let log = held.daemon.stop();
     assert!(!log.contains("held by"), "{log}");
+}
+
+/// A mail server that takes connections and says nothing, as one that is overloaded does; and something that takes no time.
+const MUTE: &str = r#"
+[certificate.mute]
+issuer = "corp"
+names = ["mute.example.test"]
+targets = ["mute"]
+
+[target.command.mute]
+reload = ["/bin/true"]
+command_timeout = "10s"
+PROBE
+
+[target.command.mute.export.pem.files]
+fullchain = "fullchain.pem"
+key = "key.pem"
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_says_nothing_at_a_check_holds_up_nobody_else() {
+    let plain = Plain::new().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap();
+    let unproven = MUTE.replace("PROBE", "probe = \"none\"");
+    plain.agent.write_policy(&(plain.policy() + &unproven));
+    plain.agent.run(&["once"]).expect(0);
+    // From now on it is asked, as if it had been proven before.
+    let asked =
+        format!("probe = \"tls\"\nconnect = \"{at}\"\nstarttls = \"smtp\"\ndeadline = \"10m\"");
+    let policy = plain.policy() + &MUTE.replace("PROBE", &asked);
+    plain.agent.write_policy(&policy);
+    let loaded = renewd::config::load(&plain.agent.path().join("renewd.toml")).unwrap();
+    let store = SqliteStore::open(&plain.agent.state().join("state.db"))
+        .await
+        .unwrap();
+    let mut snapshot = store.snapshot().await.unwrap();
+    let (id, mut state) = snapshot.targets.remove_entry("mute").unwrap();
+    state.policy = Some(loaded.policy.targets["mute"].digest);
+    store.change_target(&id, &state).await.unwrap();
+    store.close().await.unwrap();
+
+    let daemon = Daemon::start(&plain.agent);
+    daemon.tells("STATUS=2 of 2 certificates healthy");
+    let mut checking = spawn(&plain, &["jobs", "run", "check"]);
+    let (first, _) = listener.accept().await.unwrap();
+    let (second, _) = listener.accept().await.unwrap();
+    let serial = plain.serial();
+    plain.agent.run(&["renew", "www"]).expect(0);
+    assert_ne!(plain.serial(), serial);
+    assert_eq!(checking.try_wait().unwrap(), None, "it is looked at still");
+    drop((first, second, listener));
+    ends(checking, 0);
+    daemon.stop();
 }

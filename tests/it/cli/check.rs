@@ -40,6 +40,35 @@ fn data(run: &Run) -> BTreeMap<String, (f64, Vec<String>)> {
     found
 }
 
+/// The same, as Debian's Monitoring::Plugin reads it, which is what plugins in Perl and much that reads them is made with:
+/// value, unit, and the end of each range.
+#[track_caller]
+fn read_by_others(run: &Run) -> BTreeMap<String, serde_json::Value> {
+    const READ: &str = r#"
+use strict; use warnings;
+use JSON::PP; use Monitoring::Plugin::Performance;
+my %found;
+for my $one (Monitoring::Plugin::Performance->parse_perfstring($ARGV[0])) {
+  my $range = sub { my $r = shift; defined $r && $r->is_set ? $r->start + 0 : undef };
+  $found{$one->label} = {
+    value => $one->value + 0, unit => $one->uom // "",
+    warning => $range->($one->threshold->warning), critical => $range->($one->threshold->critical),
+    max => defined $one->max && length $one->max ? $one->max + 0 : undef,
+  };
+}
+print JSON::PP->new->canonical->encode(\%found);
+"#;
+    let line = run.stdout.lines().next().unwrap();
+    let (_, data) = line.split_once(" | ").unwrap();
+    let output = Command::new("perl")
+        .args(["-e", READ, data])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.is_empty(), "{said}\n{data}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn check_answers_as_a_monitoring_plugin() {
     let plain = Plain::new().await;
@@ -73,6 +102,24 @@ async fn check_answers_as_a_monitoring_plugin() {
     assert!((limits[3].parse::<f64>().unwrap() - lifetime).abs() < 0.1);
     assert_eq!(numbers["certificates"].0, 1.0);
     assert_eq!(numbers["healthy"].0, 1.0);
+    // And nobody who was not here reads anything else.
+    let others = read_by_others(&run);
+    assert_eq!(
+        others.keys().collect::<Vec<_>>(),
+        numbers.keys().collect::<Vec<_>>()
+    );
+    for (label, (value, limits)) in &numbers {
+        let theirs = &others[label];
+        let same = |theirs: &serde_json::Value, at: usize| {
+            let ours = limits.get(at).map(|limit| limit.trim_end_matches(':'));
+            let ours = ours.filter(|limit| !limit.is_empty());
+            theirs.as_f64() == ours.map(|limit| limit.parse().unwrap())
+        };
+        assert_eq!(theirs["value"].as_f64(), Some(*value), "{label}");
+        assert!(same(&theirs["warning"], 0), "{label}: {theirs} {limits:?}");
+        assert!(same(&theirs["critical"], 1), "{label}: {theirs} {limits:?}");
+        assert!(same(&theirs["max"], 3), "{label}: {theirs} {limits:?}");
+    }
 
     // Thresholds by days and by share, one certificate or all.
     let many = format!("{}", left.ceil() + 1.0);

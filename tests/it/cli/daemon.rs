@@ -5,7 +5,7 @@ use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::Mode;
@@ -197,6 +197,15 @@ async fn the_daemon_ends_the_step_under_way_and_no_other_when_it_is_told_to_stop
     told.read_exact(&mut byte).unwrap();
     daemon.signal(Signal::SIGTERM);
     let mut daemon = daemon;
+    daemon.tells("STOPPING=1");
+    // A minute and a half is all that the unit gives; the step may take longer, and says so again and again.
+    let mut pleas = (0..2).map(|_| {
+        let plea = daemon.tells("EXTEND_TIMEOUT_USEC=");
+        let microseconds = plea.split_once('=').unwrap().1;
+        microseconds.parse::<u64>().unwrap() / 1_000_000
+    });
+    let (first, second) = (pleas.next().unwrap(), pleas.next().unwrap());
+    assert!(first > 90 && second < first, "{first} s, then {second} s");
     assert_eq!(
         daemon.child.try_wait().unwrap(),
         None,
@@ -204,7 +213,6 @@ async fn the_daemon_ends_the_step_under_way_and_no_other_when_it_is_told_to_stop
     );
     let mut answer = std::fs::File::options().write(true).open(&go_on).unwrap();
     answer.write_all(b"\n").unwrap();
-    daemon.tells("STOPPING=1");
     assert_eq!(
         daemon.child.wait().unwrap().code(),
         Some(0),
@@ -236,6 +244,36 @@ async fn the_daemon_ends_the_step_under_way_and_no_other_when_it_is_told_to_stop
     assert_eq!(plain.agent.status("www")["targets"][0]["state"], "unproven");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_writes_the_policy_again_and_again_does_not_hold_up_the_stop() {
+    let plain = Plain::new().await;
+    let often = "[job.check]\nschedule = \"* * * * * *\"\njitter = \"0s\"\nfloor = \"1s\"\n";
+    let policy = format!("{often}{}", plain.policy());
+    plain.agent.write_policy(&policy);
+    let mut daemon = Daemon::start(&plain.agent);
+    daemon.tells("READY=1");
+    daemon.tells("STATUS=1 of 1 certificate");
+    // Half a minute of this is waited for; systemd waits for us.
+    let begun = Instant::now();
+    let mut stopping = false;
+    for at in 0_u64.. {
+        plain.agent.write_policy(&format!("{policy}# {at}\n"));
+        std::thread::sleep(Duration::from_millis(100));
+        if !stopping && begun.elapsed() > Duration::from_secs(3) {
+            stopping = true;
+            daemon.signal(Signal::SIGTERM);
+        }
+        if let Some(status) = daemon.child.try_wait().unwrap() {
+            assert!(status.success(), "{}", daemon.log());
+            break;
+        }
+        assert!(begun.elapsed() < MOST_LOOKS, "{}", daemon.log());
+    }
+    assert!(stopping, "it ended by itself");
+}
+
+/// A stop that waits for who writes takes longer.
+const MOST_LOOKS: Duration = Duration::from_secs(25);
 /// Without any notice, after which nobody listens any more.
 const IDLE: Duration = Duration::from_secs(600);
 /// For one notice; ample for a busy machine.

@@ -331,3 +331,47 @@ async fn an_unknown_name_is_answered_with_the_nearest() {
     assert_eq!(json[0]["name"], "www");
     assert_eq!(json[0].get("verdict"), None);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_test_of_a_target_on_which_nothing_is_live_looks_at_what_is_stored_for_it() {
+    let plain = Plain::new().await;
+    let target = r#"
+[target.command.store]
+reload = ["/bin/true"]
+probe = "none"
+
+[target.command.store.hooks]
+pre = ["/bin/false"]
+
+[target.command.store.export.layout.site]"#;
+    let with = |from: &str, to: &str| {
+        let policy = plain
+            .policy()
+            .replace("\n[target.files.store.export.layout.site]", target);
+        assert!(policy.contains(target) && policy.contains(from), "{policy}");
+        plain.agent.write_policy(&policy.replace(from, to));
+    };
+    with("", "");
+    let test = || plain.agent.run(&["target", "test", "store"]);
+    let before = test().expect(0).stdout;
+    assert!(before.contains("nothing is live yet"), "{before}");
+    // Obtained, and kept from going in by the hook.
+    assert_ne!(plain.agent.run(&["once", "--wait", "0s"]).code, Some(0));
+    let stored = test().expect(0).stdout;
+    assert!(
+        stored.contains("1 certificate is stored and fit to be served"),
+        "{stored}"
+    );
+    with("www.example.test", "shop.example.test");
+    let other = test().expect(65).stdout;
+    assert!(
+        other.contains("the policy wants shop.example.test"),
+        "{other}"
+    );
+    with("", "");
+    let revisions = plain.agent.state().join("revisions/www");
+    let revision = std::fs::read_dir(revisions).unwrap().next().unwrap();
+    std::fs::write(revision.unwrap().path().join("key.pem"), "no key").unwrap();
+    let damaged = test().expect(65).stdout;
+    assert!(damaged.contains("failed to use"), "{damaged}");
+}

@@ -238,6 +238,33 @@ async fn a_daemon_answers_by_http_and_its_progress_stands_still_when_it_is_dead(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_is_taken_is_had_as_soon_as_it_is_free() {
+    let plain = Plain::new().await;
+    let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = other.local_addr().unwrap();
+    // A tick every second, so that a minute that passes at once is noticed at once.
+    let job = "schedule = \"* * * * * *\"\njitter = \"0s\"\nfloor = \"1s\"\n";
+    watched(
+        &plain,
+        &format!("listen = \"{address}\"\n[job.check]\n{job}"),
+    );
+    let shift = plain.agent.path().join("shift");
+    std::fs::write(&shift, "+0").unwrap();
+    let (_daemon, log) = Daemon::start(&plain, Some(&shift));
+    let line = format!("metrics are not answered at {address}");
+    until("the refusal", || text(&log).contains(&line).then_some(()));
+    drop(other);
+    let new = plain.agent.path().join("shift.new");
+    std::fs::write(&new, "+70s").unwrap();
+    std::fs::rename(new, &shift).unwrap();
+    until("an answer", || {
+        std::net::TcpStream::connect(address).is_ok().then_some(())
+    });
+    let line = format!("metrics are answered at {address}");
+    until("the word", || text(&log).contains(&line).then_some(()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_idle_daemon_says_once_a_minute_that_it_is_alive_and_logs_nothing() {
     let plain = Plain::new().await;
     // A tick every second.

@@ -50,6 +50,37 @@ async fn nothing_is_ordered_while_the_state_directory_is_almost_full() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_is_full_is_told_of_weeks_before_anything_is_ordered() {
+    let plain = Plain::new().await;
+    let agent = &plain.agent;
+    let state = Tmpfs::mount(&agent.state(), "8m");
+    agent.run(&["once"]).expect(0);
+    let path = state.0.display().to_string();
+    let alert = format!("no-space/{path}");
+    let stands = || {
+        let status = agent.run(&["status", "--json"]).stdout;
+        status.contains(&alert)
+    };
+    assert!(!stands());
+    let ballast = leave(&state, 300);
+    let run = agent.run(&["jobs", "run", "check"]);
+    run.says("no room for new certificates").says(&path);
+    assert!(stands());
+    assert_eq!(agent.status("www")["verdict"], "healthy", "nothing is due");
+    // Told once, and over with room.
+    let again = agent.run(&["once"]).expect(0);
+    assert!(!again.stderr.contains("no room"), "{}", again.stderr);
+    assert!(stands());
+    std::fs::remove_file(ballast).unwrap();
+    agent
+        .run(&["once"])
+        .expect(0)
+        .says("resolved: ")
+        .says("no room for new certificates");
+    assert!(!stands());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_ordered_while_the_place_of_loose_files_has_neither_blocks_nor_inodes() {
     let plain = Plain::new().await;
     let agent = &plain.agent;

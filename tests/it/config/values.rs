@@ -2,14 +2,15 @@
 
 use std::path::PathBuf;
 
-use renewd::config::Loaded;
+use renewd::config::{Code, Loaded};
 use renewd::model::{
-    CertificatePolicy, ExportKind, ExportLayout, IssuerKind, IssuerPolicy, JobName, KeyAlgorithm,
-    KeyReuse, KeySource, Observe, OrderMode, PasswordSource, PfxProfile, Policy, Prelude, Probe,
-    Reload, RemoteAuth, RenewRule, Seconds, SecretRef, TargetKind, TargetPolicy, TrustFormat,
+    CertificatePolicy, ExportKind, ExportLayout, IssuerKind, IssuerPace, IssuerPolicy, JobName,
+    KeyAlgorithm, KeyReuse, KeySource, Observe, OrderMode, PasswordSource, PfxProfile, Policy,
+    Prelude, Probe, Reload, RemoteAuth, RenewRule, Seconds, SecretRef, TargetKind, TargetPolicy,
+    TrustFormat,
 };
 
-use super::{Etc, fixtures};
+use super::{Etc, fixtures, refused};
 
 fn accept(etc: &Etc) -> Loaded {
     etc.load()
@@ -85,7 +86,7 @@ fn ten_lines_are_a_whole_policy() {
     assert_eq!(
         web.probe,
         Probe::Tls {
-            connect: "127.0.0.1:443".to_owned(),
+            connect: "127.0.0.1:443".to_owned().into(),
             deadline: Seconds(30),
             roots: None,
             wildcard_label: "renewd-probe".to_owned(),
@@ -98,6 +99,35 @@ fn ten_lines_are_a_whole_policy() {
     assert_eq!(corp.access.connect_timeout, Seconds(10));
     assert_eq!(corp.access.timeout, Seconds(60));
     assert_eq!(corp.settle, Seconds(120));
+    assert_eq!(corp.pace, IssuerPace::default());
+}
+
+#[test]
+fn how_much_an_issuer_is_asked_has_bounds_and_is_no_matter_of_what_failed() {
+    let with = |pace: &str| ISSUER.replace("ca =", &format!("{pace}\nca ="));
+    let policy = load(&with(
+        "concurrency = 2\nrequests_per_second = 5\norders_per_hour = 100",
+    ));
+    let pace = IssuerPace {
+        concurrency: 2,
+        requests_per_second: 5,
+        orders_per_hour: 100,
+    };
+    assert_eq!(issuer(&policy, "corp").pace, pace);
+    let before = load(ISSUER);
+    assert_eq!(
+        issuer(&before, "corp").digest,
+        issuer(&policy, "corp").digest
+    );
+    for key in ["concurrency", "requests_per_second", "orders_per_hour"] {
+        for value in ["0", "1000001"] {
+            let etc = Etc::new();
+            etc.write("renewd.toml", with(&format!("{key} = {value}")));
+            let problems = refused(&etc, Code::Pacing);
+            let said = format!("`{key}` is out of range");
+            assert!(problems.contains(&said), "{problems}");
+        }
+    }
 }
 
 #[test]
@@ -567,4 +597,40 @@ connect = "127.0.0.1:8443"
         [Observe::Names, at("lb.example.com:8443"), at("[::1]:444")]
     );
     assert_eq!(target(&before, "t").digest, target(&after, "t").digest);
+}
+
+#[test]
+fn one_listener_or_several_are_asked_and_a_second_changes_the_digest() {
+    let policy = |connect: &str| {
+        load(&format!(
+            r#"
+[issuer.pca.corp]
+endpoint = "https://ccm.example.com"
+ca = "x"
+access_key = "env:AK"
+secret_key = "env:SK"
+
+[certificate.x]
+issuer = "corp"
+names = ["x.example.com"]
+targets = ["t"]
+
+[target.nginx.t]
+connect = {connect}
+"#
+        ))
+    };
+    let listeners = |policy: &Policy| match &target(policy, "t").probe {
+        Probe::Tls { connect, .. } => connect.iter().map(str::to_owned).collect::<Vec<_>>(),
+        Probe::None => Vec::new(),
+    };
+    let one = policy("\"127.0.0.1:8443\"");
+    let same = policy("[\"127.0.0.1:8443\"]");
+    let two = policy("[\"127.0.0.1:8443\", \"[::1]:8443\", \"127.0.0.1:8443\"]");
+    assert_eq!(listeners(&one), ["127.0.0.1:8443"]);
+    assert_eq!(listeners(&same), listeners(&one));
+    assert_eq!(listeners(&two), ["127.0.0.1:8443", "[::1]:8443"]);
+    let digest = |policy: &Policy| target(policy, "t").digest;
+    assert_eq!(digest(&one), digest(&same));
+    assert_ne!(digest(&one), digest(&two));
 }

@@ -1,10 +1,15 @@
 //! Three certificates on two services, killed on the way there and on the way back: each is issued once, both services
 //! agree, no reader of a live directory ever sees a key of another certificate. The suite visits one boundary of each
 //! kind; `make soak` visits all of them, at the first and at the second service that comes there.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests arrange files and processes directly"
+)]
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
 
-use crate::crash::{boundaries, boundaries_of_a_renewal, soaking, way_back};
+use crate::crash::{boundaries, boundaries_of_a_renewal, pair, soaking, way_back};
 use crate::support::ccm::Ccm;
 use crate::support::nginx::{Nginx, Site};
 use crate::support::reader::Reader;
@@ -48,6 +53,7 @@ impl Batch {
         let edge = Nginx::prepare(&world.agent.path().join("nginx-edge"), &sites(&loose));
         world.write_reload(true);
         let mut batch = Self { world, edge };
+        batch.write_edge_reload(true);
         batch.want("ec-p256");
         let agent = &batch.world.agent;
         agent.run(&["once", "--wait", "0s"]).expect(75);
@@ -89,7 +95,7 @@ layout = "nginx"
 
 [target.nginx.edge]
 test = {:?}
-reload = {:?}
+reload = ["{{dir}}/reload-edge"]
 connect = "{}"
 deadline = "3s"
 reloads_per_hour = 1000
@@ -101,10 +107,42 @@ directory = "{{dir}}/edge/{{certificate}}"
             self.world.nginx.test(),
             self.world.nginx.address(),
             self.edge.test(),
-            self.edge.reload(),
             self.edge.address()
         ));
         self.world.agent.write_policy(&text);
+    }
+
+    /// What tells `edge`, or says that it did and does nothing.
+    fn write_edge_reload(&self, works: bool) {
+        let words: Vec<String> = self
+            .edge
+            .reload()
+            .iter()
+            .map(|word| format!("'{word}'"))
+            .collect();
+        let body = if works {
+            words.join(" ")
+        } else {
+            "exit 0".to_owned()
+        };
+        let path = self.world.agent.path().join("reload-edge");
+        let fresh = path.with_extension("new");
+        std::fs::write(&fresh, format!("#!/bin/sh\n{body}\n")).unwrap();
+        std::fs::set_permissions(&fresh, std::fs::Permissions::from_mode(0o755)).unwrap();
+        std::fs::rename(&fresh, &path).unwrap();
+    }
+
+    /// Serials by member, of the loose files, each of which is a pair.
+    fn loose(&self) -> BTreeMap<&'static str, String> {
+        MEMBERS
+            .map(|name| {
+                let place = self.world.agent.path().join("edge").join(name);
+                (
+                    name,
+                    pair(&place.join("server.crt"), &place.join("server.key")),
+                )
+            })
+            .into()
     }
 
     /// Serials by member, of what a service serves.
@@ -198,6 +236,9 @@ fn points_there() -> Vec<(String, &'static str)> {
     [
         ("order.submit.effect", TURNS[1]),
         ("rollout.open.done", TURNS[0]),
+        ("rollout.stage.renamed", TURNS[1]),
+        ("rollout.commit.saved", TURNS[1]),
+        ("rollout.commit.linked", TURNS[0]),
         ("rollout.commit.effect", TURNS[0]),
         ("rollout.commit.file", TURNS[1]),
         ("rollout.reload.effect", TURNS[1]),
@@ -207,19 +248,34 @@ fn points_there() -> Vec<(String, &'static str)> {
     .into()
 }
 
-fn points_back() -> Vec<String> {
+/// Which of the services go back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Back {
+    /// The one that reads the live directory; the other one goes on.
+    Web,
+    /// The one with loose files as well.
+    Both,
+}
+
+fn points_back() -> Vec<(String, Back)> {
     if !soaking() {
-        return vec![
-            "rollout.restore.linked".into(),
-            "rollout.reload-back.effect".into(),
-        ];
+        return [
+            ("rollout.restore.linked", Back::Web),
+            ("rollout.restore.file", Back::Both),
+            ("rollout.reload-back.effect", Back::Both),
+            ("rollout.verify-back.effect", Back::Web),
+        ]
+        .map(|(point, back)| (point.to_owned(), back))
+        .into();
     }
     let mut points = boundaries("rollout", &["restore", "reload-back", "verify-back"]);
     let inside = CRASH_POINTS.iter().filter(|point| way_back(point));
-    // The target that goes back has no loose files.
-    let inside = inside.filter(|point| **point != "rollout.restore.file");
     points.extend(inside.map(|point| (*point).to_owned()));
-    points
+    let both = [Back::Web, Back::Both].into_iter();
+    let all = both.flat_map(|back| points.iter().map(move |point| (point.clone(), back)));
+    // The one that goes back alone has no loose files.
+    all.filter(|(point, back)| point != "rollout.restore.file" || *back == Back::Both)
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -264,16 +320,18 @@ async fn a_kill_at_any_boundary_of_a_batch_on_two_services_converges_to_three_ne
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_kill_while_one_of_two_services_goes_back_leaves_it_with_the_old_ones() {
+async fn a_kill_while_one_of_two_services_or_both_go_back_leaves_them_with_the_old_ones() {
     let batch = Batch::live().await;
     let agent = &batch.world.agent;
     let readers = batch.readers();
     let mut key = "ec-p256";
-    for point in points_back() {
+    for (point, back) in points_back() {
         let old = batch.serves(&batch.world.nginx);
+        assert_eq!(batch.serves(&batch.edge), old);
         let issued = batch.issued().await;
         // Its reload says that it went well and does nothing.
         batch.world.write_reload(false);
+        batch.write_edge_reload(back == Back::Web);
         key = other(key);
         batch.want(key);
         let killed = agent.run_with(&format!("{point}=return"), &["once", "--wait", "0s"]);
@@ -286,10 +344,16 @@ async fn a_kill_while_one_of_two_services_goes_back_leaves_it_with_the_old_ones(
             ended.stderr
         );
         assert_eq!(batch.serves(&batch.world.nginx), old, "{point}: web");
-        assert_eq!(batch.serves(&batch.edge), batch.newest(), "{point}: edge");
+        let edge = match back {
+            Back::Web => batch.newest(),
+            Back::Both => old,
+        };
+        assert_eq!(batch.serves(&batch.edge), edge, "{point}: edge");
+        assert_eq!(batch.loose(), edge, "{point}: the files of edge");
         assert_eq!(batch.issued().await, issued + 3, "{point}");
         // A person mends it and asks again.
         batch.world.write_reload(true);
+        batch.write_edge_reload(true);
         agent.run(&["renew", "www", "--wait", "60s"]).expect(0);
         batch.assert_converged(&point);
     }

@@ -3,8 +3,11 @@
 
 use std::path::Path;
 
-use renewd::model::{CertificateId, ErrorClass, RolloutStep};
+use renewd::model::{
+    Cause, CertificateId, ErrorClass, ProbeFault, RolloutPhase, RolloutStep, UndoPhase,
+};
 
+use crate::deploy::served::{Served, Variant};
 use crate::deploy::stand::{Stand, is_pair, pem, serial_in};
 
 /// What the kernel says, what it means, and what helps.
@@ -164,7 +167,13 @@ async fn a_disk_that_fails_in_any_phase_is_told_and_leaves_the_old_state_intact(
             "{text}"
         );
         let revision = material.revision_id();
-        assert!(!stand.deployer.materials().revision_exists(&api, &revision));
+        assert!(
+            stand
+                .deployer
+                .materials()
+                .revision_fault(&api, &revision)
+                .is_some()
+        );
     }
     stand
         .deployer
@@ -230,5 +239,63 @@ async fn what_fails_at_the_place_of_one_is_blamed_on_it_and_what_fails_at_ours_o
             assert_eq!(stand.drift(), None, "{what}");
             stand.step(&rollout, RolloutStep::Close).await.unwrap();
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_place_that_fails_on_the_way_back_keeps_back_nobody_else_and_is_told() {
+    for (error, passes) in [("EROFS", false), ("EIO", true)] {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut served, old) = Served::running(dir.path(), Variant::Loose).await;
+        let new = served.issue();
+        let mut rollout = served.stand.open(&new);
+        use RolloutStep::{Commit, Reload, Stage, Test};
+        for step in [Stage, Commit, Test, Reload] {
+            served.stand.step(&rollout, step).await.unwrap();
+        }
+        rollout.phase = RolloutPhase::Undoing {
+            cause: Cause {
+                step: RolloutStep::Verify,
+                class: ErrorClass::Configuration,
+                message: "another certificate is served".into(),
+                output: String::new(),
+                named: [].into(),
+                refused: false,
+                probe: ProbeFault::None,
+                strange: [].into(),
+            },
+            undo: UndoPhase::Decided,
+        };
+        let fault = Fault::at("fs.rename", error, "etc/www/fullchain.pem");
+        let undone = served.stand.drive(rollout).await;
+        let failed = served.stand.error(RolloutStep::VerifyBack);
+        assert!(
+            failed.message.contains("etc/www/fullchain.pem"),
+            "{failed:?}"
+        );
+        assert_eq!(failed.named, [old[0].0.clone()].into());
+        // The other went all the way back.
+        let serial = |of| served.stand.serial(of);
+        assert_eq!(serial_in(&served.file("shop")), serial(&old[1]));
+        assert_eq!(served.served("shop.test").await, serial(&old[1]));
+        // This one is whole, were it the new one.
+        let www = served.file("www");
+        assert_eq!(serial_in(&www), serial(&new[0]));
+        assert!(is_pair(&www, &www.with_file_name("key.pem")));
+        assert_eq!(served.served("www.test").await, serial(&new[0]));
+        drop(fault);
+        if !passes {
+            assert_eq!(
+                undone.phase.code(),
+                "rollback-failed",
+                "{:?}",
+                served.stand.log
+            );
+            continue;
+        }
+        // What passes by itself is tried again, and the service is told once more.
+        let undone = served.stand.drive(undone).await;
+        assert_eq!(undone.phase.code(), "rolled-back", "{:?}", served.stand.log);
+        served.assert_serves(&old).await;
     }
 }

@@ -293,7 +293,7 @@ fn a_revision_killed_while_it_is_stored_is_not_there_until_it_is_stored_again() 
         kills += 1;
         let there = Materials::new(state);
         let complete = pass == 2;
-        assert_eq!(there.revision_exists(&www, &revision), complete);
+        assert_eq!(there.revision_fault(&www, &revision).is_none(), complete);
         assert_eq!(there.load_revision(&www, &revision).is_ok(), complete);
         let material = source
             .deployer

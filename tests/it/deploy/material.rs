@@ -107,5 +107,5 @@ fn a_revision_comes_back_whole_or_not_at_all() {
 
     materials.prune(&www, &[two.clone()].into()).unwrap();
     assert_eq!(materials.revisions(&www).unwrap(), [two]);
-    assert!(!materials.revision_exists(&www, &one));
+    assert!(materials.revision_fault(&www, &one).is_some());
 }

@@ -281,7 +281,7 @@ async fn a_first_set_that_its_service_does_not_use_waits_for_it() {
     served.stand.target.test = None;
     served.stand.target.reload = None;
     if let Probe::Tls { connect, .. } = &mut served.stand.target.probe {
-        *connect = elsewhere.nginx.address();
+        *connect = elsewhere.nginx.address().into();
     }
     let new = served.issue();
     let rollout = served.roll(&new).await;
@@ -398,7 +398,7 @@ async fn a_server_with_rsa_and_ecdsa_is_proven_for_both() {
     stand.target.test = Some(nginx.test());
     stand.target.reload = Some(Reload::Command(nginx.reload()));
     stand.target.probe = Probe::Tls {
-        connect: nginx.address(),
+        connect: nginx.address().into(),
         deadline: Seconds(10),
         roots: None,
         wildcard_label: "x".into(),
@@ -461,7 +461,7 @@ async fn a_service_pointed_at_the_leaf_alone_or_at_other_roots_is_not_proven() {
     }
     nginx.start();
     let probe = |roots: Option<&Path>| Probe::Tls {
-        connect: nginx.address(),
+        connect: nginx.address().into(),
         deadline: Seconds(0),
         roots: roots.map(|path| renewd::model::Roots::File(path.to_owned())),
         wildcard_label: "x".into(),
@@ -530,7 +530,7 @@ async fn a_missing_program_is_told_and_the_old_set_stays() {
     served.nginx.stop();
     served.deadline(0);
     if let Probe::Tls { connect, .. } = &mut served.stand.target.probe {
-        *connect = format!("127.0.0.1:{}", free_port());
+        *connect = format!("127.0.0.1:{}", free_port()).into();
     }
     let rollout = served.roll(&new).await;
     assert_eq!(

@@ -59,7 +59,7 @@ impl Looker {
         let address = serve("127.0.0.1:0", &material).await;
         let port = address.parse::<SocketAddr>().unwrap().port();
         stand.target.probe = Probe::Tls {
-            connect: address,
+            connect: address.into(),
             deadline: Seconds(10),
             roots: None,
             wildcard_label: "renewd-probe".into(),

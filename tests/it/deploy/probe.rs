@@ -201,7 +201,7 @@ async fn nobody_silence_and_strangers_are_told_apart() {
 fn stand(dir: &std::path::Path, address: &str, deadline: i64) -> Stand {
     let mut stand = Stand::new(dir, vec![pem("pem", "fullchain.pem", "key.pem")]);
     stand.target.probe = Probe::Tls {
-        connect: address.to_owned(),
+        connect: address.to_owned().into(),
         deadline: Seconds(deadline),
         roots: None,
         wildcard_label: "x".into(),
@@ -226,7 +226,7 @@ async fn old_workers_are_borne_until_the_new_ones_answer() {
     let both = [&rustls::version::TLS12, &rustls::version::TLS13];
     let (address, _) = serve(config(keys, &both, None), Duration::ZERO).await;
     if let Probe::Tls { connect, .. } = &mut stand.target.probe {
-        *connect = address;
+        *connect = address.into();
     }
     let rollout = stand.open(std::slice::from_ref(&new));
     let event = stand.step(&rollout, RolloutStep::Verify).await.unwrap();
@@ -252,7 +252,7 @@ async fn many_names_are_asked_for_few_at_a_time() {
     )
     .await;
     if let Probe::Tls { connect, .. } = &mut stand.target.probe {
-        connect.clone_from(&address);
+        *connect = address.clone().into();
     }
     let rollout = stand.open(std::slice::from_ref(&new));
     let event = stand.step(&rollout, RolloutStep::Verify).await.unwrap();
@@ -289,7 +289,7 @@ async fn a_certificate_that_names_no_host_is_what_everybody_gets() {
     )
     .await;
     if let Probe::Tls { connect, .. } = &mut stand.target.probe {
-        *connect = address;
+        *connect = address.into();
     }
     for (revision, good) in [(&new, true), (&other, false)] {
         let rollout = stand.open(std::slice::from_ref(revision));

@@ -425,7 +425,15 @@ async fn a_look_at_a_target_asks_as_its_reader_too() {
         ..TargetState::default()
     };
     let preflight = async || {
-        let all = stand.deployer.examine(&stand.target, &state, now()).await;
+        let all = stand
+            .deployer
+            .examine(
+                &stand.target,
+                &state,
+                &std::collections::BTreeMap::new(),
+                now(),
+            )
+            .await;
         let found = all.into_iter().find(|one| one.what == "preflight");
         found.unwrap().outcome
     };

@@ -7,7 +7,7 @@ use renewd::model::{CertificateId, Probe, Reload, RevisionId, Rollout, RolloutSt
 use crate::deploy::stand::{Stand, pem, serial_in};
 use crate::support::nginx::{Load, Nginx, Site};
 
-type Revision = (CertificateId, RevisionId);
+pub(crate) type Revision = (CertificateId, RevisionId);
 
 /// Where nginx finds its certificates.
 #[derive(Clone, Copy)]
@@ -57,7 +57,7 @@ impl Served {
         stand.target.test = Some(nginx.test());
         stand.target.reload = Some(Reload::Command(nginx.reload()));
         stand.target.probe = Probe::Tls {
-            connect: nginx.address(),
+            connect: nginx.address().into(),
             deadline: Seconds(10),
             roots: None,
             wildcard_label: "renewd-probe".into(),

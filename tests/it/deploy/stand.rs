@@ -185,6 +185,19 @@ impl Stand {
         }
     }
 
+    /// Where a step leads that must fail.
+    pub(crate) async fn fail(&self, rollout: &Rollout, step: RolloutStep) -> Rollout {
+        let error = self.step(rollout, step).await.unwrap_err();
+        let mut after = rollout.clone();
+        match on_error(rollout, step, error, self.target.digest) {
+            OnError::Event(event) => {
+                after.phase = rollout_machine::after(rollout, &event).unwrap();
+            }
+            OnError::Retry(_) => panic!("{step} is tried again"),
+        }
+        after
+    }
+
     /// A whole rollout that must end live.
     #[track_caller]
     pub(crate) fn live_now(&self, rollout: &Rollout) {
@@ -208,17 +221,19 @@ impl Stand {
         differences.map(|found| found.kind).collect()
     }
 
+    /// Whether what differs is a keystore that does not open.
+    pub(crate) fn sealed(&self) -> bool {
+        let drift = self.look();
+        drift.is_some_and(|drift| drift.differences.iter().all(|found| found.is_sealed()))
+    }
+
     pub(crate) fn drift(&self) -> Option<String> {
         self.look().map(|drift| drift.to_string())
     }
 
     fn look(&self) -> Option<Drift> {
-        let state = renewd::model::TargetState {
-            live: self.live.clone(),
-            generation: self.generation,
-            ..renewd::model::TargetState::default()
-        };
-        self.deployer.drift(&self.target.id, &state, now())
+        let generation = self.generation?;
+        self.deployer.drift(&self.target, generation, now())
     }
 
     /// The error of a step that failed.

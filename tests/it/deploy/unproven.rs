@@ -208,3 +208,60 @@ async fn a_restart_starts_nobody_who_does_not_run() {
     assert_eq!(rollout.phase.code(), "awaiting-service", "{:?}", stand.log);
     assert_eq!(restarts(), 1);
 }
+
+#[tokio::test]
+async fn an_haproxy_that_does_not_run_and_is_not_probed_is_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = |name: &str| dir.path().join(name);
+    // Nobody listens there any more.
+    drop(std::os::unix::net::UnixListener::bind(socket("stale")).unwrap());
+    let _master = std::os::unix::net::UnixListener::bind(socket("master")).unwrap();
+    let by = |otherwise| Reload::Haproxy {
+        admin_socket: socket("admin"),
+        otherwise: Box::new(otherwise),
+    };
+    let unit = Reload::Command(words(&["/usr/bin/systemctl", "reload", "haproxy"]));
+    for (reload, state, ends) in [
+        (by(unit.clone()), ("inactive", 3), "awaiting-service"),
+        (by(unit), ("active", 0), "live"),
+        (
+            by(Reload::HaproxyMaster(socket("none"))),
+            ("", 0),
+            "awaiting-service",
+        ),
+        (
+            by(Reload::HaproxyMaster(socket("stale"))),
+            ("", 0),
+            "awaiting-service",
+        ),
+        (
+            Reload::HaproxyMaster(socket("stale")),
+            ("", 0),
+            "awaiting-service",
+        ),
+    ] {
+        let at = tempfile::tempdir().unwrap();
+        let mut stand = Stand::new(at.path(), vec![pem("pem", "site.crt", "site.key")]);
+        let systemctl = Arc::new(Systemctl::default());
+        *systemctl.state.lock().unwrap() = state;
+        let runner: Arc<dyn Runner> = Arc::<Systemctl>::clone(&systemctl);
+        let secrets = Arc::new(|_: &SecretRef| Err("no secrets".to_owned()));
+        stand.deployer = Deployer::new(at.path().join("state"), runner, secrets);
+        stand.target.reload = Some(reload.clone());
+        let new = stand.issue("www", &["www.test"]);
+        let rollout = stand.open(std::slice::from_ref(&new));
+        let rollout = stand.drive(rollout).await;
+        assert_eq!(rollout.phase.code(), ends, "{reload:?}: {:?}", stand.log);
+    }
+    // Somebody is there, and whatever he says is for the reload to hear.
+    let mut stand = Stand::new(dir.path(), vec![pem("pem", "site.crt", "site.key")]);
+    stand.target.reload = Some(Reload::HaproxyMaster(socket("master")));
+    stand.target.command_timeout = renewd::model::Seconds(1);
+    let new = stand.issue("www", &["www.test"]);
+    let rollout = stand.open(std::slice::from_ref(&new));
+    for step in [RolloutStep::Stage, RolloutStep::Commit] {
+        stand.step(&rollout, step).await.unwrap();
+    }
+    let error = stand.step(&rollout, RolloutStep::Reload).await.unwrap_err();
+    assert!(error.service_runs, "{error:?}");
+}

@@ -355,3 +355,54 @@ async fn the_disk_below_its_own_directory_names_it() {
     let now = three.serials();
     assert!((0..3).all(|at| now[at] != three.before[at]), "{now:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_the_service_has_given_up_keeps_nobody_else_away() {
+    let three = Three::live().await;
+    let rig = &three.rig;
+    // One site is taken out of nginx, which refuses what it does not know; the policy still has it.
+    let mut left = sites(rig, three.how, None);
+    left.retain(|site| !site.names.contains(&host(BAD)));
+    left.insert(0, Site::refusing());
+    rig.world.nginx.reconfigure(&left);
+    rig.world.nginx.tell();
+    let address = rig.world.nginx.address();
+    let good = || ["api", "www"].map(|name| served(&address, &host(name)));
+    let before = good();
+    for name in ["api", "www"] {
+        rig.force(name).await;
+    }
+    rig.told();
+    let plan = rig.tick().await;
+    let told = rig.told();
+    let now = good();
+    assert!((0..2).all(|at| now[at] != before[at]), "{told:#?}");
+    for name in ["api", "www"] {
+        let verdict = &plan.verdicts[&id(name)];
+        assert!(matches!(verdict, Verdict::Healthy { .. }), "{verdict:?}");
+    }
+    // There, back, and there again without asking for it.
+    assert_eq!(opened(&told), 2, "{told:#?}");
+    assert!(
+        told.iter().all(|line| !line.contains("set aside")),
+        "{told:#?}"
+    );
+    let alert = told
+        .iter()
+        .find(|line| line.starts_with("alert ") && line.contains("shop.example.test"));
+    assert!(alert.is_some(), "{told:#?}");
+
+    // A check sees that it is still so, and the next renewal goes there at once.
+    let engine = rig.engine().await;
+    let mut snapshot = engine.observe().await.unwrap();
+    engine.observe_services(&mut snapshot).await.unwrap();
+    let wire = snapshot.targets["web"].wire.clone().unwrap();
+    assert_eq!(wire.differences.len(), 1, "{wire:?}");
+    assert_eq!(wire.differences[0].certificate, Some(id(BAD)));
+    rig.force("www").await;
+    rig.told();
+    rig.tick().await;
+    let told = rig.told();
+    assert_eq!(opened(&told), 1, "{told:#?}");
+    assert_ne!(good()[1], now[1], "{told:#?}");
+}

@@ -1,7 +1,8 @@
 //! What others changed, on a real nginx over months: told, put right where the policy says so, and never what is newer.
 
-use std::os::unix::fs::symlink;
-use std::path::Path;
+use std::fs::Permissions;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use renewd::model::{KeyAlgorithm, Seconds};
@@ -10,6 +11,7 @@ use renewd::plan::Verdict;
 use crate::support::ccm::Wanted;
 use crate::support::certs::{self, Validity};
 use crate::support::engine::{Rig, healthy, id};
+use crate::support::tmpfs::Tmpfs;
 use crate::support::world::NAME;
 
 fn start() -> Wanted {
@@ -42,7 +44,7 @@ async fn each_change_is_told_under_its_own_code_and_is_over_when_it_is_put_right
     let (loose, loose_key) = rig.world.loose();
     let open = || {
         use std::os::unix::fs::PermissionsExt;
-        std::fs::set_permissions(&loose_key, std::fs::Permissions::from_mode(0o644)).unwrap();
+        std::fs::set_permissions(&loose_key, Permissions::from_mode(0o644)).unwrap();
     };
     let link = || {
         std::fs::remove_file(&loose).unwrap();
@@ -146,6 +148,74 @@ async fn what_somebody_else_installed_and_is_newer_stays_until_renewal_brings_a_
         told.iter().any(|l| l.starts_with("resolved: ")),
         "{told:#?}"
     );
+}
+
+/// How many rollouts were opened.
+fn opened(told: &[String]) -> usize {
+    let lines = told.iter();
+    lines
+        .filter(|line| line.starts_with("ok web: rollout opened"))
+        .count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_others_can_read_is_told_while_a_rollout_cannot_begin_or_waits_for_its_service()
+{
+    let mut rig = Rig::live(start()).await;
+    let first = rig.world.served();
+    let live = rig.world.agent.live("web").join("www/server.key");
+    let expose = || std::fs::set_permissions(&live, Permissions::from_mode(0o644)).unwrap();
+    let mode = || std::fs::metadata(&live).unwrap().permissions().mode() & 0o777;
+    let told_of = |told: &[String]| {
+        let mut lines = told.iter();
+        lines.any(|line| line.starts_with("alert critical: web: ") && line.contains("0644"))
+    };
+    // The places of its loose files are on a disk that is read-only: nothing can be staged.
+    let place = rig.world.loose().0.parent().unwrap().to_owned();
+    let files: Vec<(PathBuf, Vec<u8>)> = std::fs::read_dir(&place)
+        .unwrap()
+        .map(|file| file.unwrap().path())
+        .map(|path| (path.clone(), std::fs::read(&path).unwrap()))
+        .collect();
+    let modes: Vec<u32> = files
+        .iter()
+        .map(|(path, _)| std::fs::metadata(path).unwrap().permissions().mode())
+        .collect();
+    let disk = Tmpfs::mount(&place, "256k");
+    for ((path, bytes), mode) in files.iter().zip(modes) {
+        std::fs::write(path, bytes).unwrap();
+        std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    }
+    disk.remount("ro");
+    rig.force("www").await;
+    rig.tick().await;
+    assert_eq!(opened(&rig.told()), 1);
+    expose();
+    rig.tick().await;
+    let told = rig.told();
+    assert!(told_of(&told), "{told:#?}");
+    assert_eq!(rig.world.served(), first);
+    disk.remount("rw");
+    assert!(healthy(&rig.settle().await));
+    assert_eq!(mode(), 0o600);
+    assert_ne!(rig.world.served(), first);
+    rig.told();
+
+    // The service is down: what was committed stays, and is looked at.
+    rig.world.nginx.stop();
+    rig.force("www").await;
+    rig.tick().await;
+    assert_eq!(opened(&rig.told()), 1);
+    assert_ne!(rig.world.written(), first);
+    expose();
+    rig.tick().await;
+    let told = rig.told();
+    assert!(told_of(&told), "{told:#?}");
+    assert_eq!(opened(&told), 0, "{told:#?}");
+    rig.world.nginx.start();
+    assert!(healthy(&rig.settle().await));
+    assert_eq!(mode(), 0o600, "put right once it is proven");
+    assert_eq!(rig.world.written(), rig.world.served());
 }
 
 /// Waits until nginx has read what it was told to read.

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use renewd::model::Seconds;
+use renewd::model::{KeyAlgorithm, Seconds};
+use renewd::pki::PrivateKey;
 
 use crate::support::ccm::Wanted;
 use crate::support::engine::{Rig, due, healthy, id};
@@ -139,19 +140,34 @@ async fn what_somebody_changes_on_a_target_is_put_right_with_the_same_certificat
 #[tokio::test(flavor = "multi_thread")]
 async fn a_revision_that_is_damaged_is_replaced_and_the_service_never_without_one() {
     let rig = Rig::live(start()).await;
-    let serial = rig.world.served();
-    let revisions = rig.world.agent.state().join("revisions/www");
-    let revision = std::fs::read_dir(revisions).unwrap().next().unwrap();
-    std::fs::remove_file(revision.unwrap().path().join("key.pem")).unwrap();
-    assert!(healthy(&rig.settle().await));
-    let told = rig.told();
-    assert!(
-        told.iter()
-            .any(|line| line.contains("order opened: the stored revision is unusable")),
-        "{told:#?}"
-    );
-    assert_ne!(rig.world.served(), serial);
-    assert_eq!(rig.world.ccm.issued(NAME).await, 2);
+    let key = PrivateKey::generate(KeyAlgorithm::EcP256).unwrap().to_pem();
+    let damages: [(&str, &str, Option<&[u8]>); 4] = [
+        ("key.pem", "missing", None),
+        ("key.pem", "damaged", Some(b"-----BEGIN PRIVATE KEY-----\n")),
+        ("key.pem", "damaged", Some(key.expose())),
+        ("cert.pem", "damaged", Some(b"")),
+    ];
+    for (times, (file, what, content)) in damages.into_iter().enumerate() {
+        let serial = rig.world.served();
+        let newest = rig.newest("www").await;
+        let revisions = rig.world.agent.state().join("revisions/www");
+        let path = revisions.join(newest.id.as_str()).join(file);
+        match content {
+            Some(content) => std::fs::write(&path, content).unwrap(),
+            None => std::fs::remove_file(&path).unwrap(),
+        }
+        assert!(healthy(&rig.settle().await));
+        let told = rig.told();
+        assert!(
+            told.iter().any(
+                |line| line.contains("order opened: the stored revision is unusable")
+                    && line.contains(what)
+            ),
+            "{file} {what}: {told:#?}"
+        );
+        assert_ne!(rig.world.served(), serial);
+        assert_eq!(rig.world.ccm.issued(NAME).await, times + 2);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use renewd::model::Seconds;
+use renewd::store::PostEntry;
 use serde_json::json;
 
 use crate::mail::{Post, to};
@@ -136,9 +137,62 @@ async fn a_mail_of_several_that_is_refused_is_taken_apart() {
     assert_eq!(ids(&mails).len(), 2);
     assert_eq!(to(&mails, "ops@example.test").len(), 2);
     let listed = post.rig.engine().await.store.posts(100).await.unwrap();
-    let refused: Vec<_> = listed.iter().filter(|one| one.state == "refused").collect();
+    let refused: Vec<_> = listed
+        .iter()
+        .filter(|one| one.attempts == 2 && one.state != "sent")
+        .collect();
     assert_eq!(refused.len(), 1, "{listed:#?}");
     assert!(refused[0].key == "no-offer/c1" && refused[0].said.contains("not wanted here"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_refused_for_days_is_told_in_few_mails_once_it_is_taken() {
+    let post = Post::new("starttls").await;
+    post.mend_orders();
+    let policy = certificates(&post, &post.mail, 5, "");
+    post.rig.world.agent.write_policy(&policy);
+    let login = json!(["mailer", PASSWORD]);
+    let no = json!({"ops@example.test": "554 5.7.1 relay access denied"});
+    post.mail.answer(json!({"login": login, "rcpt": no}));
+    post.rig.tick().await;
+    post.deliver().await;
+    post.rounds(Seconds::days(2)).await;
+    let listed = post.rig.engine().await.store.posts(100).await.unwrap();
+    let about = |one: &&PostEntry| one.key.starts_with("no-offer/");
+    let attempts: Vec<u32> = listed
+        .iter()
+        .filter(about)
+        .map(|one| one.attempts)
+        .collect();
+    assert_eq!(attempts.len(), 5, "{listed:#?}");
+    assert!(
+        attempts.iter().all(|count| (3..=5).contains(count)),
+        "together, apart, and once a day: {attempts:?}"
+    );
+    assert_eq!(post.mail.mails().len(), 0);
+    post.mail.answer(json!({"login": login}));
+    post.rounds(Seconds::days(2)).await;
+    let mails = post.mail.mails();
+    assert_eq!(
+        mails.len(),
+        2,
+        "one that is tried, and the rest: {mails:#?}"
+    );
+    let said: String = mails.iter().map(|mail| mail.text("plain")).collect();
+    for name in ["c0: ", "c1: ", "c2: ", "c3: ", "c4: "] {
+        assert!(said.contains(name), "{name}: {said}");
+    }
+    let channels = post
+        .rig
+        .engine()
+        .await
+        .store
+        .snapshot()
+        .await
+        .unwrap()
+        .channels;
+    let refused = channels.values().map(|state| state.refused.len());
+    assert_eq!(refused.sum::<usize>(), 0, "{channels:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 
 use renewd::model::Seconds;
+use renewd::store::PostEntry;
 use serde_json::json;
 
 use crate::mail::{Post, to};
 use crate::support::agent::write_secret;
 use crate::support::mail::{Mail, PASSWORD};
+use crate::support::peer::{Peer, Reply};
 
 /// How the letters of an alert stand, by recipient.
 async fn states(post: &Post, occasion: &str) -> Vec<(String, String)> {
@@ -109,23 +111,18 @@ async fn a_letter_about_what_is_over_is_not_tried_for_ever_and_one_about_what_st
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_server_refuses_for_now_is_tried_again_and_what_it_refuses_for_good_is_not() {
+async fn what_a_server_refuses_is_tried_again_soon_or_once_a_day_while_it_stands() {
     let post = Post::new("starttls").await;
     let login = json!(["mailer", PASSWORD]);
+    let no = "550 5.1.1 no such user here";
     post.mail.answer(json!({"login": login, "rcpt": {
         "ops@example.test": "451 4.7.1 greylisted",
-        "boss@example.test": "550 5.1.1 no such user here",
+        "boss@example.test": no,
     }}));
     let round = post.round().await;
     assert_eq!((round.sent, round.failed), (0, 2));
-    let state = |to: &str, state: &str| (to.to_owned(), state.to_owned());
-    assert_eq!(
-        states(&post, "raised").await,
-        [
-            state("boss@example.test", "refused"),
-            state("ops@example.test", "waiting")
-        ]
-    );
+    let all = states(&post, "raised").await;
+    assert!(all.iter().all(|(_, state)| state == "waiting"), "{all:?}");
     let wait = post.rig.clock_now().until(round.next.unwrap());
     assert!((60..=75).contains(&wait.0), "{wait}");
     post.rig.tick().await;
@@ -142,19 +139,163 @@ async fn what_a_server_refuses_for_now_is_tried_again_and_what_it_refuses_for_go
         .answer(json!({"login": login, "data": "452 4.3.1 disk full"}));
     post.rounds(Seconds::hours(2)).await;
     assert_eq!(post.mail.mails().len(), 0);
-    post.mail.answer(json!({"login": login}));
+    post.mail
+        .answer(json!({"login": login, "rcpt": {"boss@example.test": no}}));
     post.rounds(Seconds::hours(2)).await;
     let mails = post.mail.mails();
     assert_eq!(mails.len(), 1, "{mails:#?}");
     assert_eq!(mails[0].to(), "ops@example.test");
 
-    // It is over when a letter to the same recipient passes.
+    // What stands is not lost for a rule of a server: once a day, and no more often.
+    post.rounds(Seconds::days(5)).await;
+    let listed = post.rig.engine().await.store.posts(100).await.unwrap();
+    let boss = |one: &&PostEntry| one.recipient == "boss@example.test";
+    let attempts = listed.iter().find(boss).unwrap().attempts;
+    assert!((5..=7).contains(&attempts), "{attempts} in five days");
+    let engine = post.rig.engine().await;
+    let channels = engine.store.snapshot().await.unwrap().channels;
+    let ops = channels.values().next().unwrap();
+    assert_eq!(ops.refused.len(), 1, "{ops:?}");
+    assert_eq!(ops.failing, 0, "a refusal is no silence: {ops:?}");
+    post.mail.answer(json!({"login": login}));
+    post.rounds(Seconds::days(1)).await;
+    let mails = post.mail.mails();
+    assert_eq!(to(&mails, "boss@example.test").len(), 1, "{mails:#?}");
+    assert_eq!(mails.len(), 2, "{mails:#?}");
+
+    // It is over when the letter passes, and the end is told as ever.
+    post.rig.tick().await;
+    assert!(
+        !post
+            .stands()
+            .await
+            .contains(&"alerts-refused/ops".to_owned())
+    );
     post.mend_orders();
     post.rig.settle().await;
     post.rounds(Seconds::hours(1)).await;
-    assert_eq!(to(&post.mail.mails(), "boss@example.test").len(), 1);
+    let mails = post.mail.mails();
+    let boss = to(&mails, "boss@example.test");
+    assert_eq!(boss.len(), 2, "{mails:#?}");
+    assert_eq!(boss[1].header("References"), boss[0].header("Message-ID"));
     post.rig.tick().await;
     assert_eq!(post.stands().await, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_over_is_not_tried_again_at_a_server_that_refused_it() {
+    let post = Post::new("starttls").await;
+    let login = json!(["mailer", PASSWORD]);
+    let no = json!({"boss@example.test": "554 5.7.1 relay access denied"});
+    post.mail.answer(json!({"login": login, "rcpt": no}));
+    post.round().await;
+    post.mend_orders();
+    post.rig.settle().await;
+    assert_eq!(states(&post, "raised").await[0].1, "refused");
+    let before = post.mail.connections();
+    post.rounds(Seconds::hours(3)).await;
+    post.rounds(Seconds::days(3)).await;
+    let states = states(&post, "over").await;
+    assert_eq!(
+        (states[0].1.as_str(), states[1].1.as_str()),
+        ("refused", "sent")
+    );
+    assert!(
+        post.mail.connections() - before <= 2,
+        "each end was tried once"
+    );
+
+    // Nothing is left to send, and a person has mended it: a test that passes ends it, and no test that fails.
+    post.rig.tick().await;
+    assert_eq!(post.stands().await, ["alerts-refused/ops"]);
+    post.rig
+        .world
+        .agent
+        .run(&["alert", "test", "ops"])
+        .expect(65);
+    post.rig.tick().await;
+    assert_eq!(post.stands().await, ["alerts-refused/ops"]);
+    post.mail.answer(json!({"login": login}));
+    post.rig
+        .world
+        .agent
+        .run(&["alert", "test", "ops"])
+        .expect(0);
+    post.rig.tick().await;
+    assert_eq!(post.stands().await, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_stands_is_told_by_a_way_that_left_the_policy_and_is_back() {
+    let post = Post::new("starttls").await;
+    let peer = Peer::start(|_| Reply::text(204, "")).await;
+    let pager = format!("\n[alert.webhook.pager]\nurl = \"{}/pager\"\n", peer.url);
+    post.write(&pager, "");
+    let path = post.rig.world.agent.path().join("renewd.toml");
+    let whole = std::fs::read_to_string(&path).unwrap();
+    post.mail
+        .answer(json!({"login": ["mailer", PASSWORD], "rcpt": {
+            "ops@example.test": "451 4.7.1 greylisted",
+            "boss@example.test": "451 4.7.1 greylisted",
+        }}));
+    post.round().await;
+    let (begin, rest) = whole.split_once("[alert.email.ops]").unwrap();
+    let (_, end) = rest.split_once("[alert.webhook.pager]").unwrap();
+    std::fs::write(&path, format!("{begin}[alert.webhook.pager]{end}")).unwrap();
+    post.rig.clock.advance(Seconds::hours(1));
+    post.round().await;
+    let mails = |state: &str| {
+        let state = state.to_owned();
+        ["boss@example.test", "ops@example.test"].map(|to| (to.to_owned(), state.clone()))
+    };
+    let of_mails = async || {
+        let mut states = states(&post, "raised").await;
+        states.retain(|(recipient, _)| recipient.contains('@'));
+        states
+    };
+    assert_eq!(of_mails().await, mails("withdrawn"));
+    post.mail.answer(json!({"login": ["mailer", PASSWORD]}));
+    std::fs::write(&path, whole).unwrap();
+    post.rig.clock.advance(Seconds::hours(1));
+    post.round().await;
+    post.round().await;
+    assert_eq!(of_mails().await, mails("sent"));
+    let sent = post.mail.mails();
+    assert_eq!((sent.len(), ids(&sent).len()), (2, 2), "{sent:#?}");
+    assert_eq!(peer.requests().len(), 1, "who was told is not told again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_left_the_policy_gets_nothing_more() {
+    let post = Post::new("starttls").await;
+    post.round().await;
+    assert_eq!(post.mail.mails().len(), 2);
+    let path = post.rig.world.agent.path().join("renewd.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let fewer = text.replace(", \"boss@example.test\"]", "]");
+    assert_ne!(text, fewer);
+    std::fs::write(&path, &fewer).unwrap();
+    post.mend_orders();
+    post.rig.settle().await;
+    post.deliver().await;
+    let mails = post.mail.mails();
+    assert_eq!(mails.len(), 3, "{mails:#?}");
+    assert_eq!(mails[2].to(), "ops@example.test");
+
+    // A letter that waited for one who leaves meanwhile.
+    std::fs::write(&path, &text).unwrap();
+    post.break_orders();
+    post.mail
+        .answer(json!({"login": ["mailer", PASSWORD], "rcpt": {
+            "boss@example.test": "451 4.7.1 greylisted",
+        }}));
+    post.rig.clock.advance(Seconds::days(25));
+    post.round().await;
+    assert!(post.mail.mails().len() > 3);
+    std::fs::write(&path, &fewer).unwrap();
+    post.mail.answer(json!({"login": ["mailer", PASSWORD]}));
+    post.rounds(Seconds::days(1)).await;
+    assert_eq!(to(&post.mail.mails(), "boss@example.test").len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -88,6 +88,73 @@ async fn a_person_can_try_see_and_list() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_test_that_passes_ends_what_was_refused() {
+    let post = program().await;
+    let agent = &post.rig.world.agent;
+    let login = serde_json::json!(["mailer", PASSWORD]);
+    let full = serde_json::json!({"boss@example.test": "552 5.2.2 mailbox full"});
+    post.mail
+        .answer(serde_json::json!({"login": login, "rcpt": full}));
+    let stands = || {
+        agent.run(&["once", "--wait", "0s"]);
+        let status = agent.run(&["status", "--json"]).stdout;
+        status.contains("alerts-refused/ops")
+    };
+    stands();
+    assert!(stands());
+    let boss = || crate::mail::to(&post.mail.mails(), "boss@example.test").len();
+    assert_eq!(boss(), 0);
+    post.mail.answer(serde_json::json!({"login": login}));
+    assert!(stands(), "nobody tries within the day");
+    agent.run(&["alert", "test", "ops"]).expect(0);
+    assert_eq!(boss(), 1);
+    assert!(!stands());
+    assert_eq!(boss(), 2, "the alert, at once");
+    let list = agent.run(&["alert", "list"]).expect(0).stdout;
+    assert!(list.contains("sent  test/renewd to boss@"), "{list}");
+    assert!(!list.contains("sent  test/renewd to ops@"), "{list}");
+    assert!(!stands());
+    assert_eq!(boss(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_that_could_not_have_a_courier_tries_again() {
+    let post = program().await;
+    let agent = &post.rig.world.agent;
+    let shift = agent.path().join("shift");
+    std::fs::write(&shift, "+0").unwrap();
+    let log = agent.path().join("daemon.log");
+    let mut command = agent.command(&["run"]);
+    crate::clock::faked(&mut command, &shift);
+    let mut daemon = command
+        .env_remove("NOTIFY_SOCKET")
+        .env_remove("JOURNAL_STREAM")
+        .env("FAILPOINTS", "journal.another=1*return")
+        .stderr(std::fs::File::create(&log).unwrap())
+        .spawn()
+        .unwrap();
+    let said = || std::fs::read_to_string(&log).unwrap();
+    let begun = Instant::now();
+    while !said().contains("alert: www: no new certificate") {
+        assert!(begun.elapsed() < PATIENCE, "{}", said());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(said().contains("no alert can be sent; tried again every minute"));
+    assert_eq!(post.mail.mails().len(), 0);
+    // A minute later.
+    let new = agent.path().join("shift.new");
+    std::fs::write(&new, "+70s").unwrap();
+    std::fs::rename(new, &shift).unwrap();
+    while post.mail.mails().len() < 2 {
+        assert!(begun.elapsed() < PATIENCE, "{}", said());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(said().contains("alerts can be sent again"), "{}", said());
+    daemon.kill().unwrap();
+    daemon.wait().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_daemon_sends_beside_its_ticks_and_its_secrets_are_nowhere() {
     let post = program().await;
     let agent = &post.rig.world.agent;

@@ -385,6 +385,7 @@ fn rollout_event() -> impl Strategy<Value = RolloutEvent> {
                 message: String::new(),
                 output: String::new(),
                 named: std::collections::BTreeSet::new(),
+                strange: std::collections::BTreeMap::new(),
                 refused: false,
                 probe: renewd::model::ProbeFault::None,
             },
@@ -403,7 +404,7 @@ fn rollout_event() -> impl Strategy<Value = RolloutEvent> {
         2 => failed,
         2 => Just(RolloutEvent::Restored),
         2 => any::<bool>().prop_map(|refused| RolloutEvent::ReloadedBack { refused }),
-        2 => Just(RolloutEvent::VerifiedBack { reports: vec![], blind: false }),
+        2 => Just(RolloutEvent::VerifiedBack { reports: vec![], blind: false, strange: std::collections::BTreeMap::new() }),
         1 => Just(RolloutEvent::Superseded { message: String::new() }),
         2 => Just(RolloutEvent::Closed),
     ]

@@ -3,6 +3,7 @@
 //! ```text
 //! now 2030-01-01                                   sets the clock; it never goes by itself
 //! issuer lab: timeout=30s settle=2m rev=1          made with these values when a policy names it
+//! issuer lab: orders=2                              two orders in an hour
 //! target web: rev=1                                likewise; another `rev` is another policy
 //! target web: windows=5:2h+2h reloads=2             open on Saturday at two for two hours; two reloads in an hour
 //! target web: hooks=pre+post                       that has these hooks
@@ -22,6 +23,8 @@
 //! break web                                        the service refuses its configuration, whatever is in its files
 //! lose-answer SUBJECT effect=yes|no                the next submit's answer is lost
 //! crash STEP SUBJECT before|after                  the process dies before or after the step's effect
+//! retire www of web                                the service refuses its name, whatever is in its files
+//! hide www behind shop of web                      a newer shop keeps the service from showing www
 //! mend                                             takes back every `fail` and `break`; `uncrash` every `crash`
 //! lifetime 7d|asked                                what the issuer gives
 //! ca-ends 2030-06-01                               nothing is issued beyond
@@ -49,10 +52,11 @@ use croner::parser::CronParser;
 use jiff::tz::TimeZone;
 use renewd::model::{
     CertificateId, CertificatePolicy, Difference, DriftKind, DriftMode, ErrorClass, Failures,
-    Fingerprint, Hooks, IssuerId, IssuerKind, IssuerPolicy, JobName, JobPolicy, JobResult, JobRun,
-    KeyAlgorithm, KeyReuse, KeySource, MaintenanceWindow, Name, OrderMode, Pacing, PcaPolicy,
-    Probe, RemoteAccess, RemoteAuth, RemoteTrouble, RenewRule, Scarce, Seconds, SecretRef,
-    Shortage, Standing, Subject, TargetId, TargetKind, TargetPolicy, TargetState, Timestamp,
+    Fingerprint, Hooks, IssuerId, IssuerKind, IssuerPace, IssuerPolicy, JobName, JobPolicy,
+    JobResult, JobRun, KeyAlgorithm, KeyReuse, KeySource, MaintenanceWindow, Name, OrderMode,
+    Pacing, PcaPolicy, Probe, RemoteAccess, RemoteAuth, RemoteTrouble, RenewRule, Scarce, Seconds,
+    SecretRef, Shortage, Standing, Subject, TargetId, TargetKind, TargetPolicy, TargetState,
+    Timestamp,
 };
 use renewd::plan::explain;
 
@@ -152,10 +156,21 @@ pub(crate) fn obey(world: &mut World, command: &str) {
             let service = world.services.get_mut(*target).unwrap();
             service.broken = true;
         }
+        ("retire", [id, "of", target]) => {
+            let service = world.services.get_mut(*target).unwrap();
+            service.retired.insert(CertificateId::new(id).unwrap());
+        }
+        ("hide", [whom, "behind", by, "of", target]) => {
+            let service = world.services.get_mut(*target).unwrap();
+            let ids = [by, whom].map(|id| CertificateId::new(id).unwrap());
+            service.hides = Some(ids.into());
+        }
         ("mend", []) => {
             world.faults.failures.clear();
             for service in world.services.values_mut() {
                 service.broken = false;
+                service.retired.clear();
+                service.hides = None;
             }
         }
         ("uncrash", []) => world.faults.crashes.clear(),
@@ -372,6 +387,12 @@ fn issuer(world: &mut World, id: &str, values: &BTreeMap<&str, &str>) {
         credentials_expire: None,
         settle: value("settle", "2m"),
         digest: digest(&format!("{id} {values:?}")),
+        pace: IssuerPace {
+            orders_per_hour: values
+                .get("orders")
+                .map_or(3600, |count| count.parse().unwrap()),
+            ..IssuerPace::default()
+        },
     };
     world.policy.issuers.insert(id, issuer);
 }

@@ -2,7 +2,7 @@
 //!
 //! What the engine does with files and network is done here with maps; what it asks the planner is asked the same way.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use renewd::model::{
     Alert, AlertKey, CertificateId, CertificateState, Control, ErrorClass, Failures, Fingerprint,
@@ -24,6 +24,10 @@ pub(crate) struct Service {
     pub(crate) served: BTreeMap<CertificateId, RevisionId>,
     /// Its configuration is refused, whatever the files are.
     pub(crate) broken: bool,
+    /// It knows nothing of these, whatever the files are.
+    pub(crate) retired: BTreeSet<CertificateId>,
+    /// With another revision of the first, the second is not shown.
+    pub(crate) hides: Option<(CertificateId, CertificateId)>,
 }
 
 /// Everything.
@@ -37,7 +41,7 @@ pub(crate) struct World {
     pub(crate) services: BTreeMap<TargetId, Service>,
     pub(crate) log: Log,
     /// Codes that were seen: the scenarios together must show each.
-    pub(crate) seen: std::collections::BTreeSet<String>,
+    pub(crate) seen: BTreeSet<String>,
     alerts: BTreeMap<AlertKey, Alert>,
     keys: BTreeMap<OrderId, Fingerprint>,
     count: u32,
@@ -112,7 +116,7 @@ impl World {
             faults: Faults::default(),
             services: BTreeMap::new(),
             log: Log::default(),
-            seen: std::collections::BTreeSet::new(),
+            seen: BTreeSet::new(),
             alerts: BTreeMap::new(),
             keys: BTreeMap::new(),
             count: 0,
@@ -234,6 +238,7 @@ impl World {
                 let id = OrderId::new(&format!("o{}", self.count)).unwrap();
                 let policy = &self.policy.certificates[&certificate];
                 let order = open::order(id.clone(), policy, reason, self.now);
+                self.snapshot.order_opened(&order.issuer, self.now);
                 self.snapshot.orders.insert(id, order);
             }
             Action::AdvanceOrder { order, step } => self.order_step(&order, step),
@@ -595,6 +600,16 @@ impl World {
             RolloutStep::Verify if service.served != rollout.revisions => {
                 return wrong("serves", service);
             }
+            RolloutStep::Verify
+                if asked_in_vain(service, rollout, &rollout.revisions)
+                    .next()
+                    .is_some() =>
+            {
+                let named = asked_in_vain(service, rollout, &rollout.revisions)
+                    .cloned()
+                    .collect();
+                return Came::Trouble(unnamed_fault(step, rollout, named));
+            }
             RolloutStep::Verify => RolloutEvent::Verified {
                 reports: Vec::new(),
             },
@@ -612,10 +627,22 @@ impl World {
             RolloutStep::VerifyBack if service.served != rollout.previous => {
                 return wrong("still serves", service);
             }
-            RolloutStep::VerifyBack => RolloutEvent::VerifiedBack {
-                reports: vec![],
-                blind: false,
-            },
+            RolloutStep::VerifyBack => {
+                let mut strange: BTreeSet<CertificateId> =
+                    asked_in_vain(service, rollout, &rollout.previous)
+                        .cloned()
+                        .collect();
+                strange.retain(|id| !rollout.strange.contains(id));
+                if !strange.is_empty() && !rollout.is_innocent_of(&strange) {
+                    return Came::Trouble(unnamed_fault(step, rollout, strange));
+                }
+                let seen = |id| (id, "refuses the name".to_owned());
+                RolloutEvent::VerifiedBack {
+                    reports: vec![],
+                    blind: false,
+                    strange: strange.into_iter().map(seen).collect(),
+                }
+            }
             RolloutStep::Close => RolloutEvent::Closed,
         })
     }
@@ -710,6 +737,33 @@ impl World {
     }
 }
 
+/// Members that are asked for and not shown.
+fn asked_in_vain<'a>(
+    service: &'a Service,
+    rollout: &'a Rollout,
+    set: &'a BTreeMap<CertificateId, RevisionId>,
+) -> impl Iterator<Item = &'a CertificateId> {
+    let hidden = service.hides.iter().filter(|(by, _)| {
+        // The one that was there when the two got along.
+        service
+            .served
+            .get(by)
+            .is_some_and(|there| rollout.previous.get(by) != Some(there))
+    });
+    let hidden: BTreeSet<&CertificateId> = hidden.map(|(_, whom)| whom).collect();
+    set.keys()
+        .filter(move |id| service.retired.contains(*id) || hidden.contains(id))
+        .filter(|id| !rollout.leaves_strange(id))
+}
+
+fn unnamed_fault(step: RolloutStep, rollout: &Rollout, named: BTreeSet<CertificateId>) -> Fault {
+    let mut fault = Fault::new(step.code(), rollout.target.as_str());
+    let first = named.first().map_or("nobody", CertificateId::as_str);
+    fault.message = format!("the name of {first} is refused");
+    fault.named = named;
+    fault
+}
+
 /// As `pki::check` does before anything is stored.
 fn unfit(issued: &Issued, order: &Order, now: Timestamp) -> Option<&'static str> {
     if issued.not_after <= now {
@@ -722,7 +776,7 @@ fn unfit(issued: &Issued, order: &Order, now: Timestamp) -> Option<&'static str>
 }
 
 fn one_action_each(plan: &Plan, snapshot: &Snapshot) {
-    let mut seen = std::collections::BTreeSet::new();
+    let mut seen = BTreeSet::new();
     for action in &plan.actions {
         let subject = match action {
             Action::RecordOrder { order, .. }

@@ -3,8 +3,12 @@
 use std::fs;
 use std::path::Path;
 
+use serde_json::json;
+
 use super::service::{Service, ports, served};
+use crate::support::agent::Agent;
 use crate::support::server::Server;
+use crate::support::world::NAME;
 
 /// Installed by scripts/install-tools.sh, like Dovecot; a missing one fails the test.
 const POSTFIX: &str = "/usr/sbin/postfix";
@@ -156,6 +160,29 @@ async fn postfix_is_proven_behind_starttls_and_behind_a_proxy_header() {
         use_target(port, more);
         service.refuses("mail", says);
     }
+    // One that only watches it sees the same by the same way.
+    let watcher = Agent::new("");
+    let look = |starttls: &str| {
+        watcher.write_policy(&format!(
+            "[watch.mx]\nhost = \"127.0.0.1:{}\"\nnames = [\"{NAME}\"]\nstarttls = \"{starttls}\"\n",
+            postfix.plain
+        ));
+        watcher.run(&["jobs", "run", "watch"]).expect(0);
+        let status = watcher.run(&["status", "--json"]).expect(0).json();
+        status["watched"][0].clone()
+    };
+    let seen = look("smtp");
+    assert_eq!(seen["serial"], served(postfix.plain, "smtp"), "{seen:#}");
+    assert_eq!(
+        (&seen["verdict"], &seen["names"]),
+        (&json!("good"), &json!(NAME))
+    );
+    let seen = look("imap");
+    let said = seen["message"].as_str().unwrap();
+    assert!(
+        said.contains("* OK expected, got \"220 mx.test"),
+        "{seen:#}"
+    );
     // With a wrong policy nothing can be proven, so the old certificate stays.
     use_target(postfix.plain, "starttls = \"imap\"\ndeadline = \"2s\"");
     let before = served(postfix.plain, "smtp");

@@ -5,6 +5,7 @@
 )]
 
 use std::fs;
+use std::io::{Read, Write};
 use std::path::Path;
 
 use renewd::deploy::probe::{KeyKind, handshake_after};
@@ -303,6 +304,46 @@ async fn two_certificates_go_in_by_the_runtime_api_each_into_its_own_place() {
     no_request_failed(load);
     let output = fs::read_to_string(dir.path().join("haproxy/output")).unwrap();
     assert_eq!(output.matches("forked").count(), 1, "{output}");
+}
+
+/// A renewd that was killed between two commands leaves the transaction open, and its file may have left the target since.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_somebody_left_open_keeps_no_renewal_from_the_runtime_api() {
+    let dir = tempfile::tempdir().unwrap();
+    let stranger = dir.path().join("stranger.pem");
+    let mut served = prepare_binding(dir.path(), &format!("crt {}", stranger.display()));
+    let port = served.port;
+    let material = served.stand.material(
+        &["stranger.test"],
+        renewd::model::KeyAlgorithm::EcP256,
+        crate::deploy::stand::validity(),
+    );
+    let key = String::from_utf8(material.key.to_pem().expose().to_vec()).unwrap();
+    let pem = key + &material.leaf_pem();
+    fs::write(&stranger, &pem).unwrap();
+    served.begin().await;
+    runtime_alone(&mut served, dir.path());
+    let socket = dir.path().join("haproxy/admin.sock");
+    let ask = |command: &str| {
+        let mut stream = std::os::unix::net::UnixStream::connect(&socket).unwrap();
+        stream.write_all(command.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    let answer = ask(&format!("set ssl cert {} <<\n{pem}\n", stranger.display()));
+    assert!(answer.contains("created for certificate"), "{answer}");
+    let listed = ask("show ssl cert\n");
+    assert!(
+        listed.contains(&format!("*{}", stranger.display())),
+        "{listed}"
+    );
+    let new = served.issue();
+    let rollout = served.roll(&new).await;
+    served.ended(&rollout, "live");
+    served.assert_serves(port, &new).await;
+    let listed = ask("show ssl cert\n");
+    assert!(!listed.contains("\n*"), "{listed}");
 }
 
 /// Its configuration test reads every file, so it can name the member that a house rule refuses. (Apache's reads none.)

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use renewd::model::{
-    ErrorClass, ExportKind, ExportSpec, FileAttributes, PasswordSource, PfxProfile, Reload,
+    ErrorClass, ExportKind, ExportSpec, FileAttributes, PasswordSource, PfxProfile, Probe, Reload,
     RolloutStep, SecretRef, TargetKind,
 };
 
@@ -75,6 +75,10 @@ fn prepare(dir: &Path) -> (Served, Ports) {
     let mut stand = Served::stand(dir, exports(), ports.tls[0]);
     stand.target.kind = TargetKind::Tomcat;
     stand.target.reload = Some(manager(&ports, "pw"));
+    if let Probe::Tls { connect, .. } = &mut stand.target.probe {
+        let all = ports.tls.iter().map(|port| format!("127.0.0.1:{port}"));
+        *connect = all.collect();
+    }
     let base = dir.join("tomcat");
     for directory in [
         "conf/Catalina/localhost",
@@ -137,14 +141,10 @@ fn manager(ports: &Ports, password: &str) -> Reload {
 
 fn configuration(ports: &Ports, at: &Path, shop: &Path) -> String {
     let (at, shop) = (at.display(), shop.display());
-    // The first connector has a second host.
-    let hosts = [
-        format!(
-            r#"<SSLHostConfig hostName="{SHOP}" protocols="TLSv1.2+TLSv1.3"><Certificate certificateKeystoreFile="{shop}/site.p12" certificateKeystorePassword="{PASSWORD}" certificateKeystoreType="PKCS12"/></SSLHostConfig>"#
-        ),
-        String::new(),
-        String::new(),
-    ];
+    // Each connector has a second host, and is asked for both.
+    let host = format!(
+        r#"<SSLHostConfig hostName="{SHOP}" protocols="TLSv1.2+TLSv1.3"><Certificate certificateKeystoreFile="{shop}/site.p12" certificateKeystorePassword="{PASSWORD}" certificateKeystoreType="PKCS12"/></SSLHostConfig>"#
+    );
     let stores = [
         format!(
             r#"certificateKeystoreFile="{at}/site.p12" certificateKeystorePassword="{PASSWORD}" certificateKeystoreType="PKCS12""#
@@ -157,10 +157,10 @@ fn configuration(ports: &Ports, at: &Path, shop: &Path) -> String {
     let connectors: Vec<String> = ports
         .tls
         .iter()
-        .zip(stores.into_iter().zip(hosts))
-        .map(|(port, (store, more))| {
+        .zip(stores)
+        .map(|(port, store)| {
             format!(
-                r#"<Connector port="{port}" address="127.0.0.1" protocol="org.apache.coyote.http11.Http11NioProtocol" SSLEnabled="true" scheme="https" secure="true" maxThreads="10"><SSLHostConfig protocols="TLSv1.2+TLSv1.3"><Certificate {store}/></SSLHostConfig>{more}</Connector>
+                r#"<Connector port="{port}" address="127.0.0.1" protocol="org.apache.coyote.http11.Http11NioProtocol" SSLEnabled="true" scheme="https" secure="true" maxThreads="10"><SSLHostConfig protocols="TLSv1.2+TLSv1.3"><Certificate {store}/></SSLHostConfig>{host}</Connector>
 "#
             )
         })
@@ -228,7 +228,7 @@ async fn tomcat_is_told_by_its_manager_and_believed_only_when_it_says_ok() {
     let first = served.begin().await;
     let new = served.withstands_everything(&ways, first).await;
 
-    // Two hosts in one connector, both renewed by one reload.
+    // Two hosts in each connector, all renewed by one reload and seen at each.
     served.stand.log.clear();
     let load = served.load();
     let shop = served.stand.issue("shop", &[SHOP]);
@@ -239,6 +239,19 @@ async fn tomcat_is_told_by_its_manager_and_believed_only_when_it_says_ok() {
     let port = served.port;
     served.assert_serves_as(port, SHOP, &shop).await;
     served.assert_serves(port, &www).await;
+    let asked = served.stand.step(&rollout, RolloutStep::Verify).await;
+    let Ok(renewd::model::RolloutEvent::Verified { reports }) = asked else {
+        panic!("{asked:?}");
+    };
+    let seen: std::collections::BTreeSet<(&str, &str)> = reports
+        .iter()
+        .map(|report| (report.name.as_str(), report.address.as_str()))
+        .collect();
+    let addresses = ports.tls.map(|port| format!("127.0.0.1:{port}"));
+    let wanted = addresses
+        .iter()
+        .flat_map(|at| [super::NAME, SHOP].map(|name| (name, at.as_str())));
+    assert_eq!(seen, wanted.collect());
     assert_ne!(www, new);
     no_request_failed(load);
     served.stand.log.clear();

@@ -103,7 +103,7 @@ impl Account {
         if self.days.len().is_multiple_of(30) {
             let (memory, descriptors) = self.days[self.days.len() - 1];
             println!(
-                "day {}: {:?}, {} ticks, {} kills, {} mails, {memory} KiB, {descriptors} descriptors",
+                "day {}: {:?}, {} ticks, {} kills, {:?} mails and digests, {memory} KiB, {descriptors} descriptors",
                 self.days.len(),
                 self.begun.elapsed(),
                 self.ticks,
@@ -155,10 +155,10 @@ impl Account {
             let id = CertificateId::new(&certificate).unwrap();
             events += engine.store.history(&id).await.unwrap().len();
         }
-        let mails = year.mails();
+        let (mails, digests) = year.mails();
         let spans: u64 = self.troubles.values().sum();
         println!(
-            "{:?} for {} days (seed {}): {} ticks, {} kills, troubles {:?}; {orders} of {planned} certificates, {events} events, {mails} mails, {} of them late",
+            "{:?} for {} days (seed {}): {} ticks, {} kills, troubles {:?}; {orders} of {planned} certificates, {events} events, {mails} mails, {digests} digests, {} letters late",
             self.begun.elapsed(),
             self.scale.days,
             self.seed,
@@ -172,6 +172,12 @@ impl Account {
         assert!(spans >= 10, "no trouble, no test");
         assert!(mails > 0, "nothing was told");
         assert!(mails <= self.mail_budget(), "{mails} mails");
+        // One for each day, but for those that left together with something else, and never a second one.
+        let days = u64::from(self.scale.days);
+        assert!(
+            digests >= days / 2 && digests <= days + 1,
+            "{digests} digests in {days} days"
+        );
 
         // Eleven or so for a life in which nothing goes wrong.
         assert!(events < 40 * orders, "{events} events of {orders} orders");

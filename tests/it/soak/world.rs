@@ -232,8 +232,12 @@ impl Year {
     }
 
     /// Mails that were taken over.
-    pub(super) fn mails(&self) -> u64 {
-        std::fs::metadata(self.path().join("mails")).map_or(0, |file| file.len())
+    /// Mails that tell of something, and digests.
+    pub(super) fn mails(&self) -> (u64, u64) {
+        let sent = std::fs::read(self.path().join("mails")).unwrap_or_default();
+        let count = |kind| sent.iter().filter(|byte| **byte == kind).count();
+        let [mails, digests] = [b'.', b'd'].map(|kind| u64::try_from(count(kind)).unwrap());
+        (mails, digests)
     }
 
     /// Where a certificate lies.
@@ -256,10 +260,12 @@ impl Year {
                 ),
             ),
             ("hook", format!("test ! -e '{dir}/no-hook'")),
-            // A byte for each.
+            // A byte for each, by which digests are told from the rest.
             (
                 "sendmail",
-                format!("cat >/dev/null; printf . >>'{dir}/mails'"),
+                format!(
+                    "if grep -qi '^subject:.* digest: '; then cat >/dev/null; printf d >>'{dir}/mails'; else printf . >>'{dir}/mails'; fi"
+                ),
             ),
         ] {
             let path = self.path().join(name);
@@ -273,7 +279,7 @@ impl Year {
         let endpoint = self.rig.world.ccm.endpoint();
         let mut text = issuer.replace(&endpoint, &format!("http://{door}"));
         text.push_str(
-            "\n[alert.email.ops]\nsendmail = \"{dir}/sendmail\"\nfrom = \"renewd@web1.example.test\"\nto = [\"ops@example.test\"]\n",
+            "\n[alert.email.ops]\nsendmail = \"{dir}/sendmail\"\nfrom = \"renewd@web1.example.test\"\nto = [\"ops@example.test\"]\n\n[job.digest]\nschedule = \"0 7 * * *\"\n",
         );
         for at in 0..scale.targets {
             let _ = write!(

@@ -260,6 +260,7 @@ pub(crate) fn policy(url: &str, kind: IssuerKind) -> IssuerPolicy {
         credentials_expire: None,
         settle: Seconds(120),
         digest: Fingerprint([0; 32]),
+        pace: renewd::model::IssuerPace::default(),
     }
 }
 

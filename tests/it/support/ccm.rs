@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use renewd::ccm::{Access, Auth, Client};
 use renewd::ccm_server::{
-    Authorities, Faults, Limits, Running, ScmImport, Server, ServerOptions, UserKeys,
+    Authorities, Faults, Limits, Running, ScmImport, Server, ServerOptions, TlsSource, UserKeys,
 };
 use renewd::model::{Seconds, Timestamp};
 use renewd::pki::Secret;
@@ -35,6 +35,7 @@ pub(crate) struct Wanted {
     state: Option<PathBuf>,
     port: u16,
     limits: Limits,
+    tls: Option<TlsSource>,
 }
 
 impl Wanted {
@@ -74,6 +75,12 @@ impl Wanted {
         self
     }
 
+    /// With TLS.
+    pub(crate) fn tls(mut self, source: TlsSource) -> Self {
+        self.tls = Some(source);
+        self
+    }
+
     /// Starts it, with a new user.
     pub(crate) async fn start(self) -> Ccm {
         let directory = self.state.is_none().then(|| tempfile::tempdir().unwrap());
@@ -89,6 +96,7 @@ impl Wanted {
             clock,
             faults: self.faults,
             limits: self.limits,
+            tls: self.tls,
             ..ServerOptions::new(state)
         };
         let running = Server::start(options).await.unwrap();

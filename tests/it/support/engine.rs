@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use renewd::config::secret_ref;
 use renewd::deploy::Deployer;
 use renewd::engine::{Engine, Issuers, Patience, Progress, Resolve, Scope};
-use renewd::model::{CertificateId, HostSeed, Policy, Seconds, Timestamp};
+use renewd::model::{CertificateId, HostSeed, Policy, RevisionFacts, Seconds, Timestamp};
 use renewd::plan::{Plan, Verdict};
 use renewd::store::{CertificateChange, HistoryEntry, SqliteStore, Store};
 use renewd::sys::clock::{Clock, ManualClock};
@@ -93,9 +93,13 @@ impl Rig {
 
     /// The issuer's id of the newest revision.
     pub(crate) async fn reference(&self, name: &str) -> String {
+        self.newest(name).await.reference
+    }
+
+    /// The newest revision.
+    pub(crate) async fn newest(&self, name: &str) -> RevisionFacts {
         let snapshot = self.engine().await.store.snapshot().await.unwrap();
-        let newest = snapshot.certificates[name].newest.clone();
-        newest.unwrap().reference
+        snapshot.certificates[name].newest.clone().unwrap()
     }
 
     /// Ticks at each moment that the plan asks for, until everything is healthy.
@@ -172,7 +176,7 @@ pub(crate) async fn tick(engine: &Arc<Engine>) -> Plan {
 
 fn line(progress: Progress) -> String {
     match progress {
-        Progress::Done { subject, text } => format!("ok {subject}: {text}"),
+        Progress::Done { subject, text, .. } => format!("ok {subject}: {text}"),
         Progress::Failed { subject, text, .. } => format!("fail {subject}: {text}"),
         Progress::Waiting { subject, text } => format!("wait {subject}: {text}"),
         Progress::Alert {

@@ -39,6 +39,14 @@ impl Site {
             pairs: vec![(certificate.to_owned(), key.to_owned())],
         }
     }
+
+    /// Refuses every name that no other site has.
+    pub(crate) fn refusing() -> Self {
+        Self {
+            names: vec!["_".to_owned()],
+            pairs: Vec::new(),
+        }
+    }
 }
 
 /// Stopped when dropped.
@@ -262,7 +270,11 @@ http {{
   }}
 ",
             site.names.join(" "),
-            pairs.concat()
+            if pairs.is_empty() {
+                "    ssl_reject_handshake on;\n".to_owned()
+            } else {
+                pairs.concat()
+            }
         ));
     }
     text.push_str("}\n");

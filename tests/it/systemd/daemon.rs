@@ -1,5 +1,7 @@
 //! `renewd.service` from its start to its stop.
 
+use renewd::model::Milestone;
+
 use crate::support::canary;
 use crate::systemd::host::Host;
 
@@ -58,6 +60,24 @@ fn the_shipped_unit_keeps_the_packaged_nginx_served_and_takes_a_new_policy() {
     let refused = machine.entries(&[unit, "PRIORITY=3"]);
     let refused = refused.last().unwrap()["MESSAGE"].as_str().unwrap();
     assert!(refused.contains("/etc/renewd/renewd.toml:2:"), "{refused}");
+    // By its number it is found, and explained.
+    for (one, subject) in [
+        (Milestone::Started, "renewd: started"),
+        (Milestone::Issued, "renewd: issued (www)"),
+        (Milestone::Live, "renewd: live (web)"),
+        (Milestone::PolicyInForce, "renewd: policy-in-force"),
+        (Milestone::PolicyRefused, "renewd: policy-refused"),
+    ] {
+        let number = format!("MESSAGE_ID={}", one.message());
+        let found = machine.entries(&[unit, &number]);
+        assert!(!found.is_empty(), "{subject}");
+        for entry in found {
+            assert_eq!(entry["RENEWD_EVENT"], one.code(), "{entry}");
+        }
+        let said = machine.ok(&["journalctl", "--no-pager", "-x", unit, &number]);
+        assert!(said.contains(&format!("Subject: {subject}\n")), "{said}");
+        assert!(said.contains("Documentation: man:renewd(8)"), "{said}");
+    }
 
     host.write_policy(&more);
     machine.ok(&["systemctl", "reload", "renewd"]);

@@ -30,6 +30,7 @@ impl Host {
             |machine| {
                 let directories = "/usr/lib/tmpfiles.d/renewd.conf";
                 machine.ok(&["systemd-tmpfiles", "--create", directories]);
+                machine.ok(&["journalctl", "--update-catalog"]);
             },
         )
     }

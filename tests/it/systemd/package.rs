@@ -9,6 +9,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use renewd::model::Milestone;
+
 use super::host::Host;
 
 /// Made from the programs that were just built.
@@ -62,6 +64,11 @@ fn the_package_is_installed_upgraded_over_a_rollout_removed_and_purged() {
             machine.ok(&["bash", "-c", COMPLETES]);
             machine.ok(&["test", "-e", "/usr/share/doc/renewd/status.schema.json"]);
             machine.ok(&["test", "-e", "/usr/share/doc/renewd/examples/renewd.toml"]);
+            machine.ok(&["test", "-e", "/usr/share/doc/renewd/alerts.md"]);
+            // By the trigger of systemd's own package.
+            let started = Milestone::Started.message();
+            let listed = machine.ok(&["journalctl", "--list-catalog", started]);
+            assert!(listed.contains("renewd: started"), "{listed}");
         },
     );
     let machine = &host.machine;

@@ -1,5 +1,7 @@
 //! What the sandbox of the unit keeps in, and what is run outside of it.
 
+use renewd::model::{Kind, Milestone};
+
 use crate::systemd::host::Host;
 
 #[test]
@@ -68,6 +70,16 @@ fn the_sandbox_follows_the_policy_and_commands_are_run_outside_of_it() {
     let errors = machine.entries(&["_SYSTEMD_UNIT=renewd.service", "PRIORITY=3"]);
     let told = |entry: &serde_json::Value| entry["RENEWD_PATH"] == "/srv/copies";
     assert!(errors.iter().any(told), "{errors:#?}");
+    // The alert by its number, and with what the catalog knows of it.
+    let kind = Kind::find("restart-needed").unwrap();
+    let number = format!("MESSAGE_ID={}", kind.message);
+    let alert = machine.until(|| machine.entries(&[&number]), |found| !found.is_empty());
+    assert_eq!(alert[0]["RENEWD_ALERT"], "restart-needed/web", "{alert:#?}");
+    assert_eq!(alert[0]["RENEWD_EVENT"], "restart-needed", "{alert:#?}");
+    let said = machine.ok(&["journalctl", "--no-pager", "-x", &number]);
+    let subject = "Subject: Alert restart-needed/web (warning)\n";
+    assert!(said.contains(subject), "{said}");
+    assert!(said.contains("over when renewd may write there."), "{said}");
     assert_eq!(machine.show("renewd", "ActiveState"), "active");
     assert_eq!(host.served(), first.trim_start_matches('0'));
 
@@ -75,6 +87,12 @@ fn the_sandbox_follows_the_policy_and_commands_are_run_outside_of_it() {
     machine.ok(&["systemctl", "restart", "renewd"]);
     host.is_live();
     machine.ok(&["test", "-s", "/srv/copies/www.pem"]);
+    let over = format!("MESSAGE_ID={}", Milestone::Over.message());
+    let over = machine.until(
+        || machine.entries(&[&over, "RENEWD_ALERT=restart-needed/web"]),
+        |found| !found.is_empty(),
+    );
+    assert_eq!(over.len(), 1, "{over:#?}");
     machine.ok(&["systemctl", "stop", "renewd"]);
 
     ends_of_commands(&host);

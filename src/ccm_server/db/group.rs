@@ -1,0 +1,353 @@
+//! Group commit: the changes of requests that are under way together share one transaction and one `fsync`.
+//!
+//! ```text
+//!   request ─▶ lock ─▶ savepoint, work, release ─▶ unlock ─▶ wait for the commit ─▶ answer
+//!                       └ fails ─▶ back to the savepoint ──────────────────────────▶ answer
+//!   committer: woken by the first of a group ─▶ lock (behind those that queue already) ─▶ commit ─▶ tells all
+//! ```
+//!
+//! The lock is fair, so a group is who was waiting when its first member opened it; the next one gathers while the disk
+//! works. A lone request waits for nobody.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
+use sqlx::{Connection as _, Sqlite, SqliteConnection, Transaction};
+use tokio::sync::{Mutex, Notify, watch};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::ccm_server::db::Work;
+
+/// The one who writes.
+pub(super) struct Writer {
+    inner: Arc<Inner>,
+    /// Ends the committer.
+    _end: DropGuard,
+}
+
+struct Inner {
+    pool: SqlitePool,
+    group: Mutex<Option<Group>>,
+    opened: Notify,
+    /// The connection is not to be used again.
+    broken: Arc<AtomicBool>,
+}
+
+/// Changes that are made and not yet on disk.
+struct Group {
+    transaction: Transaction<'static, Sqlite>,
+    /// `None` until it is known; dropped without a word when the transaction is lost.
+    outcome: watch::Sender<Option<Outcome>>,
+}
+
+/// Whether all of a group is on disk, and if not, why.
+type Outcome = Result<(), Arc<str>>;
+
+impl Writer {
+    /// Opens the one connection; `pool` says how one waits for it.
+    pub(super) async fn connect(
+        pool: SqlitePoolOptions,
+        options: SqliteConnectOptions,
+    ) -> Result<Self, sqlx::Error> {
+        let broken = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&broken);
+        let pool = pool
+            .max_connections(1)
+            .after_release(move |_, _| {
+                let whole = !flag.swap(false, Ordering::Relaxed);
+                Box::pin(async move { Ok(whole) })
+            })
+            .connect_with(options)
+            .await?;
+        let inner = Arc::new(Inner {
+            pool,
+            group: Mutex::new(None),
+            opened: Notify::new(),
+            broken,
+        });
+        let end = CancellationToken::new();
+        tokio::spawn(commit_groups(Arc::clone(&inner), end.clone()));
+        Ok(Self {
+            inner,
+            _end: end.drop_guard(),
+        })
+    }
+
+    /// For what has to be done before the first change.
+    pub(super) fn pool(&self) -> &SqlitePool {
+        &self.inner.pool
+    }
+
+    /// Makes one change: when this returns a success, it is on disk; when it returns a failure, nothing of it stays.
+    pub(super) async fn run<T, E>(
+        &self,
+        work: impl for<'c> FnOnce(&'c mut SqliteConnection) -> Work<'c, T, E> + Send,
+    ) -> Result<T, E>
+    where
+        T: Send,
+        E: From<sqlx::Error> + Send,
+    {
+        let mut slot = self.inner.group.lock().await;
+        if slot.is_none() {
+            let transaction = self.inner.pool.begin_with("BEGIN IMMEDIATE").await?;
+            *slot = Some(Group {
+                transaction,
+                outcome: watch::Sender::new(None),
+            });
+            self.inner.opened.notify_one();
+        }
+        let Some(group) = slot.as_mut() else {
+            return Err(lost("there is no transaction").into());
+        };
+        let mut waiting = group.outcome.subscribe();
+        // Dropped in the middle, it goes back to where it began by itself.
+        let mut savepoint = group.transaction.begin().await?;
+        let (result, intact) = match work(&mut savepoint).await {
+            Ok(value) => match savepoint.commit().await {
+                Ok(()) => (Ok(value), true),
+                Err(error) => (Err(error.into()), false),
+            },
+            Err(error) => {
+                let intact = savepoint.rollback().await.is_ok();
+                (Err(error), intact)
+            }
+        };
+        if !intact {
+            // The disk is full, for example: SQLite has given the whole transaction up, and with it what others did.
+            // sqlx goes on counting its savepoints, so the next group gets another connection.
+            self.inner.broken.store(true, Ordering::Relaxed);
+            *slot = None;
+        }
+        drop(slot);
+        let value = result?;
+        let outcome = match waiting.wait_for(Option::is_some).await {
+            Ok(outcome) => outcome.clone(),
+            Err(_) => None,
+        };
+        match outcome {
+            Some(Ok(())) => Ok(value),
+            Some(Err(why)) => Err(lost(&why).into()),
+            None => Err(lost("a change beside it ended the transaction").into()),
+        }
+    }
+
+    /// Commits what is open, and closes the connection.
+    pub(super) async fn close(&self) {
+        let mut slot = self.inner.group.lock().await;
+        if let Some(group) = slot.take() {
+            group.commit().await;
+        }
+        drop(slot);
+        self.inner.pool.close().await;
+    }
+}
+
+impl Group {
+    async fn commit(self) {
+        let done = self.transaction.commit().await;
+        let outcome = done.map_err(|error| Arc::from(error.to_string()));
+        // Nobody waits when all of them were cancelled.
+        self.outcome.send_replace(Some(outcome));
+    }
+}
+
+async fn commit_groups(inner: Arc<Inner>, end: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = end.cancelled() => return,
+            () = inner.opened.notified() => {}
+        }
+        // Whoever queues for the lock by now is still of this group.
+        let mut slot = inner.group.lock().await;
+        if let Some(group) = slot.take() {
+            group.commit().await;
+        }
+    }
+}
+
+fn lost(why: &str) -> sqlx::Error {
+    sqlx::Error::Io(std::io::Error::other(format!(
+        "the change is not on disk: {why}"
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use sqlx::sqlite::SqliteJournalMode;
+    use sqlx::{AssertSqlSafe, Row as _};
+
+    use super::*;
+
+    async fn writer(directory: &std::path::Path) -> (Arc<Writer>, SqlitePool) {
+        let options = SqliteConnectOptions::new()
+            .filename(directory.join("t.db"))
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal);
+        let pool = || SqlitePoolOptions::new().max_connections(1);
+        let writer = Writer::connect(pool(), options.clone()).await.unwrap();
+        sqlx::query("CREATE TABLE t (n INTEGER PRIMARY KEY)")
+            .execute(writer.pool())
+            .await
+            .unwrap();
+        let read = pool().connect_with(options).await.unwrap();
+        (Arc::new(writer), read)
+    }
+
+    async fn insert(writer: &Writer, n: i64) -> Result<(), sqlx::Error> {
+        writer
+            .run(|connection| {
+                Box::pin(async move {
+                    sqlx::query("INSERT INTO t VALUES ($1)")
+                        .bind(n)
+                        .execute(connection)
+                        .await
+                        .map(|_| ())
+                })
+            })
+            .await
+    }
+
+    async fn count(pool: &SqlitePool) -> i64 {
+        let row = sqlx::query("SELECT count(*) FROM t").fetch_one(pool).await;
+        row.unwrap().get(0)
+    }
+
+    #[tokio::test]
+    async fn what_is_answered_is_seen_by_others_and_what_failed_is_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let (writer, read) = writer(directory.path()).await;
+        insert(&writer, 1).await.unwrap();
+        assert_eq!(count(&read).await, 1);
+        let tasks: Vec<_> = (0..200)
+            .map(|n| {
+                // Every second one comes twice, and one of the two must fail alone.
+                let (writer, read) = (Arc::clone(&writer), read.clone());
+                tokio::spawn(async move {
+                    let done = insert(&writer, 10 + n / 2 * 2).await.is_ok();
+                    if done {
+                        let seen = sqlx::query("SELECT 1 FROM t WHERE n = $1")
+                            .bind(10 + n / 2 * 2)
+                            .fetch_optional(&read)
+                            .await
+                            .unwrap();
+                        assert!(seen.is_some(), "answered, and not there");
+                    }
+                    usize::from(done)
+                })
+            })
+            .collect();
+        let mut done = 0;
+        for task in tasks {
+            done += task.await.unwrap();
+        }
+        assert_eq!(done, 100);
+        assert_eq!(count(&read).await, 101);
+    }
+
+    #[tokio::test]
+    async fn those_who_come_together_share_a_commit() {
+        let directory = tempfile::tempdir().unwrap();
+        let (writer, read) = writer(directory.path()).await;
+        let version = |pool: SqlitePool| async move {
+            // Changes with each commit of another connection.
+            let row = sqlx::query("PRAGMA data_version").fetch_one(&pool).await;
+            row.unwrap().get::<i64, _>(0)
+        };
+        let first = version(read.clone()).await;
+        let begun = Arc::new(AtomicUsize::new(0));
+        let hold = Arc::new(Notify::new());
+        let tasks: Vec<_> = (0..20)
+            .map(|n| {
+                let (writer, begun, hold) =
+                    (Arc::clone(&writer), Arc::clone(&begun), Arc::clone(&hold));
+                tokio::spawn(async move {
+                    begun.fetch_add(1, Ordering::Relaxed);
+                    writer
+                        .run::<_, sqlx::Error>(|connection| {
+                            Box::pin(async move {
+                                if n == 0 {
+                                    hold.notified().await;
+                                }
+                                let sql = format!("INSERT INTO t VALUES ({n})");
+                                sqlx::query(AssertSqlSafe(sql)).execute(connection).await
+                            })
+                        })
+                        .await
+                        .unwrap();
+                })
+            })
+            .collect();
+        while begun.load(Ordering::Relaxed) < 20 {
+            tokio::task::yield_now().await;
+        }
+        hold.notify_one();
+        for task in tasks {
+            task.await.unwrap();
+        }
+        assert_eq!(count(&read).await, 20);
+        let commits = version(read).await - first;
+        assert!(
+            (1..=3).contains(&commits),
+            "{commits} commits for 20 changes"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_change_that_is_given_up_leaves_nothing_and_hinders_nobody() {
+        let directory = tempfile::tempdir().unwrap();
+        let (writer, read) = writer(directory.path()).await;
+        let never = writer.run::<(), sqlx::Error>(|connection| {
+            Box::pin(async move {
+                sqlx::query("INSERT INTO t VALUES (7)")
+                    .execute(connection)
+                    .await?;
+                std::future::pending().await
+            })
+        });
+        let given_up = tokio::time::timeout(std::time::Duration::from_millis(50), never).await;
+        assert!(given_up.is_err());
+        insert(&writer, 8).await.unwrap();
+        assert_eq!(count(&read).await, 1);
+        writer.close().await;
+    }
+
+    #[tokio::test]
+    async fn a_lost_transaction_is_told_to_everybody_who_was_in_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let (writer, read) = writer(directory.path()).await;
+        let inside = Arc::new(Notify::new());
+        let first = {
+            let (writer, inside) = (Arc::clone(&writer), Arc::clone(&inside));
+            tokio::spawn(async move {
+                writer
+                    .run::<(), sqlx::Error>(|connection| {
+                        Box::pin(async move {
+                            sqlx::query("INSERT INTO t VALUES (1)")
+                                .execute(connection)
+                                .await?;
+                            inside.notify_one();
+                            Ok(())
+                        })
+                    })
+                    .await
+            })
+        };
+        inside.notified().await;
+        // What SQLite does by itself when the disk is full.
+        let second = writer.run::<(), sqlx::Error>(|connection| {
+            Box::pin(async move {
+                sqlx::query("ROLLBACK").execute(connection).await?;
+                Err(sqlx::Error::RowNotFound)
+            })
+        });
+        let second = second.await;
+        assert!(matches!(second, Err(sqlx::Error::RowNotFound)));
+        // Depending on who came first, the first was committed on its own or lost with the second; never both.
+        let told = first.await.unwrap().is_ok();
+        assert_eq!(count(&read).await, i64::from(told));
+        insert(&writer, 2).await.unwrap();
+    }
+}

@@ -1,0 +1,184 @@
+//! A member that a rollout only repeats, and that somebody else has replaced, or whose revision is damaged: it stays as it
+//! is, and the others go in.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests arrange files and processes directly"
+)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use renewd::model::{
+    CertificateId, DriftKind, KeyAlgorithm, Reason, RevisionId, Rollout, RolloutClosing,
+    RolloutPhase, RolloutStep, Seconds,
+};
+
+use crate::deploy::stand::{Stand, is_pair, now, pem, serial_in};
+use crate::support::certs::Validity;
+
+type Revision = (CertificateId, RevisionId);
+
+/// `api` and `www` are live, each in the generation and at places of its own.
+async fn both_live(dir: &Path) -> (Stand, [Revision; 2]) {
+    let at = |name: &str| {
+        let path = dir.join("etc/{certificate}").join(name);
+        path.display().to_string()
+    };
+    let exports = vec![
+        pem("live", "fullchain.pem", "key.pem"),
+        pem("loose", &at("tls.pem"), &at("tls.key")),
+    ];
+    let mut stand = Stand::new(dir, exports);
+    let set = ["api", "www"].map(|name| stand.issue(name, &[&format!("{name}.test")]));
+    let rollout = stand.open(&set);
+    let rollout = stand.drive(rollout).await;
+    stand.live_now(&rollout);
+    (stand, set)
+}
+
+/// Certificate and key of a member: within the generation, and loose.
+fn places(stand: &Stand, name: &str) -> [(PathBuf, PathBuf); 2] {
+    let live = |file: &str| stand.live_path(&format!("{name}/{file}"));
+    let loose = |file: &str| stand.dir.join("etc").join(name).join(file);
+    [
+        (live("fullchain.pem"), live("key.pem")),
+        (loose("tls.pem"), loose("tls.key")),
+    ]
+}
+
+/// For a newer `www`.
+fn renewal(stand: &mut Stand, api: &Revision) -> (Revision, Rollout) {
+    let recent = Validity(now() - Seconds::minutes(1), now() + Seconds::days(60));
+    let www = stand.issue_as("www", &["www.test"], KeyAlgorithm::EcP256, recent);
+    let mut rollout = stand.open(&[api.clone(), www.clone()]);
+    rollout.reasons = [(www.0.clone(), Reason::NotDeployed)].into();
+    (www, rollout)
+}
+
+#[tokio::test]
+async fn a_newer_one_of_somebody_else_stays_and_the_others_go_in() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut stand, [api, www]) = both_live(dir.path()).await;
+    let hour = Validity(now() - Seconds::hours(1), now() + Seconds::days(60));
+    let theirs = stand.material(&["api.test"], KeyAlgorithm::EcP256, hour);
+    let serial = renewd::pki::facts(&theirs.leaf).unwrap().serial;
+    for (certificate, key) in places(&stand, "api") {
+        fs::write(&certificate, theirs.leaf_pem()).unwrap();
+        fs::write(&key, theirs.key.to_pem().expose()).unwrap();
+    }
+    let is_theirs = |stand: &Stand| {
+        for (certificate, key) in places(stand, "api") {
+            assert_eq!(serial_in(&certificate), serial, "{}", certificate.display());
+            assert!(is_pair(&certificate, &key));
+        }
+        assert_eq!(stand.kinds(), [DriftKind::NewerElsewhere]);
+    };
+    is_theirs(&stand);
+
+    // And back again.
+    let (newer, mut rollout) = renewal(&mut stand, &api);
+    stand.target.test = Some(vec!["/bin/false".to_owned()]);
+    rollout = stand.drive(rollout).await;
+    assert!(
+        matches!(
+            rollout.phase,
+            RolloutPhase::Closed {
+                closing: RolloutClosing::RolledBack { .. }
+            }
+        ),
+        "{:?}",
+        stand.log
+    );
+    is_theirs(&stand);
+    for (certificate, _) in places(&stand, "www") {
+        assert_eq!(serial_in(&certificate), stand.serial(&www));
+    }
+
+    stand.target.test = None;
+    let mut rollout = stand.open(&[api.clone(), newer.clone()]);
+    rollout.reasons = [(newer.0.clone(), Reason::NotDeployed)].into();
+    let rollout = stand.drive(rollout).await;
+    stand.live_now(&rollout);
+    is_theirs(&stand);
+    for (certificate, key) in places(&stand, "www") {
+        assert_eq!(serial_in(&certificate), stand.serial(&newer));
+        assert!(is_pair(&certificate, &key));
+    }
+
+    // Until a person wants it replaced.
+    stand.overwrite = [api.0.clone()].into();
+    let rollout = stand.open(&[api.clone(), newer]);
+    let rollout = stand.drive(rollout).await;
+    stand.live_now(&rollout);
+    for (certificate, _) in places(&stand, "api") {
+        assert_eq!(serial_in(&certificate), stand.serial(&api));
+    }
+    assert_eq!(stand.drift(), None);
+}
+
+#[tokio::test]
+async fn those_that_would_be_replaced_are_all_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut stand, [api, www]) = both_live(dir.path()).await;
+    for (name, of) in [("api", "api.test"), ("www", "www.test")] {
+        let hour = Validity(now() - Seconds::hours(1), now() + Seconds::days(60));
+        let theirs = stand.material(&[of], KeyAlgorithm::EcP256, hour);
+        let (certificate, key) = &places(&stand, name)[1];
+        fs::write(certificate, theirs.leaf_pem()).unwrap();
+        fs::write(key, theirs.key.to_pem().expose()).unwrap();
+    }
+    // Issued before theirs.
+    let old = Validity(now() - Seconds::hours(9), now() + Seconds::days(60));
+    let newer = ["api", "www"]
+        .map(|name| stand.issue_as(name, &[&format!("{name}.test")], KeyAlgorithm::EcP256, old));
+    let rollout = stand.open(&newer);
+    let error = stand.step(&rollout, RolloutStep::Stage).await.unwrap_err();
+    assert_eq!(error.named, [api.0, www.0].into());
+}
+
+#[tokio::test]
+async fn a_damaged_revision_of_one_that_stays_holds_back_nobody() {
+    let damages: [(&str, &[u8]); 3] = [
+        ("key.pem", b"-----BEGIN PRIVATE KEY-----\n"),
+        ("cert.pem", b""),
+        (
+            "chain.pem",
+            b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+        ),
+    ];
+    for (file, content) in damages {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut stand, [api, _]) = both_live(dir.path()).await;
+        let serial = stand.serial(&api);
+        let stored = dir.path().join("state/revisions/api").join(api.1.as_str());
+        fs::write(stored.join(file), content).unwrap();
+        let fault = stand.deployer.materials().revision_fault(&api.0, &api.1);
+        assert!(fault.unwrap().contains("damaged"), "{file}");
+        let before = places(&stand, "api").map(|(path, _)| fs::read(path).unwrap());
+
+        let (www, rollout) = renewal(&mut stand, &api);
+        let rollout = stand.drive(rollout).await;
+        stand.live_now(&rollout);
+        for (at, (certificate, key)) in places(&stand, "api").into_iter().enumerate() {
+            assert_eq!(fs::read(&certificate).unwrap(), before[at]);
+            assert_eq!(serial_in(&certificate), serial);
+            assert!(is_pair(&certificate, &key), "{file}");
+        }
+        for (certificate, key) in places(&stand, "www") {
+            assert_eq!(serial_in(&certificate), stand.serial(&www));
+            assert!(is_pair(&certificate, &key));
+        }
+        assert_eq!(stand.drift(), None, "{file}");
+
+        // Where it is itself to go in, it is named.
+        let later = stand.issue("api", &["api.test"]);
+        let stored = dir
+            .path()
+            .join("state/revisions/api")
+            .join(later.1.as_str());
+        fs::write(stored.join(file), content).unwrap();
+        let rollout = stand.open(&[later.clone(), www]);
+        let error = stand.step(&rollout, RolloutStep::Stage).await.unwrap_err();
+        assert_eq!(error.named, [later.0].into(), "{error}");
+    }
+}

@@ -1,0 +1,77 @@
+//! schemathesis against the server's own description: whatever is sent, no failure of the server, and no answer that is
+//! not described.
+
+use serde_json::json;
+
+use crate::ccm_server::http::{Send, post};
+use crate::ccm_server::openssl::self_signed;
+use crate::sdk::run;
+use crate::support::ccm::Ccm;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_is_sent_is_answered_as_described_and_never_by_a_failure() {
+    let ccm = Ccm::start().await;
+    // Something to find: certificates beside the CAs.
+    let (certificate, key) = self_signed("b.example", "DNS:b.example", "30");
+    let body = json!({"name": "own", "certificate": certificate, "private_key": key});
+    post(&ccm, "/v3/scm/certificates/import", &body)
+        .await
+        .expect(200);
+    let body = json!({
+        "issuer_id": ccm.issuing(), "key_algorithm": "EC256", "signature_algorithm": "SHA256",
+        "distinguished_name": {"common_name": "www.example.com"}, "validity": {"type": "DAY", "value": 90},
+    });
+    post(&ccm, "/v1/private-certificates", &body)
+        .await
+        .expect(200);
+    let login = json!({"auth": {"identity": {"methods": ["password"], "password": {"user": {
+        "name": ccm.user.name, "password": ccm.password(), "domain": {"name": ccm.user.account},
+    }}}}});
+    let reply = Send::new("POST", "/v3/auth/tokens")
+        .json(&login)
+        .send(&ccm)
+        .await;
+    let reply = reply.expect(201);
+    // Of this test alone, and gone with it.
+    let token = format!("X-Auth-Token:{}", reply.header("x-subject-token").unwrap());
+    let url = format!("{}/openapi.json", ccm.endpoint());
+    let arguments = [
+        "run",
+        &url,
+        "--header",
+        &token,
+        "--checks",
+        CHECKS,
+        "--max-examples",
+        "8",
+        "--seed",
+        "5",
+        "--generation-database",
+        "none",
+        "--generation-with-security-parameters",
+        "false",
+        "--phases",
+        "coverage,fuzzing,stateful",
+        "--warnings",
+        "off",
+        "--no-color",
+        "--request-timeout",
+        "60",
+    ];
+    let output = run("schemathesis", &arguments, String::new()).await;
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success(),
+        "{said}\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    // Nothing passes because nothing was tried.
+    let cases = said.lines().find_map(|line| line.split_once(" generated,"));
+    let cases = cases.and_then(|(count, _)| count.trim().parse::<u32>().ok());
+    assert!(cases.is_some_and(|cases| cases >= 1000), "{said}");
+    let counts = ccm.running.requests_of("4.2.1.4");
+    assert!(counts > 0, "no CA was asked for");
+}
+
+/// No 5xx but the reference's own; status, type and form of every answer as described.
+const CHECKS: &str = "fails_only_as_the_reference_does,status_code_conformance,content_type_conformance,response_schema_conformance";
