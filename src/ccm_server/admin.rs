@@ -3,6 +3,7 @@
 //! Works on the state directory alone, so also beside a running server, which sees every change at once.
 
 mod accounts;
+mod resources;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -24,6 +25,8 @@ use crate::ccm_server::vault::MasterKey;
 use crate::ccm_server::x509::{Hash, KeyKind, Period, Subject, Unit};
 use crate::pki::Secret;
 use crate::sys::clock::{Clock, SystemClock};
+
+pub use resources::{NewResource, Served};
 
 /// Administers one state.
 pub struct Admin(Arc<Shared>);

@@ -39,6 +39,15 @@ impl Answer {
         }
     }
 
+    /// 201 with JSON.
+    pub(super) const fn created(body: Value) -> Self {
+        Self {
+            status: 201,
+            headers: Vec::new(),
+            body: Body::Json(body),
+        }
+    }
+
     /// 204.
     pub(super) const fn no_content() -> Self {
         Self {

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
-use crate::ccm_server::admin::Admin;
+use crate::ccm_server::admin::{Admin, NewResource};
 use crate::ccm_server::db::DbError;
 use crate::ccm_server::faults::Faults;
 use crate::ccm_server::http::Limits;
@@ -80,6 +80,9 @@ enum Command {
     /// Manage the buckets that stand for OBS: directories in `obs` of the state directory, for CRLs.
     #[command(subcommand)]
     Bucket(BucketCommand),
+    /// Manage the resources that stand for ELB, WAF and CDN, which certificates of SCM are deployed to.
+    #[command(subcommand)]
+    Resource(ResourceCommand),
     /// Print completions of this command line, for packagers and for shells without a package.
     Completions {
         /// For which shell.
@@ -139,6 +142,43 @@ enum BucketCommand {
         /// The account that owns it; made when missing.
         #[arg(long, default_value = "default")]
         account: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum ResourceCommand {
+    /// Add a resource, and print it with its id.
+    Add {
+        /// `elb`, `waf` or `cdn`.
+        #[arg(long)]
+        service: String,
+        /// The region; CDN has none.
+        #[arg(long, value_name = "REGION")]
+        region: Option<String>,
+        /// What it is called; for WAF and CDN its domain.
+        #[arg(long, value_name = "NAME")]
+        name: String,
+        /// Of WAF: `cloud` (the default) or `premium`.
+        #[arg(long = "type", value_name = "TYPE")]
+        kind: Option<String>,
+        /// Of WAF: the enterprise project that it belongs to.
+        #[arg(long, value_name = "ID", default_value = "0")]
+        enterprise_project: String,
+        /// The account that owns it; made when missing.
+        #[arg(long, default_value = "default")]
+        account: String,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// List the resources of an account with the certificates that they serve.
+    List {
+        /// The account that owns them.
+        #[arg(long, default_value = "default")]
+        account: String,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -283,6 +323,37 @@ async fn run(arguments: Arguments) -> Result<(), Failed> {
             admin.close().await;
             Ok(())
         }
+        Command::Resource(ResourceCommand::Add {
+            service,
+            region,
+            name,
+            kind,
+            enterprise_project,
+            account,
+            json,
+        }) => {
+            let new = NewResource {
+                account,
+                service,
+                region: region.unwrap_or_default(),
+                name,
+                kind,
+                enterprise_project,
+            };
+            let admin = Admin::open(&arguments.state, key).await?;
+            let added = admin.add_resource(new).await?;
+            admin.close().await;
+            print(&added, json)
+        }
+        Command::Resource(ResourceCommand::List { account, json }) => {
+            let admin = Admin::open(&arguments.state, key).await?;
+            let all = admin.resources(&account).await?;
+            admin.close().await;
+            if json {
+                return print(&serde_json::Value::Array(all), true);
+            }
+            print_rows(&all)
+        }
         Command::Completions { shell } => {
             let mut text = Vec::new();
             clap_complete::generate(shell, &mut command(), "renewd-ccm", &mut text);
@@ -369,6 +440,21 @@ fn print(value: &serde_json::Value, json: bool) -> Result<(), Failed> {
     };
     let mut out = std::io::stdout();
     writeln!(out, "{}", text.trim_end())?;
+    Ok(out.flush()?)
+}
+
+/// One line for each resource: id, service, region, name, certificate.
+fn print_rows(all: &[serde_json::Value]) -> Result<(), Failed> {
+    let mut out = std::io::stdout();
+    for row in all {
+        let cell = |name: &str| row[name].as_str().unwrap_or("-");
+        let (id, service, region) = (cell("id"), cell("service"), cell("region"));
+        let (name, certificate) = (cell("name"), cell("certificate_id"));
+        writeln!(
+            out,
+            "{id} {service:<3} {region:<16} {certificate:<16} {name}"
+        )?;
+    }
     Ok(out.flush()?)
 }
 

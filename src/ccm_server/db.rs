@@ -130,6 +130,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "scm orders",
         include_str!("migrations/0002_scm_orders.sql"),
     ),
+    (3, "SCM", include_str!("migrations/0003_scm.sql")),
     (4, "front", include_str!("migrations/0004_front.sql")),
 ];
 /// Below the state directory.

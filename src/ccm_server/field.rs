@@ -21,8 +21,12 @@ pub(super) struct Field {
     alias: Option<&'static str>,
     kind: Kind,
     required: bool,
+    /// Whether null is a value of its own, the empty one, and not as good as absent.
+    nullable: bool,
     /// The code for a violation; absent: the service's code for a bad parameter.
     code: Option<&'static Code>,
+    /// The code for a violation by one text of a list; absent: that of the field.
+    each: Option<&'static Code>,
 }
 
 /// What a field may hold.
@@ -55,6 +59,12 @@ enum Kind {
         of: &'static [&'static str],
         max: usize,
     },
+    /// So many texts of so many characters.
+    Texts {
+        least: usize,
+        most: usize,
+        max: usize,
+    },
 }
 
 impl Field {
@@ -64,7 +74,9 @@ impl Field {
             alias: None,
             kind,
             required: false,
+            nullable: false,
             code: None,
+            each: None,
         }
     }
     /// Text of `min` to `max` characters.
@@ -111,6 +123,10 @@ impl Field {
     ) -> Self {
         Self::of(name, Kind::Choices { of, max })
     }
+    /// At most `max` texts, each of `least` to `most` characters.
+    pub(super) const fn texts(name: &'static str, least: usize, most: usize, max: usize) -> Self {
+        Self::of(name, Kind::Texts { least, most, max })
+    }
     /// Its absence is refused.
     pub(super) const fn required(mut self) -> Self {
         self.required = true;
@@ -119,6 +135,16 @@ impl Field {
     /// Refused with this code.
     pub(super) const fn or(mut self, code: &'static Code) -> Self {
         self.code = Some(code);
+        self
+    }
+    /// One text of a list is refused with this code.
+    pub(super) const fn each_or(mut self, code: &'static Code) -> Self {
+        self.each = Some(code);
+        self
+    }
+    /// Null is good for the empty text, where the reference says that a value can be null.
+    pub(super) const fn nullable(mut self) -> Self {
+        self.nullable = true;
         self
     }
     /// What its text may take in a body, each character escaped; zero for what is no text.
@@ -195,13 +221,19 @@ pub(super) fn check(
             .or_else(|| field.alias.and_then(|alias| given.get(alias)))
             .filter(|value| !value.is_null());
         match value {
+            None if field.nullable && given.contains_key(field.name) => {
+                checked.insert(field.name.to_owned(), Value::String(String::new()));
+            }
             None if field.required => return Err(refuse("is missing".to_owned())),
             None => {}
             Some(value) => {
-                let value = one(&field.kind, value, code).map_err(|problem| match problem {
-                    Problem::Here(text) => refuse(text),
-                    Problem::Inside(failure) => failure,
-                })?;
+                let value =
+                    one(&field.kind, value, field.each.unwrap_or(code)).map_err(|problem| {
+                        match problem {
+                            Problem::Here(text) => refuse(text),
+                            Problem::Inside(failure) => failure,
+                        }
+                    })?;
                 checked.insert(field.name.to_owned(), value);
             }
         }
@@ -265,6 +297,20 @@ fn one(kind: &Kind, value: &Value, code: &'static Code) -> Result<Value, Problem
             }
             _ => here(format!("must be a list of at most {max} words")),
         },
+        Kind::Texts { least, most, max } => match value {
+            Value::Array(items) if items.len() <= max => {
+                let fits = |item: &Value| {
+                    let count = item.as_str().map(|text| text.chars().count());
+                    count.is_some_and(|count| (least..=most).contains(&count))
+                };
+                if items.iter().all(fits) {
+                    return Ok(value.clone());
+                }
+                let detail = format!("each must be a string of {least} to {most} characters");
+                Err(Problem::Inside(Failure::because(code, detail)))
+            }
+            _ => here(format!("must be a list of at most {max} strings")),
+        },
     }
 }
 
@@ -309,6 +355,8 @@ mod tests {
         Field::objects("list", &[Field::integer("n", 0, 1)], 2),
         Field::choices("words", &["a", "b"], 3),
         Field::numbers("page", &[10, 20]),
+        Field::texts("lines", 1, 3, 2).or(OTHERWISE).each_or(OWN),
+        Field::text("note", 0, 2).nullable(),
     ];
 
     fn read(given: &Value) -> Result<Input, &'static str> {
@@ -342,6 +390,13 @@ mod tests {
     }
 
     #[test]
+    fn null_is_the_empty_text_where_it_is_a_value() {
+        let input = read(&json!({"name": "ab", "note": null})).unwrap();
+        assert_eq!(input.optional("note"), Some(""));
+        assert!(!read(&json!({"name": "ab"})).unwrap().has("note"));
+    }
+
+    #[test]
     fn a_violation_has_the_code_of_its_field_and_else_of_what_it_is_in() {
         let cases = [
             (json!({}), OTHERWISE),
@@ -361,6 +416,10 @@ mod tests {
             (json!({"name": "ab", "words": ["c"]}), OTHERWISE),
             (json!({"name": "ab", "words": "a"}), OTHERWISE),
             (json!({"name": "ab", "page": 15}), OTHERWISE),
+            (json!({"name": "ab", "lines": ["a", "b", "c"]}), OTHERWISE),
+            (json!({"name": "ab", "lines": ["a", ""]}), OWN),
+            (json!({"name": "ab", "lines": [1]}), OWN),
+            (json!({"name": "ab", "note": "abc"}), OTHERWISE),
         ];
         for (given, code) in cases {
             assert_eq!(read(&given).unwrap_err(), code.name, "{given}");

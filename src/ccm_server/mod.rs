@@ -1,13 +1,14 @@
 //! renewd-ccm: a server that speaks the API of Huawei Cloud Certificate Manager, with a real certificate authority.
 //!
 //! ```text
-//!   http ─▶ dispatch ─▶ route (operations) ─▶ auth ─▶ field (limits) ─▶ pca │ scm │ iam ─▶ x509, db, vault
+//!   http ─▶ dispatch ─▶ route (operations) ─▶ auth ─▶ field (limits) ─▶ pca │ scm, scm2 │ iam ─▶ x509, db, vault
 //!                └────────────── failure: every refusal in the reference's codes ◀──────┘
 //! ```
 //!
 //! - `http` accepts, limits and times connections, by `tls` where that is wanted; `dispatch` is the path of one request, faults included.
 //! - `operation` is what an operation is made of; `route` finds it, in both spellings of the reference; `openapi` describes all.
 //! - `auth` knows callers by `signature` or token; `users` and `keys` are what the state has of them.
+//! - `scm2` is version 2 of SCM, another face of the state of `scm`.
 //! - `codes` and `failure` are the only source of refusals.
 //! - `x509` makes certificates; `db` keeps everything, one change per request and one write to disk for those that come together; `vault` seals keys at rest.
 //! - `scm` knows SSL certificates in version 3, `scm2` is another face of the same; `scm::orders` is how they come about.
@@ -18,6 +19,7 @@
 
 mod admin;
 mod answer;
+mod archive;
 mod auth;
 pub mod cli;
 mod codes;
@@ -46,7 +48,7 @@ mod users;
 mod vault;
 mod x509;
 
-pub use admin::{Admin, Authorities, ScmImport, UserKeys};
+pub use admin::{Admin, Authorities, NewResource, ScmImport, Served, UserKeys};
 pub use db::DbError;
 pub use faults::{ExpiryFilter, Fault, Faults, FaultsError, Trigger};
 pub use http::Limits;

@@ -21,7 +21,11 @@ pub(super) fn operations() -> impl Iterator<Item = &'static Operation> {
         pca::OPERATIONS,
         scm::OPERATIONS,
         scm::ORDER_OPERATIONS,
+        scm::CSR_OPERATIONS,
+        scm::TAG_OPERATIONS,
+        scm::DEPLOY_OPERATIONS,
         scm2::APPLICATION_OPERATIONS,
+        scm2::CERTIFICATE_OPERATIONS,
     ]
     .into_iter()
     .flatten()
@@ -116,6 +120,29 @@ mod tests {
         assert_eq!(
             chapter("GET", "/v3/scm/certificates/scs1554192131150"),
             Some("4.1.5.3")
+        );
+        let id = "48e392628b0f47769e47d91acc7654a5";
+        assert_eq!(chapter("POST", "/v3/scm/csr/upload"), Some("4.1.4.6"));
+        assert_eq!(
+            chapter("PUT", &format!("/v3/scm/csr/{id}")),
+            Some("4.1.4.4")
+        );
+        assert_eq!(
+            chapter("POST", "/v3/scm/resource_instances/action"),
+            Some("4.1.2.1")
+        );
+        assert_eq!(
+            chapter("POST", "/v3/scm/scs1554192131150/tags/action"),
+            Some("4.1.2.2")
+        );
+        let project = "/v2/0605768a3300d5762f11c018d8d0f8e1/scm";
+        assert_eq!(
+            chapter("GET", &format!("{project}/cert/product")),
+            Some("7.1.5")
+        );
+        assert_eq!(
+            chapter("GET", &format!("{project}/cert/scs1554192131150")),
+            Some("7.1.3")
         );
     }
 

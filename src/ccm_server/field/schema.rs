@@ -42,7 +42,14 @@ impl Field {
             Kind::Choices { of, max } => {
                 json!({"type": "array", "maxItems": max, "items": {"type": "string", "enum": of}})
             }
+            Kind::Texts { least, most, max } => {
+                let text = json!({"type": "string", "minLength": least, "maxLength": most});
+                json!({"type": "array", "maxItems": max, "items": text})
+            }
         };
+        if self.nullable {
+            schema["type"] = json!([schema["type"], "null"]);
+        }
         if let Some(code) = self.code {
             schema["x-error-code"] = code.name.into();
         }

@@ -7,81 +7,44 @@ use sqlx::{AssertSqlSafe, Row, SqliteConnection};
 use crate::ccm_server::answer::Answer;
 use crate::ccm_server::codes::code;
 use crate::ccm_server::failure::Failure;
-use crate::ccm_server::faults::ExpiryFilter;
 use crate::ccm_server::operation::Call;
 use crate::ccm_server::scm::import::key_label;
+use crate::ccm_server::scm::listing::{self, Sort, Wanted};
 use crate::ccm_server::scm::orders;
 use crate::ccm_server::text;
 use crate::ccm_server::x509::{self, LineEnd};
 use crate::model::{Seconds, Timestamp};
 
-/// 4.1.5.1
+/// 4.1.5.1. Nothing is shared between accounts here, so `owned_by_self` makes no difference; and there are no enterprise
+/// projects but the default one, `0`, so in another there is nothing.
 pub(super) async fn list(call: &Call<'_>) -> Result<Answer, Failure> {
     let query = &call.query;
-    let limit = call
-        .shared
-        .faults
-        .page(query.integer("limit").unwrap_or(10));
-    let offset = query.integer("offset").unwrap_or(0);
-    let column = match query.text("sort_key") {
-        "certExpiredTime" => "not_after",
-        "certStatus" => STATUS,
-        _ => "updated",
-    };
-    let direction = if query.text("sort_dir") == "ASC" {
-        "ASC"
-    } else {
-        "DESC"
-    };
-    let status = match query.optional("status") {
-        None | Some("ALL") => None,
-        Some("REVOKEING") => Some("REVOKING"),
-        Some("REVOKED") => Some("REVOKE"),
-        Some(other) => Some(other),
-    };
-    // "Within the validity period and expires in a maximum of xx days"; 0, the default, filters nothing.
-    let ends_by = query.integer("expired_days_since").filter(|days| *days > 0);
-    let ends_by = ends_by.map(|days| (call.now + Seconds::days(days)).0);
-    let content = query
-        .optional("content")
-        .filter(|content| !content.is_empty());
-    let reading = match call.shared.faults.faults().expiry_filter {
-        ExpiryFilter::Reference => REFERENCE.to_owned(),
-        // As long ago as the bound lies ahead.
-        ExpiryFilter::Sdk => "not_after > 2 * $4 - $6".to_owned(),
-        ExpiryFilter::Unfiltered => "1".to_owned(),
-        ExpiryFilter::Forgetful => format!(
-            "{REFERENCE} AND id <> (SELECT id FROM scm_certificate WHERE account = $3 AND not_after > $4 \
-             ORDER BY not_after, seq LIMIT 1)"
+    let days = query.integer("expired_days_since").filter(|days| *days > 0);
+    let wanted = Wanted {
+        account: call.account(),
+        now: call.now,
+        status: match query.optional("status") {
+            None | Some("ALL") => None,
+            Some("REVOKEING") => Some("REVOKING"),
+            Some("REVOKED") => Some("REVOKE"),
+            Some(other) => Some(other),
+        },
+        ends_within: days.map(Seconds::days),
+        deployable: query.boolean("deploy_support"),
+        content: query.optional("content"),
+        elsewhere: !matches!(
+            query.optional("enterprise_project_id"),
+            None | Some("0" | "all")
         ),
+        sort: Sort::named(query.text("sort_key")),
+        ascending: query.text("sort_dir") == "ASC",
+        limit: query.integer("limit").unwrap_or(10),
+        offset: query.integer("offset").unwrap_or(0),
     };
-    let filter = format!(
-        "FROM scm_certificate WHERE account = $3 AND ($5 IS NULL OR $5 = {STATUS}) \
-         AND ($6 IS NULL OR ({reading})) \
-         AND ($7 = 0 OR (deploy_support = 1 AND not_after >= $4)) \
-         AND ($8 IS NULL OR instr(lower(name), lower($8)) OR instr(lower(domain || ';' || sans), lower($8)))"
-    );
-    let bind = |sql: String| {
-        sqlx::query(AssertSqlSafe(sql))
-            .bind(limit)
-            .bind(offset)
-            .bind(call.account().to_owned())
-            .bind(call.now.0)
-            .bind(status)
-            .bind(ends_by)
-            .bind(query.boolean("deploy_support"))
-            .bind(content.map(str::to_owned))
-    };
-    let mut snapshot = call.shared.db.read().begin().await?;
-    let count = bind(format!("SELECT count(*) {filter}"));
-    let total: i64 = count.fetch_one(&mut *snapshot).await?.get(0);
-    let rows = bind(format!(
-        "SELECT *, {STATUS} AS shown_status {filter} ORDER BY {column} {direction}, seq {direction} LIMIT $1 OFFSET $2"
-    ));
-    let rows = rows.fetch_all(&mut *snapshot).await?;
-    let items: Vec<Value> = rows.iter().map(item).collect();
+    let page = listing::page(call.shared, &wanted).await?;
+    let items: Vec<Value> = page.rows.iter().map(item).collect();
     Ok(Answer::ok(
-        json!({"total_count": total, "certificates": items}),
+        json!({"total_count": page.total, "certificates": items}),
     ))
 }
 
@@ -121,7 +84,13 @@ pub(super) async fn show(call: &Call<'_>) -> Result<Answer, Failure> {
 
 /// 4.1.5.4
 pub(super) async fn delete(call: &Call<'_>) -> Result<Answer, Failure> {
-    let (account, id, now) = owned(call);
+    remove(call, call.path.text("certificate_id")).await?;
+    Ok(Answer::no_content())
+}
+
+/// Deletes a certificate with its tags and its push records. What was pushed stays where it is.
+pub(in crate::ccm_server) async fn remove(call: &Call<'_>, id: &str) -> Result<(), Failure> {
+    let (account, id, now) = (call.account().to_owned(), id.to_owned(), call.now);
     let write = call.shared.db.write(|connection| {
         Box::pin(async move {
             find(connection, &account, &id, now).await?;
@@ -132,8 +101,7 @@ pub(super) async fn delete(call: &Call<'_>) -> Result<Answer, Failure> {
             Ok::<_, Failure>(())
         })
     });
-    write.await?;
-    Ok(Answer::no_content())
+    write.await
 }
 
 /// 4.1.5.5
@@ -178,21 +146,20 @@ async fn read(call: &Call<'_>) -> Result<SqliteRow, Failure> {
     find(&mut connection, &account, &id, now).await
 }
 
-async fn find(
+/// The row of a certificate with its `shown_status`; refused where the account has none of this id.
+pub(in crate::ccm_server) async fn find(
     connection: &mut SqliteConnection,
     account: &str,
     id: &str,
     now: Timestamp,
 ) -> Result<SqliteRow, Failure> {
-    // The time is $4, as STATUS wants it; $3 is not used.
+    let status = shown_status(now);
     let sql = format!(
-        "SELECT *, {STATUS} AS shown_status FROM scm_certificate WHERE id = $1 AND account = $2"
+        "SELECT *, {status} AS shown_status FROM scm_certificate WHERE id = $1 AND account = $2"
     );
     let row = sqlx::query(AssertSqlSafe(sql))
         .bind(id)
         .bind(account)
-        .bind(0)
-        .bind(now.0)
         .fetch_optional(connection)
         .await?;
     row.ok_or_else(|| Failure::because(code("SCM.0094"), format!("there is no certificate {id}")))
@@ -221,7 +188,7 @@ fn item(row: &SqliteRow) -> Value {
     })
 }
 
-fn text_of(row: &SqliteRow, column: &str) -> Value {
+pub(in crate::ccm_server) fn text_of(row: &SqliteRow, column: &str) -> Value {
     row.get::<Option<String>, _>(column)
         .map_or(Value::Null, Value::String)
 }
@@ -231,8 +198,10 @@ fn time_of(row: &SqliteRow, column: &str) -> Value {
     at.map_or(Value::Null, |at| text::scm_time(Timestamp(at)).into())
 }
 
-/// Of `expired_days_since`: `$4` is the time, `$6` the moment that many days ahead.
-const REFERENCE: &str = "not_before <= $4 AND not_after > $4 AND not_after <= $6";
-/// What has a certificate expires by itself; `$4` is the time.
-const STATUS: &str =
-    "CASE WHEN status IN ('ISSUED', 'UPLOAD') AND not_after < $4 THEN 'EXPIRED' ELSE status END";
+/// The status as it is shown, as SQL: what has a certificate expires by itself.
+pub(in crate::ccm_server) fn shown_status(now: Timestamp) -> String {
+    format!(
+        "CASE WHEN status IN ('ISSUED', 'UPLOAD') AND not_after < {} THEN 'EXPIRED' ELSE status END",
+        now.0
+    )
+}

@@ -26,6 +26,8 @@ pub(super) const LIST: &[Field] = &[
     Field::integer("expired_days_since", 0, 1095),
     // The SDK's; the reference speaks of searching by name or domain, and has no parameter for it.
     Field::text("content", 0, 255),
+    // The SDK's as well.
+    Field::text("enterprise_project_id", 0, 63),
 ];
 
 pub(super) const IMPORT: &[Field] = &[

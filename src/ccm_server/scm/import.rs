@@ -10,7 +10,7 @@ use crate::ccm_server::operation::Call;
 use crate::ccm_server::text;
 use crate::ccm_server::vault::{Vault, VaultError};
 use crate::ccm_server::x509::{self, Facts, LineEnd};
-use crate::model::Timestamp;
+use crate::model::{Name, Timestamp};
 use crate::pki::{PrivateKey, Secret};
 
 /// A certificate with its key, checked.
@@ -24,12 +24,48 @@ pub(in crate::ccm_server) struct Upload {
     key: PrivateKey,
 }
 
+/// What is to be imported.
+pub(in crate::ccm_server) struct Import {
+    /// Its name in SCM.
+    pub(in crate::ccm_server) name: String,
+    /// PEM; the chain may be in here as well.
+    pub(in crate::ccm_server) certificate: String,
+    /// PEM, issuer first; may be empty.
+    pub(in crate::ccm_server) chain: String,
+    /// PEM.
+    pub(in crate::ccm_server) key: Secret,
+    /// Whether it is refused where the same certificate is there already.
+    pub(in crate::ccm_server) twin_refused: bool,
+}
+
 /// 4.1.5.2
 pub(super) async fn import(call: &Call<'_>) -> Result<Answer, Failure> {
     let body = &call.body;
     let own = |name: &str| body.text(name).to_owned();
-    let (certificate, chain) = (own("certificate"), own("certificate_chain"));
-    let key = Secret::from(own("private_key"));
+    let wanted = Import {
+        name: own("name"),
+        certificate: own("certificate"),
+        chain: own("certificate_chain"),
+        key: Secret::from(own("private_key")),
+        // The reference's meaning; the SDK's is the opposite, and neither has a code for it.
+        twin_refused: body.has("duplicate_check") && !body.boolean("duplicate_check"),
+    };
+    let id = keep(call, wanted).await?;
+    Ok(Answer::ok(json!({"certificate_id": id})))
+}
+
+/// Checks and keeps an import for the caller; answers its id.
+pub(in crate::ccm_server) async fn keep(
+    call: &Call<'_>,
+    wanted: Import,
+) -> Result<String, Failure> {
+    let Import {
+        name,
+        certificate,
+        chain,
+        key,
+        twin_refused,
+    } = wanted;
     let upload = call
         .shared
         .heavy(move || check(&certificate, &chain, &key))
@@ -43,16 +79,14 @@ pub(super) async fn import(call: &Call<'_>) -> Result<Answer, Failure> {
         &call.shared.vault,
         &id,
         call.account(),
-        &own("name"),
+        &name,
         "UPLOAD",
         &upload,
     )?;
-    // The reference's meaning; the SDK's is the opposite, and neither has a code for it.
-    let refuse_twin = body.has("duplicate_check") && !body.boolean("duplicate_check");
     let now = call.now;
     let write = call.shared.db.write(|connection| {
         Box::pin(async move {
-            if refuse_twin {
+            if twin_refused {
                 no_twin(connection, &kept).await?;
             }
             insert(connection, kept, now).await?;
@@ -60,7 +94,7 @@ pub(super) async fn import(call: &Call<'_>) -> Result<Answer, Failure> {
         })
     });
     write.await?;
-    Ok(Answer::ok(json!({"certificate_id": id})))
+    Ok(id)
 }
 
 /// Checks that certificate, chain and key belong together. The certificate's text may hold the chain as well.
@@ -95,8 +129,15 @@ pub(in crate::ccm_server) fn check(
     if key.public_key() != facts.spki {
         return Err(Failure::new(code("SCM.0014")));
     }
-    if names(&facts).is_empty() {
+    let domains = names(&facts);
+    if domains.is_empty() {
         return Err(Failure::new(code("SCM.0009")));
+    }
+    for domain in &domains {
+        if !matches!(Name::parse(domain), Ok(Name::Dns(_) | Name::Ip(_))) {
+            let detail = format!("{domain:?} is no domain name");
+            return Err(Failure::because(code("SCM.0070"), detail));
+        }
     }
     let mut below = (&leaf, facts.issuer_der.clone());
     for (nth, above) in certificates.iter().enumerate() {
@@ -227,9 +268,12 @@ pub(in crate::ccm_server) async fn insert(
 }
 
 async fn no_twin(connection: &mut SqliteConnection, kept: &Kept) -> Result<(), Failure> {
-    let row = sqlx::query("SELECT 1 FROM scm_certificate WHERE account = $1 AND certificate = $2")
-        .bind(&kept.account)
-        .bind(&kept.certificate)
+    let row = sqlx::query(
+        "SELECT 1 FROM scm_certificate WHERE account = $1 AND fingerprint = $2 AND certificate = $3",
+    )
+    .bind(&kept.account)
+    .bind(&kept.facts.fingerprint)
+    .bind(&kept.certificate)
         .fetch_optional(connection)
         .await?;
     match row {
@@ -263,6 +307,6 @@ fn names(facts: &Facts) -> Vec<String> {
 }
 
 /// Where a certificate's key is sealed for.
-pub(super) fn key_label(id: &str) -> String {
+pub(in crate::ccm_server) fn key_label(id: &str) -> String {
     format!("scm_certificate.key/{id}")
 }

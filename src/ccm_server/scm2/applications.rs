@@ -6,7 +6,7 @@ use crate::ccm_server::codes::code;
 use crate::ccm_server::failure::Failure;
 use crate::ccm_server::operation::{Access, Call, Handling, Operation, Payload, Service, Verb};
 use crate::ccm_server::scm::orders;
-use crate::ccm_server::scm2::{fields, own_project};
+use crate::ccm_server::scm2::{fields, project};
 
 /// One operation on a certificate.
 const fn on_certificate(
@@ -124,51 +124,51 @@ pub(in crate::ccm_server) static APPLICATION_OPERATIONS: &[Operation] = &[
 ];
 
 async fn purchase(call: &Call<'_>) -> Result<Answer, Failure> {
-    own_project(call).await?;
+    project::own(call).await?;
     orders::purchase(call).await
 }
 
 async fn complete(call: &Call<'_>) -> Result<Answer, Failure> {
-    own_project(call).await?;
+    project::own(call).await?;
     orders::submit(call, call.path.text("cert_id")).await
 }
 
 async fn save(call: &Call<'_>) -> Result<Answer, Failure> {
-    own_project(call).await?;
+    project::own(call).await?;
     orders::save(call, call.path.text("cert_id")).await
 }
 
 async fn read(call: &Call<'_>) -> Result<Answer, Failure> {
-    own_project(call).await?;
+    project::own(call).await?;
     orders::read(call, call.path.text("cert_id")).await
 }
 
 async fn cancel(call: &Call<'_>) -> Result<Answer, Failure> {
-    own_project(call).await?;
+    project::own(call).await?;
     orders::cancel(call, call.path.text("cert_id")).await
 }
 
 async fn upload(call: &Call<'_>) -> Result<Answer, Failure> {
-    own_project(call).await?;
+    project::own(call).await?;
     orders::upload(call, call.path.text("cert_id")).await
 }
 
 async fn revoke(call: &Call<'_>) -> Result<Answer, Failure> {
-    own_project(call).await?;
+    project::own(call).await?;
     orders::revoke(call, call.path.text("cert_id")).await
 }
 
 async fn forget(call: &Call<'_>) -> Result<Answer, Failure> {
-    own_project(call).await?;
+    project::own(call).await?;
     orders::forget(call, call.path.text("cert_id")).await
 }
 
 async fn supplement(call: &Call<'_>) -> Result<Answer, Failure> {
-    own_project(call).await?;
+    project::own(call).await?;
     orders::supplement(call, call.path.text("cert_id")).await
 }
 
 async fn verification(call: &Call<'_>) -> Result<Answer, Failure> {
-    own_project(call).await?;
+    project::own(call).await?;
     orders::verification(call, call.path.text("cert_id")).await
 }

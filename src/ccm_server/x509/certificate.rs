@@ -196,8 +196,7 @@ fn extensions(template: &Template<'_>, signer: &Signer) -> Result<Vec<u8>, X509E
         ));
     }
     if !template.names.is_empty() {
-        let names: Vec<u8> = template.names.iter().flat_map(general_name).collect();
-        all.extend(extension(&[2, 5, 29, 17], false, &der::tlv(0x30, &names)));
+        all.extend(names_extension(template.names));
     }
     if let Some(url) = template.crl {
         // RFC 5280 §4.2.1.13: DistributionPoint, distributionPoint, fullName.
@@ -210,6 +209,12 @@ fn extensions(template: &Template<'_>, signer: &Signer) -> Result<Vec<u8>, X509E
         all.extend(extension(identifier, false, &der::utf8(value)));
     }
     Ok(all)
+}
+
+/// The alternative names.
+pub(super) fn names_extension(names: &[Name]) -> Vec<u8> {
+    let names: Vec<u8> = names.iter().flat_map(general_name).collect();
+    extension(&[2, 5, 29, 17], false, &der::tlv(0x30, &names))
 }
 
 /// The two extensions that make a CA, for a request.

@@ -10,7 +10,7 @@ use crate::ccm_server::x509::X509Error;
 use crate::ccm_server::x509::certificate::{ExtendedUsage, KeyUsage, authority_extensions};
 use crate::ccm_server::x509::name::Subject;
 use crate::ccm_server::x509::signer::{Hash, Signer};
-use crate::ccm_server::x509::{der, pem};
+use crate::ccm_server::x509::{der, pem, sm2};
 use crate::model::Name;
 
 /// What is taken from a request. That it wants to be a CA (`basicConstraints`, `keyCertSign`) is not in here, so it
@@ -22,7 +22,7 @@ pub(in crate::ccm_server) struct Request {
     pub(in crate::ccm_server) subject: Subject,
     /// The `SubjectPublicKeyInfo`, byte for byte.
     pub(in crate::ccm_server) spki: Vec<u8>,
-    /// `RSA` or `EC`.
+    /// `RSA`, `EC` or `SM2`.
     pub(in crate::ccm_server) key_family: &'static str,
     /// Bits of the key.
     pub(in crate::ccm_server) key_bits: usize,
@@ -39,6 +39,15 @@ pub(in crate::ccm_server) struct Request {
 impl Request {
     /// Reads a PEM request with either line ends, and checks that its sender has the private key.
     pub(in crate::ccm_server) fn parse(text: &str) -> Result<Self, X509Error> {
+        Self::read(text, false)
+    }
+
+    /// The same for SCM, which also takes requests with SM2 keys.
+    pub(in crate::ccm_server) fn parse_for_scm(text: &str) -> Result<Self, X509Error> {
+        Self::read(text, true)
+    }
+
+    fn read(text: &str, with_sm2: bool) -> Result<Self, X509Error> {
         let wrong = |what: &str| X509Error::Malformed(format!("the CSR {what}"));
         let der = pem::one(text, &["CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST"])
             .ok_or_else(|| wrong("is no PEM block CERTIFICATE REQUEST"))?;
@@ -48,9 +57,21 @@ impl Request {
             return Err(wrong("has bytes behind its end"));
         }
         let info = &csr.certification_request_info;
-        let (key_family, key_bits) = key_kind(&info.subject_pki)?;
-        csr.verify_signature()
-            .map_err(|_| wrong("is not signed by its own key"))?;
+        let on_sm2 = with_sm2 && curve(&info.subject_pki).as_deref() == Some(sm2::CURVE);
+        let (key_family, key_bits) = if on_sm2 {
+            ("SM2", 256)
+        } else {
+            key_kind(&info.subject_pki)?
+        };
+        let signed = if on_sm2 {
+            let point = &info.subject_pki.subject_public_key.data;
+            sm2::verified(point, info.raw, &csr.signature_value.data)
+        } else {
+            csr.verify_signature().is_ok()
+        };
+        if !signed {
+            return Err(wrong("is not signed by its own key"));
+        }
         let mut request = Self {
             subject_der: info.subject.as_raw().to_vec(),
             subject: Subject::from_name(&info.subject),
@@ -174,20 +195,19 @@ pub(super) fn key_kind(
                 "the key is RSA with {bits} bits; 2048 to 8192 are served"
             )),
         },
-        Ok(PublicKey::EC(_)) => {
-            let curve = spki
-                .algorithm
-                .parameters
-                .as_ref()
-                .and_then(|p| p.as_oid().ok());
-            match curve.map(|oid| oid.to_id_string()).as_deref() {
-                Some("1.2.840.10045.3.1.7") => Ok(("EC", 256)),
-                Some("1.3.132.0.34") => Ok(("EC", 384)),
-                _ => refuse("the key is on another curve than P-256 or P-384".to_owned()),
-            }
-        }
+        Ok(PublicKey::EC(_)) => match curve(spki).as_deref() {
+            Some("1.2.840.10045.3.1.7") => Ok(("EC", 256)),
+            Some("1.3.132.0.34") => Ok(("EC", 384)),
+            _ => refuse("the key is on another curve than P-256 or P-384".to_owned()),
+        },
         _ => refuse("the key is neither RSA nor EC".to_owned()),
     }
+}
+
+/// The identifier of the curve of an EC key.
+fn curve(spki: &SubjectPublicKeyInfo<'_>) -> Option<String> {
+    let parameters = spki.algorithm.parameters.as_ref()?;
+    Some(parameters.as_oid().ok()?.to_id_string())
 }
 
 /// Java's name of a signature algorithm, which the reference uses.
@@ -200,6 +220,7 @@ pub(super) fn signature_name(oid: &str) -> String {
         "1.2.840.10045.4.3.2" => "SHA256withECDSA",
         "1.2.840.10045.4.3.3" => "SHA384withECDSA",
         "1.2.840.10045.4.3.4" => "SHA512withECDSA",
+        "1.2.156.10197.1.501" => "SM3withSM2",
         other => other,
     }
     .to_owned()

@@ -10,7 +10,9 @@ mod der;
 mod name;
 mod pem;
 mod read;
+mod request;
 mod signer;
+mod sm2;
 mod validity;
 
 pub(super) use certificate::{BasicConstraints, ExtendedUsage, KeyUsage, Template, issue};
@@ -19,7 +21,9 @@ pub(super) use csr::{Request, request_of_authority};
 pub(super) use name::Subject;
 pub(super) use pem::{LineEnd, certificates, encode, encode_all, private_key_pem, public_key_pem};
 pub(super) use read::{Facts, facts, signed_by};
+pub(super) use request::{Requester, request};
 pub(super) use signer::{Hash, KeyKind, Signer, Signers};
+pub(super) use sm2::Sm2Key;
 pub(super) use validity::{Period, Unit, new_serial};
 
 /// Why something could not be made or read.

@@ -77,7 +77,7 @@ fn rsa_inside(pkcs8: &[u8]) -> Option<&[u8]> {
 }
 
 /// Content of the value at the front, and what follows it.
-fn content(bytes: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
+pub(super) fn content(bytes: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
     let (first, rest) = bytes.split_first()?;
     if *first != tag {
         return None;

@@ -50,6 +50,74 @@ async fn users_added_beside_a_running_server_are_known_at_once() {
     assert!(!log.contains(&secret_key));
 }
 
+#[test]
+fn resources_are_added_and_listed() {
+    let (_directory, state) = fresh();
+    let add = |more: &[&str]| {
+        let command = [&["resource", "add", "--json"], more].concat();
+        json(&state, &command)
+    };
+    let listener = add(&[
+        "--service",
+        "elb",
+        "--region",
+        "cn-north-4",
+        "--name",
+        "front",
+    ]);
+    assert_eq!(listener["service"], "ELB");
+    assert_eq!(listener["region"], "cn-north-4");
+    assert_eq!(listener["certificate_id"], serde_json::Value::Null);
+    let site = ["--service", "cdn", "--name", "www.example.com"];
+    assert_eq!(add(&site)["region"], "global");
+    let wall = [
+        "--service",
+        "waf",
+        "--region",
+        "cn-north-4",
+        "--name",
+        "www.example.com",
+        "--type",
+        "premium",
+        "--enterprise-project",
+        "p1",
+    ];
+    let wall = add(&wall);
+    assert_eq!(wall["type"], "premium");
+    assert_eq!(wall["enterprise_project_id"], "p1");
+    let all = json(&state, &["resource", "list", "--json"]);
+    assert_eq!(all.as_array().unwrap().len(), 3);
+    let plain = run(&state, &["resource", "list"]);
+    let plain = String::from_utf8(plain.stdout).unwrap();
+    assert_eq!(plain.lines().count(), 3);
+    assert!(plain.contains(listener["id"].as_str().unwrap()), "{plain}");
+    let nobody = run(&state, &["resource", "list", "--account", "nobody"]);
+    assert!(nobody.status.success() && nobody.stdout.is_empty());
+    for refused in [
+        ["--service", "obs", "--region", "cn-north-4", "--name", "x"].as_slice(),
+        &["--service", "elb", "--name", "x"],
+        &["--service", "elb", "--region", "moon-1", "--name", "x"],
+        &["--service", "elb", "--region", "cn-north-4", "--name", ""],
+        &["--service", "cdn", "--name", "no domain"],
+        &["--service", "cdn", "--name", "www.example.com"],
+        &["--service", "cdn", "--name", "a.example", "--type", "cloud"],
+        &[
+            "--service",
+            "waf",
+            "--region",
+            "cn-north-4",
+            "--name",
+            "a.example",
+            "--type",
+            "x",
+        ],
+    ] {
+        let output = run(&state, &[&["resource", "add"], refused].concat());
+        assert_eq!(output.status.code(), Some(64), "{refused:?}");
+        assert!(!output.stderr.is_empty());
+    }
+}
+
 #[tokio::test]
 async fn faults_can_be_asked_for_on_the_command_line() {
     let (_directory, state) = fresh();

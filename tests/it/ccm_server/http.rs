@@ -46,6 +46,8 @@ pub(crate) struct Reply {
     pub(crate) headers: Vec<(String, String)>,
     /// The body as JSON; null when it is none.
     pub(crate) body: Value,
+    /// The body as it came.
+    pub(crate) bytes: Vec<u8>,
 }
 
 impl Reply {
@@ -170,6 +172,7 @@ impl Send {
             status,
             headers,
             body: serde_json::from_slice(&bytes).unwrap_or(Value::Null),
+            bytes: bytes.to_vec(),
         })
     }
     /// Sends it.
@@ -198,6 +201,14 @@ pub(crate) async fn get(peer: &impl Peer, target: &str) -> Reply {
 /// Signed as the server's user.
 pub(crate) async fn post(peer: &impl Peer, target: &str, body: &Value) -> Reply {
     Send::new("POST", target)
+        .json(body)
+        .by_user(peer)
+        .send(peer)
+        .await
+}
+/// Signed as the server's user.
+pub(crate) async fn put(peer: &impl Peer, target: &str, body: &Value) -> Reply {
+    Send::new("PUT", target)
         .json(body)
         .by_user(peer)
         .send(peer)

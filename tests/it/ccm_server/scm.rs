@@ -125,6 +125,7 @@ async fn what_does_not_belong_together_is_refused() {
             std::fs::read_to_string(directory.path().join("k.pem")).unwrap(),
         )
     };
+    let (malformed, malformed_key) = self_signed("a.example", "DNS:a.example,DNS:b..example", "30");
     let request = csr(EC, &["-subj", "/CN=a.example"]);
     let sound = upload("sound", &certificate, &key);
     let with = |field: &str, value: &str| {
@@ -174,6 +175,12 @@ async fn what_does_not_belong_together_is_refused() {
             upload("nameless", &nameless, &nameless_key),
             400,
             "SCM.0009",
+        ),
+        (
+            "a malformed domain",
+            upload("malformed", &malformed, &malformed_key),
+            400,
+            "SCM.0070",
         ),
         (
             "too long",
@@ -253,6 +260,20 @@ async fn the_list_knows_status_days_to_the_end_names_order_and_pages() {
     assert_eq!(query("expired_days_since=0").await.0, 4);
     assert_eq!(query("deploy_support=true").await.0, 3);
     assert_eq!(query("content=D30.exam").await.1, "d30");
+    assert_eq!(query("content=d&status=UPLOAD").await.1, "d40 d20");
+    assert_eq!(
+        query("sort_key=certStatus&sort_dir=ASC").await.1,
+        "d10 d30 d20 d40"
+    );
+    assert_eq!(query("sort_key=certStatus").await.1, "d40 d20 d30 d10");
+    assert_eq!(query("owned_by_self=false").await.0, 4);
+    assert_eq!(query("enterprise_project_id=0").await.0, 4);
+    assert_eq!(
+        query("enterprise_project_id=7c0b1c33-491f-4b87-914a-bb708815b51a")
+            .await
+            .0,
+        0
+    );
     assert_eq!(query("limit=10&offset=3").await, (4, "d10".to_owned()));
     let first = get(&ccm, &format!("{CERTIFICATES}?content=d10"))
         .await
