@@ -48,6 +48,19 @@ impl Answer {
         }
     }
 
+    /// 200 with a ZIP archive that is to be saved under this name, without its extension.
+    pub(super) fn archive(name: &str, bytes: Vec<u8>) -> Self {
+        let name = format!("attachment; filename=\"{name}.zip\"");
+        Self {
+            status: 200,
+            headers: vec![("content-disposition".to_owned(), name)],
+            body: Body::Bytes {
+                kind: "application/zip",
+                bytes,
+            },
+        }
+    }
+
     /// 204.
     pub(super) const fn no_content() -> Self {
         Self {

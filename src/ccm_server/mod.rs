@@ -32,6 +32,7 @@ pub mod fuzz;
 mod http;
 mod iam;
 mod keys;
+mod layout;
 mod manage;
 mod openapi;
 mod operation;

@@ -6,6 +6,7 @@
 
 mod applicant;
 mod applications;
+mod archives;
 mod authentication;
 mod authorities;
 mod certificates;
@@ -14,6 +15,7 @@ mod conformance;
 mod crl;
 mod durability;
 mod examples_of_orders;
+mod foreign_authorities;
 mod front;
 pub(crate) mod http;
 mod life;

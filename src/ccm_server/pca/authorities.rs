@@ -136,7 +136,7 @@ pub(super) async fn activate(call: &Call<'_>) -> Result<Answer, Failure> {
     }
     let spki = pending.signer(call.shared).await?.spki().to_vec();
     let own = Own {
-        subject: &pending.subject,
+        subject: pending.subject.der(),
         spki,
         signer: None,
         usages: &usages,
@@ -242,7 +242,8 @@ pub(super) fn usages(body: &Input) -> Vec<KeyUsage> {
     usages
 }
 
-fn path_length(body: &Input) -> u8 {
+/// How many CAs may be below; none where nothing is said.
+pub(super) fn path_length(body: &Input) -> u8 {
     let given = body.integer("path_length").unwrap_or(0);
     u8::try_from(given).unwrap_or(0)
 }

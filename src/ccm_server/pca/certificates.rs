@@ -5,8 +5,10 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Row, SqliteConnection};
 
 use crate::ccm_server::answer::Answer;
+use crate::ccm_server::archive::Archive;
 use crate::ccm_server::codes::code;
 use crate::ccm_server::failure::Failure;
+use crate::ccm_server::layout::Layout;
 use crate::ccm_server::operation::Call;
 use crate::ccm_server::pca::authority::Authority;
 use crate::ccm_server::pca::issuing::key_label;
@@ -15,6 +17,7 @@ use crate::ccm_server::pca::{crl, listing};
 use crate::ccm_server::text;
 use crate::ccm_server::x509::{self, LineEnd, Subject};
 use crate::model::Timestamp;
+use crate::pki::Secret;
 
 /// 4.2.2.1
 pub(super) async fn list(call: &Call<'_>) -> Result<Answer, Failure> {
@@ -137,12 +140,8 @@ pub(super) async fn delete(call: &Call<'_>) -> Result<Answer, Failure> {
     Ok(Answer::no_content())
 }
 
-/// 4.2.2.8
+/// 4.2.2.8. The same fields whatever the type is; as an archive, the files that such a server reads.
 pub(super) async fn export(call: &Call<'_>) -> Result<Answer, Failure> {
-    if call.body.boolean("is_compressed") {
-        let detail = "this server does not make archives yet; is_compressed must be false";
-        return Err(Failure::because(code("PCA.00020001"), detail));
-    }
     let (account, id) = owned(call);
     let mut connection = call.shared.db.read().acquire().await?;
     let row = find(&mut connection, &account, &id).await?;
@@ -156,12 +155,26 @@ pub(super) async fn export(call: &Call<'_>) -> Result<Answer, Failure> {
     // What it issued is exported still, when the CA itself is gone.
     let issuer = Authority::find(&mut connection, &account, &issuer, LONG_AGO, missing).await?;
     let above = issuer.chain(&mut connection).await?;
+    drop(connection);
     let chain = issuer
         .certificate
         .iter()
         .chain(above.iter())
         .map(Vec::as_slice);
     let certificate: Vec<u8> = row.get("certificate");
+    let key = match row.get::<Option<Vec<u8>>, _>("key") {
+        Some(sealed) => Some(call.shared.vault.open(&key_label(&id), &sealed)?),
+        None => None,
+    };
+    if call.body.boolean("is_compressed") {
+        let pack = Pack {
+            name: row.get("common_name"),
+            certificate,
+            chain: x509::encode_all(chain, LineEnd::Lf),
+            key,
+        };
+        return archive(call, pack).await;
+    }
     let mut body = Map::new();
     body.insert(
         "certificate".to_owned(),
@@ -171,14 +184,56 @@ pub(super) async fn export(call: &Call<'_>) -> Result<Answer, Failure> {
         "certificate_chain".to_owned(),
         x509::encode_all(chain, LineEnd::CrLf).into(),
     );
-    if let Some(sealed) = row.get::<Option<Vec<u8>>, _>("key") {
-        let key = call.shared.vault.open(&key_label(&id), &sealed)?;
+    if let Some(key) = key {
         body.insert(
             "private_key".to_owned(),
             x509::private_key_pem(key.expose(), LineEnd::CrLf).into(),
         );
     }
     Ok(Answer::ok(Value::Object(body)))
+}
+
+/// What goes into an archive.
+struct Pack {
+    /// The certificate's, which the archive is named after.
+    name: String,
+    /// DER.
+    certificate: Vec<u8>,
+    /// PEM.
+    chain: String,
+    /// PKCS #8; absent where it was never here.
+    key: Option<Secret>,
+}
+
+async fn archive(call: &Call<'_>, pack: Pack) -> Result<Answer, Failure> {
+    let kind = call.body.text("type");
+    let bad = || Failure::because(code("PCA.00020001"), format!("there is no type {kind}"));
+    let layout = Layout::named(kind).ok_or_else(bad)?;
+    if layout.is_keystore() && pack.key.is_none() {
+        let detail = format!(
+            "the private key was never here, and a keystore for {kind} needs it; export as APACHE, NGINX or OTHER"
+        );
+        return Err(Failure::because(code("PCA.00030201"), detail));
+    }
+    // It goes into a header and then into a file's name.
+    let safe = |c: char| {
+        if c.is_ascii_alphanumeric() || "-._".contains(c) {
+            c
+        } else {
+            '_'
+        }
+    };
+    let name: String = pack.name.chars().map(safe).collect();
+    let name = format!("{name}_{}", kind.to_ascii_lowercase());
+    let made = call.shared.heavy(move || {
+        let mut archive = Archive::default();
+        let files = layout.files(&pack.certificate, &pack.chain, pack.key.as_ref())?;
+        for (name, content) in files {
+            archive.add(name, content.expose());
+        }
+        Ok::<_, Failure>(archive.finish())
+    });
+    Ok(Answer::archive(&name, made.await?))
 }
 
 /// 4.2.2.9
@@ -223,7 +278,7 @@ async fn find(
     id: &str,
 ) -> Result<SqliteRow, Failure> {
     let sql = format!(
-        "SELECT {COLUMNS}, certificate, key, revoked FROM certificate WHERE id = $1 AND account = $2"
+        "SELECT {COLUMNS}, common_name, certificate, key, revoked FROM certificate WHERE id = $1 AND account = $2"
     );
     let row = sqlx::query(AssertSqlSafe(sql))
         .bind(id.to_ascii_lowercase())

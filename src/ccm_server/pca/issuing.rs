@@ -10,11 +10,11 @@ use crate::ccm_server::codes::code;
 use crate::ccm_server::failure::Failure;
 use crate::ccm_server::field::Input;
 use crate::ccm_server::operation::Call;
-use crate::ccm_server::pca::authorities::{period, subject, usages};
+use crate::ccm_server::pca::authorities::{path_length, period, subject, usages};
 use crate::ccm_server::pca::authority::{Authority, IssuedBy, still_active};
 use crate::ccm_server::pca::certificates::within_quota;
 use crate::ccm_server::pca::fields;
-use crate::ccm_server::pca::making::SUBORDINATE_YEARS;
+use crate::ccm_server::pca::making::{self, Certification, SUBORDINATE_YEARS};
 use crate::ccm_server::text;
 use crate::ccm_server::x509::{
     self, BasicConstraints, ExtendedUsage, Hash, KeyKind, KeyUsage, LineEnd, Period, Request,
@@ -71,8 +71,7 @@ pub(super) async fn apply(call: &Call<'_>) -> Result<Answer, Failure> {
 pub(super) async fn by_csr(call: &Call<'_>) -> Result<Answer, Failure> {
     let body = &call.body;
     if body.text("type") == "INTERMEDIATE_CA" {
-        let detail = "this server does not sign foreign CAs yet; type must be ENTITY_CERT";
-        return Err(Failure::because(code("PCA.00020202"), detail));
+        return authority_by_csr(call).await;
     }
     let issuer = issuer(call).await?;
     let request = parse(call).await?;
@@ -96,6 +95,25 @@ pub(super) async fn by_csr(call: &Call<'_>) -> Result<Answer, Failure> {
         key: None,
     };
     issue(call, text::uuid(), &issuer, whose, wanted).await
+}
+
+/// 4.2.2.3 with the type `INTERMEDIATE_CA`: the answer's id is that of a CA.
+async fn authority_by_csr(call: &Call<'_>) -> Result<Answer, Failure> {
+    let body = &call.body;
+    let issuer = issuer(call).await?;
+    let request = parse(call).await?;
+    request
+        .subject
+        .check()
+        .map_err(|error| Failure::because(fields::BAD_NAME, error.to_string()))?;
+    let wanted = Certification {
+        issuer: Some(issuer.id),
+        hash: Hash::Sha384,
+        period: period(&body.object("validity"))?,
+        path_length: path_length(body),
+    };
+    let made = making::certify_foreign(call.shared, call.account(), request, &wanted, call.now);
+    Ok(Answer::ok(json!({"certificate_id": made.await?})))
 }
 
 /// 4.2.2.4

@@ -8,12 +8,12 @@ use sqlx::SqliteConnection;
 use crate::ccm_server::codes::code;
 use crate::ccm_server::failure::Failure;
 use crate::ccm_server::pca::authority::{Authority, IssuedBy, key_label, still_active};
-use crate::ccm_server::pca::fields;
 use crate::ccm_server::pca::lifecycle::within_quota;
+use crate::ccm_server::pca::{crl, fields};
 use crate::ccm_server::server::Shared;
 use crate::ccm_server::text;
 use crate::ccm_server::x509::{
-    self, BasicConstraints, Hash, KeyKind, KeyUsage, Period, Signer, Subject, Template,
+    self, BasicConstraints, Hash, KeyKind, KeyUsage, Period, Request, Signer, Subject, Template,
 };
 use crate::model::Timestamp;
 use crate::pki::PrivateKey;
@@ -66,7 +66,7 @@ pub(in crate::ccm_server) async fn create(
         None => None,
         Some(wanted) => {
             let own = Own {
-                subject: &blueprint.subject,
+                subject: blueprint.subject.der(),
                 spki: key.public_key().to_vec(),
                 signer: Some(Signer::load(key.pkcs8())?),
                 usages: &blueprint.usages,
@@ -77,6 +77,7 @@ pub(in crate::ccm_server) async fn create(
     let row = NewAuthority {
         id: id.clone(),
         account: account.to_owned(),
+        foreign: false,
         kind: if blueprint.root {
             "ROOT"
         } else {
@@ -84,9 +85,9 @@ pub(in crate::ccm_server) async fn create(
         },
         subject: serde_json::to_string(&blueprint.subject)?,
         common_name: blueprint.subject.common_name,
-        key_algorithm: kind.name(),
+        key_algorithm: kind.name().to_owned(),
         key_usages: usages_text(&blueprint.usages),
-        key: sealed,
+        key: Some(sealed),
         crl: blueprint.crl.to_string(),
     };
     shared
@@ -96,9 +97,51 @@ pub(in crate::ccm_server) async fn create(
     Ok(id)
 }
 
+/// Certifies a subordinate CA whose key is somewhere else (CCM API 4.2.2.3); answers its id. It is in no list and counts for
+/// no quota, and has no lists of revoked certificates, which only who has its key could sign.
+pub(super) async fn certify_foreign(
+    shared: &Shared,
+    account: &str,
+    request: Request,
+    wanted: &Certification,
+    now: Timestamp,
+) -> Result<String, Failure> {
+    let id = text::uuid();
+    // The reference's options; what else the CSR asks for is nothing that a CA does.
+    let usages: Vec<KeyUsage> = CA_USAGES
+        .into_iter()
+        .filter(|usage| request.all_usages.contains(usage))
+        .collect();
+    let own = Own {
+        subject: request.subject_der,
+        spki: request.spki,
+        signer: None,
+        usages: &usages,
+    };
+    let signed = certify(shared, account, own, wanted, now).await?;
+    let row = NewAuthority {
+        id: id.clone(),
+        account: account.to_owned(),
+        foreign: true,
+        kind: "SUBORDINATE",
+        subject: serde_json::to_string(&request.subject)?,
+        common_name: request.subject.common_name,
+        key_algorithm: format!("{}{}", request.key_family, request.key_bits),
+        key_usages: usages_text(&usages),
+        key: None,
+        crl: crl::none().to_string(),
+    };
+    let write = shared.db.write(|connection| {
+        Box::pin(async move { insert(connection, row, Some(signed), now).await })
+    });
+    write.await?;
+    Ok(id)
+}
+
 /// The one whose certificate is made.
 pub(super) struct Own<'a> {
-    pub(super) subject: &'a Subject,
+    /// DER.
+    pub(super) subject: Vec<u8>,
     pub(super) spki: Vec<u8>,
     /// Signs a root.
     pub(super) signer: Option<Signer>,
@@ -131,7 +174,7 @@ pub(super) async fn certify(
                 .signer
                 .ok_or_else(|| Failure::new(code("PCA.00000004")))?;
             let by = IssuedBy {
-                subject: own.subject.der(),
+                subject: own.subject.clone(),
                 key_id: None,
                 crl: None,
             };
@@ -170,7 +213,7 @@ pub(super) async fn certify(
         usages.dedup();
         usages
     };
-    let subject = own.subject.der();
+    let subject = own.subject;
     let hash = signer.hash(wanted.hash);
     let (own_spki, own_serial) = (own.spki, serial.clone());
     let certificate = shared
@@ -208,12 +251,15 @@ pub(super) async fn certify(
 struct NewAuthority {
     id: String,
     account: String,
+    /// Made from somebody's CSR.
+    foreign: bool,
     kind: &'static str,
     common_name: String,
     subject: String,
-    key_algorithm: &'static str,
+    key_algorithm: String,
     key_usages: Option<String>,
-    key: Vec<u8>,
+    /// Sealed.
+    key: Option<Vec<u8>>,
     crl: String,
 }
 
@@ -223,14 +269,18 @@ async fn insert(
     signed: Option<Certified>,
     now: Timestamp,
 ) -> Result<(), Failure> {
-    within_quota(connection, &row.account, now).await?;
+    if !row.foreign {
+        within_quota(connection, &row.account, now).await?;
+    }
     sqlx::query(
         "INSERT INTO authority (id, account, listed, kind, status, gen_mode, common_name, subject, key_algorithm, \
-         key_usages, created, key, crl) VALUES ($1, $2, 1, $3, 'PENDING', 'GENERATE', $4, $5, $6, $7, $8, $9, $10)",
+         key_usages, created, key, crl) VALUES ($1, $2, $3, $4, 'PENDING', $5, $6, $7, $8, $9, $10, $11, $12)",
     )
     .bind(&row.id)
     .bind(row.account)
+    .bind(!row.foreign)
     .bind(row.kind)
+    .bind(if row.foreign { "CSR" } else { "GENERATE" })
     .bind(row.common_name)
     .bind(row.subject)
     .bind(row.key_algorithm)

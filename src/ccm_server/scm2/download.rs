@@ -5,17 +5,15 @@
 
 use sqlx::Row as _;
 
-use crate::ccm_server::answer::{Answer, Body};
+use crate::ccm_server::answer::Answer;
 use crate::ccm_server::archive::Archive;
 use crate::ccm_server::codes::code;
 use crate::ccm_server::failure::Failure;
+use crate::ccm_server::layout::Layout;
 use crate::ccm_server::operation::Call;
 use crate::ccm_server::scm;
 use crate::ccm_server::scm2::{certificates, project};
-use crate::ccm_server::x509::{self, LineEnd};
-use crate::model::PfxProfile;
-use crate::pki::{Material, PrivateKey, Secret, jks, password, pfx};
-use crate::sys::entropy;
+use crate::pki::Secret;
 
 /// 7.1.14
 pub(super) async fn download(call: &Call<'_>) -> Result<Answer, Failure> {
@@ -37,41 +35,23 @@ pub(super) async fn download(call: &Call<'_>) -> Result<Answer, Failure> {
     let chain = String::from_utf8_lossy(&chain).into_owned();
     let pack = move || pack(&leaf, &chain, key.as_ref());
     let bytes = call.shared.heavy(pack).await?;
-    let name = format!("attachment; filename=\"{id}.zip\"");
-    Ok(Answer {
-        status: 200,
-        headers: vec![("content-disposition".to_owned(), name)],
-        body: Body::Bytes {
-            kind: "application/zip",
-            bytes,
-        },
-    })
+    Ok(Answer::archive(id, bytes))
 }
 
 /// Without a key, which SCM does not have where the CSR came from elsewhere, there are no key files and no keystores.
 fn pack(leaf: &[u8], chain: &str, key: Option<&Secret>) -> Result<Vec<u8>, Failure> {
-    let own = x509::encode("CERTIFICATE", leaf, LineEnd::Lf);
     let mut archive = Archive::default();
-    archive.add("Apache/server.crt", own.as_bytes());
-    archive.add("Apache/chain.crt", chain.as_bytes());
-    archive.add("Nginx/server.crt", format!("{own}{chain}").as_bytes());
-    let Some(key) = key else {
-        return Ok(archive.finish());
-    };
-    let pem = Secret::from(x509::private_key_pem(key.expose(), LineEnd::Lf));
-    archive.add("Apache/server.key", pem.expose());
-    archive.add("Nginx/server.key", pem.expose());
-    let material = Material::from_pem(PrivateKey::from_pem(pem.expose())?, &own, chain)?;
-    let password = password::generate(&mut entropy::fill);
-    // What Java 8 and old Windows servers read as well: the reference says nothing of who opens it.
-    let store = pfx::write(&material, ALIAS, PfxProfile::Java8, Some(&password))?;
-    archive.add("IIS/server.pfx", store.expose());
-    archive.add("IIS/keystorePass.txt", password.expose());
-    let store = jks::write(&material, ALIAS, Some(&password))?;
-    archive.add("Tomcat/server.jks", store.expose());
-    archive.add("Tomcat/keystorePass.txt", password.expose());
+    for (directory, layout) in DIRECTORIES {
+        for (name, content) in layout.files(leaf, chain, key)? {
+            archive.add(&format!("{directory}/{name}"), content.expose());
+        }
+    }
     Ok(archive.finish())
 }
 
-/// Of the only entry of a keystore.
-const ALIAS: &str = "server";
+const DIRECTORIES: [(&str, Layout); 4] = [
+    ("Apache", Layout::Apache),
+    ("Nginx", Layout::Nginx),
+    ("IIS", Layout::Iis),
+    ("Tomcat", Layout::Tomcat),
+];

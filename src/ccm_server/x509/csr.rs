@@ -13,8 +13,8 @@ use crate::ccm_server::x509::signer::{Hash, Signer};
 use crate::ccm_server::x509::{der, pem, sm2};
 use crate::model::Name;
 
-/// What is taken from a request. That it wants to be a CA (`basicConstraints`, `keyCertSign`) is not in here, so it
-/// cannot get into a certificate.
+/// What is taken from a request. That it wants to be a CA (`basicConstraints`) is not in here, so it cannot get into a
+/// certificate.
 pub(in crate::ccm_server) struct Request {
     /// The subject, byte for byte.
     pub(in crate::ccm_server) subject_der: Vec<u8>,
@@ -32,6 +32,8 @@ pub(in crate::ccm_server) struct Request {
     pub(in crate::ccm_server) names: Vec<Name>,
     /// Wanted key usages, without those of CAs.
     pub(in crate::ccm_server) usages: Vec<KeyUsage>,
+    /// The same with those of CAs: for who means to certify one.
+    pub(in crate::ccm_server) all_usages: Vec<KeyUsage>,
     /// Wanted purposes, of those that are certified at all.
     pub(in crate::ccm_server) extended: Vec<ExtendedUsage>,
 }
@@ -81,6 +83,7 @@ impl Request {
             signature: signature_name(&csr.signature_algorithm.algorithm.to_id_string()),
             names: Vec::new(),
             usages: Vec::new(),
+            all_usages: Vec::new(),
             extended: Vec::new(),
         };
         for extension in csr.requested_extensions().into_iter().flatten() {
@@ -101,10 +104,9 @@ impl Request {
             }
             ParsedExtension::KeyUsage(usage) => {
                 let wanted = (0..9).filter(|bit| usage.flags >> bit & 1 == 1);
-                self.usages = wanted
-                    .filter_map(KeyUsage::bit)
-                    .filter(|usage| !usage.is_for_authorities())
-                    .collect();
+                self.all_usages = wanted.filter_map(KeyUsage::bit).collect();
+                self.usages.clone_from(&self.all_usages);
+                self.usages.retain(|usage| !usage.is_for_authorities());
             }
             ParsedExtension::ExtendedKeyUsage(usage) => {
                 let wanted = [

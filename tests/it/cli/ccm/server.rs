@@ -80,6 +80,15 @@ async fn a_ca_and_a_certificate_live_by_typed_commands() {
             && !pem.stdout.contains("PRIVATE KEY")
     );
 
+    let zip = typed.agent.path().join("www.zip");
+    let export = format!(
+        "cert export {certificate} --type tomcat -o {}",
+        zip.display()
+    );
+    typed.run(&export).expect(0);
+    let archive = std::fs::read(&zip).unwrap();
+    assert!(archive.starts_with(b"PK") && archive.windows(10).any(|name| name == b"server.jks"));
+
     typed
         .run(&format!(
             "cert revoke {certificate} --reason superseded --yes"
