@@ -9,6 +9,7 @@ mod applications;
 mod archives;
 mod authentication;
 mod authorities;
+mod bought;
 mod certificates;
 mod command_line;
 mod conformance;

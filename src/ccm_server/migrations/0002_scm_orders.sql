@@ -5,7 +5,6 @@ CREATE TABLE scm_order (
     primary_kind TEXT,                        -- SINGLE_DOMAIN or WILDCARD_DOMAIN, where that was bought
     singles      INTEGER,                     -- further plain names; absent where the kinds were left open
     wildcards    INTEGER,                     -- further wildcard names; the same
-    tags         TEXT NOT NULL DEFAULT '[]',  -- as bought with it, JSON
     paid_until   INTEGER,                     -- the end of the years; known from the first issue on
     origin       TEXT,                        -- the first certificate of the order; absent in the first
     renews       TEXT,                        -- the certificate before this one

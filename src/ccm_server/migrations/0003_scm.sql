@@ -13,11 +13,14 @@ CREATE TABLE scm_csr (
     company_city     TEXT,
     company_name     TEXT,
     csr              TEXT NOT NULL,         -- PEM
+    spki             BLOB NOT NULL,         -- the public key in it, DER
     key              BLOB,                  -- PKCS #8, sealed; absent when it was kept elsewhere
     created          INTEGER NOT NULL,
     updated          INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX scm_csr_created ON scm_csr (account, created);
+-- For the question whether the key of an application's CSR is here.
+CREATE INDEX scm_csr_spki ON scm_csr (account, spki);
 
 -- Tags of SCM's certificates (CCM API 4.1.2); they end with their certificate.
 CREATE TABLE scm_tag (

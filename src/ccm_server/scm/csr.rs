@@ -163,8 +163,8 @@ async fn insert(
 ) -> Result<(), sqlx::Error> {
     sqlx::query(
         "INSERT INTO scm_csr (id, account, name, domain, sans, key_algorithm, usage, company_country, \
-         company_province, company_city, company_name, csr, key, created, updated) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $14)",
+         company_province, company_city, company_name, csr, spki, key, created, updated) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $15)",
     )
     .bind(id)
     .bind(account)
@@ -178,6 +178,7 @@ async fn insert(
     .bind(made.subject.locality)
     .bind(made.subject.organization)
     .bind(made.csr)
+    .bind(made.spki)
     .bind(key)
     .bind(now.0)
     .execute(connection)
@@ -197,6 +198,22 @@ async fn find(
         .await?;
     // The reference has no code of its own for a CSR that is not there.
     row.ok_or_else(|| Failure::because(code("SCM.0094"), format!("there is no CSR {id}")))
+}
+
+/// The key of an account's CSR with this public key: what it is sealed for, and the key, sealed.
+pub(super) async fn sealed_key(
+    connection: &mut SqliteConnection,
+    account: &str,
+    spki: &[u8],
+) -> Result<Option<(String, Vec<u8>)>, Failure> {
+    let row = sqlx::query(
+        "SELECT id, key FROM scm_csr WHERE account = $1 AND spki = $2 AND key IS NOT NULL LIMIT 1",
+    )
+    .bind(account)
+    .bind(spki)
+    .fetch_optional(connection)
+    .await?;
+    Ok(row.map(|row| (key_label(row.get(0)), row.get(1))))
 }
 
 /// Ids are compared in lower case, as they are made.

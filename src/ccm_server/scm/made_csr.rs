@@ -25,6 +25,8 @@ pub(super) struct Made {
     pub(super) subject: Subject,
     /// PEM.
     pub(super) csr: String,
+    /// The public key in it, DER.
+    pub(super) spki: Vec<u8>,
     /// PKCS #8; absent when it was not brought along.
     pub(super) key: Option<Secret>,
 }
@@ -79,17 +81,18 @@ impl Order {
     /// Makes key and CSR. RSA takes up to seconds.
     pub(super) fn make(self) -> Result<Made, Failure> {
         let subject = self.subject.der();
-        let (der, key) = match self.algorithm.usual {
+        let (der, spki, key) = match self.algorithm.usual {
             Some(usual) => {
                 let key = PrivateKey::generate(usual)?;
                 let signer = Signer::load(key.pkcs8())?;
                 let der = x509::request(&subject, &self.names, &Requester::Usual(&signer))?;
-                (der, Secret::new(key.pkcs8().to_vec()))
+                let spki = key.public_key().to_vec();
+                (der, spki, Secret::new(key.pkcs8().to_vec()))
             }
             None => {
                 let key = Sm2Key::generate();
                 let der = x509::request(&subject, &self.names, &Requester::Sm2(&key))?;
-                (der, Secret::from(key.pkcs8()?))
+                (der, key.spki()?, Secret::from(key.pkcs8()?))
             }
         };
         let (domain, sans) = joined(&self.names);
@@ -101,6 +104,7 @@ impl Order {
             usage: self.usage,
             subject: self.subject,
             csr: x509::encode("CERTIFICATE REQUEST", &der, LineEnd::Lf),
+            spki,
             key: Some(key),
         })
     }
@@ -134,6 +138,7 @@ pub(super) fn read(name: String, text: &str, key: Option<&Secret>) -> Result<Mad
         usage: if company { ENTERPRISE } else { PERSONAL },
         subject: request.subject,
         csr: text.to_owned(),
+        spki: request.spki,
         key,
     })
 }

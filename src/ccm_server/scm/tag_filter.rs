@@ -24,7 +24,7 @@ use crate::ccm_server::failure::Failure;
 use crate::ccm_server::field::Input;
 use crate::ccm_server::operation::Call;
 use crate::ccm_server::scm::certificates::shown_status;
-use crate::ccm_server::scm::{tag_fields, tags};
+use crate::ccm_server::scm::{orders, tag_fields, tags};
 use crate::ccm_server::text::{self, is_scm_id};
 
 /// 4.1.2.1
@@ -49,19 +49,21 @@ pub(super) async fn filter(call: &Call<'_>) -> Result<Answer, Failure> {
     let rows = page.build().fetch_all(&mut *snapshot).await?;
     let ids: Vec<String> = rows.iter().map(|row| row.get("id")).collect();
     let mut tags = tags::of_certificates(&mut snapshot, &ids).await?;
-    let resources = rows.iter().map(|row| {
+    let mut resources = Vec::with_capacity(rows.len());
+    for row in &rows {
         let id: String = row.get("id");
-        json!({
+        let mut detail = detail(row);
+        orders::add_succession(&mut snapshot, &id, call.now, &mut detail).await?;
+        resources.push(json!({
             "resource_id": id,
             "resource_name": row.get::<String, _>("name"),
             "tags": tags.remove(&id).unwrap_or_default(),
-            "resource_detail": detail(row),
-        })
-    });
-    Ok(Answer::ok(json!({
-        "resources": resources.collect::<Vec<Value>>(),
-        "total_count": total,
-    })))
+            "resource_detail": detail,
+        }));
+    }
+    Ok(Answer::ok(
+        json!({"resources": resources, "total_count": total}),
+    ))
 }
 
 /// What is asked for, checked.
@@ -215,7 +217,7 @@ fn wanted(body: &Input, name: &str) -> Result<Vec<Wanted>, Failure> {
     Ok(all)
 }
 
-/// `resource_detail`. Moments are strings of milliseconds, as the table has them; the example has numbers.
+/// `resource_detail` of what was not bought; its order adds to it. Moments are strings of milliseconds, as the table has them; the example has numbers.
 fn detail(row: &SqliteRow) -> Value {
     let own = |column: &str| row.get::<Option<String>, _>(column);
     let moment = |column: &str| {

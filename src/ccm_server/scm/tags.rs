@@ -109,6 +109,44 @@ async fn change(call: &Call<'_>, tags: Vec<Tag>, create: bool) -> Result<Answer,
     Ok(Answer::ok(json!({"desc": "success"})))
 }
 
+/// Sets one tag; a key that is there gets the new value. How many there are is the caller's to count.
+pub(super) async fn put(
+    connection: &mut SqliteConnection,
+    account: &str,
+    certificate: &str,
+    key: &str,
+    value: &str,
+) -> Result<(), Failure> {
+    sqlx::query(
+        "INSERT INTO scm_tag (certificate, key, value, account) VALUES ($1, $2, $3, $4) \
+         ON CONFLICT (certificate, key) DO UPDATE SET value = excluded.value",
+    )
+    .bind(certificate)
+    .bind(key)
+    .bind(value)
+    .bind(account)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Gives a certificate that has no tags yet those of another of its account.
+pub(super) async fn copy(
+    connection: &mut SqliteConnection,
+    from: &str,
+    to: &str,
+) -> Result<(), Failure> {
+    sqlx::query(
+        "INSERT INTO scm_tag (certificate, key, value, account) \
+         SELECT $1, key, value, account FROM scm_tag WHERE certificate = $2",
+    )
+    .bind(to)
+    .bind(from)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
 /// Sets all of them; a key that is there gets the new value.
 async fn set(
     connection: &mut SqliteConnection,
@@ -117,16 +155,8 @@ async fn set(
     tags: &[Tag],
 ) -> Result<(), Failure> {
     for tag in tags {
-        sqlx::query(
-            "INSERT INTO scm_tag (certificate, key, value, account) VALUES ($1, $2, $3, $4) \
-             ON CONFLICT (certificate, key) DO UPDATE SET value = excluded.value",
-        )
-        .bind(certificate)
-        .bind(&tag.key)
-        .bind(tag.value.as_deref().unwrap_or_default())
-        .bind(account)
-        .execute(&mut *connection)
-        .await?;
+        let value = tag.value.as_deref().unwrap_or_default();
+        put(connection, account, certificate, &tag.key, value).await?;
     }
     let row = sqlx::query("SELECT count(*) FROM scm_tag WHERE certificate = $1")
         .bind(certificate)

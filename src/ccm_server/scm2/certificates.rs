@@ -1,14 +1,14 @@
 //! Version 2's operations on certificates that exist (CCM API 7.1): answers in its words from the state of version 3.
 
 use serde_json::{Value, json};
+use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqliteConnection};
 
 use crate::ccm_server::answer::Answer;
 use crate::ccm_server::codes::code;
 use crate::ccm_server::failure::Failure;
 use crate::ccm_server::operation::Call;
-use crate::ccm_server::scm::{self, RECORDS, Sort, Wanted, text_of};
+use crate::ccm_server::scm::{self, RECORDS, Sort, Wanted, orders, text_of};
 use crate::ccm_server::scm2::project;
 use crate::ccm_server::text;
 use crate::pki::Secret;
@@ -32,7 +32,7 @@ pub(super) async fn list(call: &Call<'_>) -> Result<Answer, Failure> {
     };
     let page = scm::page(call.shared, &wanted).await?;
     let mut connection = call.shared.db.read().acquire().await?;
-    let free = free_remain(&mut connection, call.account()).await?;
+    let free = orders::free_left(&mut connection, call.account()).await?;
     let items: Vec<Value> = page.rows.iter().map(item).collect();
     Ok(Answer::ok(json!({
         "total": page.total,
@@ -48,7 +48,7 @@ pub(super) async fn show(call: &Call<'_>) -> Result<Answer, Failure> {
     let mut domains: Vec<String> = vec![row.get("domain")];
     domains.push(row.get("sans"));
     domains.retain(|text| !text.is_empty());
-    Ok(Answer::ok(json!({
+    let mut shown = json!({
         "cert_id": text_of(&row, "id"),
         "order_id": text_of(&row, "order_id"),
         "cert_name": text_of(&row, "name"),
@@ -75,7 +75,9 @@ pub(super) async fn show(call: &Call<'_>) -> Result<Answer, Failure> {
         "organization_unit": Value::Null,
         "DNS_push_status": "NONE",
         "auth": [],
-    })))
+    });
+    orders::shown_in_version_2(call, call.path.text("cert_id"), &mut shown).await?;
+    Ok(Answer::ok(shown))
 }
 
 /// 7.1.4
@@ -185,17 +187,6 @@ pub(super) async fn read(call: &Call<'_>) -> Result<SqliteRow, Failure> {
     scm::find_certificate(&mut connection, call.account(), id, call.now).await
 }
 
-/// How many free test certificates the account may still take.
-async fn free_remain(connection: &mut SqliteConnection, account: &str) -> Result<i64, Failure> {
-    let row = sqlx::query(
-        "SELECT count(*) FROM scm_certificate WHERE account = $1 AND kind = 'DV_SSL_CERT_BASIC'",
-    )
-    .bind(account)
-    .fetch_one(connection)
-    .await?;
-    Ok((FREE - row.get::<i64, _>(0)).max(0))
-}
-
 /// One entry of the list.
 fn item(row: &SqliteRow) -> Value {
     let end = row.get::<Option<i64>, _>("not_after");
@@ -218,6 +209,3 @@ fn item(row: &SqliteRow) -> Value {
 fn is_name(text: &str) -> bool {
     (1..=63).contains(&text.len()) && text.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-')
 }
-
-/// Free test certificates of an account: one more than the example of 7.1.2 has left.
-const FREE: i64 = 20;

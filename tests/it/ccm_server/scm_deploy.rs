@@ -12,7 +12,7 @@ const DEPLOYED: &str = "/v3/scm/deployed-resources";
 const REGION: &str = "ap-southeast-3";
 
 /// Adds a resource of the default account; answers its id.
-async fn resource(ccm: &Ccm, service: &str, region: &str, name: &str) -> String {
+pub(super) async fn resource(ccm: &Ccm, service: &str, region: &str, name: &str) -> String {
     let new = NewResource {
         account: "default".to_owned(),
         service: service.to_owned(),

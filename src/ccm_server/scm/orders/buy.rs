@@ -12,6 +12,7 @@ use crate::ccm_server::failure::Failure;
 use crate::ccm_server::field::Input;
 use crate::ccm_server::operation::Call;
 use crate::ccm_server::scm::orders::fields::BAD_COUNT;
+use crate::ccm_server::scm::{tag_fields, tags};
 use crate::ccm_server::text;
 use crate::model::Timestamp;
 
@@ -57,7 +58,8 @@ struct Product {
     primary: Option<String>,
     singles: Option<i64>,
     wildcards: Option<i64>,
-    tags: String,
+    /// Keys and values.
+    tags: Vec<(String, String)>,
 }
 
 impl Product {
@@ -77,7 +79,7 @@ impl Product {
             primary: body.optional("primary_domain_type").map(str::to_owned),
             singles: body.integer("single_domain_number"),
             wildcards: body.integer("wildcard_domain_number"),
-            tags: tags(body)?,
+            tags: read_tags(body)?,
         };
         product.check()?;
         Ok(product)
@@ -142,7 +144,7 @@ impl Product {
     }
 }
 
-fn tags(body: &Input) -> Result<String, Failure> {
+fn read_tags(body: &Input) -> Result<Vec<(String, String)>, Failure> {
     let mut keys = BTreeSet::new();
     let mut tags = Vec::new();
     for tag in body.objects("tags") {
@@ -154,9 +156,11 @@ fn tags(body: &Input) -> Result<String, Failure> {
             let detail = format!("there are two tags with the key {key:?}");
             return Err(Failure::because(code("SCM.0507"), detail));
         }
-        tags.push(json!({"key": key, "value": value}));
+        tag_fields::check_key(key)?;
+        tag_fields::check_value(value)?;
+        tags.push((key.to_owned(), value.to_owned()));
     }
-    Ok(Value::Array(tags).to_string())
+    Ok(tags)
 }
 
 async fn within_quota(
@@ -164,19 +168,28 @@ async fn within_quota(
     account: &str,
     more: usize,
 ) -> Result<(), Failure> {
+    let left = free_left(connection, account).await?;
+    if i64::try_from(more).unwrap_or(i64::MAX) <= left {
+        return Ok(());
+    }
+    let detail = format!("of {FREE} free certificates, the account may take {left} more");
+    Err(Failure::because(code("SCM.0011"), detail))
+}
+
+/// How many free certificates the account may still take. What follows a certificate of the same order was taken with it.
+pub(in crate::ccm_server) async fn free_left(
+    connection: &mut SqliteConnection,
+    account: &str,
+) -> Result<i64, Failure> {
     let used: i64 = sqlx::query_scalar(
         "SELECT count(*) FROM scm_certificate c JOIN scm_order o ON o.certificate = c.id WHERE c.account = $1 \
-         AND c.brand = 'SYMANTEC' AND c.kind = 'DV_SSL_CERT_BASIC' AND c.domain_type = 'SINGLE_DOMAIN'",
+         AND c.brand = 'SYMANTEC' AND c.kind = 'DV_SSL_CERT_BASIC' AND c.domain_type = 'SINGLE_DOMAIN' \
+         AND o.renews IS NULL",
     )
     .bind(account)
     .fetch_one(connection)
     .await?;
-    let more = i64::try_from(more).unwrap_or(i64::MAX);
-    if used.saturating_add(more) <= FREE {
-        return Ok(());
-    }
-    let detail = format!("the account has {used} of {FREE} free certificates");
-    Err(Failure::because(code("SCM.0011"), detail))
+    Ok((FREE - used).max(0))
 }
 
 async fn insert(
@@ -205,16 +218,18 @@ async fn insert(
     .execute(&mut *connection)
     .await?;
     sqlx::query(
-        "INSERT INTO scm_order (certificate, years, primary_kind, singles, wildcards, tags) VALUES ($1, $2, $3, $4, $5, $6)",
+        "INSERT INTO scm_order (certificate, years, primary_kind, singles, wildcards) VALUES ($1, $2, $3, $4, $5)",
     )
     .bind(id)
     .bind(product.years)
     .bind(&product.primary)
     .bind(product.singles)
     .bind(product.wildcards)
-    .bind(&product.tags)
-    .execute(connection)
+    .execute(&mut *connection)
     .await?;
+    for (key, value) in &product.tags {
+        tags::put(connection, account, id, key, value).await?;
+    }
     Ok(())
 }
 

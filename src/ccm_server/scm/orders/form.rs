@@ -257,6 +257,13 @@ impl Form {
         })
     }
 
+    /// The same in the fields of CCM API 7.1.3, which has the department too.
+    pub(super) fn applicant(&self) -> Value {
+        let mut body = self.application_info();
+        body["organization_unit"] = self.company_unit.as_str().into();
+        body
+    }
+
     /// CCM API 7.1.10, without what was uploaded.
     pub(super) fn read_back(&self) -> Value {
         let mut body = self.application_info();

@@ -3,18 +3,18 @@
 use sqlx::SqliteConnection;
 
 use crate::ccm_server::failure::Failure;
-use crate::ccm_server::scm::key_label;
 use crate::ccm_server::scm::orders::apply::count_wildcards;
 use crate::ccm_server::scm::orders::form::Form;
 use crate::ccm_server::scm::orders::order::{Order, domains, seal_form};
 use crate::ccm_server::scm::orders::renewal::Ends;
 use crate::ccm_server::scm::orders::{ca, stage};
+use crate::ccm_server::scm::{csr, key_label};
 use crate::ccm_server::server::Shared;
 use crate::ccm_server::x509::{
     self, BasicConstraints, ExtendedUsage, Facts, Hash, KeyUsage, LineEnd, Template,
 };
 use crate::model::{KeyAlgorithm, Name, Timestamp};
-use crate::pki::PrivateKey;
+use crate::pki::{PrivateKey, Secret};
 
 /// Issues; false when the application was changed meanwhile. An application whose CSR or key is not usable any more ends.
 pub(super) async fn issue(
@@ -112,10 +112,14 @@ struct Keys {
 /// The applicant's, by the CSR; that which is here already; or a new one.
 async fn keys(shared: &Shared, order: &Order, form: &Form) -> Result<Keys, Failure> {
     if let Some(request) = form.request(shared).await? {
+        let sealed = match known(shared, order, &request.spki).await? {
+            Some(key) => Some(shared.vault.seal(&key_label(&order.id), key.expose())?),
+            None => None,
+        };
         return Ok(Keys {
             spki: request.spki,
             rsa: request.key_family == "RSA",
-            sealed: None,
+            sealed,
         });
     }
     let label = key_label(&order.id);
@@ -139,6 +143,27 @@ async fn keys(shared: &Shared, order: &Order, form: &Form) -> Result<Keys, Failu
         ),
         sealed: Some(shared.vault.seal(&label, key.pkcs8())?),
     })
+}
+
+/// The private key of an applicant's CSR, where it is here: with the certificate already, with a CSR that SCM keeps (CCM API
+/// 4.1.4), or with the certificate before this one.
+async fn known(shared: &Shared, order: &Order, spki: &[u8]) -> Result<Option<Secret>, Failure> {
+    let mut connection = shared.db.read().acquire().await?;
+    let own = order.key.clone().map(|key| (key_label(&order.id), key));
+    let kept = csr::sealed_key(&mut connection, &order.account, spki).await?;
+    let before = match &order.renews {
+        Some(before) => Order::load(&mut connection, before).await?,
+        None => None,
+    };
+    drop(connection);
+    let before = before.and_then(|order| order.key.map(|key| (key_label(&order.id), key)));
+    for (label, sealed) in [own, kept, before].into_iter().flatten() {
+        let opened = shared.vault.open(&label, &sealed)?;
+        if PrivateKey::from_pkcs8(opened.expose()).is_ok_and(|key| key.public_key() == spki) {
+            return Ok(Some(opened));
+        }
+    }
+    Ok(None)
 }
 
 struct Made {

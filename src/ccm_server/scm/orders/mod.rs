@@ -8,13 +8,15 @@
 //!    └ ─ ─ ─ ─ ─ ─ ─ ─ ─ ─ ─ ─ apply again ─ ─ ─ ─ ─ ─ ─ UNPASSED ◀───┘             (and back)        REVOKING ─▶ REVOKE
 //! ```
 //!
-//! - `form` is what an applicant says and what of it is accepted; `order` is an order as the state keeps it.
+//! - `form` is what an applicant says and what of it is accepted; `order` is an order as the state keeps it; `details` is what of it is shown with
+//!   its certificate.
 //! - `life` looks at what is due, by the server's clock; `stage` takes one step; `validation` asks DNS and web servers.
 //! - `ca` is the public-style CA behind SCM, apart from those of PCA; `issue` makes its certificates.
 
 mod apply;
 mod buy;
 mod ca;
+mod details;
 mod dns;
 mod fields;
 mod form;
@@ -33,12 +35,13 @@ mod web;
 use crate::ccm_server::operation::{Access, Operation, Payload, Service, Verb};
 
 pub(in crate::ccm_server) use apply::{cancel, read, save, submit};
-pub(in crate::ccm_server) use buy::purchase;
+pub(in crate::ccm_server) use buy::{free_left, purchase};
 pub(in crate::ccm_server) use ca::root;
+pub(in crate::ccm_server) use details::{add_succession, shown, shown_in_version_2};
 pub(in crate::ccm_server) use fields::{BAD_COUNT, BRANDS, DOMAIN_TYPES, METHODS, TYPES};
 pub use life::ScmOptions;
 pub(in crate::ccm_server) use life::{Life, keep, look, set_review};
-pub(in crate::ccm_server) use order::{listed, shown, verification};
+pub(in crate::ccm_server) use order::{listed, verification};
 pub(in crate::ccm_server) use papers::{LARGEST as LARGEST_PAPER, upload};
 pub(in crate::ccm_server) use review::LONGEST;
 pub use review::{Class, Outcome, Review, ReviewError};

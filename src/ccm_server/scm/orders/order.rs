@@ -45,7 +45,7 @@ pub(super) struct Order {
     pub(super) submitted: Option<i64>,
     pub(super) stage_end: Option<i64>,
     due: Option<i64>,
-    fail_reason: Option<String>,
+    pub(super) fail_reason: Option<String>,
 }
 
 const COLUMNS: &str = "SELECT c.*, o.years, o.primary_kind, o.singles, o.wildcards, o.paid_until, o.origin, o.renews, \
@@ -169,7 +169,7 @@ impl Order {
     }
 
     /// What came before it and what comes after, in the fields of CCM API 4.1.2.1.
-    fn succession(&self, now: Timestamp) -> [(&'static str, Value); 4] {
+    pub(super) fn succession(&self, now: Timestamp) -> [(&'static str, Value); 4] {
         [
             ("origin_cert_id", self.origin.as_deref().into()),
             ("renewal_cert_id", self.renews.as_deref().into()),
@@ -179,6 +179,14 @@ impl Order {
             ),
             ("remain_cert_number", self.remaining(now).into()),
         ]
+    }
+
+    /// What was bought for the primary name, in the words of CCM API 4.1.5.3.
+    pub(super) fn multi_domain_type(&self) -> Option<&'static str> {
+        match self.primary.as_deref()? {
+            "WILDCARD_DOMAIN" => Some("primary_wildcard"),
+            _ => Some("primary_single"),
+        }
     }
 
     /// Of a year or more that was paid for, how many certificates are still to come.
@@ -231,7 +239,7 @@ pub(super) async fn domains(
 }
 
 /// Name, type and value of what proves a name (CCM API 4.1.5.3, `Authentification`).
-fn proof(method: &str, token: &str, domain: &str) -> Value {
+pub(super) fn proof(method: &str, token: &str, domain: &str) -> Value {
     let (name, kind) = match method {
         "FILE" => (web::PATH.to_owned(), "FILE"),
         "EMAIL" => (String::new(), "EMAIL"),
@@ -244,46 +252,6 @@ fn proof(method: &str, token: &str, domain: &str) -> Value {
 pub(super) fn record_name(domain: &str) -> String {
     let domain = domain.strip_prefix("*.").unwrap_or(domain);
     format!("_dnsauth.{domain}")
-}
-
-/// Adds to the details of a certificate (CCM API 4.1.5.3) what its order knows.
-pub(in crate::ccm_server) async fn shown(
-    call: &Call<'_>,
-    id: &str,
-    body: &mut Value,
-) -> Result<(), Failure> {
-    let mut connection = call.shared.db.read().acquire().await?;
-    let Some(order) = Order::load(&mut connection, id).await? else {
-        return Ok(());
-    };
-    if order.years.is_none() {
-        return Ok(());
-    }
-    let proofs: Vec<Value> = match (&order.method, &order.token) {
-        (Some(method), Some(token)) => domains(&mut connection, id)
-            .await?
-            .iter()
-            .map(|domain| proof(method, token, &domain.domain))
-            .collect(),
-        _ => Vec::new(),
-    };
-    let form = order.form(&call.shared.vault)?;
-    let Some(fields) = body.as_object_mut() else {
-        return Ok(());
-    };
-    let mut put = |name: &str, value: Value| fields.insert(name.to_owned(), value);
-    put("validation_method", order.method.clone().into());
-    let primary = match order.primary.as_deref() {
-        Some("WILDCARD_DOMAIN") => Some("primary_wildcard"),
-        Some(_) => Some("primary_single"),
-        None => None,
-    };
-    put("multi_domain_type", primary.into());
-    put("authentification", proofs.into());
-    if let Some(form) = form {
-        put("application_info", form.application_info());
-    }
-    Ok(())
 }
 
 /// 7.1.21: the primary name's proof.

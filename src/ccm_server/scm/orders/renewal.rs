@@ -11,6 +11,7 @@ use sqlx::SqliteConnection;
 use crate::ccm_server::failure::Failure;
 use crate::ccm_server::scm::orders::apply::Application;
 use crate::ccm_server::scm::orders::order::{Order, seal_form};
+use crate::ccm_server::scm::tags;
 use crate::ccm_server::server::Shared;
 use crate::ccm_server::text;
 use crate::model::{Seconds, Timestamp};
@@ -147,15 +148,15 @@ async fn copy(
     .execute(&mut *connection)
     .await?;
     sqlx::query(
-        "INSERT INTO scm_order (certificate, years, primary_kind, singles, wildcards, tags, paid_until, origin, renews) \
-         SELECT $1, years, primary_kind, singles, wildcards, tags, paid_until, coalesce(origin, certificate), certificate \
+        "INSERT INTO scm_order (certificate, years, primary_kind, singles, wildcards, paid_until, origin, renews) \
+         SELECT $1, years, primary_kind, singles, wildcards, paid_until, coalesce(origin, certificate), certificate \
          FROM scm_order WHERE certificate = $2",
     )
     .bind(id)
     .bind(&order.id)
-    .execute(connection)
+    .execute(&mut *connection)
     .await?;
-    Ok(())
+    tags::copy(connection, &order.id, id).await
 }
 
 /// From when on how many days.
