@@ -11,6 +11,7 @@
 //! - `scm2` is version 2 of SCM, another face of the state of `scm`.
 //! - `codes` and `failure` are the only source of refusals.
 //! - `x509` makes certificates; `db` keeps everything, one change per request and one write to disk for those that come together; `vault` seals keys at rest.
+//! - `layout` is what a kind of server reads of a certificate, and `archive` packs it.
 //! - `scm` knows SSL certificates in version 3, `scm2` is another face of the same; `scm::orders` is how they come about.
 //! - `manage` is the listener beside the API: clock, applications, faults, requests seen.
 //! - `admin` is what the command line and the tests do beside the API; `faults` makes the server unpleasant on purpose.

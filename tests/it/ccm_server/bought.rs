@@ -346,3 +346,53 @@ async fn a_csr_that_was_uploaded_without_a_key_keeps_it_with_the_applicant() {
     assert_eq!(exported.body["private_key"], Value::Null);
     assert_eq!(world.shown(&id).await["push_support"], "OFF");
 }
+
+#[tokio::test]
+async fn the_key_of_a_kept_csr_stays_with_the_certificate_when_domains_are_added() {
+    let world = Applicant::at("2027-01-01").await;
+    let (request, csr) = kept(&world, "EC_P256").await;
+    let id = world.buy("OV_SSL_CERT", "MULTI_DOMAIN", 3).await;
+    let mut body = form_with("www.example.com", "csr", &json!(csr));
+    body["sans"] = json!("a.example.com");
+    issue(&world, &id, &body).await;
+    let key = world.exported(&id).await.text("private_key");
+    delete(&world.ccm, &format!("{CSR}/{request}"))
+        .await
+        .expect(204);
+    let more = json!({"ori_sans": "a.example.com", "add_sans": "b.example.com", "email": "tom@example.com"});
+    let project = &world.ccm.user.project_id;
+    let path = format!("/v2/{project}/scm/cert/{id}/supplement");
+    post(&world.ccm, &path, &more).await.expect(200);
+    world.prove(&id).await;
+    world.pass(Seconds::minutes(1)).await;
+    let shown = world.shown(&id).await;
+    assert_eq!(
+        (&shown["status"], &shown["sans"], &shown["push_support"]),
+        (
+            &json!("ISSUED"),
+            &json!("a.example.com;b.example.com"),
+            &json!("ON")
+        )
+    );
+    let exported = world.exported(&id).await.expect(200);
+    assert_eq!(exported.text("private_key"), key);
+}
+
+#[tokio::test]
+async fn the_key_of_another_account_s_csr_is_not_given_to_who_knows_the_csr() {
+    let mut world = Applicant::at("2027-01-01").await;
+    let (_, csr) = kept(&world, "EC_P256").await;
+    let admin = world.ccm.running.admin();
+    let stranger = admin.add_user_with("stranger", "elsewhere", "*");
+    world.ccm.user = stranger.await.unwrap();
+    let id = world.buy("DV_SSL_CERT", "SINGLE_DOMAIN", 1).await;
+    issue(
+        &world,
+        &id,
+        &form_with("www.example.com", "csr", &json!(csr)),
+    )
+    .await;
+    let exported = world.exported(&id).await.expect(200);
+    assert_eq!(exported.body["private_key"], Value::Null);
+    assert_eq!(world.shown(&id).await["push_support"], "OFF");
+}
