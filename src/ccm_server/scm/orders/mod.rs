@@ -8,8 +8,8 @@
 //!    └ ─ ─ ─ ─ ─ ─ ─ ─ ─ ─ ─ ─ apply again ─ ─ ─ ─ ─ ─ ─ UNPASSED ◀───┘             (and back)        REVOKING ─▶ REVOKE
 //! ```
 //!
-//! - `form` is what an applicant says and what of it is accepted; `order` is an order as the state keeps it; `details` is what of it is shown with
-//!   its certificate.
+//! - `form` is what an applicant says and what of it is accepted; `order` is an order as the state keeps it;
+//!   `details` is what of it is shown with its certificate.
 //! - `life` looks at what is due, by the server's clock; `stage` takes one step; `validation` asks DNS and web servers.
 //! - `ca` is the public-style CA behind SCM, apart from those of PCA; `issue` makes its certificates.
 
