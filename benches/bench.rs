@@ -32,7 +32,7 @@ fn main() {
     assert!(known, "no such benchmark: {names:?}");
 }
 
-const BENCHMARKS: [(&str, fn()); 5] = [
+const BENCHMARKS: [(&str, fn()); 6] = [
     ("plan", plan::run),
     ("bundles", bundles::run),
     ("once", once::run),
