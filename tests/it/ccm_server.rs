@@ -4,11 +4,12 @@
     reason = "tests arrange files and processes directly"
 )]
 
-mod applicant;
+pub(crate) mod applicant;
 mod applications;
 mod authentication;
 mod authorities;
 mod certificates;
+mod chapter5;
 mod command_line;
 mod conformance;
 mod crl;
