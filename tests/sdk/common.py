@@ -30,6 +30,8 @@ class Account:
         self.work = tempfile.mkdtemp(prefix="life-")
         # Refusals that were expected as long as the server does not do everything.
         self.not_yet = []
+        # SHA-1 of what the resource serves in the end.
+        self.served = None
 
     def client(self, kind):
         """The SDK's own client of a service, as its documentation says to make it."""
