@@ -73,8 +73,9 @@ async fn served(ccm: &Ccm) -> BTreeSet<String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_official_sdk_goes_through_every_operation_that_is_served() {
-    // Where the life cycles answer for names. The port is free again when they begin.
-    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    // Where the life cycles answer for names. The port is free again when they begin, and nobody else takes one of this
+    // address.
+    let socket = std::net::UdpSocket::bind("127.53.0.1:0").unwrap();
     let names = socket.local_addr().unwrap();
     drop(socket);
     let scm = ScmOptions {
@@ -83,7 +84,7 @@ async fn the_official_sdk_goes_through_every_operation_that_is_served() {
     };
     let ccm = Wanted::new().scm(scm).start().await;
     let mut account = account(&ccm).await;
-    account["dns"] = names.port().into();
+    account["dns"] = names.to_string().into();
     let done = live(&account).await;
     let gone_through = texts(&done["chapters"]);
     let served = served(&ccm).await;
