@@ -127,7 +127,10 @@ impl ScmV2 {
             csr: csr.to_owned(),
         };
         let call = Call::of(&op::V2_CHECK_CSR, &[&self.project])?.body(&request)?;
-        self.client.call(call).await
+        let mut checked: CheckedCsr = self.client.call(call).await?;
+        let domain = checked.domain.take();
+        checked.domain_name = checked.domain_name.or(domain);
+        Ok(checked)
     }
 
     /// 7.1.9: keeps an application without handing it in. What it does not know (`auto_dns_auth`, `domain_method`) is

@@ -4,13 +4,14 @@
     reason = "tests arrange files and processes directly"
 )]
 
-mod applicant;
+pub(crate) mod applicant;
 mod applications;
 mod archives;
 mod authentication;
 mod authorities;
 mod bought;
 mod certificates;
+mod chapter5;
 mod command_line;
 mod conformance;
 mod crl;

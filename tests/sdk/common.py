@@ -27,9 +27,11 @@ class Account:
     def __init__(self, config):
         self.config = config
         self.endpoint = config["endpoint"]
-        self.work = tempfile.mkdtemp(prefix="life-")
+        self.work = tempfile.mkdtemp(prefix="life-", dir=os.getcwd())
         # Refusals that were expected as long as the server does not do everything.
         self.not_yet = []
+        # SHA-1 of what the resource serves in the end.
+        self.served = None
 
     def client(self, kind):
         """The SDK's own client of a service, as its documentation says to make it."""

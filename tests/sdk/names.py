@@ -9,12 +9,13 @@ import dns.rrset
 
 
 class Names:
-    """Answers on a UDP port of loopback, until closed; port 0 takes a free one."""
+    """Answers on a UDP port such as `127.0.0.1:5353`, until closed; port 0 takes a free one."""
 
-    def __init__(self, port):
+    def __init__(self, address):
         self.records = {}
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.socket.bind(("127.0.0.1", port))
+        host, port = address.rsplit(":", 1)
+        self.socket.bind((host, int(port)))
         self.thread = threading.Thread(target=self._serve, daemon=True)
         self.thread.start()
 

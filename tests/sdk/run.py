@@ -1,9 +1,9 @@
 """Runs life cycles against renewd-ccm with Huawei's own SDK, unmodified, over AK/SK.
 
 Reads a JSON object on standard input: endpoint, access_key, secret_key, domain_id, bucket, and where they are known
-security_token, root (of the server's certificate, PEM), region, resource, dns (the port at which this answers for names)
-and only (names of life cycles). Prints one JSON object: the chapters gone through, the names of the life cycles, and what
-the server said it does not do yet. Which life cycles are run follows from the server's own description: those whose
+security_token, root (of the server's certificate, PEM), region, resource, dns (where this answers for names)
+and only (names of life cycles). Prints one JSON object: the chapters gone through, the names of the life cycles, what the
+server said it does not do yet, and the fingerprint of what the resource serves in the end. Which life cycles are run follows from the server's own description: those whose
 chapters it all has.
 """
 import json
@@ -32,7 +32,7 @@ def served(config):
 def main():
     config = json.load(sys.stdin)
     account = Account(config)
-    account.names = names.Names(config.get("dns", 0))
+    account.names = names.Names(config.get("dns", "127.0.0.1:0"))
     known = served(config)
     chapters, lives = set(), []
     wanted = config.get("only")
@@ -49,7 +49,8 @@ def main():
         lives.append(function.__name__)
     account.names.close()
     shutil.rmtree(account.work)
-    print(json.dumps({"chapters": sorted(chapters), "lives": lives, "not_yet": sorted(set(account.not_yet))}))
+    done = {"chapters": sorted(chapters), "lives": lives, "not_yet": sorted(set(account.not_yet))}
+    print(json.dumps({**done, "served": account.served}))
     return 0
 
 

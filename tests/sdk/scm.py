@@ -191,6 +191,16 @@ def becomes(client, certificate, status):
     raise AssertionError(f"{certificate} is {last.status}, not {status}")
 
 
+def prove(account, client, certificate):
+    """Puts the record of an application into DNS."""
+    waiting = show(client, certificate)
+    assert waiting.status == "CHECKING_DOMAIN", waiting.status
+    proofs = waiting.authentification
+    assert len(proofs) == 1 and proofs[0].record_type == "TXT", proofs
+    assert proofs[0].record_name == f"_dnsauth.{waiting.domain}", proofs[0]
+    account.names.put(proofs[0].record_name, proofs[0].record_value)
+
+
 @life("4.1.3.1", "4.1.1.1", "4.1.1.2", "4.1.5.3", "4.1.5.5")
 def bought_certificate(account):
     client = account.client(ScmClient)
@@ -203,12 +213,7 @@ def bought_certificate(account):
     becomes(client, certificate, "PAID")
     key, csr = key_and_request(account, "/CN=buy.life.example", "DNS:buy.life.example")
     apply(client, certificate, "buy.life.example", csr)
-    waiting = show(client, certificate)
-    assert waiting.status.startswith("CHECKING"), waiting.status
-    proofs = waiting.authentification
-    assert len(proofs) == 1 and proofs[0].record_type == "TXT", proofs
-    assert proofs[0].record_name.startswith("_dnsauth."), proofs[0]
-    account.names.put(proofs[0].record_name, proofs[0].record_value)
+    prove(account, client, certificate)
     issued = becomes(client, certificate, "ISSUED")
     assert issued.domain == "buy.life.example" and issued.domain_type == "SINGLE_DOMAIN"
     exported = client.export_certificate(ExportCertificateRequest(certificate_id=certificate))
@@ -310,19 +315,79 @@ def pushed_and_deployed(account):
     batch = client.batch_push_certificate(BatchPushCertificateRequest(certificate_id=certificate, body=body))
     assert len(batch.results) == 1
     whole(batch.results[0], project_name=region, cert_id=text, message=text)
-    body = DeployCertificateRequestBody(
-        project_name=region, service_name="WAF", resources=[DeployedResource(id=resource, type="cloud")]
-    )
+    assert deployed(client, certificate) == []
+    deploy(client, certificate, region, resource)
+    assert deployed(client, certificate) == [("WAF", region, resource)]
+    # What is wrong with a resource is said of it.
+    failures = try_to_deploy(client, certificate, region, "0123456789abcdef0123456789abcdef")
+    assert len(failures) == 1 and failures[0].failure_info.startswith("SCM.0103:"), failures
+    client.delete_certificate(DeleteCertificateRequest(certificate_id=certificate))
+
+
+def try_to_deploy(client, certificate, region, resource):
+    """To a domain of WAF; what failed."""
+    one = DeployedResource(id=resource, type="cloud", enterprise_project_id="0")
+    body = DeployCertificateRequestBody(project_name=region, service_name="WAF", resources=[one])
     done = client.deploy_certificate(DeployCertificateRequest(certificate_id=certificate, body=body))
-    whole(done, failure_list=lambda all: not all)
+    return done.failure_list
+
+
+def deploy(client, certificate, region, resource):
+    failures = try_to_deploy(client, certificate, region, resource)
+    assert failures == [], failures
+
+
+def deployed(client, certificate):
+    """Service, region and id of every resource that serves it."""
     body = ListDeployedResourcesRequestBody(certificate_ids=[certificate], service_names=["ALL"])
-    found = client.list_deployed_resources(ListDeployedResourcesRequest(body=body))
-    assert len(found.results) == 1 and found.results[0].certificate_id == certificate
-    there = [
-        one.resource_id
-        for service in found.results[0].deployed_resources
+    answer = client.list_deployed_resources(ListDeployedResourcesRequest(body=body))
+    whole(answer, results=lambda all: len(all) == 1)
+    there = lambda services: [
+        (service.service, area.region_id, one.resource_id)
+        for service in services
         for area in service.region_resources
         for one in area.resources
     ]
-    assert there == [resource], there
-    client.delete_certificate(DeleteCertificateRequest(certificate_id=certificate))
+    result = answer.results[0]
+    found = there(result.deployed_resources)
+    whole(result, certificate_id=certificate, total_num=len(found), deployed_resources=lambda all: there(all) == found)
+    return found
+
+
+@life(
+    "4.1.3.1", "4.1.1.1", "4.1.5.1", "4.1.5.3", "4.1.5.5", "4.1.2.1", "4.1.2.3", "4.1.2.4", "4.1.6.1", "4.1.6.3",
+    "4.1.6.4", "4.1.5.4",
+)
+def purchase_from_order_to_deletion(account):
+    """One certificate all the way; SCM makes its key, and gives it out."""
+    client = account.client(ScmClient)
+    region, resource = account.config["region"], account.config["resource"]
+    certificate = bought(client)
+    export = ExportCertificateRequest(certificate_id=certificate)
+    refused(lambda: client.export_certificate(export), 400, "SCM.0010")
+    refused(lambda: try_to_deploy(client, certificate, region, resource), 400, "SCM.0010")
+    apply(client, certificate, "deal.life.example")
+    prove(account, client, certificate)
+    issued = becomes(client, certificate, "ISSUED")
+    assert scm_time(issued.not_after) and len(issued.fingerprint) == 40 and issued.validation_method == "DNS"
+    listed = client.list_certificates(ListCertificatesRequest(limit=50, status="ISSUED"))
+    assert certificate in [one.id for one in listed.certificates]
+    exported = client.export_certificate(export)
+    leaf, key = write(account, "deal.pem", exported.certificate), write(account, "deal.key", exported.private_key)
+    assert openssl("pkey", "-in", key, "-pubout") == openssl("x509", "-in", leaf, "-noout", "-pubkey")
+    body = CreateCertificateTagRequestBody(tag=ScsResourceTag(key="deal", value="one"))
+    client.create_certificate_tag(CreateCertificateTagRequest(resource_id=certificate, body=body))
+    own = client.list_tags_by_certificate(ListTagsByCertificateRequest(resource_id=certificate))
+    assert [(tag.key, tag.value) for tag in own.tags] == [("deal", "one")]
+    body = ListCertificatesByTagRequestBody(action="filter", tags=[ScsTag(key="deal", values=["one"])])
+    request = ListCertificatesByTagRequest(resource_instances="resource_instances", body=body)
+    found = client.list_certificates_by_tag(request)
+    assert [one.resource_id for one in found.resources] == [certificate]
+    body = PushCertificateRequestBody(target_project=region, target_service="WAF")
+    whole(client.push_certificate(PushCertificateRequest(certificate_id=certificate, body=body)))
+    deploy(client, certificate, region, resource)
+    assert deployed(client, certificate) == [("WAF", region, resource)]
+    # What the resource serves is looked at by who started this.
+    account.served = issued.fingerprint
+    whole(client.delete_certificate(DeleteCertificateRequest(certificate_id=certificate)))
+    refused(lambda: show(client, certificate), 404, "SCM.0094")

@@ -306,12 +306,14 @@ answer! {
         type_list: Vec<Product>,
     }
 
-    /// The answer of 7.1.8; the field is `domain_name` in the table and `domain` in the example.
+    /// The answer of 7.1.8; the field is `domain_name` in the table and `domain` in the example, and an answer may have
+    /// both.
     CheckedCsr {
         ;
         /// Common name of the CSR.
-        #[serde(alias = "domain")]
         domain_name: Option<String>,
+        /// The same; taken over into `domain_name` where that is missing.
+        domain: Option<String>,
     }
 
     /// What was saved of an application (7.1.10).

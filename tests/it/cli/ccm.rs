@@ -2,6 +2,7 @@
 //! renewd-ccm.
 
 pub(crate) mod commands;
+mod scm;
 mod server;
 
 use std::os::unix::fs::PermissionsExt as _;
