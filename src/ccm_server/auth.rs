@@ -20,6 +20,31 @@ pub(super) struct Caller {
     pub(super) actions: String,
     /// Whether the request was signed with a key for a while, which must not prolong itself.
     pub(super) temporary: bool,
+    /// The id of the only project that its token is for.
+    pub(super) project: Option<String>,
+}
+
+/// Refuses before the body is read who shows nothing of who it is.
+pub(super) fn some_credentials(
+    operation: &Operation,
+    headers: &hyper::HeaderMap,
+) -> Result<(), Failure> {
+    let needed = match operation.access {
+        Access::Open | Access::Optional => false,
+        Access::Known | Access::Action(_) => true,
+    };
+    let some = ["authorization", "x-auth-token"]
+        .iter()
+        .any(|name| headers.contains_key(*name));
+    if needed && !some {
+        return Err(nothing_shown(operation.service));
+    }
+    Ok(())
+}
+
+fn nothing_shown(service: Service) -> Failure {
+    let detail = "there is neither X-Auth-Token nor Authorization";
+    Failure::because(service.unauthenticated(), detail)
 }
 
 /// Finds out who calls `operation`, and refuses who may not.
@@ -54,8 +79,7 @@ pub(super) async fn caller(
     } else if optional {
         return Ok(None);
     } else {
-        let detail = "there is neither X-Auth-Token nor Authorization";
-        return Err(Failure::because(service.unauthenticated(), detail));
+        return Err(nothing_shown(service));
     };
     own(
         shared,
@@ -126,11 +150,23 @@ async fn own(
         return Err(other("X-Domain-Id"));
     }
     if let Some(project) = project
-        && !users::owns_project(shared, &caller.account, project).await?
+        && !is_own_project(shared, caller, project).await?
     {
         return Err(other("X-Project-Id"));
     }
     Ok(())
+}
+
+/// Whether the caller may name this project: one of its account, and the token's where that is for one.
+pub(super) async fn is_own_project(
+    shared: &Shared,
+    caller: &Caller,
+    project: &str,
+) -> Result<bool, Failure> {
+    if caller.project.as_deref().is_some_and(|own| own != project) {
+        return Ok(false);
+    }
+    Ok(users::owns_project(shared, &caller.account, project).await?)
 }
 
 /// Whether one of the patterns, such as `pca:*:get` or `*`, is good for the action. A `*` stands for one part, and as

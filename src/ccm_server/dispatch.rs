@@ -7,6 +7,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONTENT_TYPE, DATE, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
 use serde_json::{Map, Value};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::ccm_server::answer::{Answer, Body};
@@ -145,6 +146,13 @@ async fn run(
     let operation = found.operation;
     let now = shared.clock.now();
     let (parts, incoming) = request.into_parts();
+    auth::some_credentials(operation, &parts.headers)?;
+    // Those that take much are few at a time: who sends them is not known before they are read.
+    let _large = if most_bytes(operation, limits) > limits.body_bytes {
+        LARGE.acquire().await.ok()
+    } else {
+        None
+    };
     let body = read(incoming, operation, limits).await?;
     let headers: Vec<(String, String)> = parts
         .headers
@@ -242,9 +250,7 @@ fn parse(operation: &Operation, body: &[u8]) -> Result<field::Input, Failure> {
 
 /// Whose codes an unknown path gets; only the form of the answer depends on it.
 fn by_path(path: &str) -> Service {
-    if path.starts_with("/v3/auth") || path.starts_with("/v3/projects") {
-        Service::Iam
-    } else if path.contains("/scm/") {
+    if path.contains("/scm/") {
         Service::Scm
     } else {
         Service::Pca
@@ -289,6 +295,9 @@ fn carriage_returns(value: &mut Value) {
         _ => {}
     }
 }
+
+/// Requests that may be larger than others, at the same time.
+static LARGE: Semaphore = Semaphore::const_new(8);
 
 fn respond(answer: Answer, request_id: &str) -> Response<Full<Bytes>> {
     let (bytes, kind) = match answer.body {

@@ -171,14 +171,17 @@ pub(super) async fn by_token(
     now: Timestamp,
 ) -> Result<Option<Caller>, UserError> {
     let row = sqlx::query(
-        "SELECT u.id, u.account, u.actions FROM token t JOIN user u ON u.id = t.user \
+        "SELECT u.id, u.account, u.actions, t.project FROM token t JOIN user u ON u.id = t.user \
          WHERE t.digest = $1 AND t.expires > $2",
     )
     .bind(digest_of(token))
     .bind(now.0)
     .fetch_optional(shared.db.read())
     .await?;
-    Ok(row.as_ref().map(caller))
+    Ok(row.as_ref().map(|row| Caller {
+        project: row.get(3),
+        ..caller(row)
+    }))
 }
 
 /// Makes a token and forgets those that have expired.
@@ -221,6 +224,7 @@ fn caller(row: &sqlx::sqlite::SqliteRow) -> Caller {
         account: row.get(1),
         actions: row.get(2),
         temporary: false,
+        project: None,
     }
 }
 

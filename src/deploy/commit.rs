@@ -24,24 +24,25 @@ use crate::sys::fs::{self, Attributes, Kind, Stat};
 /// Carries the step out, or completes it.
 pub(super) fn run(site: &Site<'_>, now: Timestamp) -> Result<(), StepError> {
     let manifest = site.staged()?;
+    let ours = Layout::live_target(manifest.generation);
+    if fs::read_link(&site.layout.live())? != Some(ours) {
+        // A window, a hook or a failing disk may have kept the staged set for days. What is kept since then needs no second
+        // word, but as it is now.
+        let kept = manifest::read_kept(&site.generation())?;
+        let mut late = foreign::spare(site, &manifest, &site.whole_materials(), now)?;
+        late.retain(|certificate| !kept.contains(certificate));
+        if let Some(certificate) = late.first() {
+            let text = "somebody put a later certificate into its place since the set was staged";
+            return Err(StepError::new(ErrorClass::Rejected, text).about(certificate));
+        }
+        stage::carry_over(site, &manifest, &kept)?;
+    }
     let saved = match Saved::read(&site.generation())? {
         Some(saved) => {
             Arrived::look(site, &manifest, &saved, now)?.none()?;
             saved
         }
-        None => {
-            // A window, a hook or a failing disk may have kept the staged set for days.
-            // What is kept of it since it was staged needs no second word.
-            let kept = manifest::read_kept(&site.generation())?;
-            let mut late = foreign::spare(site, &manifest, &site.whole_materials(), now)?;
-            late.retain(|certificate| !kept.contains(certificate));
-            if let Some(certificate) = late.first() {
-                let text =
-                    "somebody put a later certificate into its place since the set was staged";
-                return Err(StepError::new(ErrorClass::Rejected, text).about(certificate));
-            }
-            save(site, &manifest)?
-        }
+        None => save(site, &manifest)?,
     };
     let done = put_in_place(site, &manifest, &saved);
     if done.is_err() {

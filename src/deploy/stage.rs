@@ -27,14 +27,20 @@ pub(super) fn run(
     now: Timestamp,
 ) -> Result<Manifest, StepError> {
     let attempt = || {
-        let (materials, mut kept) = members(site, target, now)?;
-        let manifest = match site.manifest() {
+        let (materials, damaged) = members(site, target, now)?;
+        let staged = site.manifest();
+        let begun = staged.is_some();
+        let mut manifest = match staged {
             Some(manifest) => manifest,
-            None => write_generation(site, target, &materials, &kept)?,
+            None => write_generation(site, target, &materials, &damaged)?,
         };
         let spared = foreign::spare(site, &manifest, &materials, now)?;
+        let kept: BTreeSet<CertificateId> = damaged.union(&spared).cloned().collect();
+        // An earlier attempt may have carried over what nobody spares any more.
+        if begun && !is_whole(site, &manifest, &kept) {
+            manifest = write_generation(site, target, &materials, &damaged)?;
+        }
         carry_over(site, &manifest, &spared)?;
-        kept.extend(spared);
         if kept != manifest::read_kept(&site.generation())? {
             write(&site.records().kept(), &kept)?;
         }
@@ -429,16 +435,31 @@ impl Former {
     }
 }
 
-/// What somebody else put into the live generation goes into this one too, in the place of ours.
-fn carry_over(
+/// Whether what is within the generation is as it was written, but for members that are kept.
+fn is_whole(site: &Site<'_>, manifest: &Manifest, kept: &BTreeSet<CertificateId>) -> bool {
+    let mut within = manifest.files.iter().filter(|entry| !entry.is_loose());
+    within.all(|entry| {
+        kept.contains(&entry.certificate) || entry.is_at(&site.generation().join(&entry.path))
+    })
+}
+
+/// What somebody else put into the live generation goes into this one too, in the place of ours. Where the link points
+/// nowhere, or elsewhere, it is the generation before that is looked into.
+pub(super) fn carry_over(
     site: &Site<'_>,
     manifest: &Manifest,
     spared: &BTreeSet<CertificateId>,
 ) -> Result<(), StepError> {
+    let live = site.layout.live();
+    let below = match site.rollout.previous_generation {
+        Some(former) if fs::read_link(&live)? != Some(Layout::live_target(former)) => {
+            site.layout.generation(former)
+        }
+        Some(_) | None => live,
+    };
     let within = manifest.files.iter().filter(|entry| !entry.is_loose());
     for entry in within.filter(|entry| spared.contains(&entry.certificate)) {
-        let Some(theirs) = fs::read_if_exists(&site.layout.live().join(&entry.path), MOST_BYTES)?
-        else {
+        let Some(theirs) = fs::read_if_exists(&below.join(&entry.path), MOST_BYTES)? else {
             continue;
         };
         let theirs = Secret::new(theirs);

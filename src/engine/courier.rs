@@ -213,6 +213,8 @@ impl Courier {
         if mails.is_empty() {
             return Ok((0, 0));
         }
+        // Whoever refuses letters keeps nobody else waiting for theirs.
+        mails.sort_by_key(|(_, slips)| slips.iter().any(|slip| slip.refused));
         let mut notifier = match notify::notifier(channel, &*self.resolve) {
             Ok(notifier) => notifier,
             Err(error) => {
@@ -306,9 +308,9 @@ impl Courier {
                 why: why.clone(),
                 again: slip.stands.then(|| self.clock.now() + REFUSED_WAIT),
             },
-            Err(SendError::Unknown(why)) => self.later(slip, why, true),
+            Err(SendError::Unknown(why)) => self.later(slips, slip, why, true),
             Err(SendError::Later(why) | SendError::Unreachable(why)) => {
-                self.later(slip, why, false)
+                self.later(slips, slip, why, false)
             }
         };
         slips
@@ -329,27 +331,31 @@ impl Courier {
         if slips.iter().any(|slip| slip.attempts == 0) {
             tracing::warn!(channel = %id, letters = slips.len(), "alerts could not be sent: {why}");
         }
-        let outcomes: Vec<_> = slips
+        let outcomes: Vec<_> = mails
             .iter()
+            .flat_map(|(_, mail)| mail.iter().map(move |slip| (mail, slip)))
             // What may have been taken over before may still have been.
-            .map(|slip| (slip.seq, self.later(slip, why, slip.mail.is_some())))
+            .map(|(mail, slip)| (slip.seq, self.later(mail, slip, why, slip.mail.is_some())))
             .collect();
         self.tried(&outcomes).await?;
         Ok(slips.len())
     }
 
-    /// Again after a while; not for ever when what it tells is over.
-    fn later(&self, slip: &Slip, why: &str, unsure: bool) -> Delivery {
+    /// Again after a while; not for ever when what it tells is over. All letters of a mail at the same time, since they may
+    /// only leave together.
+    fn later(&self, mail: &[&Slip], slip: &Slip, why: &str, unsure: bool) -> Delivery {
         let now = self.clock.now();
         // Not by the clock alone, which may have jumped.
         let often = slip.attempts >= OFTEN_TRIED;
         if !slip.stands && often && slip.queued_at.until(now) >= LONGEST_TRIED {
             return Delivery::GivenUp(format!("tried for {LONGEST_TRIED}: {why}"));
         }
-        let wait = FIRST_WAIT.0 << slip.attempts.min(10);
+        let attempts = mail.iter().map(|slip| slip.attempts).max().unwrap_or(0);
+        let wait = FIRST_WAIT.0 << attempts.min(10);
         let wait = wait.min(LONGEST_WAIT.0);
         // Up to a quarter more, the same for each letter of one alert, so that one connection takes them all.
-        let jitter = backoff::hash(&[&slip.thread.0, &self.host]) % 1024;
+        let first = mail.first().map_or("", |slip| slip.thread.0.as_str());
+        let jitter = backoff::hash(&[first, &self.host]) % 1024;
         let jitter = wait / 4 * i64::try_from(jitter).unwrap_or(0) / 1024;
         Delivery::Later {
             why: why.to_owned(),

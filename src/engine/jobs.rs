@@ -150,8 +150,9 @@ impl Engine {
             }
         }
         for name in jobs {
-            // Its time comes when the clock is believed again.
-            if *name == JobName::Digest && result.as_ref().is_ok_and(|plan| plan.doubt.is_some()) {
+            // Its time comes when the clock is believed again, or the journal can be written: the period is told then.
+            let told = result.as_ref().is_ok_and(|plan| plan.doubt.is_none());
+            if *name == JobName::Digest && !told {
                 continue;
             }
             let written = self.store.job_ran(*name, &run).await;

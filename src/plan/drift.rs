@@ -62,7 +62,9 @@ pub(crate) fn in_the_way<'a>(place: &Place<'a>, members: &[Member<'_>]) -> Optio
     if !links.any(|found| found.certificate.is_none()) {
         return None;
     }
-    newer_elsewhere(place).find(|found| {
+    // A keystore that does not open is no matter of the link.
+    let mut theirs = newer_elsewhere(place).filter(|found| found.kind == DriftKind::NewerElsewhere);
+    theirs.find(|found| {
         // What left the target is not written any more.
         let whose =
             |member: &&Member<'_>| found.certificate.as_ref() == Some(&member.subject.policy.id);

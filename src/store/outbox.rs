@@ -289,7 +289,11 @@ impl SqliteStore {
                 alone || refused || matches!(outcome, Delivery::Later { unsure: false, .. });
             let tried = !matches!(outcome, Delivery::Spared | Delivery::Withdrawn);
             sqlx::query(
-                "UPDATE outbox SET state = $1, said = $2, due_at = coalesce($3, due_at), tried_at = $4,
+                // What was over while it was on its way is not tried again.
+                "UPDATE outbox SET state = CASE WHEN $9 AND $1 = 'waiting' AND NOT EXISTS
+                     (SELECT 1 FROM alerts a WHERE a.key = outbox.alert AND a.raised_at = outbox.raised_at
+                        AND a.resolved_at IS NULL) THEN 'refused' ELSE $1 END,
+                   said = $2, due_at = coalesce($3, due_at), tried_at = $4,
                    attempts = attempts + $5, alone = max(alone, $6), mail = CASE WHEN $7 THEN NULL ELSE mail END,
                    refused = max(refused, $9)
                  WHERE seq = $8 AND state = 'waiting'",

@@ -23,6 +23,17 @@ struct Row {
     client: &'static str,
     command: String,
     test: String,
+    /// The test in which the real server answers it; each asserts that all of its chapters were asked for.
+    served_in: &'static str,
+}
+
+/// By the group of a chapter.
+fn served_in(chapter: &str) -> &'static str {
+    match chapter.split('.').next() {
+        Some("7") => "cli::ccm::scm::version_2_is_gone_through_by_typed_commands",
+        Some("4") => "sdk::lives::the_official_sdk_goes_through_every_operation_that_is_served",
+        _ => "",
+    }
 }
 
 fn rows() -> Vec<Row> {
@@ -40,6 +51,7 @@ fn rows() -> Vec<Row> {
             },
             client: one.function,
             command: commands.get(one.chapter).cloned().unwrap_or_default(),
+            served_in: served_in(one.chapter),
             test: tests
                 .get(one.chapter)
                 .map(|test| format!("ccm_client::contract::{test}"))
@@ -53,8 +65,8 @@ fn page() -> String {
     for row in rows() {
         let _ = writeln!(
             text,
-            "| {} | {} | {} | `{}` | `{}` | `{}` |",
-            row.chapter, row.name, row.server, row.client, row.command, row.test
+            "| {} | {} | {} | `{}` | `{}` | `{}` | `{}` |",
+            row.chapter, row.name, row.server, row.client, row.command, row.test, row.served_in
         );
     }
     text
@@ -68,9 +80,11 @@ Made by `make man` from the tables in the code; do not edit it.
 One line for each of the 70 operations of the reference (Issue 4, 2025-05-26). *Server* is what renewd-ccm serves, *client* the
 function in `src/ccm`, *command* what a person types, *test* the one that sends the reference's example by the client and reads
 its answer to the last field. `cli::ccm::commands::every_command_sends_the_operation_of_its_chapter` does the same with each command.
+ The
+last column is the test in which the real server answers it; it fails when one of its chapters was not asked for.
 
-| chapter | operation | server | client | command | test |
-|---|---|---|---|---|---|
+| chapter | operation | server | client | command | test of the client | test of the server |
+|---|---|---|---|---|---|---|
 ";
 
 #[test]
@@ -92,6 +106,12 @@ fn every_operation_has_a_client_a_command_and_a_test() {
         assert!(row.client.contains("::"), "{} has no client", row.chapter);
         assert!(!row.command.is_empty(), "{} has no command", row.chapter);
         assert!(!row.test.is_empty(), "{} has no test", row.chapter);
+        assert!(!row.server.is_empty(), "{} is not served", row.chapter);
+        assert!(
+            !row.served_in.is_empty(),
+            "{} has no test of the server",
+            row.chapter
+        );
     }
 }
 

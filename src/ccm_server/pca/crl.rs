@@ -119,6 +119,19 @@ async fn publish(shared: &Shared, id: &str, now: Timestamp) -> Result<(), Failur
     let (by, signer) = (IssuedBy::of(&authority)?, authority.signer(shared).await?);
     let number = last.saturating_add(1);
     let next_update = now + valid;
+    // Kept before anybody can see it: a number is never used twice (RFC 5280 §5.2.3), one may be left out.
+    let own = id.to_owned();
+    let taken = shared.db.write(|connection| {
+        Box::pin(async move {
+            sqlx::query("UPDATE authority SET crl_number = $1 WHERE id = $2")
+                .bind(number)
+                .bind(own)
+                .execute(connection)
+                .await?;
+            Ok::<_, Failure>(())
+        })
+    });
+    taken.await?;
     let hash = Hash::named(authority.signature_algorithm()).unwrap_or(Hash::Sha256);
     let made = shared.heavy(move || {
         let wanted = List {
@@ -140,10 +153,8 @@ async fn publish(shared: &Shared, id: &str, now: Timestamp) -> Result<(), Failur
         Box::pin(async move {
             // Whatever was revoked meanwhile made it due again, and that stays.
             sqlx::query(
-                "UPDATE authority SET crl_number = $1, crl_due = CASE WHEN crl_due = $2 THEN $3 ELSE crl_due END \
-                 WHERE id = $4",
+                "UPDATE authority SET crl_due = CASE WHEN crl_due = $1 THEN $2 ELSE crl_due END WHERE id = $3",
             )
-            .bind(number)
             .bind(due)
             .bind((next_update + AHEAD).0)
             .bind(id)

@@ -161,6 +161,7 @@ async fn ask(
             account,
             actions: String::new(),
             temporary: false,
+            project: None,
         }),
         now: shared.clock.now(),
         path: checked(operation.path_fields, path)?,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::deploy::keystores::Opened;
-use crate::deploy::manifest::{MOST_BYTES, Saved, Was};
+use crate::deploy::manifest::{MOST_BYTES, Saved, Was, read_kept};
 use crate::deploy::probe::{Behind, Expected, KeyKind};
 use crate::deploy::prove::Trust;
 use crate::deploy::site::Site;
@@ -129,8 +129,13 @@ pub(in crate::deploy) fn forward(
     now: Timestamp,
 ) -> Result<Vec<Question>, StepError> {
     let mut questions = Questions::default();
+    // What somebody else put there and the rollout spares is served, not ours.
+    let kept = match &chains {
+        Chains::Incoming(_) => read_kept(&site.generation())?,
+        Chains::All(_) => BTreeSet::new(),
+    };
     for (certificate, revision) in &site.rollout.revisions {
-        if site.rollout.leaves_strange(certificate) {
+        if site.rollout.leaves_strange(certificate) || kept.contains(certificate) {
             continue;
         }
         let (leaf, chain) = match public(site, certificate, revision) {
@@ -204,6 +209,7 @@ pub(in crate::deploy) fn backward(
     let rollout = site.rollout;
     let mut left = stays;
     left.extend(arrived::of(site, now));
+    left.extend(read_kept(&site.generation()).unwrap_or_default());
     for (certificate, revision) in &rollout.previous {
         if rollout.strange.contains(certificate) || left.contains(certificate) {
             continue;

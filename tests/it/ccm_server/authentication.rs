@@ -228,6 +228,7 @@ async fn unknown_routes_are_the_gateway_s_404() {
         "/v1/unheard-of",
         "/v1/private-certificates/a/b/c",
         "/v3/scm",
+        "/v3/auth/unheard-of",
     ] {
         let reply = Send::new("GET", target).send(&ccm).await;
         reply.refused(404, "APIGW.0101");

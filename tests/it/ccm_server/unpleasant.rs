@@ -67,9 +67,19 @@ async fn slow_clients_are_let_go() {
 #[tokio::test]
 async fn what_is_too_large_or_no_http_is_refused() {
     let ccm = Wanted::new().limits(impatient()).start().await;
-    let mut large = Send::new("POST", BY_CSR);
-    large.body = vec![b' '; 1024 * 1024 + 1];
-    large.send(&ccm).await.refused(413, "APIGW.0201");
+    let large = || {
+        let mut large = Send::new("POST", BY_CSR);
+        large.body = vec![b' '; 1024 * 1024 + 1];
+        large
+    };
+    // Whoever shows nothing of who it is, is not even read.
+    let nobody = large().send(&ccm).await;
+    nobody.refused(401, "PCA.00010001");
+    large()
+        .header("x-auth-token", "x")
+        .send(&ccm)
+        .await
+        .refused(413, "APIGW.0201");
     let header = format!(
         "GET / HTTP/1.1\r\nHost: x\r\nX-Long: {}\r\n\r\n",
         "x".repeat(200_000)

@@ -38,9 +38,11 @@ pub(in crate::ccm_server) async fn revoke(call: &Call<'_>, id: &str) -> Result<A
                 .bind(&own)
                 .execute(&mut *connection)
                 .await?;
+            // What is taken back after all goes on; what is revoked is checked before the next one is made.
             let end = (!at_once).then_some((now + length).0);
             sqlx::query(
-                "UPDATE scm_order SET attempt = attempt + 1, stage_end = $1, due = $1, renew_at = NULL WHERE certificate = $2",
+                "UPDATE scm_order SET attempt = attempt + 1, stage_end = $1, due = $1, \
+                 renew_at = CASE WHEN $1 IS NULL THEN NULL ELSE renew_at END WHERE certificate = $2",
             )
             .bind(end)
             .bind(&own)

@@ -180,10 +180,15 @@ async fn moved(
                 return Ok(false);
             }
             let due = (to != "REVOKE").then_some(now.0);
-            sqlx::query("UPDATE scm_order SET stage_end = $1, due = $2 WHERE certificate = $3")
+            // No next one follows a revoked one.
+            sqlx::query(
+                "UPDATE scm_order SET stage_end = $1, due = $2, \
+                 renew_at = CASE WHEN $4 = 'REVOKE' THEN NULL ELSE renew_at END WHERE certificate = $3",
+            )
                 .bind(stage_end.map(|end| end.0))
                 .bind(due)
                 .bind(&id)
+                .bind(to)
                 .execute(connection)
                 .await?;
             Ok::<_, Failure>(true)
