@@ -116,6 +116,54 @@ async fn a_newer_one_of_somebody_else_stays_and_the_others_go_in() {
     assert_eq!(stand.drift(), None);
 }
 
+/// A window may lie between the two, and the tool that put it there renews it meanwhile.
+#[tokio::test]
+async fn what_somebody_puts_there_between_stage_and_commit_is_what_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut stand, [api, _]) = both_live(dir.path()).await;
+    let put = |stand: &Stand, hours: i64| {
+        let since = Validity(now() - Seconds::hours(hours), now() + Seconds::days(60));
+        let theirs = stand.material(&["api.test"], KeyAlgorithm::EcP256, since);
+        let [(certificate, key), _] = places(stand, "api");
+        fs::write(&certificate, theirs.leaf_pem()).unwrap();
+        fs::write(&key, theirs.key.to_pem().expose()).unwrap();
+        renewd::pki::facts(&theirs.leaf).unwrap().serial
+    };
+    put(&stand, 2);
+    let (_, rollout) = renewal(&mut stand, &api);
+    stand.step(&rollout, RolloutStep::Stage).await.unwrap();
+    let serial = put(&stand, 1);
+    for _ in 0..2 {
+        stand.step(&rollout, RolloutStep::Commit).await.unwrap();
+        let [(certificate, key), _] = places(&stand, "api");
+        assert_eq!(serial_in(&certificate), serial);
+        assert!(is_pair(&certificate, &key));
+    }
+}
+
+/// What was carried over at an attempt that failed is gone with it, once it is theirs no more.
+#[tokio::test]
+async fn what_is_spared_no_more_is_ours_again_at_the_next_attempt() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut stand, [api, _]) = both_live(dir.path()).await;
+    let [(certificate, key), _] = places(&stand, "api");
+    let ours = [fs::read(&certificate).unwrap(), fs::read(&key).unwrap()];
+    let since = Validity(now() - Seconds::hours(1), now() + Seconds::days(60));
+    let theirs = stand.material(&["api.test"], KeyAlgorithm::EcP256, since);
+    fs::write(&certificate, theirs.leaf_pem()).unwrap();
+    fs::write(&key, theirs.key.to_pem().expose()).unwrap();
+    let (_, rollout) = renewal(&mut stand, &api);
+    stand.step(&rollout, RolloutStep::Stage).await.unwrap();
+    fs::write(&certificate, &ours[0]).unwrap();
+    fs::write(&key, &ours[1]).unwrap();
+    stand.step(&rollout, RolloutStep::Stage).await.unwrap();
+    stand.step(&rollout, RolloutStep::Commit).await.unwrap();
+    for (certificate, key) in places(&stand, "api") {
+        assert_eq!(serial_in(&certificate), stand.serial(&api));
+        assert!(is_pair(&certificate, &key));
+    }
+}
+
 #[tokio::test]
 async fn those_that_would_be_replaced_are_all_named() {
     let dir = tempfile::tempdir().unwrap();
