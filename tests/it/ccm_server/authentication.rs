@@ -163,6 +163,32 @@ async fn wrong_passwords_and_foreign_projects_get_no_token() {
 }
 
 #[tokio::test]
+async fn a_token_for_a_project_is_refused_in_the_paths_of_another_one() {
+    let ccm = Ccm::start().await;
+    let projects = get(&ccm, "/v3/projects").await.expect(200).body;
+    let ids = projects["projects"].as_array().unwrap().iter();
+    let ids = ids.map(|project| project["id"].as_str().unwrap().to_owned());
+    let own = ccm.user.project_id.clone();
+    let other = ids.into_iter().find(|id| *id != own).unwrap();
+    let reply = token(&ccm, ccm.user.password.expose_str().unwrap())
+        .await
+        .expect(201);
+    let token = reply.header("x-subject-token").unwrap().to_owned();
+    let list = |project: &str| {
+        let target = format!("/v2/{project}/scm/certlist");
+        Send::new("GET", &target).header("x-auth-token", &token)
+    };
+    list(&own).send(&ccm).await.expect(200);
+    list(&other).send(&ccm).await.refused(403, "SCM.0002");
+    let named = list(&own).header("x-project-id", &other);
+    named.send(&ccm).await.refused(403, "SCM.0002");
+    // A key is good for all of them.
+    get(&ccm, &format!("/v2/{other}/scm/certlist"))
+        .await
+        .expect(200);
+}
+
+#[tokio::test]
 async fn projects_and_account_are_told() {
     let ccm = Ccm::start().await;
     let target = format!("/v3/projects?name={}", ccm.user.project);
