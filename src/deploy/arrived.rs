@@ -15,7 +15,9 @@ use crate::deploy::manifest::{
     Entry, MOST_BYTES, Manifest, Saved, Was, read_kept, read_seen, sha256,
 };
 use crate::deploy::site::Site;
-use crate::model::{CertificateId, ErrorClass, Fingerprint, Timestamp};
+use crate::model::{
+    CertificateFacts, CertificateId, ErrorClass, Fingerprint, RevisionId, Timestamp,
+};
 use crate::pki::{Secret, facts};
 use crate::sys::fs::{self, Attributes, Kind};
 
@@ -52,9 +54,13 @@ impl Arrived {
             let Some(revision) = site.rollout.revisions.get(*certificate) else {
                 continue;
             };
-            let public = site.materials.load_public(certificate, revision).ok();
-            let ours = public.and_then(|public| facts(public.first()?).ok());
-            let Some(ours) = ours else {
+            // Without ours there is nothing to compare it with, and it may be newer: it stays.
+            let Some(ours) = ours(site, certificate, revision) else {
+                arrived.linked |= within;
+                let detail = "what is stored of it cannot be read, so nobody can say whether what somebody put into its place is newer";
+                arrived
+                    .found
+                    .insert((*certificate).clone(), detail.to_owned());
                 continue;
             };
             let compared = Ours {
@@ -89,6 +95,18 @@ impl Arrived {
         });
         errors.reduce(StepError::and).map_or(Ok(()), Err)
     }
+}
+
+fn ours(
+    site: &Site<'_>,
+    certificate: &CertificateId,
+    revision: &RevisionId,
+) -> Option<CertificateFacts> {
+    let read = site.materials.load_public(certificate, revision);
+    let public = read.inspect_err(
+        |error| tracing::warn!(%certificate, %error, "what is stored of it cannot be read"),
+    );
+    facts(public.ok()?.first()?).ok()
 }
 
 /// Where files are now, and those of each export of each certificate that are neither ours nor what was saved.

@@ -85,6 +85,37 @@ async fn a_newer_pair_that_came_while_a_rollout_waits_for_its_service_stays() {
     );
 }
 
+/// Nobody can say then what is newer, and their key may be nowhere else.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_came_stays_where_what_is_stored_of_ours_cannot_be_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut served, _) = Served::running(dir.path(), Variant::Loose).await;
+    served.nginx.stop();
+    let new = served.issue();
+    let waiting = served.roll(&new).await;
+    assert_eq!(waiting.phase.code(), "awaiting-service");
+    let theirs = foreign(&served.stand, &["www.test", "127.0.0.1"], Seconds(60));
+    let chain = served.file("www");
+    let key = chain.with_file_name("key.pem");
+    install(&theirs, &chain, &key);
+    let revision = &waiting.revisions[&www()];
+    let stored = dir
+        .path()
+        .join("state/revisions/www")
+        .join(revision.as_str());
+    for entry in fs::read_dir(stored).unwrap() {
+        fs::write(entry.unwrap().path(), "no PEM").unwrap();
+    }
+    served.nginx.start();
+    for step in [RolloutStep::Test, RolloutStep::Reload] {
+        let error = served.stand.step(&waiting, step).await.unwrap_err();
+        class(&error, ErrorClass::Rejected);
+        assert_eq!(error.named, [www()].into(), "{error}");
+        assert_eq!(serial_in(&chain), serial(&theirs));
+        assert!(is_pair(&chain, &key));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_newer_pair_that_came_after_the_commit_is_left_alone_on_the_way_back() {
     for variant in [Variant::Loose, Variant::Live] {
