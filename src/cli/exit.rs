@@ -111,6 +111,12 @@ impl Exit {
             Verdict::Wait(Waiting::NoSpace { .. }) => Self::CannotWrite,
             Verdict::Wait(
                 Waiting::Issuance { .. }
+                | Waiting::Successor { .. }
+                | Waiting::Entitlement { .. }
+                | Waiting::PurchaseBudget { .. }
+                | Waiting::Purchase { .. }
+                | Waiting::DomainProof { .. }
+                | Waiting::Review { .. }
                 | Waiting::Clock { .. }
                 | Waiting::Settling { .. }
                 | Waiting::Service { .. }
@@ -124,6 +130,11 @@ impl Exit {
             Verdict::Blocked(Blocked::RestartNeeded { .. }) => Self::Configuration,
             Verdict::Blocked(
                 Blocked::IssuerShortens { .. }
+                | Blocked::ForeignApplication { .. }
+                | Blocked::StaleJournal { .. }
+                | Blocked::PurchaseUnclear { .. }
+                | Blocked::SuccessorOverdue { .. }
+                | Blocked::Person { .. }
                 | Blocked::UndoFailed { .. }
                 | Blocked::NewerElsewhere { .. }
                 | Blocked::Remote { .. }

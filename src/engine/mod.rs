@@ -22,6 +22,7 @@ mod order;
 mod order_effect;
 mod places;
 mod progress;
+mod public_order;
 mod publish;
 mod put_back;
 mod reload;

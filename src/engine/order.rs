@@ -70,6 +70,14 @@ impl Engine {
             OrderStep::Resolve => self.resolve(order, now).await,
             OrderStep::Fetch => self.fetch(order, now).await,
             OrderStep::Close => self.put_away(order, snapshot),
+            OrderStep::Look => self.look(order, snapshot, now).await,
+            OrderStep::Confirm => self.confirm(order, now).await,
+            OrderStep::Buy => self.buy(order, now).await,
+            OrderStep::Trace => self.trace(order, snapshot, now).await,
+            OrderStep::Publish => self.publish(order, now).await,
+            OrderStep::Examine => self.examine(order, now).await,
+            OrderStep::Retract => self.retract(order).await,
+            OrderStep::Withdraw => self.withdraw(order).await,
         };
         crash::point(&format!("order.{step}.effect"));
         match &result {
@@ -106,7 +114,26 @@ impl Engine {
             OrderEvent::Closed {
                 closing: OrderClosing::Abandoned { message },
             } => format!("order abandoned: {message}"),
-            OrderEvent::KeyStored { .. }
+            OrderEvent::PurchaseLost { decisive_at, .. } => format!(
+                "the answer to a purchase is not known; looking for it, and buying no second one before {decisive_at}"
+            ),
+            OrderEvent::DefinitelyNotBought => {
+                "the purchase was not made; another may be".to_owned()
+            }
+            OrderEvent::Wanting { .. } => "nothing to apply with".to_owned(),
+            OrderEvent::Claimed { .. }
+            | OrderEvent::Confirmed
+            | OrderEvent::Yielded { .. }
+            | OrderEvent::Adopted { .. }
+            | OrderEvent::NothingFree { .. }
+            | OrderEvent::Bought { .. }
+            | OrderEvent::NotBought { .. }
+            | OrderEvent::ProofWanted { .. }
+            | OrderEvent::Published { .. }
+            | OrderEvent::Visible { .. }
+            | OrderEvent::Retracted
+            | OrderEvent::Withdrawn
+            | OrderEvent::KeyStored { .. }
             | OrderEvent::Accepted { .. }
             | OrderEvent::Absent { .. }
             | OrderEvent::NotYet { .. }
@@ -157,7 +184,9 @@ impl Engine {
         let subject = order.certificate.to_string();
         let text = advance.message;
         (self.progress)(match &advance.phase {
-            OrderPhase::Unclear { .. } => Progress::Waiting { subject, text },
+            OrderPhase::Unclear { .. }
+            | OrderPhase::PurchaseUnclear { .. }
+            | OrderPhase::Seeking { .. } => Progress::Waiting { subject, text },
             OrderPhase::Closed {
                 closing: OrderClosing::Failed { .. },
             } => Progress::Failed {
@@ -172,6 +201,10 @@ impl Engine {
                 milestone: Some(Milestone::Issued),
             },
             OrderPhase::Opened
+            | OrderPhase::Claiming { .. }
+            | OrderPhase::Bare { .. }
+            | OrderPhase::Entitled { .. }
+            | OrderPhase::Ending { .. }
             | OrderPhase::KeyStored { .. }
             | OrderPhase::Submitted { .. }
             | OrderPhase::Closed { .. } => Progress::Done {

@@ -5,7 +5,7 @@ use crate::engine::Engine;
 use crate::issuer::{Effect, Fetched, IssuedPem, IssuerError, Lookup};
 use crate::model::{
     ErrorClass, Fingerprint, KeyAlgorithm, KeyReuse, Order, OrderClosing, OrderEvent, OrderPhase,
-    Reason, RevisionFacts, Seconds, Snapshot, Source, Timestamp,
+    Reason, Review, RevisionFacts, Seconds, Snapshot, Source, Timestamp,
 };
 use crate::pki::{self, Material, PrivateKey};
 use crate::plan::order_machine;
@@ -40,7 +40,7 @@ pub(super) struct Failure {
 }
 
 impl Failure {
-    fn local(class: ErrorClass, message: String) -> Self {
+    pub(super) fn local(class: ErrorClass, message: String) -> Self {
         Self {
             class,
             message,
@@ -182,10 +182,19 @@ impl Engine {
         let issuer = self.issuers.get(&order.issuer)?;
         let with_key = order.request.source != Source::Csr;
         match issuer.fetch(reference, with_key).await? {
-            Fetched::NotYet { poll_after } => {
+            Fetched::NotYet {
+                poll_after,
+                status,
+                proofs: _,
+            } => {
                 let poll_after = self.clock.now() + Seconds(poll_after);
                 let message = format!("not issued yet; next look at {poll_after}");
-                Ok(Outcome::new(OrderEvent::NotYet { poll_after }, message))
+                let review = Review {
+                    status,
+                    since: self.clock.now(),
+                };
+                let event = OrderEvent::NotYet { poll_after, review };
+                Ok(Outcome::new(event, message))
             }
             Fetched::Issued(pem) => self.accept(order, reference, pem, now).await,
         }
@@ -266,7 +275,7 @@ impl Engine {
 
     /// The revision holds the key now; revisions that nobody refers to any more go.
     pub(super) fn put_away(&self, order: &Order, snapshot: &Snapshot) -> Result<Outcome, Failure> {
-        let OrderPhase::Issued { revision } = &order.phase else {
+        let OrderPhase::Issued { revision, .. } = &order.phase else {
             return Err(wrong_phase("close", order));
         };
         let materials = self.deployer.materials();

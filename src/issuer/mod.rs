@@ -6,6 +6,7 @@ mod connect;
 mod exported;
 mod failure;
 mod newest;
+mod orders;
 mod pca;
 mod scm;
 
@@ -13,12 +14,14 @@ use std::future::Future;
 use std::pin::Pin;
 
 use crate::model::{
-    ErrorClass, Fingerprint, Listed, Offer, OrderRequest, Standing, SubjectAltNames, Timestamp,
+    DomainProof, ErrorClass, Fingerprint, Listed, Offer, OrderRequest, Standing, SubjectAltNames,
+    Timestamp,
 };
 use crate::pki::Secret;
 
 pub use crate::ccm::Limit;
 pub use connect::{client, connect, connect_within, limit};
+pub use orders::{Applied, Intent, Look, Orders, Sighting, Traced};
 
 /// An async answer of a trait object.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -76,6 +79,11 @@ pub trait Issuer: Send + Sync {
     /// A part of the account's listing; `None` where the API has no such filter.
     fn list(&self, part: Part) -> BoxFuture<'_, Result<Option<Account>, IssuerError>>;
 
+    /// Orders of public certificates; `None` for an issuer without.
+    fn orders(&self) -> Option<&Orders> {
+        None
+    }
+
     /// One line for people: who will sign, such as `CA corp-issuing (6f7e…) at https://…`.
     fn describe<'a>(&'a self) -> BoxFuture<'a, Result<String, IssuerError>>;
 }
@@ -130,6 +138,10 @@ pub enum Fetched {
     NotYet {
         /// Seconds.
         poll_after: i64,
+        /// How far it is, in the issuer's word; empty where it does not say.
+        status: String,
+        /// What proves the domains, where the issuer waits for that.
+        proofs: Vec<DomainProof>,
     },
     /// As the issuer sent it, unchecked.
     Issued(IssuedPem),

@@ -230,6 +230,8 @@ impl PcaIssuer {
                 tracing::info!(reference, status, "not issued yet, or in a new status");
                 return Ok(Fetched::NotYet {
                     poll_after: POLL_AFTER,
+                    status: String::new(),
+                    proofs: Vec::new(),
                 });
             }
             PrivateStatus::Expired | PrivateStatus::Revoked => {
@@ -253,6 +255,8 @@ impl PcaIssuer {
             // Shown as issued and not to be exported in this status: it is not ready.
             Err(error) if error.code.as_deref() == Some(WRONG_STATUS) => Ok(Fetched::NotYet {
                 poll_after: POLL_AFTER,
+                status: String::new(),
+                proofs: Vec::new(),
             }),
             Err(error) => Err(reading(error)),
         }

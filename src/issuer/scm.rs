@@ -47,6 +47,8 @@ impl ScmIssuer {
             | ScmStatus::Unknown(_) => {
                 return Ok(Fetched::NotYet {
                     poll_after: POLL_AFTER,
+                    status: shown.status.to_string(),
+                    proofs: Vec::new(),
                 });
             }
             ScmStatus::CancelChecking
@@ -277,7 +279,7 @@ impl Issuer for ScmIssuer {
 /// CCM API, appendix of error codes: there is no such certificate.
 const NOT_FOUND: &str = "SCM.0094";
 
-fn no_orders() -> IssuerError {
+pub(super) fn no_orders() -> IssuerError {
     own(
         ErrorClass::Configuration,
         "SCM orders come with purchase support; use order = \"never\"",

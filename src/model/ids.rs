@@ -180,6 +180,8 @@ id!(/** An issuer of the policy, such as `corp`; unique over all kinds of issuer
 id!(/** A target of the policy, such as `web`; unique over all kinds of target. */ TargetId);
 id!(/** A way by which alerts leave the host, such as `ops`; unique over all kinds of way. */ ChannelId);
 id!(/** Something that is watched and not managed, such as `mail`. */ WatchId);
+id!(/** A way of proving domains, such as `zone`; unique over all kinds of way. */ ValidationId);
+id!(/** A place of the cloud that certificates are pushed to, such as `edge`. */ PushId);
 id!(/** One attempt to obtain a revision. */ OrderId);
 id!(/** One attempt to put a set of revisions on a target. */ RolloutId);
 id!(/** One issued key, leaf and chain: the first 16 hex digits of the SHA-256 of the leaf. */ RevisionId);

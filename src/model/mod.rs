@@ -22,6 +22,8 @@ mod order;
 mod outage;
 mod pacing;
 mod policy;
+mod public;
+mod push;
 mod reason;
 mod recipe;
 mod rollout;
@@ -29,6 +31,7 @@ mod shortage;
 mod snapshot;
 mod standing;
 mod time;
+mod validation;
 mod watch;
 
 pub use alert::{Alert, AlertKey, Severity};
@@ -48,7 +51,8 @@ pub use export::{
 };
 pub use hooks::{Hook, HookSteps, Hooks};
 pub use ids::{
-    CertificateId, ChannelId, IdError, IssuerId, OrderId, RevisionId, RolloutId, TargetId, WatchId,
+    CertificateId, ChannelId, IdError, IssuerId, OrderId, PushId, RevisionId, RolloutId, TargetId,
+    ValidationId, WatchId,
 };
 pub use job::{HostSeed, JobName, JobPolicy, JobResult, JobRun, UnknownJob};
 pub use letter::{
@@ -60,15 +64,22 @@ pub use metrics::{Listen, Metrics};
 pub use name::{Name, NameError, SubjectAltNames};
 pub use observed::{Observe, Observed, Sight, SightKind};
 pub use order::{
-    Order, OrderClosing, OrderEvent, OrderPhase, OrderRequest, OrderStep, Source, Subject,
+    Order, OrderClosing, OrderEvent, OrderPhase, OrderRequest, OrderStep, Review, Source, Subject,
+    Want,
 };
 pub use outage::Outage;
 pub use pacing::{MaintenanceWindow, Pacing};
 pub use policy::{
-    CertificatePolicy, DriftMode, IssuerKind, IssuerPace, IssuerPolicy, KeyReuse, KeySource,
-    Listeners, OrderMode, PcaPolicy, Policy, Prelude, Probe, ProxyProtocol, Reload, RemoteAccess,
-    RemoteAuth, RenewRule, Roots, ScmPolicy, SecretRef, Signal, StartTls, TargetKind, TargetPolicy,
+    Applicant, CertificatePolicy, DriftMode, IssuerKind, IssuerPace, IssuerPolicy, KeyReuse,
+    KeySource, Listeners, OrderMode, PcaPolicy, Policy, Prelude, Probe, ProxyProtocol,
+    PurchasePolicy, Reload, RemoteAccess, RemoteAuth, RenewRule, Roots, ScmPolicy, SecretRef,
+    Signal, StartTls, Superseded, TargetKind, TargetPolicy,
 };
+pub use public::{
+    Assurance, Budget, Buying, Claim, DomainType, Entitlement, Identity, Product, PublicRequest,
+    Purchase, Spent, Stale,
+};
+pub use push::{CloudService, PushPolicy, PushState, Pushed};
 pub use reason::{Blocked, ErrorClass, Reason, Waiting};
 pub use recipe::{Family, Recipe, RecipeExport};
 pub use rollout::{
@@ -77,11 +88,15 @@ pub use rollout::{
 };
 pub use shortage::{Scarce, Shortage};
 pub use snapshot::{
-    CertificateState, FailedRollout, Failures, FulfilledOrder, Offer, Relied, SetAside, Snapshot,
-    Split, Started, StepFailure, TargetState,
+    CertificateState, FailedRollout, Failures, FulfilledOrder, Offer, Relied, Revoking, SetAside,
+    Snapshot, Split, Started, StepFailure, TargetState,
 };
 pub use standing::{RemoteTrouble, Standing};
 pub use time::{Seconds, TimeError, Timestamp};
+pub use validation::{
+    DomainMethod, DomainProof, ProofStage, ProofState, TsigAlgorithm, ValidationKind,
+    ValidationPolicy,
+};
 pub use watch::{
     AccountLook, Listed, ListedStanding, WatchFault, WatchFaultKind, WatchPolicy, WatchState,
     WatchTrouble, WatchTroubleKind, Watched, WatchedCertificate, WatchedPlace,

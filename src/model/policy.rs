@@ -7,9 +7,10 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Alerting, CertificateId, Control, ExportSpec, Fingerprint, Hooks, IssuerId, JobName, JobPolicy,
-    KeyAlgorithm, Metrics, Observe, Pacing, Seconds, Subject, SubjectAltNames, TargetId, Timestamp,
-    WatchId, WatchPolicy,
+    Alerting, Budget, CertificateId, Control, DomainType, ExportSpec, Fingerprint, Hooks, IssuerId,
+    JobName, JobPolicy, KeyAlgorithm, Metrics, Observe, Pacing, PushId, PushPolicy, Seconds,
+    Subject, SubjectAltNames, TargetId, Timestamp, ValidationId, ValidationPolicy, WatchId,
+    WatchPolicy,
 };
 
 /// The whole policy.
@@ -33,6 +34,10 @@ pub struct Policy {
     pub watches: BTreeMap<WatchId, WatchPolicy>,
     /// What is left for monitoring.
     pub metrics: Metrics,
+    /// How domains are proven.
+    pub validations: BTreeMap<ValidationId, ValidationPolicy>,
+    /// Where in the cloud certificates are pushed to.
+    pub pushes: BTreeMap<PushId, PushPolicy>,
 }
 
 impl Policy {
@@ -122,11 +127,66 @@ pub enum IssuerKind {
 pub struct PcaPolicy {
     /// The CA that signs: its `ca_id` (36 characters) or its exact common name.
     pub ca: String,
+    /// What happens to certificates that were replaced.
+    pub superseded: Superseded,
 }
 
 /// Settings of an SCM issuer.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ScmPolicy {
+    /// What may be bought; `None`: nothing.
+    pub purchase: Option<PurchasePolicy>,
+    /// Who applies; needed wherever a certificate of this issuer is applied for.
+    pub applicant: Option<Applicant>,
+    /// Where certificates do not say how their names are proven.
+    pub validation: Option<ValidationId>,
+    /// Project id for the operations of chapter 7; `None` asks IAM.
+    pub project: Option<String>,
+    /// Certificates of ours that have expired are deleted from the account.
+    pub delete_expired: bool,
+}
+
+/// `[issuer.scm.NAME.purchase]`: what may be bought.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ScmPolicy {}
+pub struct PurchasePolicy {
+    /// `cert_brand`.
+    pub brand: String,
+    /// `cert_type`.
+    pub kind: String,
+    /// `None`: by the names of each certificate.
+    pub domain_type: Option<DomainType>,
+    /// `effective_time`.
+    pub years: u32,
+    /// `is_auto_pay`.
+    pub automatic_payment: bool,
+    /// How many.
+    pub budget: Budget,
+}
+
+/// `[issuer.scm.NAME.applicant]`: who applies (CCM API 4.1.1.1).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Applicant {
+    /// `applicant_name`.
+    pub name: String,
+    /// `applicant_phone`.
+    pub phone: String,
+    /// `applicant_email`.
+    pub email: String,
+    /// `company_name`; needed for OV and EV, as its place is, which is the subject of the certificate.
+    pub company: Option<String>,
+    /// `contact_name`, `contact_phone`, `contact_email`.
+    pub contact: Option<(String, String, String)>,
+}
+
+/// What happens to private certificates that were replaced.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Superseded {
+    /// Nothing.
+    #[default]
+    Keep,
+    /// Revoked so long after the one that replaced them was proven everywhere.
+    RevokeAfter(Seconds),
+}
 
 /// How the CCM API is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -202,6 +262,10 @@ pub struct CertificatePolicy {
     pub renew: RenewRule,
     /// Where it is used; may be empty (obtained and kept only).
     pub targets: BTreeSet<TargetId>,
+    /// How its names are proven to a public CA; `None` where nothing is to be proven.
+    pub validation: Option<ValidationId>,
+    /// Where in the cloud it is pushed to.
+    pub push: BTreeSet<PushId>,
     /// Words by which alerts find those who care.
     pub tags: BTreeSet<String>,
     /// Changes with any setting that an order depends on; a change clears backoff.

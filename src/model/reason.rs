@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Doubt, DriftKind, Shortage, Standing, SubjectAltNames, Timestamp};
+use crate::model::{Doubt, DriftKind, Shortage, Stale, Standing, SubjectAltNames, Timestamp};
 
 /// What kind of failure it was, and so what helps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -180,6 +180,46 @@ pub enum Waiting {
         /// Next look.
         until: Timestamp,
     },
+    /// The account brings the next certificate of an order of several years by itself.
+    Successor {
+        /// Next look.
+        until: Timestamp,
+        /// End of validity of the one before.
+        not_after: Timestamp,
+    },
+    /// There is nothing to apply with.
+    Entitlement {
+        /// Next look.
+        until: Timestamp,
+    },
+    /// All that may be bought was bought.
+    PurchaseBudget {
+        /// When another may be.
+        until: Timestamp,
+        /// Within the last 24 hours, and what is allowed.
+        day: (u32, u32),
+        /// Within the last 30 days, and what is allowed.
+        month: (u32, u32),
+    },
+    /// A purchase may have been made; until it is known no second one is.
+    Purchase {
+        /// When the next look may decide.
+        until: Timestamp,
+    },
+    /// The proof of a domain is published and not seen from everywhere yet.
+    DomainProof {
+        /// Next look.
+        until: Timestamp,
+    },
+    /// The issuer reviews the application.
+    Review {
+        /// Next look.
+        until: Timestamp,
+        /// Its word for how far it is.
+        status: String,
+        /// Since when.
+        since: Timestamp,
+    },
     /// A submit may have had an effect; until it is known no second one is sent.
     Settling {
         /// When the next look may decide.
@@ -257,6 +297,12 @@ impl Waiting {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Issuance { .. } => "issuance",
+            Self::Successor { .. } => "successor",
+            Self::Entitlement { .. } => "entitlement",
+            Self::PurchaseBudget { .. } => "purchase-budget",
+            Self::Purchase { .. } => "purchase",
+            Self::DomainProof { .. } => "domain-proof",
+            Self::Review { .. } => "review",
             Self::Settling { .. } => "settling",
             Self::Backoff { .. } => "backoff",
             Self::Service { .. } => "service",
@@ -277,6 +323,12 @@ impl Waiting {
     pub const fn until(&self) -> Option<Timestamp> {
         match self {
             Self::Issuance { until }
+            | Self::Successor { until, .. }
+            | Self::Entitlement { until }
+            | Self::PurchaseBudget { until, .. }
+            | Self::Purchase { until }
+            | Self::DomainProof { until }
+            | Self::Review { until, .. }
             | Self::Settling { until }
             | Self::Backoff { until, .. }
             | Self::Service { until, .. }
@@ -297,6 +349,37 @@ impl fmt::Display for Waiting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Issuance { until } => write!(f, "the issuer is at work; next look at {until}"),
+            Self::Successor { until, not_after } => write!(
+                f,
+                "the order of several years brings the next certificate by itself before {not_after}; next look at {until}"
+            ),
+            Self::Entitlement { until } => write!(
+                f,
+                "the account has no unused entitlement for these names, and none may be bought; buy one, next look at {until}"
+            ),
+            Self::PurchaseBudget { until, day, month } => write!(
+                f,
+                "to be bought; {} of {} purchases were made within 24 hours and {} of {} within 30 days, next at {until}",
+                day.0, day.1, month.0, month.1
+            ),
+            Self::Purchase { until } => write!(
+                f,
+                "a purchase was sent and its answer lost; no second one until it is known not to have been made; next look at {until}"
+            ),
+            Self::DomainProof { until } => write!(
+                f,
+                "the proof of its domains is published and not seen from everywhere yet; next look at {until}"
+            ),
+            Self::Review {
+                until,
+                status,
+                since,
+            } => {
+                write!(
+                    f,
+                    "the issuer reviews it ({status} since {since}); next look at {until}"
+                )
+            }
             Self::Settling { until } => write!(
                 f,
                 "an application was sent and its answer lost; no second one until it is known to have had no effect; next look at {until}"
@@ -384,6 +467,39 @@ pub enum Blocked {
         /// The directory.
         path: PathBuf,
     },
+    /// An application or a certificate for these names is in the account and not ours, or cannot be told from others'.
+    ForeignApplication {
+        /// Which, and what to do.
+        detail: String,
+        /// Next look.
+        until: Timestamp,
+    },
+    /// Nothing is bought: the journal may be a copy, or an old one.
+    StaleJournal {
+        /// How.
+        how: Stale,
+    },
+    /// Whether a purchase was made cannot be known from here: it is not paid for by itself.
+    PurchaseUnclear {
+        /// When it was sent.
+        since: Timestamp,
+        /// Next look.
+        until: Timestamp,
+    },
+    /// The next certificate of an order of several years should be there and is not.
+    SuccessorOverdue {
+        /// End of validity of the one before.
+        not_after: Timestamp,
+        /// Next look.
+        until: Timestamp,
+    },
+    /// A person must answer a mail, or the like.
+    Person {
+        /// What to do.
+        detail: String,
+        /// Next look.
+        until: Timestamp,
+    },
     /// A rollback by hand holds the newest revision off the target.
     Held,
     /// The issuer says that the certificate, or the CA that issued it, is not in order. What is there stays in use.
@@ -421,6 +537,11 @@ impl Blocked {
             Self::UndoFailed { .. } => "undo-failed",
             Self::RolloutFailed { .. } => "rollout-failed",
             Self::RestartNeeded { .. } => "restart-needed",
+            Self::ForeignApplication { .. } => "foreign-application",
+            Self::StaleJournal { .. } => "stale-journal",
+            Self::PurchaseUnclear { .. } => "purchase-unclear",
+            Self::SuccessorOverdue { .. } => "successor-overdue",
+            Self::Person { .. } => "person",
             Self::Held => "held",
             Self::Remote { standing, .. } => standing.code(),
             Self::NewerElsewhere { .. } => DriftKind::NewerElsewhere.code(),
@@ -432,9 +553,15 @@ impl Blocked {
     #[must_use]
     pub const fn until(&self) -> Option<Timestamp> {
         match self {
-            Self::UndoFailed { until, .. } | Self::RolloutFailed { until, .. } => Some(*until),
+            Self::UndoFailed { until, .. }
+            | Self::RolloutFailed { until, .. }
+            | Self::ForeignApplication { until, .. }
+            | Self::PurchaseUnclear { until, .. }
+            | Self::SuccessorOverdue { until, .. }
+            | Self::Person { until, .. } => Some(*until),
             Self::IssuerShortens { .. }
             | Self::RestartNeeded { .. }
+            | Self::StaleJournal { .. }
             | Self::Held
             | Self::Remote { .. }
             | Self::NewerElsewhere { .. }
@@ -478,6 +605,22 @@ impl fmt::Display for Blocked {
                 "the sandbox of the unit keeps {} from being written; install what `renewd systemd dropin` prints, then restart renewd",
                 path.display()
             ),
+            Self::ForeignApplication { detail, until } => write!(
+                f,
+                "{detail}; nothing is applied for or bought meanwhile, next look at {until}"
+            ),
+            Self::StaleJournal { how } => {
+                write!(f, "{how}; nothing is bought until `renewd state claim`")
+            }
+            Self::PurchaseUnclear { since, until } => write!(
+                f,
+                "the answer to a purchase at {since} was lost, and it is not paid for by itself: look for an unpaid order in the console, pay it or cancel it; nothing is bought meanwhile, next look at {until}"
+            ),
+            Self::SuccessorOverdue { not_after, until } => write!(
+                f,
+                "the order of several years should have brought the next certificate by now, and the present one ends at {not_after}: look at the order in the console; renewd buys none in its place, next look at {until}"
+            ),
+            Self::Person { detail, until } => write!(f, "{detail}; next look at {until}"),
             Self::Held => {
                 f.write_str("rolled back by hand; held until `renewd release` or a newer revision")
             }

@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Cause, CertificateId, ChannelId, ChannelState, ClockFacts, Drift, EarlierRevision, ErrorClass,
-    Fingerprint, HostSeed, IssuerId, JobName, JobRun, Observed, Order, OrderId, Outage,
-    RemoteTrouble, RevisionFacts, RevisionId, Rollout, RolloutId, Seconds, Shortage, Standing,
-    TargetId, Timestamp, WatchId, WatchState, Wire,
+    Cause, CertificateId, ChannelId, ChannelState, ClockFacts, Drift, EarlierRevision, Entitlement,
+    ErrorClass, Fingerprint, HostSeed, IssuerId, JobName, JobRun, Observed, Order, OrderId, Outage,
+    PushId, PushState, RemoteTrouble, RevisionFacts, RevisionId, Rollout, RolloutId, Seconds,
+    Shortage, Stale, Standing, TargetId, Timestamp, WatchId, WatchState, Wire,
 };
 
 /// The planner's view of the world. May be stale: every action is checked again before it is carried out.
@@ -47,6 +47,11 @@ pub struct Snapshot {
     pub clock: ClockFacts,
     /// What was seen of what is watched; a table that was never looked at is absent.
     pub watches: BTreeMap<WatchId, WatchState>,
+    /// Purchases of this journal within the last 30 days, by issuer: when each began. One that certainly was not made
+    /// is not here; one that may have been is.
+    pub purchases: BTreeMap<IssuerId, Vec<Timestamp>>,
+    /// Why nothing may be bought by this journal, if it may be a copy or too old.
+    pub stale: Option<Stale>,
 }
 
 impl Snapshot {
@@ -103,6 +108,15 @@ pub struct CertificateState {
     /// What the issuer said of the newest revision when it was last asked, if that was trouble.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remote: Option<RemoteTrouble>,
+    /// Entitlements at SCM that may still bring certificates for it, the newest first; those that ended are dropped.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub entitlements: Vec<Entitlement>,
+    /// Where in the cloud it is, by place.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub pushes: BTreeMap<PushId, PushState>,
+    /// A person asked for its revocation, or for that of earlier revisions; the newest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub revoking: Vec<Revoking>,
     /// The order that was fulfilled last: should the same reason stand again at once, the next one waits.
     pub fulfilled: Option<FulfilledOrder>,
 }
@@ -139,6 +153,24 @@ impl CertificateState {
                 .map(|earlier| earlier.not_after),
         }
     }
+}
+
+/// A revision that is to be revoked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revoking {
+    /// Which.
+    pub revision: RevisionId,
+    /// The issuer's id of it.
+    pub reference: String,
+    /// Who issued it.
+    pub issuer: IssuerId,
+    /// RFC 5280 §5.3.1, such as `key_compromise`.
+    pub reason: String,
+    /// Not before; until then the one that replaces it is on its way.
+    pub not_before: Timestamp,
+    /// In a row.
+    #[serde(default)]
+    pub failures: Failures,
 }
 
 /// What is remembered of an order that brought a revision.

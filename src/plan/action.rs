@@ -142,6 +142,8 @@ pub enum Next<Step, Event> {
     Record(Event),
     /// Not yet.
     Wait(Waiting),
+    /// Not until a person acts, or what is waited for comes late after all.
+    Blocked(Blocked),
     /// It is closed.
     Done,
 }

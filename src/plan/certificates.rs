@@ -7,7 +7,7 @@ use crate::model::{
 use crate::plan::backoff::{self, Seed};
 use crate::plan::checks::{self, CheckInput};
 use crate::plan::draft::Draft;
-use crate::plan::order_machine::{self, Timing};
+use crate::plan::order_machine::{self, Money, Timing};
 use crate::plan::renewal::{self, Window};
 use crate::plan::{Action, Next, Verdict, alerts};
 
@@ -197,7 +197,15 @@ pub(crate) fn orphan(order: &Order, draft: &mut Draft) {
                 "the certificate left the policy; the issuer knows it as {reference}, should it be revoked"
             ),
         },
-        OrderPhase::Opened | OrderPhase::KeyStored { .. } | OrderPhase::Unclear { .. } => {
+        OrderPhase::Ending { .. } => return,
+        OrderPhase::Opened
+        | OrderPhase::Seeking { .. }
+        | OrderPhase::Claiming { .. }
+        | OrderPhase::Bare { .. }
+        | OrderPhase::PurchaseUnclear { .. }
+        | OrderPhase::Entitled { .. }
+        | OrderPhase::KeyStored { .. }
+        | OrderPhase::Unclear { .. } => {
             Action::AbandonOrder {
                 order: order.id.clone(),
                 message: "the certificate left the policy".to_owned(),
@@ -234,7 +242,14 @@ fn carry_on(
         return Verdict::Act(order.reason.clone());
     }
     let digest = backoff::digest(certificate, Some(issuer));
-    match order_machine::next(order, Timing::from(issuer), digest, draft.host, now) {
+    match order_machine::next(
+        order,
+        Timing::from(issuer),
+        &Money::default(),
+        digest,
+        draft.host,
+        now,
+    ) {
         Next::Step(step) => draft.orders.push(Action::AdvanceOrder {
             order: order.id.clone(),
             step,
@@ -244,6 +259,12 @@ fn carry_on(
             event,
         }),
         Next::Wait(waiting) => return wait(waiting, draft),
+        Next::Blocked(blocked) => {
+            if let Some(until) = blocked.until() {
+                draft.wake(until);
+            }
+            return Verdict::Blocked(blocked);
+        }
         Next::Done => {}
     }
     Verdict::Act(order.reason.clone())

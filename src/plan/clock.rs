@@ -92,7 +92,7 @@ fn next_of(
     match rollout_machine::next(rollout, target.digest, host, now) {
         Next::Step(step) => Some(Action::AdvanceRollout { rollout: id, step }),
         Next::Record(event) => Some(Action::RecordRollout { rollout: id, event }),
-        Next::Wait(_) | Next::Done => None,
+        Next::Wait(_) | Next::Blocked(_) | Next::Done => None,
     }
 }
 

@@ -286,7 +286,11 @@ fn next_action(
         Verdict::Wait(_) if doing.is_some() => (doing?, None),
         Verdict::Wait(waiting) => (
             match waiting {
-                Waiting::Issuance { .. } => "fetch",
+                Waiting::Issuance { .. } | Waiting::Review { .. } => "fetch",
+                Waiting::Successor { .. } | Waiting::Entitlement { .. } => "look",
+                Waiting::PurchaseBudget { .. } => "buy",
+                Waiting::Purchase { .. } => "trace",
+                Waiting::DomainProof { .. } => "examine",
                 Waiting::Settling { .. } => "resolve",
                 Waiting::Backoff { .. } => "retry",
                 Waiting::Service { .. } => "verify",

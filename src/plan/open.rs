@@ -45,6 +45,7 @@ pub fn request(certificate: &CertificatePolicy) -> OrderRequest {
         key_reuse: certificate.key_reuse,
         validity: certificate.validity,
         policy: certificate.digest,
+        public: None,
     }
 }
 

@@ -38,7 +38,22 @@ pub fn certificate_after(
             }
             OrderClosing::Fulfilled { .. } | OrderClosing::Abandoned { .. } => None,
         },
-        OrderEvent::KeyStored { .. }
+        OrderEvent::Claimed { .. }
+        | OrderEvent::Confirmed
+        | OrderEvent::Yielded { .. }
+        | OrderEvent::Adopted { .. }
+        | OrderEvent::Wanting { .. }
+        | OrderEvent::NothingFree { .. }
+        | OrderEvent::Bought { .. }
+        | OrderEvent::PurchaseLost { .. }
+        | OrderEvent::NotBought { .. }
+        | OrderEvent::DefinitelyNotBought
+        | OrderEvent::ProofWanted { .. }
+        | OrderEvent::Published { .. }
+        | OrderEvent::Visible { .. }
+        | OrderEvent::Retracted
+        | OrderEvent::Withdrawn
+        | OrderEvent::KeyStored { .. }
         | OrderEvent::Accepted { .. }
         | OrderEvent::AnswerLost { .. }
         | OrderEvent::Absent { .. }

@@ -479,6 +479,10 @@ fn carry_on(
             wake(&verdict, draft);
             changing(rollout, members, |_| verdict.clone())
         }
+        Next::Blocked(blocked) => {
+            let verdict = Verdict::Blocked(blocked);
+            changing(rollout, members, |_| verdict.clone())
+        }
         Next::Done => Vec::new(),
     };
     findings.extend(

@@ -27,6 +27,8 @@ pub(crate) fn certificate(name: &str) -> CertificatePolicy {
         validity: Seconds::days(90),
         renew: RenewRule::Share { part: 1, whole: 3 },
         targets: std::collections::BTreeSet::new(),
+        validation: None,
+        push: std::collections::BTreeSet::new(),
         tags: std::collections::BTreeSet::new(),
         digest: Fingerprint([1; 32]),
     }
@@ -80,6 +82,8 @@ pub(crate) fn policy() -> Policy {
         alerting: crate::model::Alerting::default(),
         watches: BTreeMap::new(),
         metrics: crate::model::Metrics::default(),
+        validations: BTreeMap::new(),
+        pushes: BTreeMap::new(),
     }
 }
 
@@ -88,7 +92,7 @@ pub(crate) fn issuer() -> IssuerPolicy {
     let secret = || SecretRef::Env("SECRET".to_owned());
     IssuerPolicy {
         id: IssuerId::new("lab").unwrap(),
-        kind: IssuerKind::Scm(ScmPolicy {}),
+        kind: IssuerKind::Scm(ScmPolicy::default()),
         access: RemoteAccess {
             endpoint: "http://localhost".to_owned(),
             roots: None,

@@ -142,10 +142,25 @@ impl Store for SqliteStore {
             }
             let kind = match &advance.event {
                 OrderEvent::AnswerLost { .. }
+                | OrderEvent::PurchaseLost { .. }
                 | OrderEvent::Closed {
                     closing: OrderClosing::Failed { .. } | OrderClosing::Abandoned { .. },
                 } => "failed",
-                OrderEvent::KeyStored { .. }
+                OrderEvent::Claimed { .. }
+                | OrderEvent::Confirmed
+                | OrderEvent::Yielded { .. }
+                | OrderEvent::Adopted { .. }
+                | OrderEvent::Wanting { .. }
+                | OrderEvent::NothingFree { .. }
+                | OrderEvent::Bought { .. }
+                | OrderEvent::NotBought { .. }
+                | OrderEvent::DefinitelyNotBought
+                | OrderEvent::ProofWanted { .. }
+                | OrderEvent::Published { .. }
+                | OrderEvent::Visible { .. }
+                | OrderEvent::Retracted
+                | OrderEvent::Withdrawn
+                | OrderEvent::KeyStored { .. }
                 | OrderEvent::Accepted { .. }
                 | OrderEvent::Absent { .. }
                 | OrderEvent::DefinitelyAbsent

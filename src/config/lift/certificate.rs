@@ -85,6 +85,8 @@ impl Lift<'_> {
             validity,
             renew: renew?,
             targets: targets?,
+            validation: None,
+            push: BTreeSet::new(),
             tags: tags?,
             digest: canon.finish(),
         })

@@ -22,10 +22,13 @@ impl Lift<'_> {
     ) -> Option<IssuerPolicy> {
         let word = kind;
         let kind = match kind {
-            "pca" => self
-                .line(fields, "ca", LONGEST_NAME)
-                .map(|(ca, _)| IssuerKind::Pca(PcaPolicy { ca })),
-            _ => Some(IssuerKind::Scm(ScmPolicy {})),
+            "pca" => self.line(fields, "ca", LONGEST_NAME).map(|(ca, _)| {
+                IssuerKind::Pca(PcaPolicy {
+                    ca,
+                    superseded: crate::model::Superseded::Keep,
+                })
+            }),
+            _ => Some(IssuerKind::Scm(ScmPolicy::default())),
         };
         let endpoint = self.endpoint(fields, "endpoint");
         let roots = self.path(fields, "roots", PathRule::Absolute);

@@ -149,5 +149,7 @@ pub(super) fn policy(
         alerting,
         watches,
         metrics,
+        validations: BTreeMap::new(),
+        pushes: BTreeMap::new(),
     }
 }

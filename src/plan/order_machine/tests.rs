@@ -31,7 +31,7 @@ fn trouble(class: ErrorClass) -> Trouble {
 }
 
 fn step(order: &Order, now: Timestamp) -> Next<OrderStep, OrderEvent> {
-    next(order, TIMING, POLICY, HostSeed(7), now)
+    next(order, TIMING, &Money::default(), POLICY, HostSeed(7), now)
 }
 
 #[test]
@@ -51,7 +51,13 @@ fn each_source_begins_with_its_own_step() {
 #[test]
 fn a_submit_without_an_outcome_is_recorded_as_lost_before_anything_else() {
     for (source, phase) in [
-        (Source::Csr, OrderPhase::KeyStored { spki: KEY }),
+        (
+            Source::Csr,
+            OrderPhase::KeyStored {
+                spki: KEY,
+                entitlement: None,
+            },
+        ),
         (Source::Ccm, OrderPhase::Opened),
     ] {
         let mut order = order(source, phase);
@@ -86,7 +92,13 @@ fn other_steps_without_an_outcome_are_done_again() {
 
 #[test]
 fn only_two_complete_listings_after_the_settling_time_allow_another_submit() {
-    let mut order = order(Source::Csr, OrderPhase::KeyStored { spki: KEY });
+    let mut order = order(
+        Source::Csr,
+        OrderPhase::KeyStored {
+            spki: KEY,
+            entitlement: None,
+        },
+    );
     let lost = lost(NOW, TIMING);
     order.phase = transition(&order.phase, &lost).unwrap();
     let decisive_at = NOW + Seconds(150);
@@ -110,14 +122,23 @@ fn only_two_complete_listings_after_the_settling_time_allow_another_submit() {
     order.phase = transition(&order.phase, &OrderEvent::DefinitelyAbsent).unwrap();
     assert_eq!(
         order.phase,
-        OrderPhase::KeyStored { spki: KEY },
+        OrderPhase::KeyStored {
+            spki: KEY,
+            entitlement: None,
+        },
         "the same key again"
     );
 }
 
 #[test]
 fn absence_is_not_declared_before_it_is_known() {
-    let mut order = order(Source::Csr, OrderPhase::KeyStored { spki: KEY });
+    let mut order = order(
+        Source::Csr,
+        OrderPhase::KeyStored {
+            spki: KEY,
+            entitlement: None,
+        },
+    );
     order.phase = transition(&order.phase, &lost(NOW, TIMING)).unwrap();
     assert!(transition(&order.phase, &OrderEvent::DefinitelyAbsent).is_err());
 }
@@ -147,7 +168,13 @@ fn an_unclear_order_cannot_fail() {
 
 #[test]
 fn what_a_failed_submit_means_depends_on_whether_it_was_sent() {
-    let mut order = order(Source::Csr, OrderPhase::KeyStored { spki: KEY });
+    let mut order = order(
+        Source::Csr,
+        OrderPhase::KeyStored {
+            spki: KEY,
+            entitlement: None,
+        },
+    );
     order.started = Some(Started {
         step: OrderStep::Submit,
         at: NOW - Seconds(30),
@@ -190,7 +217,10 @@ fn what_a_failed_submit_means_depends_on_whether_it_was_sent() {
 #[test]
 fn an_order_closes_as_fulfilled_with_its_own_revision_only() {
     let id = |text| RevisionId::new(text).unwrap();
-    let issued = OrderPhase::Issued { revision: id("r1") };
+    let issued = OrderPhase::Issued {
+        revision: id("r1"),
+        proof: None,
+    };
     let close = |revision| OrderEvent::Closed {
         closing: OrderClosing::Fulfilled { revision },
     };

@@ -161,7 +161,7 @@ impl Stand {
             let step = match rollout_machine::next(&rollout, self.target.digest, HostSeed(7), now())
             {
                 Next::Step(step) => step,
-                Next::Done | Next::Wait(_) | Next::Record(_) => return rollout,
+                Next::Done | Next::Wait(_) | Next::Blocked(_) | Next::Record(_) => return rollout,
             };
             let result = self.step(&rollout, step).await;
             self.log.push((step, result.as_ref().err().cloned()));

@@ -74,12 +74,13 @@ proptest! {
                 prop_assert_eq!(&order.phase, &before, "a closed order stays closed");
             }
             order.started = step.map(|step| renewd::model::Started { step, at: now });
-            match order_machine::next(&order, TIMING, Fingerprint([0; 32]), HostSeed(7), now) {
+            match order_machine::next(&order, TIMING, &order_machine::Money::default(), Fingerprint([0; 32]), HostSeed(7), now) {
                 Next::Step(_) => {}
                 Next::Record(event) => {
                     prop_assert!(order_machine::transition(&order.phase, &event).is_ok());
                 }
                 Next::Wait(waiting) => prop_assert!(waiting.until().is_some_and(|until| until > now)),
+                Next::Blocked(blocked) => prop_assert!(blocked.until().is_none_or(|until| until > now)),
                 Next::Done => { prop_assert!(matches!(order.phase, OrderPhase::Closed { .. }), "done"); }
             }
         }
@@ -117,6 +118,7 @@ proptest! {
                     prop_assert!(rollout_machine::transition(&rollout.phase, &event).is_ok());
                 }
                 Next::Wait(waiting) => prop_assert!(waiting.until().is_some_and(|until| until > now)),
+                Next::Blocked(blocked) => prop_assert!(blocked.until().is_none_or(|until| until > now)),
                 Next::Done => { prop_assert!(matches!(rollout.phase, RolloutPhase::Closed { .. }), "done"); }
             }
         }
@@ -362,7 +364,7 @@ fn order_event() -> impl Strategy<Value = (OrderEvent, Option<OrderStep>)> {
         2 => (at(), at()).prop_map(|(submitted_at, look_at)| OrderEvent::AnswerLost { submitted_at, look_at }),
         4 => (at(), at()).prop_map(|(asked_at, look_at)| OrderEvent::Absent { asked_at, look_at }),
         2 => Just(OrderEvent::DefinitelyAbsent),
-        1 => at().prop_map(|poll_after| OrderEvent::NotYet { poll_after }),
+        1 => at().prop_map(|poll_after| OrderEvent::NotYet { poll_after, review: renewd::model::Review::default() }),
         1 => revision().prop_map(|revision| OrderEvent::Issued { revision }),
         1 => closing.prop_map(|closing| OrderEvent::Closed { closing }),
     ];

@@ -371,6 +371,7 @@ fn issuer(world: &mut World, id: &str, values: &BTreeMap<&str, &str>) {
     let issuer = IssuerPolicy {
         id: id.clone(),
         kind: IssuerKind::Pca(PcaPolicy {
+            superseded: renewd::model::Superseded::Keep,
             ca: "lab".to_owned(),
         }),
         access: RemoteAccess {
@@ -526,6 +527,8 @@ fn policy(world: &mut World, id: &str, values: &BTreeMap<&str, &str>) {
             .iter()
             .map(|id| TargetId::new(id).unwrap())
             .collect(),
+        validation: None,
+        push: std::collections::BTreeSet::new(),
         tags: std::collections::BTreeSet::new(),
         // Where it is used is no matter of an order.
         digest: digest(&format!(

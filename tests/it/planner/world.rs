@@ -109,6 +109,8 @@ impl World {
                 alerting: renewd::model::Alerting::default(),
                 watches: BTreeMap::new(),
                 metrics: renewd::model::Metrics::default(),
+                validations: BTreeMap::new(),
+                pushes: BTreeMap::new(),
             },
             snapshot: Snapshot::default(),
             now: Timestamp(0),
@@ -400,6 +402,7 @@ impl World {
                     issued.pending -= 1;
                     OrderEvent::NotYet {
                         poll_after: now + Seconds(60),
+                        review: renewd::model::Review::default(),
                     }
                 } else if let Some(why) = unfit(issued, order, now) {
                     let mut fault = Fault::new(step.code(), order.certificate.as_str());
@@ -412,8 +415,16 @@ impl World {
                     }
                 }
             }
+            OrderStep::Look
+            | OrderStep::Confirm
+            | OrderStep::Buy
+            | OrderStep::Trace
+            | OrderStep::Publish
+            | OrderStep::Examine
+            | OrderStep::Retract
+            | OrderStep::Withdraw => panic!("{step} of an order that is not public"),
             OrderStep::Close => {
-                let OrderPhase::Issued { revision } = &order.phase else {
+                let OrderPhase::Issued { revision, .. } = &order.phase else {
                     panic!("close in {}", order.phase.code());
                 };
                 OrderEvent::Closed {
@@ -494,6 +505,12 @@ impl World {
                 self.snapshot.orders.remove(id);
             }
             OrderPhase::Opened
+            | OrderPhase::Seeking { .. }
+            | OrderPhase::Claiming { .. }
+            | OrderPhase::Bare { .. }
+            | OrderPhase::PurchaseUnclear { .. }
+            | OrderPhase::Entitled { .. }
+            | OrderPhase::Ending { .. }
             | OrderPhase::KeyStored { .. }
             | OrderPhase::Unclear { .. }
             | OrderPhase::Submitted { .. }

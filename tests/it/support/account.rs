@@ -269,11 +269,14 @@ pub(crate) fn corp() -> IssuerKind {
 }
 
 pub(crate) fn named(ca: &str) -> IssuerKind {
-    IssuerKind::Pca(PcaPolicy { ca: ca.to_owned() })
+    IssuerKind::Pca(PcaPolicy {
+        ca: ca.to_owned(),
+        superseded: renewd::model::Superseded::Keep,
+    })
 }
 
-pub(crate) const fn public() -> IssuerKind {
-    IssuerKind::Scm(ScmPolicy {})
+pub(crate) fn public() -> IssuerKind {
+    IssuerKind::Scm(ScmPolicy::default())
 }
 
 pub(crate) fn names(texts: &[&str]) -> SubjectAltNames {

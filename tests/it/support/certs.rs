@@ -118,6 +118,7 @@ pub(crate) fn request(algorithm: KeyAlgorithm, names: &[&str]) -> OrderRequest {
         key_reuse: KeyReuse::Rekey,
         validity: Seconds::days(90),
         policy: Fingerprint([0; 32]),
+        public: None,
     }
 }
 

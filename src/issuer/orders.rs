@@ -1,0 +1,198 @@
+//! Orders of public certificates at SCM: what is in the account, what is claimed, bought, applied for, withdrawn.
+//!
+//! Each answers "did it happen?" for the one before it. Decisions are `plan::order_machine`'s.
+
+use std::collections::BTreeSet;
+
+use crate::issuer::IssuerError;
+use crate::model::{
+    Applicant, Buying, Claim, Fingerprint, Identity, OrderId, OrderRequest, Purchase, Spent,
+    Timestamp,
+};
+
+/// The orders of one SCM account.
+pub struct Orders {}
+
+/// What a look through the account is for.
+#[derive(Debug, Clone, Copy)]
+pub struct Look<'a> {
+    /// Which order.
+    pub order: &'a OrderId,
+    /// What it asks for; `public` of it is there.
+    pub request: &'a OrderRequest,
+    /// Whose journal.
+    pub identity: &'a Identity,
+    /// Public keys of which the private ones are here: a certificate or an application of one of them is ours.
+    pub keys: &'a BTreeSet<Fingerprint>,
+    /// References that are revisions already, or belong to other orders of this journal.
+    pub known: &'a BTreeSet<String>,
+    /// Orders of this journal that bought something within the last 30 days, for [`Spent::unknown`].
+    pub purchases: &'a BTreeSet<OrderId>,
+    /// Now.
+    pub now: Timestamp,
+}
+
+/// What was seen, by what comes first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sighting {
+    /// Issued for these names and not known yet: the successor of a multi-year order, or a colleague's. Its key is ours
+    /// (`spki`) or CCM hands it out.
+    Issued {
+        /// Id at SCM.
+        reference: String,
+        /// Of our key in it.
+        spki: Option<Fingerprint>,
+    },
+    /// An application under way that is ours, such as a successor that awaits the proof of its domains.
+    UnderWay {
+        /// Id at SCM.
+        reference: String,
+        /// Of our key in it.
+        spki: Option<Fingerprint>,
+    },
+    /// The entitlement that was in use has certificates to come, and the next is not there yet.
+    SuccessorToCome,
+    /// An application for exactly these names that cannot be shown to be ours.
+    Foreign {
+        /// One line: id, status, names.
+        detail: String,
+    },
+    /// An unused entitlement that fits, without a fresh claim of another host.
+    Unused {
+        /// Id at SCM; one that bears a claim or intent of this very order comes first.
+        reference: String,
+    },
+    /// Nothing that may be taken, by complete listings.
+    Nothing {
+        /// Unused entitlements of any kind: ids.
+        unused: BTreeSet<String>,
+        /// Purchases, by the account's tags.
+        spent: Spent,
+    },
+}
+
+/// What was found of a purchase with a lost answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Traced {
+    /// It bears our intent.
+    Found {
+        /// Id at SCM.
+        reference: String,
+    },
+    /// An unused entitlement that was not there before, fits, and that nobody claims: it may be ours, its tags late.
+    Perhaps {
+        /// Id at SCM.
+        reference: String,
+    },
+    /// Complete answers do not have it.
+    Absent,
+}
+
+/// What became of an application with a lost answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Applied {
+    /// The entitlement is unused still.
+    Unused,
+    /// Under way or issued, and ours by its CSR or public key.
+    Ours,
+    /// Under way or issued, and not ours, or nothing says whose it is.
+    Foreign {
+        /// One line.
+        detail: String,
+    },
+}
+
+/// Who buys, as tags on what is bought.
+#[derive(Debug, Clone, Copy)]
+pub struct Intent<'a> {
+    /// Which order.
+    pub order: &'a OrderId,
+    /// Of which journal.
+    pub identity: &'a Identity,
+    /// Name of the certificate in the policy.
+    pub certificate: &'a str,
+    /// Now.
+    pub now: Timestamp,
+}
+
+impl Orders {
+    /// Looks through the account. An incomplete listing is an error, never `Nothing`.
+    ///
+    /// # Errors
+    /// Those of every call.
+    pub async fn look(&self, _look: &Look<'_>) -> Result<Sighting, IssuerError> {
+        Err(super::scm::no_orders())
+    }
+
+    /// Writes a claim to an unused entitlement, over whatever stands there.
+    ///
+    /// # Errors
+    /// Those of every call.
+    pub async fn claim(&self, _reference: &str, _claim: &Claim) -> Result<(), IssuerError> {
+        Err(super::scm::no_orders())
+    }
+
+    /// Whether the entitlement is unused and this order's claim stands.
+    ///
+    /// # Errors
+    /// Those of every call.
+    pub async fn confirm(&self, _reference: &str, _order: &OrderId) -> Result<bool, IssuerError> {
+        Err(super::scm::no_orders())
+    }
+
+    /// Buys one, with tags of intent and claim (CCM API 4.1.3.1); answers its id.
+    ///
+    /// # Errors
+    /// Those of every call; with `Effect::Unknown` it may have been bought.
+    pub async fn buy(&self, _buying: &Buying, _intent: Intent<'_>) -> Result<String, IssuerError> {
+        Err(super::scm::no_orders())
+    }
+
+    /// Looks for a purchase, by tag and by comparison with what was there before.
+    ///
+    /// # Errors
+    /// Those of every call; an incomplete listing is one.
+    pub async fn trace(
+        &self,
+        _look: &Look<'_>,
+        _purchase: &Purchase,
+    ) -> Result<Traced, IssuerError> {
+        Err(super::scm::no_orders())
+    }
+
+    /// Applies with an entitlement (CCM API 4.1.1.1). `csr_pem` is `None` where CCM makes the key; `automatic` lets SCM
+    /// write the record by itself.
+    ///
+    /// # Errors
+    /// Those of every call; with `Effect::Unknown` it may have been accepted.
+    pub async fn apply(
+        &self,
+        _reference: &str,
+        _request: &OrderRequest,
+        _applicant: &Applicant,
+        _csr_pem: Option<&str>,
+    ) -> Result<super::Accepted, IssuerError> {
+        Err(super::scm::no_orders())
+    }
+
+    /// What became of an application whose answer is lost.
+    ///
+    /// # Errors
+    /// Those of every call.
+    pub async fn applied(
+        &self,
+        _reference: &str,
+        _request: &OrderRequest,
+        _spki: Option<Fingerprint>,
+    ) -> Result<Applied, IssuerError> {
+        Err(super::scm::no_orders())
+    }
+
+    /// Takes an application back (CCM API 4.1.1.2); one that is over already is no error.
+    ///
+    /// # Errors
+    /// Those of every call.
+    pub async fn withdraw(&self, _reference: &str) -> Result<(), IssuerError> {
+        Err(super::scm::no_orders())
+    }
+}

@@ -1,0 +1,270 @@
+//! Public certificates: what is bought at SCM, who lays claim to it, what a host remembers of it.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Fingerprint, OrderId, Seconds, SubjectAltNames, Timestamp, ValidationId};
+
+/// How much a CA proves before it issues (CCM API 4.1.3.1, `cert_type`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Assurance {
+    /// Who controls the domain.
+    Domain,
+    /// Also who the organization is; takes three to ten working days.
+    Organization,
+    /// The same, by stricter rules.
+    Extended,
+}
+
+impl Assurance {
+    /// By the reference's word, such as `OV_SSL_CERT_PRO`.
+    #[must_use]
+    pub fn of_kind(kind: &str) -> Option<Self> {
+        match kind.get(..2)? {
+            "DV" => Some(Self::Domain),
+            "OV" => Some(Self::Organization),
+            "EV" => Some(Self::Extended),
+            _ => None,
+        }
+    }
+
+    /// How much sooner than by the policy's rule an order is begun, and how long it may be under review before a person is
+    /// told.
+    #[must_use]
+    pub const fn lead(self) -> Seconds {
+        match self {
+            Self::Domain => Seconds(0),
+            Self::Organization | Self::Extended => Seconds::days(14),
+        }
+    }
+}
+
+/// Whose names a product is for (CCM API 4.1.3.1, `domain_type`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum DomainType {
+    /// One name.
+    SingleDomain,
+    /// One wildcard.
+    Wildcard,
+    /// Several of either kind.
+    MultiDomain,
+}
+
+impl DomainType {
+    /// As the API writes it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::SingleDomain => "SINGLE_DOMAIN",
+            Self::Wildcard => "WILDCARD",
+            Self::MultiDomain => "MULTI_DOMAIN",
+        }
+    }
+
+    /// What these names need.
+    #[must_use]
+    pub fn of(names: &SubjectAltNames) -> Self {
+        let mut all = names.iter();
+        match (all.next(), all.next()) {
+            (Some(only), None) if only.to_string().starts_with("*.") => Self::Wildcard,
+            (Some(_), None) | (None, _) => Self::SingleDomain,
+            (Some(_), Some(_)) => Self::MultiDomain,
+        }
+    }
+}
+
+/// What one order at SCM buys.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Product {
+    /// `cert_brand`, such as `GEOTRUST`.
+    pub brand: String,
+    /// `cert_type`, such as `OV_SSL_CERT`.
+    pub kind: String,
+    /// `domain_type`.
+    pub domain_type: DomainType,
+    /// `domain_numbers`.
+    pub domains: u32,
+    /// `effective_time`, in years.
+    pub years: u32,
+}
+
+impl fmt::Display for Product {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            brand,
+            kind,
+            domain_type,
+            domains,
+            years,
+        } = self;
+        let (kinds, plural) = (
+            domain_type.as_str(),
+            if *years == 1 { "year" } else { "years" },
+        );
+        write!(f, "{brand} {kind} {kinds} for {domains}, {years} {plural}")
+    }
+}
+
+/// How much may be bought of an issuer, by all hosts that use its account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Budget {
+    /// Within any 24 hours.
+    pub per_day: u32,
+    /// Within any 30 days.
+    pub per_month: u32,
+}
+
+/// What a purchase is made with. Absent: nothing is ever bought.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Buying {
+    /// What.
+    pub product: Product,
+    /// `is_auto_pay`: paid from the account's balance at once. Without, a lost answer is a person's to clear up.
+    pub automatic_payment: bool,
+    /// How many.
+    pub budget: Budget,
+}
+
+/// What an order of a public certificate needs beside its names, frozen when it is opened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PublicRequest {
+    /// With what it may be bought.
+    pub buying: Option<Buying>,
+    /// How its names are proven.
+    pub validation: ValidationId,
+    /// What a certificate that is taken over must have been bought as; `None`: anything that is for these names.
+    #[serde(default)]
+    pub kind: Option<String>,
+    /// The newest revision's reference at SCM, whose successor may be on its way.
+    #[serde(default)]
+    pub replaces: Option<String>,
+    /// End of validity of that one.
+    #[serde(default)]
+    pub replaces_until: Option<Timestamp>,
+}
+
+/// Of purchases: what the account's tags and the journal say, each for itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spent {
+    /// When each purchase was made, in order, within the last 30 days.
+    pub at: Vec<Timestamp>,
+    /// Purchases that bear this journal's name and that it does not know: it is a copy, or an old one. Ids at SCM.
+    #[serde(default)]
+    pub unknown: BTreeSet<String>,
+}
+
+/// A purchase whose answer is lost.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Purchase {
+    /// When it began.
+    pub began_at: Timestamp,
+    /// From when on a complete answer without it counts: ten minutes after the call's time-out.
+    pub decisive_at: Timestamp,
+    /// Complete answers without it that counted, ten minutes apart.
+    pub absences: u32,
+    /// Unused entitlements that were there before: their ids at SCM.
+    pub listed: BTreeSet<String>,
+    /// Whether it is paid for by itself; if not, a person must look.
+    pub automatic_payment: bool,
+}
+
+/// What is remembered of an entitlement that a certificate came from, by certificate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entitlement {
+    /// The certificate's id at SCM, `scs` and 13 digits.
+    pub reference: String,
+    /// The order of the account that it was bought by, where it says so.
+    #[serde(default)]
+    pub purchase: Option<String>,
+    /// Of the key in the first application's CSR: what follows comes with it. `None` where CCM made the key.
+    #[serde(default)]
+    pub spki: Option<Fingerprint>,
+    /// `remain_cert_number`: certificates of the order that are yet to come.
+    #[serde(default)]
+    pub remaining: u32,
+    /// `auto_renew_status`.
+    #[serde(default)]
+    pub auto_renew: bool,
+    /// End of validity of its present certificate.
+    pub until: Timestamp,
+    /// When the account said so.
+    pub asked_at: Timestamp,
+}
+
+/// Who a journal is, as tags at the account name it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// Made at random with the journal, and anew by `renewd state claim`; letters and digits.
+    pub journal: String,
+    /// Of the machine that the journal was made or claimed on: a digest, since a machine-id is confidential.
+    pub machine: String,
+    /// Host name, for people.
+    pub host: String,
+}
+
+/// Why a host must not buy: its journal may be a copy, or too old.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Stale {
+    /// It was made on another machine.
+    OtherMachine,
+    /// The account has purchases of it that it does not know.
+    UnknownPurchases {
+        /// Their ids at SCM.
+        references: BTreeSet<String>,
+    },
+}
+
+impl fmt::Display for Stale {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OtherMachine => f.write_str(
+                "the journal was made on another machine: it is a copy, and its first owner may be buying too",
+            ),
+            Self::UnknownPurchases { references } => {
+                let all: Vec<&str> = references.iter().map(String::as_str).collect();
+                write!(
+                    f,
+                    "the account has purchases of this journal that it does not know ({}): it was restored from an earlier state, or copied",
+                    all.join(", ")
+                )
+            }
+        }
+    }
+}
+
+/// Words of the tag that claims an entitlement: `<host>:<order>:<unix seconds>`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// [`Identity::journal`].
+    pub journal: String,
+    /// For which order.
+    pub order: OrderId,
+    /// When it was written.
+    pub at: Timestamp,
+}
+
+impl Claim {
+    /// The key of its tag.
+    pub const KEY: &'static str = "renewd-claim";
+
+    /// Reads a tag's value; `None` for what is none.
+    #[must_use]
+    pub fn parse(value: &str) -> Option<Self> {
+        let mut parts = value.rsplitn(3, ':');
+        let at = parts.next()?.parse().ok().map(Timestamp)?;
+        let order = OrderId::new(parts.next()?).ok()?;
+        let journal = parts.next()?.to_owned();
+        Some(Self { journal, order, at })
+    }
+}
+
+impl fmt::Display for Claim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.journal, self.order, self.at.0)
+    }
+}
