@@ -17,13 +17,13 @@ mod sqlite_read;
 mod watches;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use error::StoreError;
 pub use foreseen::Foreseen;
 pub use keep::{is_over, referenced_revisions};
 pub use sqlite::SqliteStore;
+pub use sqlite_open::journal;
 
 use crate::model::{
     CertificateId, CertificateState, ChannelId, Delivery, Fingerprint, Heard, IssuerId, JobName,
@@ -32,12 +32,6 @@ use crate::model::{
     RolloutStep, Slip, Snapshot, StepFailure, TargetId, TargetState, Timestamp, WatchId,
     WatchState,
 };
-
-/// The file of the journal.
-#[must_use]
-pub fn journal(state_dir: &Path) -> PathBuf {
-    state_dir.join("state.db")
-}
 
 /// An async answer of a store.
 pub type BoxFuture<'a, T> =

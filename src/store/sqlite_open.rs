@@ -11,6 +11,12 @@ use crate::store::StoreError;
 use crate::store::rows::{fault, query};
 use crate::store::sqlite::SqliteStore;
 
+/// The file of the journal.
+#[must_use]
+pub fn journal(state_dir: &Path) -> PathBuf {
+    state_dir.join("state.db")
+}
+
 impl SqliteStore {
     /// Opens or creates `state.db` for an executor that holds the lock, and brings its schema up to date.
     ///
