@@ -166,6 +166,10 @@ impl Field {
 pub(super) struct Input(Map<String, Value>);
 
 impl Input {
+    /// All of them.
+    pub(super) const fn all(&self) -> &Map<String, Value> {
+        &self.0
+    }
     /// The text of a field; empty where it may be absent and is.
     pub(super) fn text(&self, name: &str) -> &str {
         self.optional(name).unwrap_or_default()

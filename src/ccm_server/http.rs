@@ -157,12 +157,10 @@ async fn connection(
                 .ok_or(Dropped)
         }
     });
-    let mut builder = http1::Builder::new();
+    let mut builder = protocol();
     builder
         .timer(TokioTimer::new())
-        .header_read_timeout(limits.header)
-        .max_headers(HEADERS)
-        .max_buf_size(HEADER_BYTES);
+        .header_read_timeout(limits.header);
     let connection = builder.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     let life = tokio::time::sleep(limits.connection);
@@ -182,6 +180,13 @@ async fn connection(
     if let Ok(Err(error)) = end {
         tracing::debug!(%error, "connection ended");
     }
+}
+
+/// How requests are read, but for time.
+pub(super) fn protocol() -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder.max_headers(HEADERS).max_buf_size(HEADER_BYTES);
+    builder
 }
 
 /// The connection is to be closed without an answer.
