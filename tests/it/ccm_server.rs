@@ -14,6 +14,7 @@ mod certificates;
 mod chapter5;
 mod command_line;
 mod conformance;
+mod contract;
 mod crl;
 mod durability;
 mod examples_of_orders;
