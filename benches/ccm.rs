@@ -242,9 +242,15 @@ impl Drop for Server {
 const LOAD: Duration = Duration::from_secs(5);
 
 /// Orders and filters of the API.
-const LISTS: [(&str, &str); 4] = [
+const LISTS: [(&str, &str); 7] = [
     ("newest first, 100 to a page", ""),
     ("by name", "&sort_key=common_name&sort_dir=ASC"),
     ("by end", "&sort_key=not_after"),
     ("only what is issued", "&status=ISSUED"),
+    (
+        "only what is issued, by name",
+        "&status=ISSUED&sort_key=common_name",
+    ),
+    ("only what is revoked", "&status=REVOKED"),
+    ("by a part of the name", "&name=example"),
 ];

@@ -129,6 +129,7 @@ impl Daemon {
             .arg(dir.join("renewd.toml"))
             .arg("run")
             .env("NOTIFY_SOCKET", &socket)
+            .envs(environment())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -153,6 +154,15 @@ impl Daemon {
         self.child.kill().expect("a signal");
         self.child.wait().expect("its end");
     }
+}
+
+/// What the shipped unit sets.
+fn environment() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let unit = include_str!("../systemd/renewd.service");
+    let lines = unit.lines();
+    let set = lines.filter_map(|line| line.strip_prefix("Environment="));
+    set.flat_map(str::split_whitespace)
+        .filter_map(|word| word.split_once('='))
 }
 
 /// How often each thread gave the processor away by itself since it began: each time it was woken before.

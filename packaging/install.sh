@@ -174,7 +174,7 @@ for program in renewd renewd-ccm; do
   done
 done
 rm -f "$work.completions"
-for text in CHANGELOG.md LICENSE docs/operations.md docs/alerts.md docs/control.md docs/architecture.md docs/status.schema.json; do
+for text in CHANGELOG.md LICENSE docs/operations.md docs/alerts.md docs/control.md docs/ccm-operations.md docs/architecture.md docs/status.schema.json; do
   put 0644 "$here/$text" "$prefix/share/doc/renewd/${text##*/}"
 done
 for decision in "$here"/docs/adr/*.md; do

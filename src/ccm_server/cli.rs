@@ -65,6 +65,12 @@ enum Command {
         /// URL under which clients reach this server, for the distribution points of CRLs; without it the address.
         #[arg(long, value_name = "URL")]
         public_url: Option<String>,
+        /// Connections at a time, of all clients together.
+        #[arg(long, value_name = "N", default_value_t = Limits::default().connections, value_parser = places)]
+        connections: usize,
+        /// Of them, connections of one address (of IPv6, one /64); further ones are closed at once.
+        #[arg(long, value_name = "N", default_value_t = Limits::default().connections_per_peer, value_parser = places)]
+        connections_per_peer: usize,
         #[command(flatten)]
         rehearsal: Box<rehearsal::Options>,
         /// Go wrong on purpose, for rehearsals.
@@ -253,6 +259,8 @@ async fn run(arguments: Arguments) -> Result<(), Failed> {
             tls,
             no_init,
             public_url,
+            connections,
+            connections_per_peer,
             rehearsal,
             faults,
         } => {
@@ -268,7 +276,11 @@ async fn run(arguments: Arguments) -> Result<(), Failed> {
                 master_key: key,
                 init: !no_init,
                 tls: tls.source()?,
-                limits: Limits::default(),
+                limits: Limits {
+                    connections,
+                    connections_per_peer,
+                    ..Limits::default()
+                },
                 public_url,
                 manage: rehearsal.manage,
                 scm: rehearsal.scm(),
@@ -545,3 +557,11 @@ const CONFIGURATION: u8 = 78;
 const CREDENTIAL: &str = "renewd-ccm-key";
 /// The name of the environment variable.
 const VARIABLE: &str = "RENEWD_CCM_MASTER_KEY";
+
+/// A number of connections that can be served.
+fn places(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(number @ 1..=65_536) => Ok(number),
+        _ => Err("write a whole number from 1 to 65536".to_owned()),
+    }
+}

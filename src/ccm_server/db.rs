@@ -132,6 +132,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     ),
     (3, "SCM", include_str!("migrations/0003_scm.sql")),
     (4, "front", include_str!("migrations/0004_front.sql")),
+    (
+        5,
+        "stock by day",
+        include_str!("migrations/0005_stock_days.sql"),
+    ),
 ];
 /// Below the state directory.
 const FILE: &str = "ccm.db";

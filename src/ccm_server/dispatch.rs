@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONTENT_TYPE, DATE, HeaderName, HeaderValue};
-use hyper::{Response, StatusCode};
+use hyper::{HeaderMap, Response, StatusCode};
 use serde_json::{Map, Value};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -154,14 +154,7 @@ async fn run(
         None
     };
     let body = read(incoming, operation, limits).await?;
-    let headers: Vec<(String, String)> = parts
-        .headers
-        .iter()
-        .map(|(name, value)| {
-            let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
-            (name.as_str().to_owned(), value)
-        })
-        .collect();
+    let headers = lines(&parts.headers);
     let query = parts.uri.query().unwrap_or_default();
     let signed = Signed {
         method: parts.method.as_str(),
@@ -172,23 +165,35 @@ async fn run(
     };
     let caller = auth::caller(shared, operation, &signed, now).await?;
     let otherwise = operation.service.bad_parameter();
-    let mut given = Map::new();
-    for (name, value) in signature::pairs(query) {
-        // An empty parameter is as good as none: `name=` is what forms and some tools send.
-        if !value.is_empty() {
-            given.insert(name, Value::String(value));
-        }
-    }
     let call = Call {
         shared,
         caller,
         now,
         path: field::check(operation.path_fields, &found.parameters, otherwise)?,
-        query: field::check(operation.query, &given, otherwise)?,
+        query: field::check(operation.query, &given(query), otherwise)?,
         body: parse(operation, &body)?,
         raw: body,
     };
     (operation.run)(&call).await
+}
+
+/// Headers as a signature covers them.
+pub(super) fn lines(headers: &HeaderMap) -> Vec<(String, String)> {
+    let lines = headers.iter().map(|(name, value)| {
+        let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+        (name.as_str().to_owned(), value)
+    });
+    lines.collect()
+}
+
+/// The parameters of a query.
+pub(super) fn given(query: &str) -> Map<String, Value> {
+    let pairs = signature::pairs(query).into_iter();
+    // An empty parameter is as good as none: `name=` is what forms and some tools send.
+    let pairs = pairs.filter(|(_, value)| !value.is_empty());
+    pairs
+        .map(|(name, value)| (name, Value::String(value)))
+        .collect()
 }
 
 async fn read(incoming: Incoming, operation: &Operation, limits: Limits) -> Result<Bytes, Failure> {
@@ -229,7 +234,8 @@ fn most_bytes(operation: &Operation, limits: Limits) -> usize {
     }
 }
 
-fn parse(operation: &Operation, body: &[u8]) -> Result<field::Input, Failure> {
+/// The fields of a body, checked.
+pub(super) fn parse(operation: &Operation, body: &[u8]) -> Result<field::Input, Failure> {
     let fields = match operation.body {
         Payload::None | Payload::Raw { .. } => return Ok(field::Input::default()),
         Payload::Json(fields) => fields,

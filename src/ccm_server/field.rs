@@ -166,6 +166,10 @@ impl Field {
 pub(super) struct Input(Map<String, Value>);
 
 impl Input {
+    /// All of them.
+    pub(super) const fn all(&self) -> &Map<String, Value> {
+        &self.0
+    }
     /// The text of a field; empty where it may be absent and is.
     pub(super) fn text(&self, name: &str) -> &str {
         self.optional(name).unwrap_or_default()
@@ -322,12 +326,17 @@ fn number(value: &Value) -> Option<i64> {
 
 fn choice(of: &[&str], value: &Value) -> Result<Value, String> {
     let text = match value {
-        Value::String(text) => text.clone(),
-        Value::Bool(truth) => truth.to_string(),
-        _ => String::new(),
+        Value::String(text) => Some(text.clone()),
+        Value::Bool(truth) => Some(truth.to_string()),
+        // Not as good as the empty text, which some lists have.
+        Value::Null | Value::Number(_) | Value::Array(_) | Value::Object(_) => None,
     };
-    let found = of.iter().find(|word| word.eq_ignore_ascii_case(&text));
-    found
+    let fits = |word: &&&str| {
+        text.as_ref()
+            .is_some_and(|text| word.eq_ignore_ascii_case(text))
+    };
+    of.iter()
+        .find(fits)
         .map(|word| (*word).into())
         .ok_or_else(|| format!("must be one of {}", of.join(", ")))
 }

@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
+use crate::ccm_server::peers::Peers;
 use crate::ccm_server::server::Shared;
 use crate::ccm_server::tls::Tls;
 use crate::ccm_server::{dispatch, manage};
@@ -36,6 +37,8 @@ pub struct Limits {
     pub body_bytes: usize,
     /// Connections at a time; each costs some 100 KiB beside its body at worst.
     pub connections: usize,
+    /// Of them, connections of one peer: an IPv4 address, or the /64 of an IPv6 address. Further ones are closed at once.
+    pub connections_per_peer: usize,
 }
 
 impl Default for Limits {
@@ -49,6 +52,8 @@ impl Default for Limits {
             // Far above the largest legal body but one, which has its own limit (`dispatch::most_bytes`).
             body_bytes: 1024 * 1024,
             connections: 512,
+            // One address must not keep out all others; a proxy, which is one, is still far from it.
+            connections_per_peer: 256,
         }
     }
 }
@@ -71,6 +76,7 @@ pub(super) async fn serve(
     stop: CancellationToken,
 ) {
     let places = Arc::new(Semaphore::new(limits.connections));
+    let peers = Arc::new(Peers::default());
     let mut connections = JoinSet::new();
     loop {
         // A full house leaves newcomers in the kernel's queue.
@@ -83,7 +89,11 @@ pub(super) async fn serve(
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, _)) => {
+            Ok((stream, address)) => {
+                let Some(guest) = peers.admit(address.ip(), limits.connections_per_peer) else {
+                    tracing::debug!(%address, "closed: this peer has as many connections as it may");
+                    continue;
+                };
                 let (shared, face, stop) = (Arc::clone(&shared), face.clone(), stop.clone());
                 connections.spawn(async move {
                     // Answers are written in one piece; waiting for more would only delay them.
@@ -96,7 +106,7 @@ pub(super) async fn serve(
                         }
                         plain => connection(stream, plain, shared, limits, stop).await,
                     }
-                    drop(place);
+                    drop((place, guest));
                 });
             }
             // Out of descriptors, or the peer was gone already: neither is a reason to stop, nor to spin.
@@ -157,12 +167,10 @@ async fn connection(
                 .ok_or(Dropped)
         }
     });
-    let mut builder = http1::Builder::new();
+    let mut builder = protocol();
     builder
         .timer(TokioTimer::new())
-        .header_read_timeout(limits.header)
-        .max_headers(HEADERS)
-        .max_buf_size(HEADER_BYTES);
+        .header_read_timeout(limits.header);
     let connection = builder.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     let life = tokio::time::sleep(limits.connection);
@@ -182,6 +190,13 @@ async fn connection(
     if let Ok(Err(error)) = end {
         tracing::debug!(%error, "connection ended");
     }
+}
+
+/// How requests are read, but for time.
+pub(super) fn protocol() -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder.max_headers(HEADERS).max_buf_size(HEADER_BYTES);
+    builder
 }
 
 /// The connection is to be closed without an answer.

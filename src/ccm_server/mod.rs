@@ -5,7 +5,7 @@
 //!                └────────────── failure: every refusal in the reference's codes ◀──────┘
 //! ```
 //!
-//! - `http` accepts, limits and times connections, by `tls` where that is wanted; `dispatch` is the path of one request, faults included.
+//! - `http` accepts, limits and times connections, by `tls` where that is wanted, and `peers` counts who has how many; `dispatch` is the path of one request, faults included.
 //! - `operation` is what an operation is made of; `route` finds it, in both spellings of the reference; `openapi` describes all.
 //! - `auth` knows callers by `signature` or token; `users` and `keys` are what the state has of them.
 //! - `scm2` is version 2 of SCM, another face of the state of `scm`.
@@ -38,6 +38,7 @@ mod manage;
 mod openapi;
 mod operation;
 mod pca;
+mod peers;
 mod route;
 mod scm;
 mod scm2;

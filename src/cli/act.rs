@@ -16,6 +16,7 @@ use crate::model::{
 };
 use crate::plan::explain::counted;
 use crate::plan::{Plan, Verdict, jobs, rollout_machine};
+use crate::store::{Foreseen, journal};
 
 /// Everything that is due now.
 pub(crate) async fn once(arguments: &Arguments, wait: Seconds) -> CommandResult {
@@ -133,6 +134,9 @@ fn with_targets(arguments: &Arguments, name: &CertificateId) -> Result<Policy, F
 /// The daemon.
 pub(crate) async fn run(arguments: &Arguments) -> CommandResult {
     let first_stamp = crate::config::stamp(&arguments.config);
+    let likely = crate::config::likely_state_dir(&arguments.config);
+    // On a thread of the runtime, while this one reads the policy.
+    let foreseen = tokio::spawn(Foreseen::read(journal(&likely)));
     let loaded = context::load(arguments)?;
     // The scheduler says at every start that it has begun; what it has to say of trouble is kept.
     crate::telemetry::start("info,tokio_cron_scheduler=warn");
@@ -140,7 +144,8 @@ pub(crate) async fn run(arguments: &Arguments) -> CommandResult {
     let stamped = arguments.config.clone();
     // One over all reloads: what it heard of the time stays true.
     let clock = context::clock();
-    let mut desk = control::Desk::open(arguments, &loaded.policy);
+    let policy = Arc::new(loaded.policy);
+    let mut desk = control::Desk::open(arguments, &policy);
     let server = desk.server();
     let progress = desk.feed.beside(log_sink());
     let options = RunOptions {
@@ -161,9 +166,11 @@ pub(crate) async fn run(arguments: &Arguments) -> CommandResult {
         lock: Box::new(|state_dir| Box::pin(async move { context::lock(&state_dir).await })),
         judge: Arc::new(control::judge),
         in_force: desk.in_force,
+        foreseen: Some(foreseen),
         rings: Rings::default(),
+        naps: tokio::sync::watch::Sender::default(),
     };
-    let ended = crate::engine::run(loaded.policy, options, desk.wishes).await;
+    let ended = crate::engine::run(policy, options, desk.wishes).await;
     if let Some(server) = server {
         server.stop().await;
     }

@@ -10,7 +10,7 @@ use crate::config;
 use crate::deploy::Deployer;
 use crate::engine::{Courier, Engine, EngineError, Issuers, ProgressSink, Publisher, Resolve};
 use crate::model::{CertificateId, Policy};
-use crate::store::{SqliteStore, Store, StoreError};
+use crate::store::{SqliteStore, Store, StoreError, journal};
 use crate::sys::clock::{Clock, SystemClock};
 use crate::sys::fs::{self, Attributes, FsError, Lock, LockError};
 use crate::sys::reference::Reference;
@@ -103,7 +103,7 @@ pub(crate) async fn execute(
     // What the progress does not say and a person should know.
     crate::telemetry::start("renewd=warn");
     let lock = lock(&policy.state_dir).await?;
-    let engine = Arc::new(engine(policy, clock(), progress).await?);
+    let engine = Arc::new(engine(Arc::new(policy), clock(), progress).await?);
     let result = work(&engine).await;
     if let Err(error) = Publisher::default().publish(&engine).await {
         tracing::warn!("the status was not written: {}", error_chain(&error));
@@ -176,7 +176,7 @@ pub(crate) fn clock() -> Arc<dyn Clock> {
 
 /// The engine over an open journal.
 pub(crate) async fn engine(
-    policy: Policy,
+    policy: Arc<Policy>,
     clock: Arc<dyn Clock>,
     progress: ProgressSink,
 ) -> Result<Engine, Failure> {
@@ -249,10 +249,6 @@ pub(crate) fn engine_failure(error: &EngineError) -> Failure {
         EngineError::Store(error) => store_failure(error),
         EngineError::Bug(_) => Failure::new(Exit::Bug, error.to_string()),
     }
-}
-
-fn journal(state_dir: &Path) -> std::path::PathBuf {
-    state_dir.join("state.db")
 }
 
 /// How long a second executor waits for the first.

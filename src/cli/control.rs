@@ -264,10 +264,10 @@ pub(crate) struct Desk {
 
 impl Desk {
     /// Opens the socket. A daemon without one does its work all the same; why is in the log.
-    pub(crate) fn open(arguments: &Arguments, policy: &Policy) -> Self {
+    pub(crate) fn open(arguments: &Arguments, policy: &Arc<Policy>) -> Self {
         let feed = Feed::new(context::clock());
         let (sender, wishes) = mpsc::channel(LONGEST_QUEUE);
-        let (in_force, current) = watch::channel(Arc::new(policy.clone()));
+        let (in_force, current) = watch::channel(Arc::clone(policy));
         let surroundings = Surroundings {
             status: Box::new(|policy| Box::pin(async move { status_fields(&policy).await })),
             alerts: Box::new(|policy| Box::pin(async move { alert_fields(&policy).await })),

@@ -1,5 +1,7 @@
 //! The first pass over a tree: are all keys known, all types right, all required keys there, all table names usable?
 
+use std::fmt;
+
 use crate::config::code::Code;
 use crate::config::diagnostic::Diagnostic;
 use crate::config::problems::Problems;
@@ -11,20 +13,48 @@ use crate::model::CertificateId;
 
 /// Reports everything that can be said without knowing what the values mean.
 pub(super) fn structure(root: &Table, problems: &mut Problems) {
-    table(root, None, &raw::ROOT, "", problems);
+    table(root, None, &raw::ROOT, &Name::TOP, problems);
 }
 
-/// `name` is the table's full name, such as `certificate.www`.
+/// The full name of a table, such as `certificate.www`. It is put together only where there is something to say of it.
+struct Name<'a> {
+    above: Option<&'a Self>,
+    word: &'a str,
+}
+
+impl<'a> Name<'a> {
+    const TOP: Self = Self {
+        above: None,
+        word: "",
+    };
+
+    const fn below(&'a self, word: &'a str) -> Self {
+        Self {
+            above: Some(self),
+            word,
+        }
+    }
+}
+
+impl fmt::Display for Name<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(above) = self.above.filter(|above| above.above.is_some()) {
+            write!(f, "{above}.")?;
+        }
+        f.write_str(self.word)
+    }
+}
+
 fn table(
     found: &Table,
     header: Option<Place>,
     schema: &'static raw::Table,
-    name: &str,
+    name: &Name<'_>,
     problems: &mut Problems,
 ) {
     for (word, entry) in &found.entries {
         match schema.key(word) {
-            None => unknown(word, entry, schema, name, problems),
+            None => unknown(word, entry, schema, &name.to_string(), problems),
             Some(key) => value(key, entry, name, problems),
         }
     }
@@ -40,7 +70,7 @@ fn table(
     }
 }
 
-fn missing(key: &Key, header: Place, name: &str) -> Diagnostic {
+fn missing(key: &Key, header: Place, name: &Name<'_>) -> Diagnostic {
     let message = format!("`{}` is missing in [{name}]", key.name);
     let problem = Diagnostic::error(Code::Missing, header, message, "needs it");
     match example(key) {
@@ -71,13 +101,9 @@ fn example(key: &Key) -> Option<String> {
     Some(text.to_owned())
 }
 
-fn value(key: &'static Key, entry: &Entry, name: &str, problems: &mut Problems) {
+fn value(key: &'static Key, entry: &Entry, name: &Name<'_>, problems: &mut Problems) {
     let node = &entry.node;
-    let full = if name.is_empty() {
-        key.name.to_owned()
-    } else {
-        format!("{name}.{}", key.name)
-    };
+    let full = name.below(key.name);
     match (&key.holds, &node.value) {
         (Holds::Table(schema), Value::Table(inner)) => {
             table(inner, Some(entry.key), schema, &full, problems);
@@ -141,7 +167,7 @@ fn named(
     id: &str,
     entry: &Entry,
     schema: &'static raw::Table,
-    parent: &str,
+    parent: &Name<'_>,
     problems: &mut Problems,
 ) {
     // All ids have the same rules; names of exports become file names as well.
@@ -154,7 +180,7 @@ fn named(
             error.to_string(),
         ));
     }
-    let full = format!("{parent}.{id}");
+    let full = parent.below(id);
     if let Value::Table(inner) = &entry.node.value {
         table(inner, Some(entry.key), schema, &full, problems);
         return;

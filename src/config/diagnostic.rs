@@ -5,8 +5,8 @@ use std::fmt;
 use std::path::Path;
 
 use crate::config::code::Code;
-use crate::config::render;
 use crate::config::source::{FileId, Place, Sources};
+use crate::config::{mask, render};
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -134,7 +134,7 @@ pub struct Problem<'a> {
 }
 
 impl Diagnostics {
-    /// Sorts, drops repetitions, and keeps the text of those files only that are shown.
+    /// Sorts, drops repetitions, and keeps the text of those files only that are shown, without what must not be.
     pub(super) fn new(mut items: Vec<Diagnostic>, mut sources: Sources) -> Self {
         items.sort_by(|a, b| {
             let key = |d: &Diagnostic| (d.file, d.start(), d.code);
@@ -146,7 +146,10 @@ impl Diagnostics {
         let labels = items.iter().flat_map(|item| &item.labels);
         let shown: BTreeSet<FileId> = labels.map(|label| label.place.file).collect();
         for (id, source) in sources.iter_mut() {
-            if !shown.contains(&id) {
+            if shown.contains(&id) {
+                let suspicious = mask::suspicious(source.text(), source.bad());
+                source.seal(suspicious);
+            } else {
                 source.forget();
             }
         }

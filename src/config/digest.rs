@@ -5,7 +5,9 @@
 //! internal matter: a new version of renewd may count every policy as changed, which clears backoff and nothing worse
 //! for certificates, and leads to one more rollout of the same files for targets.
 
-use aws_lc_rs::digest::{Context, SHA256};
+use std::io::Write as _;
+
+use aws_lc_rs::digest::{SHA256, digest};
 
 use crate::model::{
     ExportKind, ExportLayout, ExportSpec, Fingerprint, Hook, Hooks, IssuerKind, PasswordSource,
@@ -13,27 +15,33 @@ use crate::model::{
     TrustFormat,
 };
 
-/// A digest being made.
-pub(super) struct Canon(Context);
+/// What a digest is made of. Put together first: a digest of many small pieces takes several times as long.
+pub(super) struct Canon(Vec<u8>);
 
 impl Canon {
     /// `what` keeps digests of different things apart.
     pub(super) fn new(what: &str) -> Self {
-        let mut canon = Self(Context::new(&SHA256));
+        let mut canon = Self(Vec::with_capacity(USUAL));
         canon.put("renewd", what);
         canon
     }
 
     fn bytes(&mut self, bytes: &[u8]) {
         let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-        self.0.update(&length.to_be_bytes());
-        self.0.update(bytes);
+        self.0.extend_from_slice(&length.to_be_bytes());
+        self.0.extend_from_slice(bytes);
     }
 
     /// One setting.
     pub(super) fn put(&mut self, name: &str, value: impl std::fmt::Display) {
         self.bytes(name.as_bytes());
-        self.bytes(value.to_string().as_bytes());
+        let at = self.0.len();
+        self.bytes(b"");
+        let from = self.0.len();
+        // Nothing is ever written to memory in vain.
+        let _ = write!(self.0, "{value}");
+        let length = u64::try_from(self.0.len() - from).unwrap_or(u64::MAX);
+        self.0[at..from].copy_from_slice(&length.to_be_bytes());
     }
 
     /// One setting that may be absent.
@@ -53,7 +61,7 @@ impl Canon {
     }
 
     pub(super) fn finish(self) -> Fingerprint {
-        let digest = self.0.finish();
+        let digest = digest(&SHA256, &self.0);
         let mut bytes = [0; 32];
         for (byte, from) in bytes.iter_mut().zip(digest.as_ref()) {
             *byte = *from;
@@ -263,3 +271,6 @@ impl Canon {
         self.maybe("password", given);
     }
 }
+
+/// Bytes: more than most certificates have.
+const USUAL: usize = 1024;

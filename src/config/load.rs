@@ -11,7 +11,7 @@ use crate::config::problems::Problems;
 use crate::config::source::{FileId, Place, Source, Sources};
 use crate::config::tree::{self, SyntaxError, Table};
 use crate::config::{check, layer, lift, mask};
-use crate::model::{Control, Family, Policy};
+use crate::model::{Control, DEFAULT_STATE_DIR, Family, Policy};
 use crate::sys::fs::{self, FsError};
 
 /// A policy that was read without an error.
@@ -79,6 +79,18 @@ fn read_all(file: &Path) -> (Policy, Vec<PathBuf>, Diagnostics, bool) {
     let refused = problems.has_errors();
     let diagnostics = Diagnostics::new(problems.into_items(), sources);
     (policy, files, diagnostics, refused)
+}
+
+/// Where the state is, by the first lines of the file alone; the policy may come to another end, by a drop-in for example.
+#[must_use]
+pub fn likely_state_dir(file: &Path) -> PathBuf {
+    let text = fs::read(file, LARGEST_FILE).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let lines = text.split_inclusive('\n');
+    let head: String = lines.take_while(|line| !line.starts_with('[')).collect();
+    let head = toml::from_str::<toml::Table>(&head).unwrap_or_default();
+    let written = head.get("state_dir").and_then(toml::Value::as_str);
+    PathBuf::from(written.unwrap_or(DEFAULT_STATE_DIR))
 }
 
 /// By what the host says of itself; Debian where it says nothing.
@@ -271,9 +283,8 @@ impl From<&Metadata> for Access {
 /// Parses one file; what cannot be parsed is reported, and the rest of the file is used all the same.
 fn parse(id: FileId, sources: &mut Sources, problems: &mut Problems) -> Table {
     let parsed = tree::parse(id, sources.get(id));
-    let mut secrets = mask::of_tree(&parsed.root);
-    secrets.extend(mask::suspicious(sources.get(id).text(), &parsed.bad));
-    sources.get_mut(id).seal(secrets);
+    let secrets = mask::of_tree(&parsed.root);
+    sources.get_mut(id).hide(secrets, parsed.bad.clone());
     if !parsed.bad.is_empty() {
         problems.incomplete(id, parsed.bad);
     }
@@ -327,6 +338,23 @@ const MOST_FILES: usize = 10_000;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_state_is_looked_for_where_the_policy_begins_with() {
+        let place = tempfile::tempdir().unwrap();
+        let file = place.path().join("renewd.toml");
+        let likely = |text: &str| {
+            fs::write_atomic(&file, text.as_bytes(), &fs::Attributes::PRIVATE).unwrap();
+            likely_state_dir(&file)
+        };
+        let table = "[job.check]\nstate_dir = \"/x\"\n";
+        let usual = Path::new(DEFAULT_STATE_DIR);
+        assert_eq!(likely_state_dir(Path::new("/nowhere")), usual);
+        assert_eq!(likely(table), usual);
+        assert_eq!(likely("state_dir = \"/unfinished"), usual);
+        let written = format!("# Here.\nstate_dir = \"/srv/renewd\"\n{table}");
+        assert_eq!(likely(&written), Path::new("/srv/renewd"));
+    }
 
     fn said(mode: u32, owner: u32, group: u32, root: bool) -> Option<(Severity, String)> {
         let access = Access { mode, owner, group };

@@ -30,5 +30,5 @@ mod tree;
 
 pub use code::Code;
 pub use diagnostic::{Diagnostics, Problem, Severity};
-pub use load::{Loaded, control, load, stamp};
+pub use load::{Loaded, control, likely_state_dir, load, stamp};
 pub use raw::{KeyInfo, keys};

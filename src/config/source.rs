@@ -41,6 +41,10 @@ pub(super) struct Source {
     text: String,
     /// Where each line begins.
     lines: Vec<u32>,
+    /// Pieces that must not be shown.
+    hidden: Vec<Range<usize>>,
+    /// Pieces that do not parse, in which more may be hidden.
+    bad: Vec<Range<usize>>,
 }
 
 impl Source {
@@ -48,7 +52,13 @@ impl Source {
         let ends = text.match_indices('\n');
         let mut lines = vec![0];
         lines.extend(ends.map(|(at, _)| u32::try_from(at + 1).unwrap_or(u32::MAX)));
-        Self { path, text, lines }
+        Self {
+            path,
+            text,
+            lines,
+            hidden: Vec::new(),
+            bad: Vec::new(),
+        }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -59,9 +69,22 @@ impl Source {
         &self.text
     }
 
-    /// Turns these pieces into asterisks. Bytes and lines stay where they are. From here on the text is good for showing
-    /// and no longer for reading.
+    /// Keeps in mind what is not to be shown, and what of it does not parse, until it is known whether anything is shown at
+    /// all: see [`Source::seal`].
+    pub(super) fn hide(&mut self, hidden: Vec<Range<usize>>, bad: Vec<Range<usize>>) {
+        self.hidden = hidden;
+        self.bad = bad;
+    }
+
+    /// The pieces that do not parse.
+    pub(super) fn bad(&self) -> &[Range<usize>] {
+        &self.bad
+    }
+
+    /// Turns these pieces, and those that were to be hidden, into asterisks. Bytes and lines stay where they are. From here on
+    /// the text is good for showing and no longer for reading.
     pub(super) fn seal(&mut self, mut hidden: Vec<Range<usize>>) {
+        hidden.append(&mut self.hidden);
         if hidden.is_empty() {
             return;
         }

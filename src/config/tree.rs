@@ -144,6 +144,9 @@ fn separate(
     root: &Table,
     mut errors: Vec<SyntaxError>,
 ) -> (Vec<SyntaxError>, Vec<Range<usize>>) {
+    if errors.is_empty() {
+        return (errors, Vec::new());
+    }
     let mut values = Vec::new();
     spans(root, &mut values);
     values.sort_by_key(|span| (span.start, span.end));

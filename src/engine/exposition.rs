@@ -28,7 +28,7 @@ impl Drop for Exposition {
 }
 
 struct Answerer {
-    policy: Policy,
+    policy: Arc<Policy>,
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
 }
@@ -65,7 +65,7 @@ impl Exposition {
     async fn listen(engine: &Engine, listen: &Listen) -> Result<Self, String> {
         let store = engine.store.another().await;
         let answerer = Arc::new(Answerer {
-            policy: engine.policy.clone(),
+            policy: Arc::clone(&engine.policy),
             store: store.map_err(|error| error_chain(&error))?,
             clock: Arc::clone(&engine.clock),
         });

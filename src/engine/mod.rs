@@ -62,7 +62,7 @@ use crate::sys::clock::Clock;
 /// Everything a step may use. One per policy; a reload makes a new one.
 pub struct Engine {
     /// What is wanted.
-    pub policy: Policy,
+    pub policy: Arc<Policy>,
     /// The journal.
     pub store: Arc<dyn Store>,
     /// Files, commands and probes of targets; keys and revisions on disk.

@@ -53,7 +53,7 @@ impl Daemon {
 
     async fn take_over<E: fmt::Display>(&mut self, options: &RunOptions<E>) -> Outcome {
         let policy = match (options.load)() {
-            Ok(policy) => policy,
+            Ok(policy) => Arc::new(policy),
             Err(problems) => {
                 tracing::error!(
                     event = Milestone::PolicyRefused.code(),
@@ -112,7 +112,7 @@ impl Daemon {
                 {
                     tracing::warn!("the control socket changes with the next start of renewd");
                 }
-                options.in_force.send_replace(Arc::new(policy.clone()));
+                options.in_force.send_replace(Arc::clone(policy));
                 tracing::info!(event = Milestone::PolicyInForce.code(), "policy reloaded");
                 Outcome {
                     exit: 0,

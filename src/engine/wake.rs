@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::engine::bell::{Bell, Rings};
@@ -29,6 +30,7 @@ use crate::engine::{Begun, Engine, EngineError, Judge, Publisher, Wanted, Wish};
 use crate::model::{JobName, Milestone, Policy, Seconds, Snapshot, Timestamp};
 use crate::plan::explain::{counted, summary};
 use crate::plan::{Plan, jobs, plan};
+use crate::store::{Foreseen, journal};
 use crate::sys::clock::SET_BACK;
 use crate::sys::fs::Lock;
 use crate::sys::{error_chain, systemd};
@@ -45,15 +47,19 @@ pub struct RunOptions<E> {
     /// The stamp from before the first policy was read.
     pub first_stamp: String,
     /// Makes an engine for a policy.
-    pub engine: Box<dyn Fn(Policy) -> Answer<Engine, E> + Send + Sync>,
+    pub engine: Box<dyn Fn(Arc<Policy>) -> Answer<Engine, E> + Send + Sync>,
     /// Takes the lock of a state directory.
     pub lock: Box<dyn Fn(PathBuf) -> Answer<Lock, E> + Send + Sync>,
     /// Says what wishes have come to.
     pub judge: Judge,
     /// Hears of each policy that comes into force.
     pub in_force: watch::Sender<Arc<Policy>>,
+    /// The journal, where it was read ahead.
+    pub foreseen: Option<JoinHandle<Option<Foreseen>>>,
     /// When the bell rings.
     pub rings: Rings,
+    /// Hears until when the loop lies down, and that it is up (`None`): whoever moves the clock by hand waits for that.
+    pub naps: watch::Sender<Option<Timestamp>>,
 }
 
 /// Why the daemon could not start.
@@ -71,8 +77,8 @@ pub enum RunError<E> {
 /// # Errors
 /// When signals, the bell or the journal cannot be set up. Later failures are logged, and tried again.
 pub async fn run<E: fmt::Display>(
-    policy: Policy,
-    options: RunOptions<E>,
+    policy: Arc<Policy>,
+    mut options: RunOptions<E>,
     mut heard: mpsc::Receiver<Wish>,
 ) -> Result<(), RunError<E>> {
     let mut terminate = listen(SignalKind::terminate()).map_err(RunError::Setup)?;
@@ -80,7 +86,9 @@ pub async fn run<E: fmt::Display>(
     let mut hangup = listen(SignalKind::hangup()).map_err(RunError::Setup)?;
     let rings = options.rings.clone();
     let mut bell = Bell::hang(rings).await.map_err(RunError::Setup)?;
+    let foreseen = options.foreseen.take();
     let mut daemon = Daemon::new(policy, &options).await?;
+    daemon.foreseen = foreseen;
     tracing::info!(
         event = Milestone::Started.code(),
         "started with a policy of {}",
@@ -173,6 +181,7 @@ pub async fn run<E: fmt::Display>(
         }
         let clock = Arc::clone(&daemon.engine.clock);
         let news = daemon.deliveries.news();
+        options.naps.send_replace(Some(daemon.due));
         tokio::select! {
             () = clock.sleep_until(daemon.due) => {}
             () = news.notified() => daemon.due = clock.now(),
@@ -191,6 +200,7 @@ pub async fn run<E: fmt::Display>(
                 let _ = daemon.reload(&options).await;
             }
         }
+        options.naps.send_replace(None);
     }
     systemd::stopping();
     daemon.end_steps().await;
@@ -205,6 +215,8 @@ pub(super) struct Daemon {
     pub(super) engine: Arc<Engine>,
     pub(super) deliveries: Deliveries,
     pub(super) snapshot: Option<Snapshot>,
+    /// For the first tick.
+    foreseen: Option<JoinHandle<Option<Foreseen>>>,
     pub(super) seen_version: i64,
     /// Whether systemd was told that the start is over.
     pub(super) started: bool,
@@ -231,7 +243,7 @@ pub(super) struct Daemon {
 }
 
 impl Daemon {
-    async fn new<E>(policy: Policy, options: &RunOptions<E>) -> Result<Self, RunError<E>> {
+    async fn new<E>(policy: Arc<Policy>, options: &RunOptions<E>) -> Result<Self, RunError<E>> {
         let engine = make_engine(policy, options)
             .await
             .map_err(RunError::Given)?;
@@ -249,6 +261,7 @@ impl Daemon {
             longest: longest_step(&engine.policy),
             engine: Arc::new(engine),
             snapshot: None,
+            foreseen: None,
             seen_version: 0,
             started: false,
             stamp: options.first_stamp.clone(),
@@ -430,7 +443,7 @@ impl Daemon {
         let mut snapshot = match kept {
             Some(snapshot) => snapshot,
             None => {
-                let known = self.engine.known().await?;
+                let known = self.known().await?;
                 self.start_is_over(&known);
                 self.engine.look_beside(known, &busy).await?
             }
@@ -455,6 +468,26 @@ impl Daemon {
         self.seen_version = version;
         self.snapshot = Some(snapshot);
         Ok(plan)
+    }
+
+    /// By the journal alone.
+    async fn known(&mut self) -> Result<Snapshot, EngineError> {
+        let Some(foreseen) = self.foreseen.take() else {
+            return self.engine.known().await;
+        };
+        // Under the lock, so that nobody writes from here on.
+        let journal = journal(&self.engine.policy.state_dir);
+        let still = match foreseen.await {
+            Ok(Some(foreseen)) => foreseen.still(&journal).await,
+            Ok(None) | Err(_) => None,
+        };
+        match still {
+            Some(mut snapshot) => {
+                snapshot.host = self.engine.host;
+                Ok(snapshot)
+            }
+            None => self.engine.known().await,
+        }
     }
 
     async fn take<E: fmt::Display>(&mut self, wish: Wish, options: &RunOptions<E>) {
@@ -493,7 +526,10 @@ impl Daemon {
 }
 
 /// The lock is needed for the schema's sake only; each tick takes it again.
-pub(super) async fn make_engine<E>(policy: Policy, options: &RunOptions<E>) -> Result<Engine, E> {
+pub(super) async fn make_engine<E>(
+    policy: Arc<Policy>,
+    options: &RunOptions<E>,
+) -> Result<Engine, E> {
     let _lock = (options.lock)(policy.state_dir.clone()).await?;
     (options.engine)(policy).await
 }

@@ -1,10 +1,10 @@
 //! Names a certificate is valid for: parsed, normalised, ordered.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// One subject alternative name (RFC 5280 §4.2.1.6).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -155,10 +155,11 @@ impl From<Name> for String {
     }
 }
 
-/// The names of one certificate, without repetition, in a fixed order.
-#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct SubjectAltNames(BTreeSet<Name>);
+/// The names of one certificate, without repetition, in a fixed order. Shared: policy, journal and deployer have the same, and a
+/// tree for a name or two is mostly room for more.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(from = "Vec<Name>")]
+pub struct SubjectAltNames(Arc<[Name]>);
 
 impl SubjectAltNames {
     /// The names in order.
@@ -178,16 +179,32 @@ impl SubjectAltNames {
     /// Whether every name of `wanted` is good under one of these.
     #[must_use]
     pub fn cover(&self, wanted: &Self) -> bool {
+        let has = |want| self.0.binary_search(want).is_ok();
         wanted
             .0
             .iter()
-            .all(|want| self.0.contains(want) || self.0.iter().any(|have| have.covers(want)))
+            .all(|want| has(want) || self.0.iter().any(|have| have.covers(want)))
     }
 }
 
 impl FromIterator<Name> for SubjectAltNames {
     fn from_iter<T: IntoIterator<Item = Name>>(names: T) -> Self {
-        Self(names.into_iter().collect())
+        let mut names: Vec<Name> = names.into_iter().collect();
+        names.sort_unstable();
+        names.dedup();
+        Self(names.into())
+    }
+}
+
+impl From<Vec<Name>> for SubjectAltNames {
+    fn from(names: Vec<Name>) -> Self {
+        names.into_iter().collect()
+    }
+}
+
+impl Serialize for SubjectAltNames {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.iter())
     }
 }
 

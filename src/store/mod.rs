@@ -5,6 +5,7 @@
 
 mod codec;
 mod error;
+mod foreseen;
 mod keep;
 mod outbox;
 mod past;
@@ -19,8 +20,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub use error::StoreError;
+pub use foreseen::Foreseen;
 pub use keep::{is_over, referenced_revisions};
 pub use sqlite::SqliteStore;
+pub use sqlite_open::journal;
 
 use crate::model::{
     CertificateId, CertificateState, ChannelId, Delivery, Fingerprint, Heard, IssuerId, JobName,

@@ -11,6 +11,12 @@ use crate::store::StoreError;
 use crate::store::rows::{fault, query};
 use crate::store::sqlite::SqliteStore;
 
+/// The file of the journal.
+#[must_use]
+pub fn journal(state_dir: &Path) -> PathBuf {
+    state_dir.join("state.db")
+}
+
 impl SqliteStore {
     /// Opens or creates `state.db` for an executor that holds the lock, and brings its schema up to date.
     ///
@@ -58,6 +64,12 @@ impl SqliteStore {
         Ok(store.has_schema().await?.then_some(store))
     }
 
+    /// Opens an existing journal for reading beside whoever is about to open it, which notices what is written by others.
+    pub(super) async fn open_beside(path: &Path) -> Result<Self, StoreError> {
+        let reader = SqliteConnectOptions::new().filename(path).read_only(true);
+        Self::connect(path, reader).await
+    }
+
     /// The same journal once more, with a connection of its own.
     pub(super) async fn open_another(&self) -> Result<Self, StoreError> {
         let options = self.pool.connect_options().as_ref().clone();
@@ -103,8 +115,13 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(Duration::from_secs(10))
+        .pragma("cache_size", CACHE)
         .foreign_keys(true)
 }
+
+/// KiB of pages that a connection keeps. A snapshot reads each page once, and a step a few: the 2 MiB that SQLite would keep for
+/// each connection were of use to nobody, for as long as the daemon runs.
+const CACHE: &str = "-256";
 
 fn wal(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();

@@ -22,6 +22,7 @@ use crate::clock::other_clock;
 use crate::support::ccm::{Ccm, Wanted};
 use crate::support::engine::{BoxFuture, Rig, due, healthy, id};
 use crate::support::gate::Gate;
+use crate::support::peer::{Peer, Reply};
 use crate::support::world::{NAME, World};
 
 /// `renewd run` in this process, over the clock of a rig.
@@ -60,7 +61,7 @@ impl Daemon {
             }),
             rings,
             engine: Box::new(move |policy| {
-                let (engine, seen) = (make(policy), Arc::clone(&seen));
+                let (engine, seen) = (make((*policy).clone()), Arc::clone(&seen));
                 Box::pin(async move {
                     let engine = engine.await;
                     // The first one: a reload keeps it.
@@ -78,9 +79,11 @@ impl Daemon {
             }),
             judge: Arc::new(|_| renewd::engine::Outcome::refused(70, "nobody asks")),
             in_force: tokio::sync::watch::Sender::new(Arc::new(rig.policy())),
+            foreseen: None,
+            naps: tokio::sync::watch::Sender::default(),
         };
         let (_, wishes) = tokio::sync::mpsc::channel(1);
-        let task = tokio::spawn(renewd::engine::run(rig.policy(), options, wishes));
+        let task = tokio::spawn(renewd::engine::run(Arc::new(rig.policy()), options, wishes));
         Self { task, stop, looks }
     }
 
@@ -382,8 +385,12 @@ fn progress(rig: &Rig) -> Option<i64> {
 async fn nobody_is_told_that_the_daemon_got_on_while_a_step_does_not_keep_its_limit() {
     let rig = Rig::new(Wanted::new().at("2027-04-01")).await;
     let slow = SLOW.replace("command_timeout = \"1h\"", "command_timeout = \"1s\"");
-    let metrics = "[metrics]\ntextfile = \"{dir}/renewd.prom\"\n";
-    let policy = rig.world.ccm.issuer("2s") + &slow + metrics;
+    let peer = Peer::start(|_| Reply::text(200, "")).await;
+    let told = format!(
+        "[metrics]\ntextfile = \"{{dir}}/renewd.prom\"\n[alert]\nheartbeat = \"{}/beat\"\n",
+        peer.url
+    );
+    let policy = rig.world.ccm.issuer("2s") + &slow + &told;
     rig.world.agent.write_policy(&policy);
     std::fs::create_dir_all(rig.world.agent.state()).unwrap();
     let _program = Gate::new(rig.world.agent.path(), "reload-slow");
@@ -412,8 +419,10 @@ async fn nobody_is_told_that_the_daemon_got_on_while_a_step_does_not_keep_its_li
     rig.clock.advance(Seconds::minutes(1));
     let within = rig.clock_now();
     until(|| {
-        let seen = progress(&rig);
-        (seen == Some(within.0)).then_some(()).ok_or(seen)
+        let seen = (progress(&rig), peer.requests().len());
+        (seen.0 == Some(within.0) && seen.1 > 0)
+            .then_some(())
+            .ok_or(seen)
     })
     .await;
 
@@ -422,11 +431,13 @@ async fn nobody_is_told_that_the_daemon_got_on_while_a_step_does_not_keep_its_li
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     // Jobs run all the same, and nobody takes them for progress.
+    let beats = peer.requests().len();
     for _ in 0..2 {
         rig.clock.advance(Seconds::hours(7));
         ran_at(&rig, rig.clock_now()).await;
     }
     assert_eq!(progress(&rig), Some(within.0));
+    assert_eq!(peer.requests().len(), beats, "a dead man lives");
     daemon.task.abort();
 }
 

@@ -1,19 +1,22 @@
 //! A year in an hour at most: many certificates of 47 and of 6 days, over a clock that the test moves, while issuers, reloads,
 //! hooks and renewd itself fail again and again. No certificate expires in use, and nothing grows.
 //!
-//! `make soak` (`RENEWD_SOAK=1`) takes a year of 1 100 certificates, the suite some weeks of a few; both are the same code.
-//! The troubles are drawn from `RENEWD_SOAK_SEED`, which is printed. Only the moments at which renewd is killed are the machine's.
+//! What runs is the daemon's own loop, with its schedule, its courier and its watchdog: time passes while it sleeps, and always
+//! to the next moment for which it wanted to be woken. `make soak` (`RENEWD_SOAK=1`) takes a year of 1 100 certificates, the suite
+//! some weeks of a few; both are the same code. The troubles are drawn from `RENEWD_SOAK_SEED`, which is printed. Only the moments
+//! at which renewd is killed are the machine's.
 
 mod account;
+mod daemon;
+mod watched;
 mod world;
 
 use std::time::Duration;
 
-use renewd::engine::Begun;
 use renewd::model::Seconds;
-use renewd::plan::jobs;
 
 use crate::soak::account::Account;
+use crate::soak::daemon::Daemon;
 use crate::soak::world::{Random, Scale, Trouble, Year};
 
 /// Some weeks of a few certificates.
@@ -34,8 +37,20 @@ const FULL: Scale = Scale {
     every: Seconds::days(3),
 };
 
-#[tokio::test(flavor = "multi_thread")]
-async fn nothing_expires_nothing_is_ordered_twice_and_nothing_grows() {
+#[test]
+fn nothing_expires_nothing_is_ordered_twice_and_nothing_grows() {
+    if watched::is_watched() {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(year());
+    } else {
+        watched::watch("soak::nothing_expires_nothing_is_ordered_twice_and_nothing_grows");
+    }
+}
+
+async fn year() {
     let full = std::env::var_os("RENEWD_SOAK").is_some();
     let scale = if full { FULL } else { SHORT };
     let seed = std::env::var("RENEWD_SOAK_SEED").map_or(1, |text| text.parse().unwrap());
@@ -47,75 +62,63 @@ async fn nothing_expires_nothing_is_ordered_twice_and_nothing_grows() {
         .peekable();
     let end = year.now() + Seconds::days(i64::from(scale.days));
 
-    let mut engine = year.engine().await;
-    let mut courier = engine.courier().await.unwrap().unwrap();
-    let mut kept = None;
-    while year.now() < end {
-        let begun = Begun::now(&*engine.clock);
-        // As the daemon: a check looks at everything anew, anything else goes by what is known.
-        let known = kept.take().filter(|known| {
-            !jobs::due(&engine.policy, known, begun.at).contains(&renewd::model::JobName::Check)
-        });
-        let mut snapshot = match known {
-            Some(snapshot) => snapshot,
-            None => engine.observe().await.unwrap(),
-        };
-        let due = jobs::due(&engine.policy, &snapshot, begun.at);
-        let work = engine.run_jobs(&due, begun, &mut snapshot, renewd::engine::Patience::NONE);
+    let mut daemon = Daemon::start(&year);
+    loop {
         let killed = if random.below(100) < KILLED {
             Duration::from_micros(random.below(40_000))
         } else {
             NEVER
         };
-        let plan = tokio::select! {
-            plan = work => Some(plan.unwrap()),
-            () = tokio::time::sleep(killed) => None,
+        let wake = tokio::select! {
+            biased;
+            wake = daemon.asleep() => wake,
+            () = tokio::time::sleep(killed) => {
+                account.killed();
+                daemon.kill().await;
+                daemon = Daemon::start(&year);
+                continue;
+            }
         };
-        let Some(plan) = plan else {
-            account.killed();
-            drop((courier, snapshot));
-            year.kill(engine).await;
-            engine = year.engine().await;
-            courier = engine.courier().await.unwrap().unwrap();
-            continue;
-        };
-        account.letters(courier.deliver().await.unwrap());
-        account.look(&year, &snapshot, &plan, random.below(1 << 32));
-        let job = jobs::next_of_all(&engine.policy, &snapshot, year.now());
-        let mut wake = job.map_or(plan.next_wake, |job| job.min(plan.next_wake));
-        assert!(
-            wake > year.now(),
-            "a tight loop at {}: {plan:?}",
-            year.now()
-        );
-        kept = Some(snapshot);
+        account.look(&year, random.below(1 << 32)).await;
+        if year.now() >= end {
+            break;
+        }
 
         // What happens to the world until then.
+        let mut wake = wake;
+        let mut noticed = false;
         while let Some((_, trouble)) = troubles.next_if(|(at, _)| *at <= wake) {
             account.trouble(&trouble);
             match trouble {
                 Trouble::Asleep { length } => wake = wake + length,
                 Trouble::SetBack { by } => {
-                    year.set_back(by);
-                    kept = None;
-                    wake = year.now();
+                    daemon.noticing(|| year.set_back(by)).await;
+                    noticed = true;
                 }
                 Trouble::Restart => {
-                    engine.store.close().await.unwrap();
-                    engine = year.engine().await;
-                    courier = engine.courier().await.unwrap().unwrap();
-                    kept = None;
+                    daemon.stop().await;
+                    daemon = Daemon::start(&year);
+                    noticed = true;
+                }
+                Trouble::Reload => {
+                    daemon.reload().await;
+                    noticed = true;
                 }
                 other => year.happens(&other),
             }
         }
-        if let Some(known) = &kept {
-            account.until(known, wake);
+        // It is at work, and wants to be woken at another moment perhaps.
+        if noticed {
+            continue;
+        }
+        account.until(&year, wake).await;
+        if daemon.wakes_at(wake) {
+            account.woken();
         }
         year.pass_until(wake);
     }
-    drop((courier, kept));
-    account.settle(&year, engine).await;
+    daemon.stop().await;
+    account.settle(&year).await;
 }
 
 /// Ticks in a hundred that renewd may not see the end of.

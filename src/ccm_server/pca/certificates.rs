@@ -11,69 +11,14 @@ use crate::ccm_server::failure::Failure;
 use crate::ccm_server::layout::Layout;
 use crate::ccm_server::operation::Call;
 use crate::ccm_server::pca::authority::Authority;
+use crate::ccm_server::pca::certificate_list::in_stock;
+use crate::ccm_server::pca::crl;
 use crate::ccm_server::pca::issuing::key_label;
 use crate::ccm_server::pca::lifecycle::resources;
-use crate::ccm_server::pca::{crl, listing};
 use crate::ccm_server::text;
 use crate::ccm_server::x509::{self, LineEnd, Subject};
 use crate::model::Timestamp;
 use crate::pki::Secret;
-
-/// 4.2.2.1
-pub(super) async fn list(call: &Call<'_>) -> Result<Answer, Failure> {
-    let (limit, offset) = listing::page(call, 10);
-    let column = match call.query.text("sort_key") {
-        "common_name" => "common_name",
-        "issuer_name" => "issuer_name",
-        "not_after" => "not_after",
-        _ => "created",
-    };
-    let name = call.query.optional("name").map(listing::anywhere);
-    // Spelled out by status, so that an index answers it: EXPIRED is no status of its own in the state.
-    let (status, ends) = match call.query.optional("status") {
-        None => ("", ""),
-        Some("ISSUED") => (" AND status = 'ISSUED'", " AND +not_after >= $4"),
-        Some("EXPIRED") => (" AND status = 'ISSUED'", " AND +not_after < $4"),
-        Some(_) => (" AND status = 'REVOKED'", ""),
-    };
-    let named = name
-        .as_ref()
-        .map(|_| " AND common_name LIKE $5 ESCAPE '\\'");
-    let filter = format!(
-        "FROM certificate WHERE account = $3{status}{ends}{}",
-        named.unwrap_or_default()
-    );
-    let bind = |sql: String, limit: i64, offset: i64| {
-        sqlx::query(AssertSqlSafe(sql))
-            .bind(limit)
-            .bind(offset)
-            .bind(call.account().to_owned())
-            .bind(call.now.0)
-            .bind(name.clone())
-    };
-    let mut snapshot = call.shared.db.read().begin().await?;
-    let total: i64 = if named.is_none() && status.is_empty() {
-        in_stock(&mut snapshot, call.account()).await?
-    } else {
-        let count = bind(format!("SELECT count(*) {filter}"), 0, 0);
-        count.fetch_one(&mut *snapshot).await?.get(0)
-    };
-    // Skipping rows is what a late page costs: they are skipped in an index alone, and from the nearer end.
-    let page = listing::nearer(limit, offset, total, call.query.text("sort_dir"));
-    let order = listing::order_by(column, page.direction);
-    let among = listing::order_of(column, page.direction);
-    let sql = format!(
-        "SELECT {COLUMNS} FROM certificate WHERE seq IN (SELECT seq {filter}{order}){among}"
-    );
-    let rows = bind(sql, page.limit, page.offset);
-    let mut rows = rows.fetch_all(&mut *snapshot).await?;
-    if page.turned {
-        rows.reverse();
-    }
-    let items: Result<Vec<Value>, Failure> =
-        rows.iter().map(|row| shown(row, call.now.0)).collect();
-    Ok(Answer::ok(json!({"total": total, "certificates": items?})))
-}
 
 /// 4.2.2.5
 pub(super) async fn quota(call: &Call<'_>) -> Result<Answer, Failure> {
@@ -93,12 +38,6 @@ pub(super) async fn within_quota(
     let detail =
         format!("the account has {QUOTA} certificates, and no more are allowed; delete some");
     Err(Failure::because(code("PCA.00030001"), detail))
-}
-
-async fn in_stock(connection: &mut SqliteConnection, account: &str) -> Result<i64, Failure> {
-    let count = sqlx::query_scalar("SELECT certificates FROM stock WHERE account = $1");
-    let count: Option<i64> = count.bind(account).fetch_optional(connection).await?;
-    Ok(count.unwrap_or(0))
 }
 
 /// 4.2.2.6
@@ -315,7 +254,7 @@ fn status(row: &SqliteRow, now: i64) -> &'static str {
 }
 
 /// As the API answers it (CCM API 4.2.2.1 and 4.2.2.6).
-fn shown(row: &SqliteRow, now: i64) -> Result<Value, Failure> {
+pub(super) fn shown(row: &SqliteRow, now: i64) -> Result<Value, Failure> {
     let text = |column: &str| row.get::<String, _>(column);
     let millis = |column: &str| text::millis(row.get::<i64, _>(column));
     let subject: Subject = serde_json::from_str(row.get("subject"))?;
@@ -344,5 +283,5 @@ const QUOTA: i64 = 100_000;
 const LONG_AGO: Timestamp = Timestamp(i64::MIN);
 
 /// What [`shown`] needs.
-const COLUMNS: &str = "id, status, issuer, issuer_name, key_algorithm, signature_algorithm, gen_mode, serial_number, \
+pub(super) const COLUMNS: &str = "id, status, issuer, issuer_name, key_algorithm, signature_algorithm, gen_mode, serial_number, \
      created, not_before, not_after, subject";

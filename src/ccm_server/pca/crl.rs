@@ -1,6 +1,8 @@
 //! Lists of revoked certificates: configured with a CA (CCM API 4.2.1.2), made at once when something is revoked, and in
 //! time before the last one ends.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use sqlx::{Row as _, SqliteConnection};
 
@@ -75,6 +77,32 @@ pub(super) async fn outdated(
 /// Makes and publishes every list that is due. What fails is logged and stays due.
 pub(in crate::ccm_server) async fn publish_due(shared: &Shared, now: Timestamp) {
     let _alone = shared.obs.publishing.lock().await;
+    publish_all(shared, now).await;
+}
+
+/// The same for who only reads: without a look where nothing is due, once in a while where it fails, and never for long.
+pub(super) async fn publish_for_reader(shared: &Shared, now: Timestamp) {
+    let due = sqlx::query_scalar(
+        "SELECT 1 FROM authority WHERE crl_due <= $1 AND key IS NOT NULL LIMIT 1",
+    )
+    .bind(now.0);
+    let due: Result<Option<i64>, sqlx::Error> = due.fetch_optional(shared.db.read()).await;
+    if !matches!(due, Ok(Some(_))) || shared.obs.failed_lately(now) {
+        return;
+    }
+    let publish = async {
+        let _alone = shared.obs.publishing.lock().await;
+        // Whoever had the lock before may have failed meanwhile.
+        if !shared.obs.failed_lately(now) {
+            publish_all(shared, now).await;
+        }
+    };
+    // Cut off at any point, a list is still due.
+    let _ = tokio::time::timeout(PATIENCE, publish).await;
+}
+
+/// For who has the lock.
+async fn publish_all(shared: &Shared, now: Timestamp) {
     let due =
         sqlx::query_scalar("SELECT id FROM authority WHERE crl_due <= $1 AND key IS NOT NULL")
             .bind(now.0)
@@ -86,8 +114,10 @@ pub(in crate::ccm_server) async fn publish_due(shared: &Shared, now: Timestamp) 
             return;
         }
     };
+    let mut failed = false;
     for id in ids {
         if let Err(failure) = publish(shared, &id, now).await {
+            failed = true;
             let detail = failure.detail();
             tracing::error!(
                 ca = id,
@@ -96,6 +126,7 @@ pub(in crate::ccm_server) async fn publish_due(shared: &Shared, now: Timestamp) 
             );
         }
     }
+    shared.obs.tried(failed.then_some(now));
 }
 
 async fn publish(shared: &Shared, id: &str, now: Timestamp) -> Result<(), Failure> {
@@ -191,3 +222,5 @@ fn file(name: &str) -> String {
 const LEAST_DAYS: i64 = 7;
 /// The next list is there a day before the last one ends.
 const AHEAD: Seconds = Seconds(-86_400);
+/// How long somebody who fetches a list waits for one that is due.
+const PATIENCE: Duration = Duration::from_secs(5);

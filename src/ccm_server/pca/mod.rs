@@ -2,6 +2,7 @@
 
 mod authorities;
 mod authority;
+mod certificate_list;
 mod certificates;
 mod crl;
 mod fields;
@@ -173,7 +174,7 @@ pub(super) static OPERATIONS: &[Operation] = &[
         path_fields: &[],
         query: fields::LIST_CERTIFICATES,
         body: Payload::None,
-        run: |call| Box::pin(certificates::list(call)),
+        run: |call| Box::pin(certificate_list::list(call)),
     },
     Operation {
         chapter: "4.2.2.2",

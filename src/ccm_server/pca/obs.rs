@@ -1,7 +1,7 @@
 //! Where lists of revoked certificates go (CCM API 4.2.3): agency and buckets, of which a bucket is a directory.
 
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use serde_json::{Value, json};
 use sqlx::{Row as _, SqliteConnection};
@@ -13,6 +13,7 @@ use crate::ccm_server::operation::Call;
 use crate::ccm_server::pca::crl;
 use crate::ccm_server::server::Shared;
 use crate::ccm_server::text;
+use crate::model::{Seconds, Timestamp};
 use crate::sys::fs::{self, Attributes};
 
 /// The directory that stands for OBS, and its address.
@@ -22,6 +23,8 @@ pub(in crate::ccm_server) struct Obs {
     base: OnceLock<String>,
     /// One list after the other, so that an older one never replaces a newer one.
     pub(super) publishing: tokio::sync::Mutex<()>,
+    /// When the last attempt failed, if it did.
+    failed: Mutex<Option<Timestamp>>,
 }
 
 impl Obs {
@@ -31,6 +34,7 @@ impl Obs {
             root,
             base: OnceLock::new(),
             publishing: tokio::sync::Mutex::new(()),
+            failed: Mutex::new(None),
         }
     }
 
@@ -61,6 +65,17 @@ impl Obs {
             .map_err(|error| Failure::internal(&error))
     }
 
+    /// Notes an attempt to publish, with its moment if it failed.
+    pub(super) fn tried(&self, failed: Option<Timestamp>) {
+        *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = failed;
+    }
+
+    /// Whether an attempt failed so lately that nobody who only reads makes another.
+    pub(super) fn failed_lately(&self, now: Timestamp) -> bool {
+        let failed = *self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        failed.is_some_and(|at| at <= now && now < at + BETWEEN)
+    }
+
     fn get(&self, bucket: &str, object: &str) -> Option<Vec<u8>> {
         let file: PathBuf = [&self.root, Path::new(bucket), Path::new(object)]
             .iter()
@@ -77,7 +92,7 @@ pub(in crate::ccm_server) async fn fetch(shared: &Shared, path: &str) -> Option<
         return None;
     }
     // A list that is due is made before it is read: nobody is told the state of last week.
-    crl::publish_due(shared, shared.clock.now()).await;
+    crl::publish_for_reader(shared, shared.clock.now()).await;
     let bytes = shared.obs.get(bucket, &object)?;
     Some(Answer {
         status: 200,
@@ -194,3 +209,5 @@ pub(super) fn is_object(name: &str) -> bool {
 const PATH: &str = "/obs/";
 /// Of a list: a million entries.
 const MOST_BYTES: u64 = 64 * 1024 * 1024;
+/// Between two attempts on behalf of readers; the server itself tries once a minute.
+const BETWEEN: Seconds = Seconds(60);

@@ -23,7 +23,7 @@ pub(in crate::ccm_server) struct Wanted<'a> {
     pub(in crate::ccm_server) now: Timestamp,
     /// Only of this status, in the words of the answer.
     pub(in crate::ccm_server) status: Option<&'a str>,
-    /// Only what is valid now and ends within this time.
+    /// Only what is valid now, hence neither revoked nor about to be, and ends within this time.
     pub(in crate::ccm_server) ends_within: Option<Seconds>,
     /// Only what can be deployed.
     pub(in crate::ccm_server) deployable: bool,
@@ -266,7 +266,8 @@ impl Wanted<'_> {
             let by = now.saturating_add(time.0);
             match reading {
                 ExpiryFilter::Reference | ExpiryFilter::Forgetful => sql.push(format!(
-                    " AND not_before <= {now} AND not_after > {now} AND not_after <= {by}"
+                    " AND not_before <= {now} AND not_after > {now} AND not_after <= {by} \
+                     AND status NOT IN ('REVOKE', 'REVOKING')"
                 )),
                 ExpiryFilter::Sdk => {
                     sql.push(format!(" AND not_after > {}", now.saturating_sub(time.0)))

@@ -1,6 +1,9 @@
 //! No two exports may write one file.
 
+use std::collections::btree_map::Entry as Slot;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use crate::config::code::Code;
@@ -35,6 +38,39 @@ struct Owner<'a> {
     certificate: &'a CertificateId,
 }
 
+/// A path, in the order of paths, where `a/b` comes before `a.b`. A policy of ten thousand certificates compares some hundred
+/// thousand pairs of them, and [`Path`] takes both apart each time. Made of clean paths only.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Sorted(Vec<u8>);
+
+impl Sorted {
+    fn new(path: String) -> Self {
+        let mut bytes = path.into_bytes();
+        exchange(&mut bytes, b'/', LEAST);
+        Self(bytes)
+    }
+
+    fn is_above(&self, below: &Self) -> bool {
+        let rest = below.0.strip_prefix(self.0.as_slice());
+        rest.is_some_and(|rest| rest.first() == Some(&LEAST))
+    }
+
+    fn to_path(&self) -> PathBuf {
+        let mut bytes = self.0.clone();
+        exchange(&mut bytes, LEAST, b'/');
+        PathBuf::from(OsString::from_vec(bytes))
+    }
+}
+
+fn exchange(bytes: &mut [u8], from: u8, to: u8) {
+    for byte in bytes.iter_mut().filter(|byte| **byte == from) {
+        *byte = to;
+    }
+}
+
+/// In no path: control characters are refused.
+const LEAST: u8 = 0;
+
 /// Reports every place that two would write to.
 pub(super) fn report(
     users: &BTreeMap<TargetId, Vec<CertificateId>>,
@@ -56,7 +92,7 @@ pub(super) fn report(
             }
         }
     }
-    let mut owners: BTreeMap<PathBuf, Owner<'_>> = BTreeMap::new();
+    let mut owners = BTreeMap::new();
     for (target, claims) in claims {
         let users = users.get(target).map_or(&[][..], Vec::as_slice);
         for claim in claims.iter().filter(|claim| claim.path.is_absolute()) {
@@ -65,8 +101,8 @@ pub(super) fn report(
     }
     // In the order of paths, what lies below a path follows it at once.
     for ((path, owner), (below, other)) in owners.iter().zip(owners.iter().skip(1)) {
-        if below.starts_with(path) && said.insert(pair(owner.place, other.place)) {
-            file_and_directory(problems, path, owner.place, other.place);
+        if path.is_above(below) && said.insert(pair(owner.place, other.place)) {
+            file_and_directory(problems, &path.to_path(), owner.place, other.place);
         }
     }
 }
@@ -102,7 +138,7 @@ fn loose<'a>(
     target: &TargetId,
     claim: &Claim,
     users: &'a [CertificateId],
-    owners: &mut BTreeMap<PathBuf, Owner<'a>>,
+    owners: &mut BTreeMap<Sorted, Owner<'a>>,
     said: &mut BTreeSet<(Place, Place)>,
     problems: &mut Problems,
 ) {
@@ -118,15 +154,19 @@ fn loose<'a>(
         problems.push(problem.help(format!("write `{}`", own_path(&claim.path))));
     }
     for certificate in users.iter().take(if each { usize::MAX } else { 1 }) {
-        let path = claim.expand(certificate).path;
+        let path = template.replace(PLACEHOLDER, certificate.as_str());
         let owner = Owner {
             place: claim.place,
             certificate,
         };
-        let Some(before) = owners.get(&path) else {
-            owners.insert(path, owner);
-            continue;
+        let before = match owners.entry(Sorted::new(path)) {
+            Slot::Vacant(slot) => {
+                slot.insert(owner);
+                continue;
+            }
+            Slot::Occupied(slot) => *slot.get(),
         };
+        let path = claim.expand(certificate).path;
         if said.insert(pair(before.place, owner.place)) {
             let (early, late) = pair(before.place, owner.place);
             let message = if before.certificate == owner.certificate {

@@ -312,3 +312,35 @@ async fn agency_and_bucket_come_first_and_names_stay_inside() {
         assert_eq!(reply.status, 404, "{path}");
     }
 }
+
+#[tokio::test]
+async fn whoever_fetches_a_list_that_cannot_be_made_does_not_make_the_server_try_each_time() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path().join("ccm");
+    let ccm = prepared(Wanted::new().at("2027-01-01").state(&state)).await;
+    let ca = create(&ccm, &with_list(root("Top", "EC256", "SHA256"), 7)).await;
+    let (id, pem) = certificate(&ccm, &ca).await;
+    let point = point_of(&pem);
+    let number = fetched(&point, directory.path()).await;
+    assert!(number.contains("No Revoked Certificates"), "{number}");
+    // Something in the way of the bucket: the list of the revocation cannot be written.
+    let bucket = state.join("obs/pki-lists");
+    std::fs::remove_dir_all(&bucket).unwrap();
+    std::fs::write(&bucket, "in the way").unwrap();
+    let revoke = format!("{CERTIFICATES}/{id}/revoke");
+    post(&ccm, &revoke, &json!({})).await.expect(204);
+    let fetch = async || {
+        super::http::client()
+            .get(&point)
+            .send()
+            .await
+            .unwrap()
+            .status()
+    };
+    assert_eq!(fetch().await, 404);
+    std::fs::remove_file(&bucket).unwrap();
+    assert_eq!(fetch().await, 404, "tried again at once");
+    ccm.advance(Seconds(61));
+    let list = fetched(&point, directory.path()).await;
+    assert!(list.contains("Revoked Certificates:"), "{list}");
+}

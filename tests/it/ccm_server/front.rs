@@ -3,6 +3,7 @@
 mod description;
 mod fuzz;
 mod killed;
+mod killed_others;
 mod lists;
 mod permissions;
 mod temporary;

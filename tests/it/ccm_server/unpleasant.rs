@@ -116,6 +116,54 @@ async fn more_connections_than_places_wait_and_are_served() {
 }
 
 #[tokio::test]
+async fn one_peer_cannot_take_all_connections() {
+    let limits = Limits {
+        connections_per_peer: 2,
+        ..Limits::default()
+    };
+    let ccm = Wanted::new().limits(limits).start().await;
+    let connect = async || TcpStream::connect(ccm.running.address()).await.unwrap();
+    let mut own = Vec::new();
+    for _ in 0..2 {
+        let mut stream = connect().await;
+        // Answered, hence counted; and kept open.
+        stream
+            .write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            .await
+            .unwrap();
+        let mut first = [0; 12];
+        stream.read_exact(&mut first).await.unwrap();
+        assert_eq!(&first, b"HTTP/1.1 404");
+        own.push(stream);
+    }
+    let refused = raw(&ccm, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    assert!(!refused.contains("HTTP/1.1"), "{refused}");
+    // Another address of this host is another peer.
+    let other = tokio::net::TcpSocket::new_v4().unwrap();
+    other.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+    let mut other = other.connect(ccm.running.address()).await.unwrap();
+    other
+        .write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        .await
+        .unwrap();
+    let mut answer = String::new();
+    other.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
+    // A place that is given back is given again.
+    own.clear();
+    let again = tokio::time::timeout(Duration::from_secs(30), async {
+        while !raw(
+            &ccm,
+            b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+        )
+        .await
+        .starts_with("HTTP/1.1 404")
+        {}
+    });
+    again.await.unwrap();
+}
+
+#[tokio::test]
 async fn deeply_nested_bodies_do_no_harm() {
     let ccm = Ccm::start().await;
     for (open, close) in [("[", "]"), ("{\"auth\":", "}")] {

@@ -3,13 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use renewd::engine::{Engine, Round};
-use renewd::model::{CertificateId, Seconds, Snapshot, Timestamp};
+use renewd::model::{CertificateId, Seconds, Timestamp};
 use renewd::pki::{facts, pem};
-use renewd::plan::Plan;
 
 use crate::soak::world::{Scale, Trouble, Year, name};
 
@@ -21,12 +18,13 @@ pub(super) struct Account {
     ticks: u64,
     kills: u64,
     troubles: BTreeMap<String, u64>,
-    failed_letters: usize,
     /// Each is told once a tick, with the moment at which it began.
     expired: Vec<String>,
     last_look: Option<Timestamp>,
-    /// The last plan and what was told, for whoever has to find out why something expired.
-    last: (Option<Plan>, Vec<String>),
+    /// When the journal was read last, and when the first of what is in use ends by that.
+    known: Option<(Timestamp, Option<Timestamp>)>,
+    /// What was told lately, for whoever has to find out why something expired.
+    told: Vec<String>,
     /// Memory (KiB) and descriptors, day by day.
     days: Vec<(u64, usize)>,
 }
@@ -41,10 +39,10 @@ impl Account {
             ticks: 0,
             kills: 0,
             troubles: BTreeMap::new(),
-            failed_letters: 0,
             expired: Vec::new(),
             last_look: None,
-            last: (None, Vec::new()),
+            known: None,
+            told: Vec::new(),
             days: Vec::new(),
         }
     }
@@ -59,21 +57,19 @@ impl Account {
         *self.troubles.entry(kind).or_default() += 1;
     }
 
-    pub(super) fn letters(&mut self, round: Round) {
-        self.failed_letters += round.failed;
+    /// Its loop wakes.
+    pub(super) fn woken(&mut self) {
+        self.ticks += 1;
     }
 
-    /// After a tick. Once a day one certificate is read from where its service would read it.
-    pub(super) fn look(&mut self, year: &Year, snapshot: &Snapshot, plan: &Plan, draw: u64) {
-        self.ticks += 1;
-        let told = year.rig.told();
-        let so_far = self
-            .last
-            .1
-            .split_off(self.last.1.len().saturating_sub(REMEMBERED));
+    /// While nobody is at work. Once a day one certificate is read from where its service would read it.
+    pub(super) async fn look(&mut self, year: &Year, draw: u64) {
         let at = year.now();
-        let told = told.into_iter().map(|line| format!("{at} {line}"));
-        self.last = (Some(plan.clone()), so_far.into_iter().chain(told).collect());
+        let told = year.rig.told();
+        self.told
+            .extend(told.into_iter().map(|line| format!("{at} {line}")));
+        let old = self.told.len().saturating_sub(REMEMBERED);
+        self.told.drain(..old);
         let now = year.now();
         let day = Seconds::days(1);
         if self.last_look.is_some_and(|last| last.until(now) < day) {
@@ -94,12 +90,13 @@ impl Account {
             self.expired.push(format!("{certificate} on disk at {now}"));
         }
         // From the third day on each has been put into place, and never leaves it.
+        let snapshot = year.known().await.expect("a journal");
         let placed: usize = snapshot
             .targets
             .values()
             .map(|target| target.live.len())
             .sum();
-        assert_eq!(placed, all, "at {now}: {:?}", plan.verdicts);
+        assert_eq!(placed, all, "at {now}: {:#?}", self.told);
         if self.days.len().is_multiple_of(30) {
             let (memory, descriptors) = self.days[self.days.len() - 1];
             println!(
@@ -113,25 +110,40 @@ impl Account {
         }
     }
 
-    /// Nothing changes until this moment: what is in use must last.
-    pub(super) fn until(&mut self, snapshot: &Snapshot, moment: Timestamp) {
+    /// Nothing changes until this moment: what is in use must last. The journal is read where what was known before does not say
+    /// that it does, and now and then: what is in use is only ever followed by what ends later.
+    pub(super) async fn until(&mut self, year: &Year, moment: Timestamp) {
+        let now = year.now();
+        let fresh = self.known.is_some_and(|(at, first)| {
+            at.until(now).0.abs() < BETWEEN_READS.0 && first.is_some_and(|first| first > moment)
+        });
+        if fresh {
+            return;
+        }
+        let Some(snapshot) = year.known().await else {
+            return;
+        };
+        let mut first = None;
         for (target, state) in &snapshot.targets {
             for (certificate, revision) in &state.live {
                 let end = snapshot.certificates[certificate].not_after(revision);
                 if end.is_none_or(|end| end <= moment) {
                     if self.expired.is_empty() {
-                        println!("{:#?}", self.last);
+                        println!("{:#?}", self.told);
                     }
                     self.expired.push(format!(
                         "{certificate} on {target} before {moment}: {end:?}"
                     ));
                 }
+                first = [first, end].into_iter().flatten().min();
             }
         }
+        self.known = Some((now, first));
     }
 
     /// What it comes to.
-    pub(super) async fn settle(mut self, year: &Year, engine: Arc<Engine>) {
+    pub(super) async fn settle(mut self, year: &Year) {
+        let engine = year.engine().await;
         let snapshot = engine.observe().await.unwrap();
         let plan = renewd::plan::plan(&engine.policy, &snapshot, year.now());
         // A renewal may be under way at any moment; trouble may not be left.
@@ -158,14 +170,13 @@ impl Account {
         let (mails, digests) = year.mails();
         let spans: u64 = self.troubles.values().sum();
         println!(
-            "{:?} for {} days (seed {}): {} ticks, {} kills, troubles {:?}; {orders} of {planned} certificates, {events} events, {mails} mails, {digests} digests, {} letters late",
+            "{:?} for {} days (seed {}): {} ticks, {} kills, troubles {:?}; {orders} of {planned} certificates, {events} events, {mails} mails, {digests} digests",
             self.begun.elapsed(),
             self.scale.days,
             self.seed,
             self.ticks,
             self.kills,
-            self.troubles,
-            self.failed_letters
+            self.troubles
         );
         assert_eq!(self.expired, [""; 0]);
         assert_eq!(left, 0, "{:?}", plan.alerts);
@@ -178,6 +189,10 @@ impl Account {
             digests >= days / 2 && digests <= days + 1,
             "{digests} digests in {days} days"
         );
+
+        // Nothing is looked at again and again: some wakes for each life, and some for each day.
+        let most = u64::try_from(orders).unwrap() * 40 + days * 100;
+        assert!(self.ticks < most, "{} ticks", self.ticks);
 
         // Eleven or so for a life in which nothing goes wrong.
         assert!(events < 40 * orders, "{events} events of {orders} orders");
@@ -245,6 +260,9 @@ fn needed(life: u16, days: u16) -> usize {
 
 /// Lines of what was told.
 const REMEMBERED: usize = 100;
+
+/// Between two reads of the journal.
+const BETWEEN_READS: Seconds = Seconds::hours(6);
 
 /// KiB in use by this process.
 fn memory() -> u64 {

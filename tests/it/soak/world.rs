@@ -10,11 +10,11 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use renewd::ccm_server::Faults;
 use renewd::engine::Engine;
-use renewd::model::{Seconds, Timestamp};
+use renewd::model::{Seconds, Snapshot, Timestamp};
+use renewd::store::{SqliteStore, Store};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -76,6 +76,8 @@ pub(super) enum Trouble {
     },
     /// The process ends as it should, and begins again.
     Restart,
+    /// The policy is read again.
+    Reload,
 }
 
 impl Trouble {
@@ -94,7 +96,7 @@ impl Trouble {
                 + random.length(Seconds(0), Seconds::hours(12));
             let until = at + random.length(Seconds::hours(1), Seconds::hours(18));
             // Each kind in turn, so that a few weeks have all of them; when and for how long is drawn.
-            match span % 6 {
+            match span % 7 {
                 1 => all.extend([(at, Self::IssuerGone), (until, Self::IssuerBack)]),
                 2 => {
                     // After five rollbacks of one set, some four hours later, a target waits for a person.
@@ -112,6 +114,7 @@ impl Trouble {
                     let by = random.length(Seconds::minutes(2), Seconds::hours(2));
                     all.push((at, Self::SetBack { by }));
                 }
+                6 => all.push((at, Self::Reload)),
                 _ => all.push((at, Self::Restart)),
             }
         }
@@ -175,13 +178,13 @@ impl Year {
         Arc::new((self.rig.doubting())(self.rig.policy()).await)
     }
 
-    /// Its steps ended where they were; waits until the last of them has let go, as a process that is killed would.
-    pub(super) async fn kill(&self, engine: Arc<Engine>) {
-        let begun = std::time::Instant::now();
-        while Arc::strong_count(&engine) > 1 {
-            assert!(begun.elapsed() < Duration::from_secs(60), "steps go on");
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
+    /// What the journal knows now.
+    pub(super) async fn known(&self) -> Option<Snapshot> {
+        let journal = self.rig.world.agent.state().join("state.db");
+        let store = SqliteStore::open_read_only(&journal).await.unwrap()?;
+        let snapshot = store.snapshot().await.unwrap();
+        store.close().await.unwrap();
+        Some(snapshot)
     }
 
     pub(super) fn pass_until(&self, moment: Timestamp) {
@@ -221,7 +224,10 @@ impl Year {
                 mark("no-hook", false);
                 true
             }
-            other @ (Trouble::Asleep { .. } | Trouble::SetBack { .. } | Trouble::Restart) => {
+            other @ (Trouble::Asleep { .. }
+            | Trouble::SetBack { .. }
+            | Trouble::Restart
+            | Trouble::Reload) => {
                 unreachable!("{other:?} is not of the world")
             }
         };
@@ -231,7 +237,6 @@ impl Year {
         self.rig.world.agent.path()
     }
 
-    /// Mails that were taken over.
     /// Mails that tell of something, and digests.
     pub(super) fn mails(&self) -> (u64, u64) {
         let sent = std::fs::read(self.path().join("mails")).unwrap_or_default();

@@ -65,14 +65,19 @@ impl Rig {
 
     /// Makes engines as `renewd run` has them made.
     pub(crate) fn maker(&self) -> impl Fn(Policy) -> BoxFuture<Engine> + Send + Sync + 'static {
-        let clock: Arc<dyn Clock> = Arc::<ManualClock>::clone(&self.clock);
-        let told = Arc::clone(&self.told);
-        move |policy| Box::pin(make(policy, Arc::clone(&clock), Arc::clone(&told)))
+        self.maker_over(Arc::<ManualClock>::clone(&self.clock))
     }
 
     /// As [`Rig::maker`], and the engines keep what issuers say of the time.
     pub(crate) fn doubting(&self) -> impl Fn(Policy) -> BoxFuture<Engine> + Send + Sync + 'static {
-        let clock: Arc<dyn Clock> = Arc::new(Reference::new(Arc::clone(&self.clock)));
+        self.maker_over(Arc::new(Reference::new(Arc::clone(&self.clock))))
+    }
+
+    /// As [`Rig::maker`], over a clock that goes by the rig's.
+    pub(crate) fn maker_over(
+        &self,
+        clock: Arc<dyn Clock>,
+    ) -> impl Fn(Policy) -> BoxFuture<Engine> + Send + Sync + 'static {
         let told = Arc::clone(&self.told);
         move |policy| Box::pin(make(policy, Arc::clone(&clock), Arc::clone(&told)))
     }
@@ -157,7 +162,7 @@ async fn make(policy: Policy, clock: Arc<dyn Clock>, told: Arc<Mutex<Vec<Progres
     Engine {
         deployer: Deployer::new(state, runner, Arc::clone(&resolve)).asking_for(policy.names()),
         issuers: Issuers::new(policy.issuers.clone(), resolve, Arc::clone(&clock)),
-        policy,
+        policy: Arc::new(policy),
         store,
         clock,
         progress: Arc::new(move |progress| told.lock().unwrap().push(progress)),

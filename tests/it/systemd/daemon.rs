@@ -1,5 +1,7 @@
 //! `renewd.service` from its start to its stop.
 
+use std::time::{Duration, Instant};
+
 use renewd::model::Milestone;
 
 use crate::support::canary;
@@ -115,6 +117,8 @@ fn a_stop_ends_the_step_under_way_and_a_power_cut_in_mid_rollout_is_carried_on_f
     let slow = "[target.nginx.web]\nreload = [\"/usr/local/sbin/slow-reload\"]";
     let policy = host.policy().replace("[target.nginx.web]", slow);
     host.write_policy(&policy);
+    // Far less than the step takes: systemd is asked for more (EXTEND_TIMEOUT_USEC), or it would kill.
+    host.drop_in("renewd", "hasty", "[Service]\nTimeoutStopSec=2s\n");
 
     // The files are in place, and nginx is just being told.
     host.machine.ok(&["systemctl", "start", "renewd"]);
@@ -126,6 +130,12 @@ fn a_stop_ends_the_step_under_way_and_a_power_cut_in_mid_rollout_is_carried_on_f
         || machine.show("renewd", "ActiveState"),
         |state| state == "deactivating",
     );
+    let asked = Instant::now();
+    machine.until(
+        || (asked.elapsed(), machine.show("renewd", "ActiveState")),
+        |(passed, state)| *passed > 3 * HASTY || state != "deactivating",
+    );
+    assert_eq!(machine.show("renewd", "ActiveState"), "deactivating");
     assert_eq!(host.certificate("www")["targets"][0]["rollout"], "tested");
     machine.ok(&["touch", "/run/go"]);
     machine.until(
@@ -249,3 +259,6 @@ touch /run/reloading
 while ! [ -e /run/go ]; do sleep 0.1; done
 exec /usr/sbin/nginx -s reload
 ";
+
+/// What the unit gives a stop here.
+const HASTY: Duration = Duration::from_secs(2);

@@ -35,6 +35,7 @@ fn entry() -> impl Strategy<Value = Entry> {
         Just("ISSUED"),
         Just("UPLOAD"),
         Just("REVOKE"),
+        Just("REVOKING"),
         Just("PAID"),
         Just("CHECKING"),
     ];
@@ -117,7 +118,8 @@ fn expected(entries: &[Entry], wanted: &Wanted<'_>) -> (usize, Vec<String>) {
         .filter(|(_, entry)| {
             wanted.ends_within.is_none_or(|time| {
                 let ends = |end| end > NOW.0 && end <= NOW.0 + time.0;
-                entry.not_before <= NOW.0 && entry.not_after.is_some_and(ends)
+                let valid = !["REVOKE", "REVOKING"].contains(&entry.status);
+                valid && entry.not_before <= NOW.0 && entry.not_after.is_some_and(ends)
             })
         })
         .filter(|(_, entry)| {

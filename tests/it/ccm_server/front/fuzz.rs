@@ -4,7 +4,7 @@ use std::path::Path;
 
 use proptest::prelude::*;
 use proptest::test_runner::TestRng;
-use renewd::ccm_server::fuzz::{Outcome, request};
+use renewd::ccm_server::fuzz::{Outcome, contents, request};
 use renewd::model::Timestamp;
 use serde_json::json;
 
@@ -42,6 +42,25 @@ fn bytes(send: Send) -> Vec<u8> {
     bytes
 }
 
+macro_rules! pem {
+    ($name:literal) => {
+        include_str!(concat!("../../../fixtures/certs/fuzz-", $name, ".pem"))
+    };
+}
+
+/// The inside of a PEM text.
+fn der(text: &str) -> Vec<u8> {
+    pem::parse(text).unwrap().into_contents()
+}
+
+/// With something that is no JSON behind it, on the only path that takes that.
+fn raw(body: Vec<u8>) -> Send {
+    let path = "/v2/0605767a5a0010f52f7ac01e4d3a4b2f/scm/cert/scs1554192131150/info/BL/upload_authentication";
+    let mut send = Send::new("POST", path);
+    send.body = body;
+    send
+}
+
 fn seeds() -> Vec<(&'static str, Vec<u8>)> {
     let id = "a6bbf0be-79f3-4f66-858a-0fdcb96dfcbe";
     let csr = include_str!("../../../fixtures/certs/example.csr.pem");
@@ -59,6 +78,26 @@ fn seeds() -> Vec<(&'static str, Vec<u8>)> {
     let by_csr = json!({"issuer_id": id, "csr": csr, "validity": {"type": "DAY", "value": "9"}});
     let import = json!({"name": "own", "certificate": csr, "private_key": "x"});
     let export = format!("/v1/private-certificateAuthorities/{id}/export");
+    let certificates = "/v3/scm/certificates";
+    let whole = json!({"name": "own", "certificate": pem!("ec.cert"), "private_key": pem!("ec.key"),
+        "certificate_chain": pem!("ec.cert"), "duplicate_check": true});
+    let older = json!({"cert_name": "own", "cert": pem!("ec.cert"), "private_key": pem!("ec.key")});
+    let sm2 = json!({"name": "own", "csr": pem!("sm2.csr"), "private_key": pem!("sm2.key")});
+    let buy = json!({"cert_brand": "GEOTRUST", "cert_type": "DV_SSL_CERT", "domain_type": "MULTI_DOMAIN",
+        "effective_time": 1, "domain_numbers": "2", "order_number": 1, "agree_privacy_protection": "true",
+        "tags": [{"key": "a", "value": "b"}]});
+    let filter = json!({"action": "filter", "limit": 10, "tags": [{"key": "a", "values": ["b"]}],
+        "not_tags_any": [{"key": "c", "values": []}], "matches": [{"key": "resource_name", "value": "x"}]});
+    let apply = json!({"domain": "a.example", "sans": "b.example;*.c.example", "domain_method": "DNS",
+        "agree_privacy_protection": true, "applicant_name": "Tom", "applicant_phone": "13212345678",
+        "applicant_email": "tom@example.com", "country": "CN", "key_algorithm": "EC_P256"});
+    let authority = json!({"type": "ROOT", "key_algorithm": "EC256", "signature_algorithm": "SHA256",
+        "distinguished_name": {"common_name": "r", "country": "CN", "state": "s", "locality": "l",
+            "organization": "o", "organizational_unit": "u"},
+        "validity": {"type": "YEAR", "value": 1},
+        "crl_configuration": {"enabled": true, "crl_name": "n", "obs_bucket_name": "bucket", "valid_days": 8}});
+    let deploy = json!({"service_name": "ELB", "project_name": "p", "resources": [{"id": "x", "type": "cloud",
+        "enterprise_project_id": "0", "domain_name": "a.example"}]});
     let post = |target: &str, body: &serde_json::Value| Send::new("POST", target).json(body);
     let seed = |name, send| (name, bytes(send));
     vec![
@@ -68,6 +107,31 @@ fn seeds() -> Vec<(&'static str, Vec<u8>)> {
         seed("import", post("/v3/scm/certificates/import", &import)),
         seed("token", post("/v3/auth/tokens", &token)),
         seed("export", Send::new("POST", &export)),
+        seed("import-whole", post("/v3/scm/certificates/import", &whole)),
+        seed("upload-2", post("/v2/p/scm/cert/upload", &older)),
+        seed("csr-sm2", post("/v3/scm/csr/upload", &sm2)),
+        seed("buy", post("/v3/scm/certificates/buy", &buy)),
+        seed("filter", post("/v3/scm/resource_instances/action", &filter)),
+        seed(
+            "apply",
+            post(&format!("{certificates}/scs1554192131150/apply"), &apply),
+        ),
+        seed(
+            "authority",
+            post("/v1/private-certificate-authorities", &authority),
+        ),
+        seed(
+            "deploy",
+            post(&format!("{certificates}/scs1554192131150/deploy"), &deploy),
+        ),
+        seed("der-sm2-csr", raw(der(pem!("sm2.csr")))),
+        seed("der-sm2-key", raw(der(pem!("sm2.key")))),
+        seed("der-key", raw(der(pem!("ec.key")))),
+        seed("der-certificate", raw(der(pem!("ec.cert")))),
+        seed(
+            "der-csr",
+            raw(der(include_str!("../../../fixtures/certs/example.csr.pem"))),
+        ),
     ]
 }
 
@@ -89,6 +153,49 @@ fn the_seeds_of_the_fuzzer_are_signed_requests_within_their_limits() {
         let kept = std::fs::read(&file).unwrap_or_default();
         assert!(kept == bytes, "{} is old: make man", file.display());
     }
+}
+
+#[test]
+fn what_is_no_http_is_told_from_what_is() {
+    for (text, wanted) in [
+        (
+            "GET /v1/private-certificates HTTP/1.1\nhost: x\n\n",
+            Outcome::Unsigned,
+        ),
+        (
+            "GET /v1/private-certificates HTTP/1.1\r\nhost: x\r\n\r\n",
+            Outcome::Unsigned,
+        ),
+        (
+            "GET /v1/private-certificates HTTP/3.0\nhost: x\n\n",
+            Outcome::Malformed,
+        ),
+        (
+            "GET /v1/private-certificates HTTP/1.1\nbad name: x\n\n",
+            Outcome::Malformed,
+        ),
+        (
+            "GET /v1/private certificates HTTP/1.1\nhost: x\n\n",
+            Outcome::Malformed,
+        ),
+        ("", Outcome::Malformed),
+    ] {
+        assert_eq!(request(text.as_bytes(), KEY.as_bytes()), wanted, "{text:?}");
+    }
+}
+
+#[test]
+fn a_body_is_held_against_every_operation_that_could_take_it() {
+    let of = |wanted: &str| {
+        let (_, bytes) = seeds()
+            .into_iter()
+            .find(|(name, _)| *name == wanted)
+            .unwrap();
+        contents(&bytes).unwrap()
+    };
+    assert!(of("buy") >= 2, "version 3 and 2");
+    assert!(of("upload-2") >= 1);
+    assert_eq!(of("der-key"), 0);
 }
 
 /// One damage: bytes taken out, others put in their place.
@@ -137,7 +244,11 @@ fn damaged_and_random_requests_end_in_a_refusal_and_no_signature_is_forged() {
             bytes = damage(&bytes, *at, *out, put);
         }
         let other = request(&bytes, OTHER.as_bytes());
-        prop_assert!(matches!(other, Outcome::Unknown | Outcome::Unsigned));
+        prop_assert!(matches!(
+            other,
+            Outcome::Malformed | Outcome::Unknown | Outcome::Unsigned
+        ));
+        prop_assert!(contents(&bytes).is_ok(), "{:?}", contents(&bytes));
         let mine = request(&bytes, KEY.as_bytes());
         // Method and body are as they were signed, or the signature has fallen.
         if mine == Outcome::Accepted {

@@ -1,4 +1,5 @@
-//! SIGKILL under load, many times: whatever 32 clients were answered is there afterwards, and the state is sound.
+//! SIGKILL under load, many times: whatever 32 clients were answered is there afterwards, and the state is sound. Some issue
+//! private certificates, some buy, import, tag and push SSL certificates, some make CAs.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,6 +11,7 @@ use serde_json::{Value, json};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{Connection as _, Row as _};
 
+use crate::ccm_server::front::killed_others::{self, Fact};
 use crate::ccm_server::http::{Peer, Send, get};
 use crate::ccm_server::openssl::{EC, csr};
 use crate::ccm_server::process::{self, Process, fresh, new_user};
@@ -111,7 +113,7 @@ async fn found(peer: &impl Peer) -> BTreeMap<String, Known> {
 }
 
 /// What SQLite itself says, after it has read its log as a start does.
-async fn sound(state: &Path) {
+async fn sound(state: &Path, facts: &[Fact]) {
     let options = SqliteConnectOptions::new().filename(state.join("ccm.db"));
     let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
     for check in ["PRAGMA integrity_check", "PRAGMA foreign_key_check"] {
@@ -119,11 +121,8 @@ async fn sound(state: &Path) {
         let said: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
         assert!(said.is_empty() || said == ["ok"], "{check}: {said:?}");
     }
-    // The counter that answers quotas and totals is kept by triggers.
-    let counts =
-        "SELECT (SELECT count(*) FROM certificate) = coalesce(sum(certificates), 0) FROM stock";
-    let row = sqlx::query(counts).fetch_one(&mut connection).await;
-    assert_eq!(row.unwrap().get::<i64, _>(0), 1, "the counter is wrong");
+    killed_others::consistent(&mut connection).await;
+    killed_others::check(&mut connection, facts).await;
     connection.close().await.unwrap();
 }
 
@@ -136,13 +135,24 @@ async fn fifty_kills_under_the_load_of_32_clients_lose_nothing_that_was_answered
     let body =
         json!({"issuer_id": issuing, "csr": request, "validity": {"type": "DAY", "value": 1}});
     let mut known: BTreeMap<String, State> = BTreeMap::new();
+    let mut facts: Vec<Fact> = Vec::new();
     let mut in_doubt = 0;
     for round in 0..KILLS {
-        let server = Arc::new(Process::start(&state, keys.clone()));
+        let server = Arc::new(Process::start_with(&state, keys.clone(), OPTIONS));
         if round % 10 == 0 {
             check(&known, &found(&*server).await);
         }
         let answered = Arc::new(AtomicUsize::new(0));
+        let others: Vec<_> = (0..SCM_CLIENTS + CA_CLIENTS)
+            .map(|number| {
+                let (server, answered) = (Arc::clone(&server), Arc::clone(&answered));
+                if number < SCM_CLIENTS {
+                    tokio::spawn(killed_others::scm(server, answered))
+                } else {
+                    tokio::spawn(killed_others::authorities(server, answered))
+                }
+            })
+            .collect();
         let clients: Vec<_> = (0..CLIENTS)
             .map(|_| {
                 let (server, answered) = (Arc::clone(&server), Arc::clone(&answered));
@@ -163,17 +173,34 @@ async fn fifty_kills_under_the_load_of_32_clients_lose_nothing_that_was_answered
                 .count();
             known.extend(its);
         }
+        let from = facts.len();
+        for client in others {
+            facts.extend(client.await.unwrap());
+        }
         drop(server);
-        sound(&state).await;
+        // Each round what it did, at the end everything.
+        sound(&state, &facts[from..]).await;
     }
-    let server = Process::start(&state, keys);
+    sound(&state, &facts).await;
+    let server = Process::start_with(&state, keys, OPTIONS);
+    killed_others::found(&server, &facts).await;
     let found = found(&server).await;
     check(&known, &found);
     let count = known.len();
     assert!(count >= KILLS, "only {count} certificates");
+    for kind in [
+        |fact: &Fact| matches!(fact, Fact::Bought(_)),
+        |fact: &Fact| matches!(fact, Fact::Applied(_)),
+        |fact: &Fact| matches!(fact, Fact::Imported(_)),
+        |fact: &Fact| matches!(fact, Fact::Authority(_)),
+    ] {
+        let some = facts.iter().filter(|fact| kind(fact)).count();
+        assert!(some >= 10, "only {some} of a kind: the load leaves it out");
+    }
     println!(
-        "{count} answered, {in_doubt} in doubt, {} there",
-        found.len()
+        "{count} private certificates answered, {in_doubt} in doubt, {} there; {} other answers",
+        found.len(),
+        facts.len()
     );
     server.terminate();
 }
@@ -189,4 +216,10 @@ fn check(known: &BTreeMap<String, State>, found: &BTreeMap<String, Known>) {
 }
 
 const KILLS: usize = 50;
-const CLIENTS: usize = 32;
+/// 32 in all.
+const CLIENTS: usize = 18;
+const SCM_CLIENTS: usize = 13;
+/// One CA each and round: an account may have a hundred.
+const CA_CLIENTS: usize = 1;
+/// Applications are issued at once.
+const OPTIONS: &[&str] = &["--no-validation"];

@@ -6,7 +6,10 @@ use serde_json::{Value, json};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, Connection as _, Row as _};
 
-use crate::ccm_server::http::{get, post};
+use renewd::model::{Seconds, Timestamp};
+use renewd::sys::clock::ManualClock;
+
+use crate::ccm_server::http::{delete, get, post};
 use crate::ccm_server::openssl::{EC, csr};
 use crate::support::ccm::{Ccm, Wanted};
 
@@ -59,6 +62,7 @@ async fn the_pages_of_a_list_have_every_row_once_and_in_order() {
                 ("&status=REVOKED", 5),
                 ("&status=EXPIRED", 0),
                 ("&name=host", 15),
+                ("&name=host&status=ISSUED", 10),
                 ("&name=nobody", 0),
             ] {
                 let query = format!("&sort_key={sort_key}&sort_dir={direction}{filter}");
@@ -88,26 +92,131 @@ async fn rows_before_a_page_are_skipped_in_an_index_alone() {
     let ccm = Wanted::new().state(&state).start().await;
     let options = SqliteConnectOptions::new().filename(state.join("ccm.db"));
     let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
-    for (filter, columns) in [
-        (
-            "",
-            &["created", "common_name", "not_after", "issuer_name"][..],
-        ),
-        (" AND status = 'ISSUED' AND +not_after >= 5", &["created"]),
-        (" AND status = 'REVOKED'", &["created"]),
-    ] {
-        for column in columns {
+    let filters = [
+        "",
+        " AND status = 'ISSUED' AND +not_after >= 5",
+        " AND status = 'REVOKED'",
+    ];
+    for filter in filters {
+        for (column, index) in [
+            ("created", "certificate_created"),
+            ("common_name", "certificate_name"),
+            ("not_after", "certificate_end"),
+            ("issuer_name", "certificate_issuer_name"),
+        ] {
+            let index = match (filter, column) {
+                ("", _) => index,
+                (_, "created") => "certificate_status",
+                _ => index,
+            };
             let sql = format!(
-                "EXPLAIN QUERY PLAN SELECT seq FROM certificate WHERE account = 'a'{filter} \
+                "EXPLAIN QUERY PLAN SELECT seq FROM certificate INDEXED BY {index} WHERE account = 'a'{filter} \
                  ORDER BY {column} DESC, seq DESC LIMIT 10 OFFSET 50000"
             );
-            let rows = sqlx::query(AssertSqlSafe(sql)).fetch_all(&mut connection);
-            let rows = rows.await.unwrap();
-            let plan: Vec<String> = rows.iter().map(|row| row.get("detail")).collect();
-            let plan = plan.join("; ");
+            let plan = plan(&mut connection, &sql).await;
             assert!(plan.contains("COVERING INDEX"), "{column}{filter}: {plan}");
             assert!(!plan.contains("TEMP B-TREE"), "{column}{filter}: {plan}");
         }
     }
+    let sql = "EXPLAIN QUERY PLAN SELECT count(*) FROM certificate INDEXED BY certificate_name \
+               WHERE account = 'a' AND status = 'ISSUED' AND +not_after < 5 AND common_name LIKE '%a%' ESCAPE '\\'";
+    let plan = plan(&mut connection, sql).await;
+    assert!(plan.contains("COVERING INDEX"), "{plan}");
     ccm.stop().await;
 }
+
+async fn plan(connection: &mut SqliteConnection, sql: &str) -> String {
+    let rows = sqlx::query(AssertSqlSafe(sql.to_owned())).fetch_all(connection);
+    let rows = rows.await.unwrap();
+    let plan: Vec<String> = rows.iter().map(|row| row.get("detail")).collect();
+    plan.join("; ")
+}
+
+/// How many there are of each status, by the total of a page.
+async fn totals(ccm: &Ccm) -> Value {
+    let mut totals = Vec::new();
+    for status in ["ISSUED", "EXPIRED", "REVOKED"] {
+        let page = get(ccm, &format!("{LIST}?limit=1&status={status}")).await;
+        totals.push(page.expect(200).body["total"].clone());
+    }
+    totals.into()
+}
+
+/// Issues one that is valid for so long from now; its id.
+async fn issue(ccm: &Ccm, seconds: i64) -> String {
+    let body = json!({
+        "issuer_id": ccm.issuing(), "csr": csr(EC, &["-subj", "/CN=day.example"]),
+        "validity": {"type": "HOUR", "value": seconds / 3600},
+    });
+    let reply = post(ccm, &format!("{LIST}/csr"), &body).await;
+    reply.expect(200).text("certificate_id")
+}
+
+#[tokio::test]
+async fn what_has_ended_is_counted_to_the_second_on_the_day_of_its_end() {
+    let ccm = Wanted::new().at("2027-01-01").start().await;
+    let mut ids = Vec::new();
+    for hours in [6, 12, 12, 30, 60] {
+        ids.push(issue(&ccm, hours * 3600).await);
+    }
+    assert_eq!(totals(&ccm).await, json!([5, 0, 0]));
+    let first = get(&ccm, &format!("{LIST}/{}", ids[0])).await.expect(200);
+    let end = Timestamp(first.body["not_after"].as_i64().unwrap() / 1000);
+    ccm.advance(ccm.now().until(end));
+    assert_eq!(totals(&ccm).await, json!([5, 0, 0]), "valid to the end");
+    ccm.advance(Seconds(1));
+    assert_eq!(totals(&ccm).await, json!([4, 1, 0]));
+    for id in [&ids[1], &ids[3]] {
+        let revoke = format!("{LIST}/{id}/revoke");
+        post(&ccm, &revoke, &json!({})).await.expect(204);
+    }
+    assert_eq!(totals(&ccm).await, json!([2, 1, 2]));
+    ccm.advance(Seconds(7 * 3600));
+    assert_eq!(totals(&ccm).await, json!([1, 2, 2]));
+    ccm.advance(Seconds::days(2));
+    assert_eq!(totals(&ccm).await, json!([0, 3, 2]));
+    for id in [&ids[0], &ids[1]] {
+        delete(&ccm, &format!("{LIST}/{id}")).await.expect(204);
+    }
+    assert_eq!(totals(&ccm).await, json!([0, 2, 1]));
+}
+
+#[tokio::test]
+async fn a_state_from_before_the_stock_by_day_is_counted_once_when_it_is_opened() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path().join("ccm");
+    let ccm = Wanted::new().at("2027-01-01").state(&state).start().await;
+    let first = issue(&ccm, 3600).await;
+    for hours in [2, 50, 50] {
+        issue(&ccm, hours * 3600).await;
+    }
+    let revoke = format!("{LIST}/{first}/revoke");
+    post(&ccm, &revoke, &json!({})).await.expect(204);
+    ccm.stop().await;
+    let options = SqliteConnectOptions::new().filename(state.join("ccm.db"));
+    let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
+    sqlx::raw_sql(BEFORE)
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    connection.close().await.unwrap();
+
+    let clock = std::sync::Arc::new(ManualClock::new(
+        Timestamp::parse("2027-01-01T03:00:00Z").unwrap(),
+    ));
+    let ccm = Wanted::new().clock(clock).state(&state).start().await;
+    // The certificates are those of the first user's account, which all users of the test share.
+    assert_eq!(totals(&ccm).await, json!([2, 1, 1]));
+    issue(&ccm, 3600).await;
+    assert_eq!(totals(&ccm).await, json!([3, 1, 1]));
+}
+
+/// Back to what the fourth migration left.
+const BEFORE: &str = "DROP TRIGGER certificate_day_in; DROP TRIGGER certificate_day_out; DROP TRIGGER certificate_day_turn; \
+     DROP TABLE stock_day; DROP INDEX certificate_name; DROP INDEX certificate_end; DROP INDEX certificate_issuer_name; \
+     CREATE INDEX certificate_name ON certificate (account, common_name); \
+     CREATE INDEX certificate_end ON certificate (account, not_after); \
+     CREATE INDEX certificate_issuer_name ON certificate (account, issuer_name); \
+     DROP INDEX scm_certificate_window; \
+     CREATE INDEX scm_certificate_window ON scm_certificate (account, not_after, not_before, updated); \
+     DELETE FROM _sqlx_migrations WHERE version = 5";

@@ -130,6 +130,7 @@ async fn a_reader_may_read_everything_and_change_nothing() {
         .await
         .unwrap();
     let secret_key = user.secret_key.expose_str().unwrap();
+    let (mut read, mut refused) = (BTreeSet::new(), 0);
     for operation in operations(&ccm).await {
         let Some(action) = &operation.action else {
             continue;
@@ -138,21 +139,15 @@ async fn a_reader_may_read_everything_and_change_nothing() {
         let send = send.json(&serde_json::json!({}));
         let send = send.signed(&ccm, &user.access_key, secret_key, &date(&ccm));
         let reply = send.send(&ccm).await;
-        let changes = matches!(operation.method, "PUT" | "DELETE")
-            || [
-                "create", "upload", "delete", "revoke", "disable", "apply", "issue",
-            ]
-            .iter()
-            .any(|verb| action.rsplit(':').next().unwrap().starts_with(verb));
-        if changes {
-            assert!(
-                is_refusal(&reply.body, action),
-                "{} {action}: {}",
-                operation.chapter,
-                reply.body
-            );
+        if is_refusal(&reply.body, action) {
+            refused += 1;
+        } else {
+            read.insert(operation.chapter);
         }
     }
+    let wanted: BTreeSet<String> = READ.iter().map(|chapter| (*chapter).to_owned()).collect();
+    assert_eq!(read, wanted);
+    assert_eq!(refused, OPERATIONS - READ.len());
 }
 
 #[tokio::test]
@@ -221,6 +216,12 @@ fn anonymous(path: &str) -> String {
     )
 }
 
+/// What changes nothing, hands out no key and asks no other service.
+const READ: &[&str] = &[
+    "4.1.2.4", "4.1.2.5", "4.1.4.2", "4.1.4.3", "4.1.5.1", "4.1.5.3", "4.2.1.1", "4.2.1.10",
+    "4.2.1.3", "4.2.1.4", "4.2.1.7", "4.2.2.1", "4.2.2.5", "4.2.2.6", "4.2.3.1", "4.2.3.3",
+    "7.1.10", "7.1.18", "7.1.2", "7.1.21", "7.1.3", "7.1.5", "7.1.6",
+];
 /// Those of the reference.
 const OPERATIONS: usize = 70;
 const MANUAL: &str = include_str!("../../../../docs/man/renewd-ccm.8.md");

@@ -1,0 +1,157 @@
+//! Pages of the list of private certificates (CCM API 4.2.2.1), and how many there are.
+//!
+//! A page costs about as much with a hundred thousand certificates as with ten: how many there are of each status is counted
+//! when one comes or goes, by the day of its end, and rows before a page are skipped in an index alone. Only for a part of a
+//! name are all names of the account looked through.
+
+use serde_json::{Value, json};
+use sqlx::{AssertSqlSafe, Row, SqliteConnection};
+
+use crate::ccm_server::answer::Answer;
+use crate::ccm_server::failure::Failure;
+use crate::ccm_server::operation::Call;
+use crate::ccm_server::pca::certificates::{COLUMNS, shown};
+use crate::ccm_server::pca::listing;
+
+/// 4.2.2.1
+pub(super) async fn list(call: &Call<'_>) -> Result<Answer, Failure> {
+    let (limit, offset) = listing::page(call, 10);
+    let name = call.query.optional("name").map(listing::anywhere);
+    let status = call.query.optional("status").map(Status::named);
+    let (account, now) = (call.account(), call.now.0);
+    let mut snapshot = call.shared.db.read().begin().await?;
+    let all = in_stock(&mut snapshot, account).await?;
+    // Spelled out by status, so that an index answers it: EXPIRED is no status of its own in the state.
+    let by_status = status.map_or("", Status::condition);
+    let total: i64 = match (&name, status) {
+        (None, None) => all,
+        (None, Some(status)) => status.count(&mut snapshot, account, now).await?,
+        (Some(name), _) => {
+            let sql = format!(
+                "SELECT count(*) FROM certificate INDEXED BY certificate_name WHERE account = $1{by_status} {NAMED}"
+            );
+            let count = sqlx::query_scalar(AssertSqlSafe(sql)).bind(account.to_owned());
+            let count = count.bind(now).bind(name.clone());
+            count.fetch_one(&mut *snapshot).await?
+        }
+    };
+    let order = Order::named(call.query.text("sort_key"));
+    let index = match (&name, status) {
+        (Some(_), _) => "certificate_name",
+        (None, None) => order.index,
+        // Few are found and put into order; many are found on the way in the order that is there.
+        (None, Some(_)) if order.column == CREATED || total < all / FEW => "certificate_status",
+        (None, Some(_)) => order.index,
+    };
+    let named = name.as_ref().map_or("", |_| NAMED);
+    // Skipping rows is what a late page costs: they are skipped from the nearer end.
+    let page = listing::nearer(limit, offset, total, call.query.text("sort_dir"));
+    let among = listing::order_of(order.column, page.direction);
+    let sql = format!(
+        "SELECT {COLUMNS} FROM certificate WHERE seq IN (SELECT seq FROM certificate INDEXED BY {index} \
+         WHERE account = $1{by_status} {named}{among} LIMIT $4 OFFSET $5){among}"
+    );
+    let rows = sqlx::query(AssertSqlSafe(sql))
+        .bind(account.to_owned())
+        .bind(now)
+        .bind(name)
+        .bind(page.limit)
+        .bind(page.offset);
+    let mut rows = rows.fetch_all(&mut *snapshot).await?;
+    if page.turned {
+        rows.reverse();
+    }
+    let items: Result<Vec<Value>, Failure> = rows.iter().map(|row| shown(row, now)).collect();
+    Ok(Answer::ok(json!({"total": total, "certificates": items?})))
+}
+
+/// How many certificates an account has.
+pub(super) async fn in_stock(
+    connection: &mut SqliteConnection,
+    account: &str,
+) -> Result<i64, Failure> {
+    let count = sqlx::query_scalar("SELECT certificates FROM stock WHERE account = $1");
+    let count: Option<i64> = count.bind(account).fetch_optional(connection).await?;
+    Ok(count.unwrap_or(0))
+}
+
+/// An order of the list and the index that has it.
+#[derive(Debug, Clone, Copy)]
+struct Order {
+    column: &'static str,
+    index: &'static str,
+}
+
+impl Order {
+    /// By the reference's name; anything else is the default.
+    fn named(name: &str) -> Self {
+        let (column, index) = match name {
+            "common_name" => ("common_name", "certificate_name"),
+            "issuer_name" => ("issuer_name", "certificate_issuer_name"),
+            "not_after" => ("not_after", "certificate_end"),
+            _ => (CREATED, "certificate_created"),
+        };
+        Self { column, index }
+    }
+}
+
+/// A status as it is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Status {
+    Issued,
+    Expired,
+    Revoked,
+}
+
+impl Status {
+    fn named(name: &str) -> Self {
+        match name {
+            "ISSUED" => Self::Issued,
+            "EXPIRED" => Self::Expired,
+            _ => Self::Revoked,
+        }
+    }
+
+    /// With `$2` for now. The plus keeps the moment from choosing the index.
+    const fn condition(self) -> &'static str {
+        match self {
+            Self::Issued => " AND status = 'ISSUED' AND +not_after >= $2",
+            Self::Expired => " AND status = 'ISSUED' AND +not_after < $2",
+            Self::Revoked => " AND status = 'REVOKED'",
+        }
+    }
+
+    /// How many of an account have it: whole days out of the stock, and those of today that have ended, or have not.
+    async fn count(
+        self,
+        connection: &mut SqliteConnection,
+        account: &str,
+        now: i64,
+    ) -> Result<i64, Failure> {
+        let today = now.div_euclid(DAY);
+        let (days, stored, from, to) = match self {
+            Self::Issued => ("day > $2", "ISSUED", now, (today + 1) * DAY),
+            Self::Expired => ("day < $2", "ISSUED", today * DAY, now),
+            Self::Revoked => ("$2 = $2", "REVOKED", 0, 0),
+        };
+        let sql = format!(
+            "SELECT (SELECT coalesce(sum(certificates), 0) FROM stock_day WHERE account = $1 AND status = $3 AND {days}) \
+             + (SELECT count(*) FROM certificate INDEXED BY certificate_end \
+             WHERE account = $1 AND not_after >= $4 AND not_after < $5 AND status = $3)"
+        );
+        let count = sqlx::query(AssertSqlSafe(sql))
+            .bind(account.to_owned())
+            .bind(today)
+            .bind(stored)
+            .bind(from)
+            .bind(to);
+        Ok(count.fetch_one(connection).await?.get(0))
+    }
+}
+
+const NAMED: &str = "AND common_name LIKE $3 ESCAPE '\\'";
+const CREATED: &str = "created";
+/// Seconds.
+const DAY: i64 = 86_400;
+/// Fewer than this part of all are few.
+const FEW: i64 = 4;
