@@ -170,6 +170,7 @@ impl Orders {
         _reference: &str,
         _request: &OrderRequest,
         _applicant: &Applicant,
+        _validation: &crate::model::ValidationKind,
         _csr_pem: Option<&str>,
     ) -> Result<super::Accepted, IssuerError> {
         Err(super::scm::no_orders())
@@ -185,6 +186,18 @@ impl Orders {
         _request: &OrderRequest,
         _spki: Option<Fingerprint>,
     ) -> Result<Applied, IssuerError> {
+        Err(super::scm::no_orders())
+    }
+
+    /// What is known of the order that a certificate came from.
+    ///
+    /// # Errors
+    /// Those of every call.
+    pub async fn entitlement(
+        &self,
+        _reference: &str,
+        _now: Timestamp,
+    ) -> Result<crate::model::Entitlement, IssuerError> {
         Err(super::scm::no_orders())
     }
 
