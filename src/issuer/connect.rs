@@ -67,7 +67,19 @@ pub fn client(
     resolve: &dyn Fn(&SecretRef) -> Result<Secret, String>,
     clock: Arc<dyn Clock>,
 ) -> Result<Client, IssuerError> {
-    let access = access(&policy.access, resolve)?;
+    client_of(&policy.access, resolve, clock)
+}
+
+/// The client of any account, for services beside CCM that are spoken to in the same manner. Sends nothing.
+///
+/// # Errors
+/// `Configuration` for an unusable endpoint, roots file or secret.
+pub fn client_of(
+    policy: &RemoteAccess,
+    resolve: &dyn Fn(&SecretRef) -> Result<Secret, String>,
+    clock: Arc<dyn Clock>,
+) -> Result<Client, IssuerError> {
+    let access = access(policy, resolve)?;
     Client::new(access, clock).map_err(reading)
 }
 

@@ -20,7 +20,7 @@ use crate::model::{
 use crate::pki::Secret;
 
 pub use crate::ccm::Limit;
-pub use connect::{client, connect, connect_within, limit};
+pub use connect::{client, client_of, connect, connect_within, limit};
 pub use orders::{Applied, Intent, Look, Orders, Sighting, Traced};
 
 /// An async answer of a trait object.

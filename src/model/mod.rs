@@ -94,7 +94,7 @@ pub use snapshot::{
 pub use standing::{RemoteTrouble, Standing};
 pub use time::{Seconds, TimeError, Timestamp};
 pub use validation::{
-    DomainMethod, DomainProof, ProofStage, ProofState, TsigAlgorithm, ValidationKind,
+    DomainMethod, DomainProof, ProofPorts, ProofStage, ProofState, TsigAlgorithm, ValidationKind,
     ValidationPolicy,
 };
 pub use watch::{

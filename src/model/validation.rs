@@ -18,8 +18,26 @@ pub struct ValidationPolicy {
     pub resolvers: Vec<String>,
     /// From the publication until a proof that is not visible everywhere is a failure.
     pub propagation: Seconds,
+    /// Where authoritative servers and web servers are looked for.
+    pub ports: ProofPorts,
     /// Changes with any setting above; a change clears backoff.
     pub digest: Fingerprint,
+}
+
+/// Where proofs are looked for. CAs know the usual ports only; others are for laboratories, and for web servers that are
+/// reached from outside by another port than from here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProofPorts {
+    /// Of authoritative servers.
+    pub dns: u16,
+    /// Of web servers.
+    pub http: u16,
+}
+
+impl Default for ProofPorts {
+    fn default() -> Self {
+        Self { dns: 53, http: 80 }
+    }
 }
 
 /// The ways.
@@ -114,6 +132,21 @@ pub enum TsigAlgorithm {
     HmacSha384,
     /// `hmac-sha512`.
     HmacSha512,
+}
+
+impl TsigAlgorithm {
+    /// Every one.
+    pub const ALL: [Self; 3] = [Self::HmacSha256, Self::HmacSha384, Self::HmacSha512];
+
+    /// Its name in DNS, which is also the policy's word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::HmacSha256 => "hmac-sha256",
+            Self::HmacSha384 => "hmac-sha384",
+            Self::HmacSha512 => "hmac-sha512",
+        }
+    }
 }
 
 /// What a CA looks at (CCM API 4.1.1.1, `domain_method`).
