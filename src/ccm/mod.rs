@@ -21,6 +21,7 @@ mod operations;
 mod pace;
 mod paging;
 mod pca;
+mod projects;
 mod scm;
 mod sign;
 mod v2;
@@ -34,6 +35,7 @@ pub use listing::Listing;
 pub use operations::{Described, OPERATIONS};
 pub use paging::{Collector, Page};
 pub use pca::{AuthorityQuery, CertificateQuery, Pca};
+pub use projects::{Project, Projects};
 pub use scm::{CsrQuery, Scm, ScmQuery};
 pub use v2::{OrderQuery, ScmV2};
 pub use wire::authorities::{
