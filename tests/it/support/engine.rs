@@ -4,13 +4,14 @@ use std::sync::{Arc, Mutex};
 
 use renewd::config::secret_ref;
 use renewd::deploy::Deployer;
-use renewd::engine::{Engine, Issuers, NoProver, Patience, Progress, Resolve, Scope};
+use renewd::engine::{Engine, Issuers, Patience, Progress, Resolve, Scope};
 use renewd::model::{CertificateId, HostSeed, Policy, RevisionFacts, Seconds, Timestamp};
 use renewd::plan::{Plan, Verdict};
 use renewd::store::{CertificateChange, HistoryEntry, SqliteStore, Store};
 use renewd::sys::clock::{Clock, ManualClock};
 use renewd::sys::process::SystemRunner;
 use renewd::sys::reference::Reference;
+use renewd::validation::Validations;
 
 use crate::support::ccm::Wanted;
 use crate::support::world::World;
@@ -154,10 +155,11 @@ async fn make(policy: Policy, clock: Arc<dyn Clock>, told: Arc<Mutex<Vec<Progres
     let resolve: Resolve =
         Arc::new(|secret| secret_ref::resolve(secret).map_err(|error| error.to_string()));
     let runner = Arc::new(SystemRunner);
+    let prover = Validations::new(Arc::clone(&resolve), Arc::clone(&clock), Arc::clone(&runner) as _);
     Engine {
         deployer: Deployer::new(state, runner, Arc::clone(&resolve)).asking_for(policy.names()),
         issuers: Issuers::new(policy.issuers.clone(), resolve, Arc::clone(&clock)),
-        prover: Arc::new(NoProver),
+        prover: Arc::new(prover),
         policy,
         store,
         clock,
