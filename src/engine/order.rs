@@ -34,7 +34,8 @@ impl Engine {
         if state.newest.as_ref().map(|newest| &newest.id) != expect {
             return Ok(touched);
         }
-        let order = open::order(crate::engine::ids::order()?, policy, reason, now);
+        let id = crate::engine::ids::order()?;
+        let order = open::order(id, &self.policy, policy, &state, reason, now);
         touched.orders.insert(order.id.clone());
         match self.store.open_order(&order).await {
             Ok(()) => {}

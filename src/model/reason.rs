@@ -614,7 +614,7 @@ impl fmt::Display for Blocked {
             }
             Self::PurchaseUnclear { since, until } => write!(
                 f,
-                "the answer to a purchase at {since} was lost, and it is not paid for by itself: look for an unpaid order in the console, pay it or cancel it; nothing is bought meanwhile, next look at {until}"
+                "the answer to a purchase at {since} was lost, and it is not paid for by itself: look for an unpaid order in the console and pay it, or where there is none, buy one there; renewd takes either, and buys nothing for it meanwhile, next look at {until}"
             ),
             Self::SuccessorOverdue { not_after, until } => write!(
                 f,

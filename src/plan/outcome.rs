@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::model::{
     Cause, CertificateId, CertificateState, Difference, Drift, DriftKind, EarlierRevision,
     FailedRollout, Failures, Fingerprint, FulfilledOrder, Look, Order, OrderClosing, OrderEvent,
-    ProbeFault, Reason, RevisionFacts, RevisionId, Rollout, RolloutClosing, RolloutPhase,
+    OrderPhase, ProbeFault, Reason, RevisionFacts, RevisionId, Rollout, RolloutClosing, RolloutPhase,
     RolloutStep, StepFailure, TargetState, Timestamp, UndoPhase,
 };
-use crate::plan::{blame, pacing};
+use crate::plan::{blame, entitlements, pacing};
 
 /// The certificate after an event of its order; `None` where the event does not change it.
 ///
@@ -25,6 +25,8 @@ pub fn certificate_after(
     match event {
         OrderEvent::Issued { .. } => revision.map(|revision| issued(state, order, revision, now)),
         OrderEvent::Closed { closing } => match closing {
+            // It was counted when its end was decided.
+            OrderClosing::Failed { .. } if matches!(order.phase, OrderPhase::Ending { .. }) => None,
             OrderClosing::Failed { class, message } => {
                 let mut after = state.clone();
                 after.failures.add(StepFailure {
@@ -115,6 +117,7 @@ fn issued(
     });
     after.forced = false;
     after.failures = Failures::default();
+    entitlements::forget(&mut after, now);
     after
 }
 

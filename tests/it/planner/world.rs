@@ -238,8 +238,10 @@ impl World {
                     .line(format!("open-order {certificate}: {}", reason.code()));
                 self.count += 1;
                 let id = OrderId::new(&format!("o{}", self.count)).unwrap();
-                let policy = &self.policy.certificates[&certificate];
-                let order = open::order(id.clone(), policy, reason, self.now);
+                let state = self.state(&certificate).clone();
+                let (policy, now) = (&self.policy, self.now);
+                let wanted = &policy.certificates[&certificate];
+                let order = open::order(id.clone(), policy, wanted, &state, reason, now);
                 self.snapshot.order_opened(&order.issuer, self.now);
                 self.snapshot.orders.insert(id, order);
             }
