@@ -4,14 +4,14 @@
 
 use crate::engine::order_effect::{Failure, Outcome};
 use crate::engine::progress::Progress;
-use crate::engine::{Engine, EngineError, entitlements};
+use crate::engine::{Engine, EngineError};
 use crate::model::{
     CertificateId, CertificateState, ErrorClass, Fingerprint, IssuerId, Milestone, Order,
     OrderClosing, OrderEvent, OrderPhase, OrderStep, Reason, RevisionId, Seconds, Snapshot,
     Timestamp,
 };
 use crate::plan::order_machine::{self, Timing};
-use crate::plan::{OnError, Trouble, backoff, open, outcome};
+use crate::plan::{OnError, Trouble, backoff, entitlements, open, outcome};
 use crate::store::{OrderAdvance, StoreError, Touched};
 use crate::sys::crash;
 

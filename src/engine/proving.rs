@@ -188,7 +188,9 @@ impl Engine {
         };
         let message = match self.policy.validations.get(&state.by) {
             Some(way) => {
-                self.prover.retract(way, &state.proofs).await?;
+                let all: Vec<DomainProof> =
+                    state.proofs.iter().chain(&state.superseded).cloned().collect();
+                self.prover.retract(way, &all).await?;
                 format!("proofs taken away by validation {}", state.by)
             }
             // An order must end; what is left proves nothing to anybody any more.

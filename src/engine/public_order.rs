@@ -216,8 +216,25 @@ impl Engine {
             let kept = self.deployer.materials().keep_public_key(key);
             kept.map_err(|error| material_failure(&error))?;
         }
-        let applied = orders.apply(entitlement, &order.request, applicant, &way.kind, csr);
-        Ok(applied.await?)
+        let request = &order.request;
+        let applied = orders.apply(entitlement, request, applicant, &way.kind, csr);
+        let refused = match applied.await {
+            Err(error) if error.class == ErrorClass::Rejected => error,
+            answer => return Ok(answer?),
+        };
+        // What was bought a moment ago may not be there yet, and an order that ends would be followed by another purchase.
+        let spki = key.map(PrivateKey::spki);
+        match orders.applied(entitlement, request, spki).await? {
+            Applied::Ours => Ok(Accepted {
+                reference: entitlement.to_owned(),
+                poll_after: 0,
+            }),
+            Applied::Foreign { .. } if self.clock.now() < order.opened_at + SETTLED => {
+                let message = format!("not there yet: {}", refused.message);
+                Err(Failure::local(ErrorClass::Transient, message))
+            }
+            Applied::Unused | Applied::Foreign { .. } => Err(refused.into()),
+        }
     }
 
     /// Looks what became of an application with a lost answer.
@@ -446,5 +463,7 @@ const fn reference(phase: &OrderPhase) -> Option<&String> {
 const SUCCESSOR_INTERVAL: Seconds = Seconds::hours(6);
 /// Between looks for what a person does.
 const PERSON_INTERVAL: Seconds = Seconds::hours(1);
+/// After an order was opened: by then everything that it bought is there.
+const SETTLED: Seconds = Seconds::days(2);
 /// After another host's claim was seen: by then it has applied, or given up.
 const YIELDED: Seconds = Seconds::minutes(5);

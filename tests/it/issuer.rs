@@ -489,7 +489,7 @@ async fn scm_takes_no_orders_yet() {
     );
     assert!(error.message.contains("use order = \"never\""), "{error}");
     assert!(scene.lookup(None).await.is_err());
-    assert!(scene.issuer.revoke("scs1").await.is_err());
+    assert!(scene.issuer.revoke("scs1", "superseded").await.is_err());
     assert!(scene.peer.requests().is_empty());
 }
 

@@ -29,6 +29,7 @@ mod pace;
 mod planner;
 mod policy_change;
 mod proof;
+mod public_orders;
 mod sample;
 mod schedule;
 mod sdk;

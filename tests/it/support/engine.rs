@@ -24,7 +24,12 @@ pub(crate) struct Rig {
     pub(crate) world: World,
     pub(crate) clock: Arc<ManualClock>,
     told: Arc<Mutex<Vec<Progress>>>,
+    /// What is changed of each engine before it is used.
+    pub(crate) adjust: Adjust,
 }
+
+/// Changes an engine before it is used.
+pub(crate) type Adjust = Arc<dyn Fn(&mut Engine) + Send + Sync>;
 
 impl Rig {
     /// Nothing was issued, and nginx does not run.
@@ -35,6 +40,7 @@ impl Rig {
             world,
             clock,
             told: Arc::default(),
+            adjust: Arc::new(|_| {}),
         }
     }
 
@@ -67,8 +73,18 @@ impl Rig {
     /// Makes engines as `renewd run` has them made.
     pub(crate) fn maker(&self) -> impl Fn(Policy) -> BoxFuture<Engine> + Send + Sync + 'static {
         let clock: Arc<dyn Clock> = Arc::<ManualClock>::clone(&self.clock);
-        let told = Arc::clone(&self.told);
-        move |policy| Box::pin(make(policy, Arc::clone(&clock), Arc::clone(&told)))
+        let (told, adjust) = (Arc::clone(&self.told), Arc::clone(&self.adjust));
+        move |policy| {
+            let (made, adjust) = (
+                make(policy, Arc::clone(&clock), Arc::clone(&told)),
+                Arc::clone(&adjust),
+            );
+            Box::pin(async move {
+                let mut engine = made.await;
+                adjust(&mut engine);
+                engine
+            })
+        }
     }
 
     /// As [`Rig::maker`], and the engines keep what issuers say of the time.
@@ -147,7 +163,7 @@ impl Rig {
     }
 }
 
-async fn make(policy: Policy, clock: Arc<dyn Clock>, told: Arc<Mutex<Vec<Progress>>>) -> Engine {
+pub(crate) async fn make(policy: Policy, clock: Arc<dyn Clock>, told: Arc<Mutex<Vec<Progress>>>) -> Engine {
     let state = policy.state_dir.clone();
     renewd::sys::fs::create_dir_all(&state, 0o711).unwrap();
     let journal = state.join("state.db");
@@ -177,7 +193,7 @@ pub(crate) async fn tick(engine: &Arc<Engine>) -> Plan {
     plan.await.unwrap()
 }
 
-fn line(progress: Progress) -> String {
+pub(crate) fn line(progress: Progress) -> String {
     match progress {
         Progress::Done { subject, text, .. } => format!("ok {subject}: {text}"),
         Progress::Failed { subject, text, .. } => format!("fail {subject}: {text}"),
