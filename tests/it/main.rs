@@ -31,6 +31,7 @@ mod policy_change;
 mod proof;
 mod sample;
 mod schedule;
+mod scm_orders;
 mod sdk;
 mod secrets;
 mod servers;
