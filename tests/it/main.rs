@@ -32,6 +32,7 @@ mod proof;
 mod public_orders;
 mod sample;
 mod schedule;
+mod scm_orders;
 mod sdk;
 mod secrets;
 mod servers;
