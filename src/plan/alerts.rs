@@ -15,7 +15,7 @@ use crate::plan::certificates::Subject;
 use crate::plan::draft::{Draft, Met};
 use crate::plan::renewal::Window;
 use crate::plan::targets::{self, Member, Place};
-use crate::plan::{Verdict, again, backoff, blame, drift, rollout_machine};
+use crate::plan::{Verdict, again, backoff, blame, drift, orders, rollout_machine};
 
 /// What stands for a certificate. `digest` is [`backoff::digest`] of certificate and issuer, `days` the policy's steps.
 pub(crate) fn certificate(
@@ -28,7 +28,8 @@ pub(crate) fn certificate(
 ) {
     let id = subject.policy.id.as_str();
     let failing = failing(subject, digest);
-    let untroubled = matches!(verdict, Verdict::Act(_)) && !troubled(subject, digest);
+    let long = subject.order.is_some_and(|order| orders::is_long(order, now));
+    let untroubled = matches!(verdict, Verdict::Act(_)) && !troubled(subject, digest) && !long;
     if let Some(failure) = latest(subject, digest) {
         draft.met.push(Met {
             certificate: subject.policy.id.clone(),

@@ -295,6 +295,10 @@ fn unwanted(
     let same = order.request.policy == subject.policy.digest;
     if !order_machine::is_submitted(order) {
         let current = same && orders::is_current(policy, subject, order);
+        let public = order.request.public.as_ref();
+        if current && subject.state.forced && public.is_some_and(|p| p.replaces.is_some()) {
+            return Some("a person asked for another one than the successor".to_owned());
+        }
         let because = "the certificate's policy changed before the order was sent";
         return (!current).then(|| because.to_owned());
     }

@@ -3,7 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::model::{CertificateState, Entitlement, Fingerprint, Seconds, Timestamp};
+use crate::model::{
+    CertificateState, Entitlement, Fingerprint, Order, OrderPhase, Seconds, Timestamp, Unused,
+};
 
 /// Remembers what the account said of an entitlement, and forgets those that ended.
 pub fn remember(state: &mut CertificateState, entitlement: Entitlement, now: Timestamp) {
@@ -43,6 +45,34 @@ pub fn keys(state: &CertificateState, now: Timestamp) -> BTreeSet<Fingerprint> {
     all.filter(|entitlement| entitlement.remaining > 0 && entitlement.until + LATE > now)
         .filter_map(|entitlement| entitlement.spki)
         .collect()
+}
+
+/// What an order that ends in this phase leaves unused in the account, or will once its application is withdrawn.
+pub(crate) fn left(order: &Order, now: Timestamp) -> Option<Unused> {
+    let reference = match &order.phase {
+        OrderPhase::Entitled { reference }
+        | OrderPhase::Submitted {
+            reference,
+            public: true,
+            ..
+        } => reference,
+        OrderPhase::KeyStored { entitlement, .. } | OrderPhase::Unclear { entitlement, .. } => {
+            entitlement.as_ref()?
+        }
+        OrderPhase::Opened
+        | OrderPhase::Seeking { .. }
+        | OrderPhase::Claiming { .. }
+        | OrderPhase::Bare { .. }
+        | OrderPhase::PurchaseUnclear { .. }
+        | OrderPhase::Submitted { .. }
+        | OrderPhase::Issued { .. }
+        | OrderPhase::Ending { .. }
+        | OrderPhase::Closed { .. } => return None,
+    };
+    Some(Unused {
+        reference: reference.clone(),
+        at: now,
+    })
 }
 
 /// A successor may come after the end of the one before: a review takes its time.

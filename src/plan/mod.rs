@@ -29,6 +29,7 @@
 //! | `relied` | what renewd itself relies on and what ends |
 //! | `widespread` | what is one alert for many certificates: an issuer, a way by which no alert leaves, a time of doing nothing |
 //! | [`explain`] | the plan as text and as data for `renewd plan` |
+//! | [`spending`] | what a plan would buy |
 //! | [`status`] | all that is known, as data for `renewd status` and everything that watches |
 
 mod action;
@@ -58,6 +59,7 @@ pub mod planner;
 mod relied;
 pub mod renewal;
 pub mod rollout_machine;
+pub mod spending;
 pub mod status;
 mod targets;
 #[cfg(test)]

@@ -120,7 +120,7 @@ fn succeeded<'a>(
         | Reason::RollbackAsked
         | Reason::UndoFailed { .. } => false,
     };
-    let newest = state.newest.as_ref().filter(|_| by_time)?;
+    let newest = state.newest.as_ref().filter(|_| by_time && !state.forced)?;
     let same = state.issuer.as_ref() == Some(&certificate.issuer)
         && newest.facts.covers(&certificate.names)
         && !state.is_revoked(&newest.id);

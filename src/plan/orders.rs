@@ -18,7 +18,7 @@ use crate::plan::{Action, Next, alerts, entitlements, open};
 /// What speaks for and against a purchase for this order.
 pub(crate) fn money<'a>(
     order: &Order,
-    subject: Option<&Subject<'_>>,
+    subject: Option<&Subject<'a>>,
     snapshot: &'a Snapshot,
     draft: &Draft,
 ) -> Money<'a> {
@@ -29,6 +29,7 @@ pub(crate) fn money<'a>(
         journal: purchases.map_or(&[], Vec::as_slice),
         stale: snapshot.stale.as_ref(),
         busy: draft.is_buying(&order.issuer, &order.id),
+        unused: subject.and_then(|subject| subject.state.unused.as_ref()),
         successor: subject
             .zip(replaces)
             .and_then(|(subject, replaces)| entitlements::successor(subject.state, replaces)),
@@ -121,7 +122,13 @@ pub(crate) fn give_up(
             event,
         }),
         Next::Wait(waiting) => return Some(waiting),
-        Next::Blocked(_) | Next::Done => return None,
+        Next::Blocked(blocked) => {
+            if let Some(until) = blocked.until() {
+                draft.wake(until);
+            }
+            return None;
+        }
+        Next::Done => return None,
     }
     draft.hold_back(mark, &order.issuer)
 }
@@ -134,6 +141,11 @@ fn lost(purchase: &Purchase, because: &str) -> (bool, String) {
         purchase.began_at
     );
     (persons, message)
+}
+
+/// Whether an order has come to where it waits for others, however often it looks.
+pub(crate) fn is_long(order: &Order, now: Timestamp) -> bool {
+    order.request.public.is_some() && order.opened_at + PATIENCE <= now
 }
 
 /// What stands for the order of a certificate of the policy.

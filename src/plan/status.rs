@@ -223,7 +223,7 @@ impl Status {
         let orders: BTreeMap<_, _> = orders.map(|order| (&order.certificate, order)).collect();
         let rollouts = snapshot.rollouts.values();
         let rollouts: BTreeMap<_, _> = rollouts.map(|open| (&open.target, open)).collect();
-        let certificates = explain::report(policy, snapshot, plan)
+        let certificates = explain::report(policy, snapshot, plan, now)
             .into_iter()
             .filter_map(|report| {
                 let id = CertificateId::new(&report.name).ok()?;

@@ -14,7 +14,8 @@
 
 use crate::model::{
     Blocked, Budget, Buying, DomainMethod, Order, OrderEvent, OrderPhase, OrderStep, ProofStage,
-    ProofState, Purchase, Review, Seconds, Spent, Stale, Timestamp, Waiting, Want,
+    ProofState, Purchase, Review, Seconds, Spent, Stale, Timestamp, Unused, Waiting,
+    Want,
 };
 use crate::plan::Next;
 use crate::plan::backoff;
@@ -32,6 +33,8 @@ pub struct Money<'a> {
     /// The entitlement of the present certificate, which ends then, has certificates to come: nothing is bought in their
     /// place, whatever a listing shows.
     pub successor: Option<Timestamp>,
+    /// What an earlier order of the certificate left unused: soon after, it is looked for instead of bought again.
+    pub unused: Option<&'a Unused>,
 }
 
 /// Whether another purchase at the same issuer has to wait for this order: it may be buying at this moment, or it is
@@ -122,7 +125,7 @@ pub(super) fn next(
             waits(want, *look_at, now)
         }
         OrderPhase::Claiming { confirm_at, .. } if backoff::is_ahead(*confirm_at, now) => {
-            Next::Wait(Waiting::Settling { until: *confirm_at })
+            Next::Wait(Waiting::Claim { until: *confirm_at })
         }
         OrderPhase::Claiming { .. } => Next::Step(OrderStep::Confirm),
         OrderPhase::PurchaseUnclear { purchase, look_at } if backoff::is_ahead(*look_at, now) => {
@@ -137,7 +140,9 @@ pub(super) fn next(
         }
         OrderPhase::PurchaseUnclear { .. } => Next::Step(OrderStep::Trace),
         OrderPhase::Bare {
-            looked_at, spent, ..
+            looked_at,
+            spent,
+            ..
         } => bare(order, *looked_at, spent, money, now),
         OrderPhase::Seeking { .. }
         | OrderPhase::Opened
@@ -190,6 +195,14 @@ fn bare(
             // What a person buys meanwhile, or frees, is seen.
             let old = looked_at > now || looked_at + ENTITLEMENT_INTERVAL <= now;
             let fresh = !old && looked_at.until(now) <= FRESH;
+            if money.unused.is_some_and(|unused| unused.at + COMES_BACK > now) {
+                let until = looked_at + BETWEEN_TRACES;
+                return if backoff::is_ahead(until, now) && !old {
+                    Next::Wait(Waiting::Entitlement { until })
+                } else {
+                    Next::Step(OrderStep::Look)
+                };
+            }
             return match hindrance(buying, spent, money, now) {
                 Some(_) if old => Next::Step(OrderStep::Look),
                 Some(Hindrance::Wait(waiting)) => Next::Wait(waiting),
@@ -382,5 +395,8 @@ const BETWEEN_TRACES: Seconds = Seconds::minutes(10);
 const EARLY_TRACE: Seconds = Seconds::minutes(1);
 /// Until it is looked whether another order of the issuer is done with its purchase; its steps say so sooner.
 const BUSY: Seconds = Seconds::minutes(10);
+/// From the end of an order until what it left unused is free for the next one, or something else is: a listing may lag,
+/// and another host that took it for its own lost purchase leaves that one in its place, with a claim that lasts an hour.
+const COMES_BACK: Seconds = Seconds::minutes(75);
 /// From the publication of a proof that is not seen from here until the issuer is asked all the same.
 const UNSEEN: Seconds = Seconds::hours(1);
