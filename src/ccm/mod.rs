@@ -22,6 +22,7 @@ mod operations;
 mod pace;
 mod paging;
 mod pca;
+mod projects;
 mod scm;
 mod sign;
 mod v2;
@@ -36,6 +37,7 @@ pub use listing::Listing;
 pub use operations::{Described, OPERATIONS};
 pub use paging::{Collector, Page};
 pub use pca::{AuthorityQuery, CertificateQuery, Pca};
+pub use projects::{Project, Projects};
 pub use scm::{CsrQuery, Scm, ScmQuery};
 pub use v2::{OrderQuery, ScmV2};
 pub use wire::authorities::{

@@ -37,6 +37,11 @@ pub struct Faults {
     pub crlf: bool,
     /// How SCM's list reads `expired_days_since`.
     pub expiry_filter: ExpiryFilter,
+    /// A purchase is answered at once, and takes effect only so much later by the server's clock: until then nobody sees
+    /// what was bought. It is forgotten if the server ends before.
+    pub late_effect: Option<Seconds>,
+    /// The tags of a purchase appear only so much after its effect. They are forgotten if the server ends before.
+    pub late_tags: Option<Seconds>,
     /// Faults at given requests.
     pub triggers: Vec<Trigger>,
 }
@@ -102,8 +107,8 @@ pub enum Fault {
 /// A text that describes no faults.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0:?} is no fault; write seed=N pages=N polls=N retry-after=N token=SECONDS crlf extra-fields filter=WORD, a share such as \
-     rate-limited=5, or at=4.2.2.3:1:lost-response, separated by commas"
+    "{0:?} is no fault; write seed=N pages=N polls=N retry-after=N token=SECONDS crlf extra-fields filter=WORD \
+     late-effect=SECONDS late-tags=SECONDS, a share such as rate-limited=5, or at=4.2.2.3:1:lost-response, separated by commas"
 )]
 pub struct FaultsError(String);
 
@@ -131,6 +136,8 @@ impl Faults {
             extra_fields: true,
             crlf: true,
             expiry_filter: ExpiryFilter::Reference,
+            late_effect: None,
+            late_tags: None,
             triggers: Vec::new(),
         }
     }
@@ -172,6 +179,14 @@ impl fmt::Display for Faults {
         if self.expiry_filter != ExpiryFilter::default() {
             items.push(format!("filter={}", self.expiry_filter.name()));
         }
+        let late = [
+            ("late-effect", self.late_effect),
+            ("late-tags", self.late_tags),
+        ];
+        let late = late
+            .iter()
+            .filter_map(|(name, time)| Some((name, (*time)?)));
+        items.extend(late.map(|(name, time)| format!("{name}={}", time.0)));
         let triggers = self.triggers.iter();
         items.extend(triggers.map(|t| format!("at={}:{}:{}", t.operation, t.nth, t.fault.name())));
         f.pad(&items.join(","))
@@ -191,6 +206,7 @@ impl FromStr for Faults {
             let bad = || FaultsError(item.to_owned());
             let (name, value) = item.split_once('=').unwrap_or((item, ""));
             let number = || value.parse::<u32>().map_err(|_| bad());
+            let seconds = || number().map(|number| Some(Seconds(i64::from(number))));
             let share = || {
                 let share = value.parse::<u8>().map_err(|_| bad())?;
                 if share <= 100 { Ok(share) } else { Err(bad()) }
@@ -200,7 +216,9 @@ impl FromStr for Faults {
                 "pages" => faults.page_limit = Some(number()?),
                 "polls" => faults.polls_until_issued = number()?,
                 "retry-after" => faults.retry_after = number()?,
-                "token" => faults.token_lifetime = Some(Seconds(i64::from(number()?))),
+                "token" => faults.token_lifetime = seconds()?,
+                "late-effect" => faults.late_effect = seconds()?,
+                "late-tags" => faults.late_tags = seconds()?,
                 "filter" => {
                     let mut all = ExpiryFilter::ALL.into_iter();
                     faults.expiry_filter = all.find(|one| one.name() == value).ok_or_else(bad)?;
@@ -404,7 +422,12 @@ mod tests {
         assert_eq!(faults.lost_response, 5);
         assert!(faults.crlf);
         assert_eq!(faults.triggers[0].fault, Fault::Stalled);
-        for whole in [faults, Faults::hostile(3), Faults::none()] {
+        let late = Faults {
+            late_effect: Some(Seconds(90)),
+            late_tags: Some(Seconds(5)),
+            ..Faults::none()
+        };
+        for whole in [faults, late, Faults::hostile(3), Faults::none()] {
             assert_eq!(whole.to_string().parse(), Ok(whole));
         }
         for bad in [
@@ -415,6 +438,8 @@ mod tests {
             "at=1:2:3",
             "crlf=1",
             "filter=other",
+            "late-tags=",
+            "late-effect=-1",
         ] {
             assert!(bad.parse::<Faults>().is_err(), "{bad}");
         }

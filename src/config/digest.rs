@@ -87,6 +87,8 @@ impl Canon {
                 self.put("kind", "pca");
                 self.put("ca", &pca.ca);
             }
+            // What may be bought and who applies is no part of it: an order that was opened carries what it buys, and
+            // the applicant may change while it is on its way.
             IssuerKind::Scm(_) => self.put("kind", "scm"),
         }
     }

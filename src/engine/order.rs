@@ -4,7 +4,7 @@
 
 use crate::engine::order_effect::{Failure, Outcome};
 use crate::engine::progress::Progress;
-use crate::engine::{Engine, EngineError};
+use crate::engine::{Engine, EngineError, entitlements};
 use crate::model::{
     CertificateId, CertificateState, ErrorClass, Fingerprint, IssuerId, Milestone, Order,
     OrderClosing, OrderEvent, OrderPhase, OrderStep, Reason, RevisionId, Seconds, Snapshot,
@@ -74,7 +74,7 @@ impl Engine {
             OrderStep::Confirm => self.confirm(order, now).await,
             OrderStep::Buy => self.buy(order, now).await,
             OrderStep::Trace => self.trace(order, snapshot, now).await,
-            OrderStep::Publish => self.publish(order, now).await,
+            OrderStep::Publish => self.publish(order).await,
             OrderStep::Examine => self.examine(order, now).await,
             OrderStep::Retract => self.retract(order).await,
             OrderStep::Withdraw => self.withdraw(order).await,
@@ -163,6 +163,14 @@ impl Engine {
             self.order_digest(order),
             now,
         );
+        let after = match outcome.entitlement {
+            Some(entitlement) => {
+                let mut after = after.unwrap_or(state);
+                entitlements::remember(&mut after, entitlement, now);
+                Some(after)
+            }
+            None => after,
+        };
         let advance = OrderAdvance {
             id: order.id.clone(),
             at: now,

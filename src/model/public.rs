@@ -206,6 +206,14 @@ pub struct Identity {
     pub host: String,
 }
 
+impl Identity {
+    /// Why a journal of this identity must not buy on this machine, if so.
+    #[must_use]
+    pub fn stale_on(&self, machine: &str) -> Option<Stale> {
+        (self.machine != machine).then_some(Stale::OtherMachine)
+    }
+}
+
 /// Why a host must not buy: its journal may be a copy, or too old.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]

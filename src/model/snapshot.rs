@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{
     Cause, CertificateId, ChannelId, ChannelState, ClockFacts, Drift, EarlierRevision, Entitlement,
-    ErrorClass, Fingerprint, HostSeed, IssuerId, JobName, JobRun, Observed, Order, OrderId, Outage,
+    ErrorClass, Fingerprint, HostSeed, Identity, IssuerId, JobName, JobRun, Observed, Order, OrderId, Outage,
     PushId, PushState, RemoteTrouble, RevisionFacts, RevisionId, Rollout, RolloutId, Seconds,
     Shortage, Stale, Standing, TargetId, Timestamp, WatchId, WatchState, Wire,
 };
@@ -50,6 +50,8 @@ pub struct Snapshot {
     /// Purchases of this journal within the last 30 days, by issuer: when each began. One that certainly was not made
     /// is not here; one that may have been is.
     pub purchases: BTreeMap<IssuerId, Vec<Timestamp>>,
+    /// Who the journal is; `None` before its first executor.
+    pub identity: Option<Identity>,
     /// Why nothing may be bought by this journal, if it may be a copy or too old.
     pub stale: Option<Stale>,
 }

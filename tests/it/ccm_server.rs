@@ -20,6 +20,7 @@ mod examples_of_orders;
 mod foreign_authorities;
 mod front;
 pub(crate) mod http;
+mod late_purchases;
 mod life;
 mod lifecycle;
 mod manage;

@@ -85,7 +85,7 @@ fn the_sample_as_shipped_is_an_empty_policy() {
 fn every_setting_of_the_sample_is_accepted() {
     let policy = accepted(&uncommented(&read("config/renewd.toml")));
     assert_eq!(policy.issuers.len(), 2);
-    assert_eq!(policy.certificates.len(), 2);
+    assert_eq!(policy.certificates.len(), 3);
     assert_eq!(policy.targets.len(), 13);
 }
 

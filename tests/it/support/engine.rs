@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use renewd::config::secret_ref;
 use renewd::deploy::Deployer;
-use renewd::engine::{Engine, Issuers, Patience, Progress, Resolve, Scope};
+use renewd::engine::{Engine, Issuers, NoProver, Patience, Progress, Resolve, Scope};
 use renewd::model::{CertificateId, HostSeed, Policy, RevisionFacts, Seconds, Timestamp};
 use renewd::plan::{Plan, Verdict};
 use renewd::store::{CertificateChange, HistoryEntry, SqliteStore, Store};
@@ -157,6 +157,7 @@ async fn make(policy: Policy, clock: Arc<dyn Clock>, told: Arc<Mutex<Vec<Progres
     Engine {
         deployer: Deployer::new(state, runner, Arc::clone(&resolve)).asking_for(policy.names()),
         issuers: Issuers::new(policy.issuers.clone(), resolve, Arc::clone(&clock)),
+        prover: Arc::new(NoProver),
         policy,
         store,
         clock,

@@ -1,5 +1,5 @@
 //! Purchases (CCM API 4.1.3.1 and 7.1.1). Nothing is paid for: what is bought is PAID at once, with `is_auto_pay` or
-//! without.
+//! without. The reference has no status of a certificate that is ordered and not paid for, so there is none here.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,9 @@ use crate::ccm_server::failure::Failure;
 use crate::ccm_server::field::Input;
 use crate::ccm_server::operation::Call;
 use crate::ccm_server::scm::orders::fields::BAD_COUNT;
+use crate::ccm_server::scm::orders::late::Late;
 use crate::ccm_server::scm::{tag_fields, tags};
+use crate::ccm_server::server::Shared;
 use crate::ccm_server::text;
 use crate::model::Timestamp;
 
@@ -26,26 +28,82 @@ pub(in crate::ccm_server) async fn purchase(call: &Call<'_>) -> Result<Answer, F
         _ => order_id(call.now),
     };
     let ids: Vec<String> = (0..count).map(|_| text::scm_id()).collect();
-    let (account, now, own, order) = (
-        call.account().to_owned(),
-        call.now,
-        ids.clone(),
-        order_id.clone(),
-    );
-    let write = call.shared.db.write(|connection| {
-        Box::pin(async move {
-            if product.is_free() {
-                within_quota(connection, &account, own.len()).await?;
-            }
-            for id in &own {
-                insert(connection, &account, id, &order, &product, now).await?;
-            }
-            Ok::<_, Failure>(())
-        })
-    });
-    write.await?;
+    let purchase = Purchase {
+        account: call.account().to_owned(),
+        ids: ids.clone(),
+        order_id: order_id.clone(),
+        product,
+    };
+    match call.shared.faults.faults().late_effect {
+        None => purchase.carry_out(call.shared, call.now).await?,
+        Some(time) => {
+            purchase.check(call.shared).await?;
+            call.shared
+                .life
+                .put_off(call.now + time, Late::Purchase(purchase));
+        }
+    }
     let cert: Vec<Value> = ids.iter().map(|id| json!({"cert_id": id})).collect();
     Ok(Answer::ok(json!({"order_id": order_id, "cert": cert})))
+}
+
+/// What is bought by one request, and by whom.
+pub(super) struct Purchase {
+    account: String,
+    ids: Vec<String>,
+    order_id: String,
+    product: Product,
+}
+
+impl Purchase {
+    /// Refuses what the account may not have, without effect.
+    async fn check(&self, shared: &Shared) -> Result<(), Failure> {
+        if !self.product.is_free() {
+            return Ok(());
+        }
+        let mut connection = shared.db.read().acquire().await?;
+        within_quota(&mut connection, &self.account, self.ids.len()).await
+    }
+
+    /// Makes the certificates; their tags come with them, or later where that was asked for.
+    pub(super) async fn carry_out(
+        mut self,
+        shared: &Shared,
+        now: Timestamp,
+    ) -> Result<(), Failure> {
+        let late = shared.faults.faults().late_tags;
+        let tags = match late {
+            Some(_) => std::mem::take(&mut self.product.tags),
+            None => Vec::new(),
+        };
+        let (account, ids) = (self.account.clone(), self.ids.clone());
+        let write = shared.db.write(|connection| {
+            Box::pin(async move {
+                if self.product.is_free() {
+                    within_quota(connection, &self.account, self.ids.len()).await?;
+                }
+                for id in &self.ids {
+                    insert(
+                        connection,
+                        &self.account,
+                        id,
+                        &self.order_id,
+                        &self.product,
+                        now,
+                    )
+                    .await?;
+                }
+                Ok::<_, Failure>(())
+            })
+        });
+        write.await?;
+        if let Some(time) = late {
+            shared
+                .life
+                .put_off(now + time, Late::Tags { account, ids, tags });
+        }
+        Ok(())
+    }
 }
 
 /// What is bought.

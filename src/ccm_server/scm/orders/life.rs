@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::ccm_server::failure::Failure;
+use crate::ccm_server::scm::orders::late::{self, Late, LateWork};
 use crate::ccm_server::scm::orders::order::Order;
 use crate::ccm_server::scm::orders::review::{Class, Review};
 use crate::ccm_server::scm::orders::validation::Validation;
@@ -37,6 +38,7 @@ pub(in crate::ccm_server) struct Life {
     bell: Notify,
     looking: tokio::sync::Mutex<()>,
     making: tokio::sync::Mutex<()>,
+    late: LateWork,
 }
 
 impl Life {
@@ -68,6 +70,12 @@ impl Life {
     /// Something may be due earlier than was thought.
     pub(in crate::ccm_server) fn ring(&self) {
         self.bell.notify_one();
+    }
+
+    /// Lets something come at this moment.
+    pub(super) fn put_off(&self, at: Timestamp, late: Late) {
+        self.late.put(at, late);
+        self.ring();
     }
 
     /// Held by who makes a CA.
@@ -141,6 +149,7 @@ pub(in crate::ccm_server) async fn look(shared: &Arc<Shared>) -> Result<(), Fail
     let _alone = shared.life.looking.lock().await;
     for _ in 0..PASSES {
         let now = shared.clock.now();
+        late::carry_out(shared, &shared.life.late, now).await;
         let renewed = renew_due(shared, now).await?;
         let ids: Vec<String> = sqlx::query_scalar(
             "SELECT certificate FROM scm_order WHERE due <= $1 ORDER BY due LIMIT 64",
@@ -240,7 +249,10 @@ async fn next(shared: &Shared) -> Option<Timestamp> {
     let soonest = shared.clock.now() + Seconds(1);
     let at: Result<Option<i64>, sqlx::Error> = at.fetch_one(shared.db.read()).await;
     match at {
-        Ok(at) => at.map(|at| Timestamp(at).max(soonest)),
+        Ok(at) => {
+            let all = at.map(Timestamp).into_iter().chain(shared.life.late.next());
+            all.min().map(|at| at.max(soonest))
+        }
         Err(error) => {
             tracing::warn!(%error, "failed to see when an application is due");
             Some(soonest + AGAIN)

@@ -21,6 +21,7 @@ mod dns;
 mod fields;
 mod form;
 mod issue;
+mod late;
 mod life;
 mod order;
 mod papers;
