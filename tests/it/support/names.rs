@@ -1,5 +1,6 @@
 //! Real name servers (BIND): a primary that takes signed updates, a secondary that is told only when a test says so, and a
-//! resolver that checks signatures. Each has a loopback address of its own, all one port; none needs any right.
+//! resolver that checks signatures. The two servers of a zone have one port, as everywhere, and the two loopback addresses
+//! that every machine has; none needs any right.
 #![expect(
     clippy::disallowed_methods,
     reason = "tests arrange files and processes directly"
@@ -17,9 +18,8 @@ use renewd::model::{
 /// Installed by scripts/install-tools.sh; a missing one fails the test.
 const NAMED: &str = "/usr/sbin/named";
 
-pub(crate) const PRIMARY: &str = "127.0.0.2";
-pub(crate) const SECONDARY: &str = "127.0.0.3";
-const RESOLVER: &str = "127.0.0.4";
+pub(crate) const PRIMARY: &str = "127.0.0.1";
+pub(crate) const SECONDARY: &str = "::1";
 
 /// Name of the key that updates are signed with.
 pub(crate) const KEY_NAME: &str = "renewd-key";
@@ -67,7 +67,7 @@ impl Zone {
     pub(crate) fn text(&self) -> String {
         let Self { name, records, .. } = self;
         let second = if self.secondary {
-            format!("@ NS ns2\nns2 A {SECONDARY}\n")
+            format!("@ NS ns2\nns2 AAAA {SECONDARY}\n")
         } else {
             String::new()
         };
@@ -80,6 +80,7 @@ impl Zone {
 /// The servers; stopped when dropped.
 pub(crate) struct Names {
     pub(crate) port: u16,
+    resolving: u16,
     dir: tempfile::TempDir,
     primary: Option<Child>,
     secondary: Option<Child>,
@@ -92,17 +93,17 @@ impl Names {
     #[track_caller]
     pub(crate) fn start(zones: &[Zone], top: &str, anchors: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let port = free_port();
+        let (port, resolving) = (free_port(), free_port());
         let mut names = Self {
             port,
+            resolving,
             dir,
             primary: None,
             secondary: None,
             resolver: None,
         };
-        let mut primary = format!(
-            "key \"{KEY_NAME}\" {{ algorithm hmac-sha256; secret \"{KEY}\"; }};\n"
-        );
+        let mut primary =
+            format!("key \"{KEY_NAME}\" {{ algorithm hmac-sha256; secret \"{KEY}\"; }};\n");
         let mut secondary = String::new();
         let mut delegations = top.to_owned();
         for zone in zones {
@@ -124,7 +125,9 @@ impl Names {
             primary.push_str(&format!(
                 "zone \"{name}\" {{ type primary; file \"{file}\"; {updates} }};\n"
             ));
-            delegations.push_str(&format!("{name}. NS ns1.{name}.\nns1.{name}. A {PRIMARY}\n"));
+            delegations.push_str(&format!(
+                "{name}. NS ns1.{name}.\nns1.{name}. A {PRIMARY}\n"
+            ));
             if zone.secondary {
                 secondary.push_str(&format!(
                     "zone \"{name}\" {{ type secondary; primaries port {port} {{ {PRIMARY}; }}; allow-notify {{ any; }}; }};\n"
@@ -140,9 +143,9 @@ impl Names {
             file.display()
         ));
         let closed = "recursion no; notify no; allow-transfer { any; }; dnssec-validation no;";
-        names.primary = Some(names.named("primary", PRIMARY, closed, &primary));
+        names.primary = Some(names.named("primary", (PRIMARY, port), closed, &primary));
         if !secondary.is_empty() {
-            names.secondary = Some(names.named("secondary", SECONDARY, closed, &secondary));
+            names.secondary = Some(names.named("secondary", (SECONDARY, port), closed, &secondary));
             for zone in zones.iter().filter(|zone| zone.secondary) {
                 names.until_served(SECONDARY, &zone.name);
             }
@@ -154,7 +157,7 @@ impl Names {
         if !anchors.is_empty() {
             zones.push_str(&format!("trust-anchors {{ {anchors} }};\n"));
         }
-        names.resolver = Some(names.named("resolver", RESOLVER, open, &zones));
+        names.resolver = Some(names.named("resolver", (PRIMARY, resolving), open, &zones));
         names
     }
 
@@ -187,17 +190,12 @@ impl Names {
 
     /// `address:port` of the resolver.
     pub(crate) fn resolver(&self) -> String {
-        format!("{RESOLVER}:{}", self.port)
-    }
-
-    /// `address:port` of the primary.
-    pub(crate) fn primary(&self) -> String {
-        format!("{PRIMARY}:{}", self.port)
+        format!("{PRIMARY}:{}", self.resolving)
     }
 
     /// Tells the secondary that the zone has changed, as primaries do (RFC 1996).
     pub(crate) fn notify(&self, zone: &str) {
-        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let socket = UdpSocket::bind("[::1]:0").unwrap();
         let mut message = vec![0, 9, 0x24, 0, 0, 1, 0, 0, 0, 0, 0, 0];
         for label in zone.split('.') {
             message.push(u8::try_from(label.len()).unwrap());
@@ -217,7 +215,12 @@ impl Names {
     /// What a server says, by dig.
     pub(crate) fn dig(&self, server: &str, words: &[&str]) -> String {
         let output = Command::new("/usr/bin/dig")
-            .args(["+short", "-p", &self.port.to_string(), &format!("@{server}")])
+            .args([
+                "+short",
+                "-p",
+                &self.port.to_string(),
+                &format!("@{server}"),
+            ])
             .args(words)
             .output()
             .unwrap();
@@ -229,13 +232,18 @@ impl Names {
     }
 
     #[track_caller]
-    fn named(&self, name: &str, address: &str, options: &str, zones: &str) -> Child {
+    fn named(&self, name: &str, (address, port): (&str, u16), options: &str, zones: &str) -> Child {
         let dir = self.path(name);
         std::fs::create_dir_all(&dir).unwrap();
-        let (base, port) = (dir.display(), self.port);
+        let base = dir.display();
+        let listen = if address.contains(':') {
+            format!("listen-on {{ none; }}; listen-on-v6 port {port} {{ {address}; }};")
+        } else {
+            format!("listen-on port {port} {{ {address}; }}; listen-on-v6 {{ none; }};")
+        };
         let text = format!(
             "options {{ directory \"{base}\"; pid-file \"{base}/named.pid\"; lock-file none; session-keyfile \"{base}/session.key\";
-  listen-on port {port} {{ {address}; }}; listen-on-v6 {{ none; }}; empty-zones-enable no; {options} }};
+  {listen} empty-zones-enable no; {options} }};
 controls {{ }};
 {zones}"
         );
@@ -290,17 +298,14 @@ fn stop(server: &mut Option<Child>) {
     }
 }
 
-/// Free at the addresses of all servers, for both protocols.
+/// Free at both addresses, for both protocols.
 fn free_port() -> u16 {
     loop {
         let first = TcpListener::bind((PRIMARY, 0)).unwrap();
         let port = first.local_addr().unwrap().port();
-        let others = [SECONDARY, RESOLVER];
         let free = UdpSocket::bind((PRIMARY, port)).is_ok()
-            && others.iter().all(|address| {
-                TcpListener::bind((*address, port)).is_ok()
-                    && UdpSocket::bind((*address, port)).is_ok()
-            });
+            && TcpListener::bind((SECONDARY, port)).is_ok()
+            && UdpSocket::bind((SECONDARY, port)).is_ok();
         if free {
             return port;
         }
@@ -327,7 +332,7 @@ pub(crate) fn sign(dir: &Path, zone: &str, text: &str, arguments: &[&str]) -> Si
     std::fs::write(dir.join("zone"), text).unwrap();
     let words = ["-q", "-a", "ECDSAP256SHA256", "-f", "KSK", "-K", ".", zone];
     let key = run("/usr/bin/dnssec-keygen", &words).trim().to_owned();
-    let mut words = vec!["-S", "-z", "-K", ".", "-o", zone, "-f", "signed"];
+    let mut words = vec!["-S", "-z", "-P", "-K", ".", "-o", zone, "-f", "signed"];
     words.extend_from_slice(arguments);
     words.push("zone");
     run("/usr/bin/dnssec-signzone", &words);

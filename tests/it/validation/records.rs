@@ -33,7 +33,10 @@ async fn two_certificates_are_proven_at_one_name_and_each_takes_only_its_own_rec
     let seen = validations.examine(&policy, &two, None).await.unwrap();
     let text = seen.to_string();
     assert!(matches!(seen, Sighting::NotYet(_)), "{text}");
-    assert!(text.contains("not visible yet at ns1.example.test (127.0.0.2:"), "{text}");
+    assert!(
+        text.contains("not visible yet at ns1.example.test (127.0.0.1:"),
+        "{text}"
+    );
 }
 
 #[tokio::test]
@@ -43,7 +46,10 @@ async fn a_key_that_the_server_does_not_know_is_told_from_one_that_is_wrong_or_m
     let proofs = [record("example.test", PLACE, "one")];
     let mut policy = names.policy();
 
-    let wrong = validations_with(Arc::new(SystemClock), "b3RoZXIgb3RoZXIgb3RoZXIgb3RoZXIgb3RoZXI=");
+    let wrong = validations_with(
+        Arc::new(SystemClock),
+        "b3RoZXIgb3RoZXIgb3RoZXIgb3RoZXIgb3RoZXI=",
+    );
     let error = wrong.publish(&policy, &proofs).await.unwrap_err();
     assert_eq!(error.class, ErrorClass::Authentication, "{error}");
     assert!(error.message.contains("BADSIG"), "{error}");
@@ -75,8 +81,14 @@ async fn a_clock_that_is_wrong_is_named_as_the_reason() {
     let late = Late(SystemClock.now().0 + 3600);
     let validations = validations_with(Arc::new(late), KEY);
     let proofs = [record("example.test", PLACE, "one")];
-    let error = validations.publish(&names.policy(), &proofs).await.unwrap_err();
-    assert!(error.message.contains("clock differs from ours by -36"), "{error}");
+    let error = validations
+        .publish(&names.policy(), &proofs)
+        .await
+        .unwrap_err();
+    assert!(
+        error.message.contains("clock differs from ours by -36"),
+        "{error}"
+    );
     assert_eq!(error.class, ErrorClass::Configuration);
 }
 
@@ -85,8 +97,16 @@ async fn an_alias_at_the_place_of_a_record_is_named_as_the_reason() {
     let zone = Zone::new("example.test", "_dnsauth CNAME elsewhere.example.test.");
     let names = Names::start(&[zone], "", "");
     let proofs = [record("example.test", PLACE, "one")];
-    let error = validations().publish(&names.policy(), &proofs).await.unwrap_err();
-    assert!(error.message.contains("is an alias (CNAME) of elsewhere.example.test"), "{error}");
+    let error = validations()
+        .publish(&names.policy(), &proofs)
+        .await
+        .unwrap_err();
+    assert!(
+        error
+            .message
+            .contains("is an alias (CNAME) of elsewhere.example.test"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -94,7 +114,7 @@ async fn a_server_that_is_away_is_tried_again_later() {
     let names = Names::start(&[Zone::new("example.test", "")], "", "");
     let mut policy = names.policy();
     if let ValidationKind::Rfc2136 { server, .. } = &mut policy.kind {
-        *server = format!("127.0.0.9:{}", names.port);
+        *server = format!("127.0.0.77:{}", names.port);
     }
     let proofs = [record("example.test", PLACE, "one")];
     let error = validations().publish(&policy, &proofs).await.unwrap_err();
@@ -150,13 +170,20 @@ async fn commands_publish_by_the_tools_of_the_name_server() {
     assert_eq!(at(&names), Vec::<String>::new());
 
     let failing = names.policy_of(ValidationKind::Command {
-        auth: ["/bin/sh", "-c", "echo the zone is locked; exit 7"].map(str::to_owned).into(),
+        auth: ["/bin/sh", "-c", "echo the zone is locked; exit 7"]
+            .map(str::to_owned)
+            .into(),
         cleanup: None,
         timeout: renewd::model::Seconds(60),
         method: renewd::model::DomainMethod::Dns,
     });
     let error = validations.publish(&failing, &proofs).await.unwrap_err();
-    assert!(error.message.contains("it ended with 7, and said: the zone is locked"), "{error}");
+    assert!(
+        error
+            .message
+            .contains("it ended with 7, and said: the zone is locked"),
+        "{error}"
+    );
     validations.retract(&failing, &proofs).await.unwrap();
 }
 

@@ -13,7 +13,9 @@ async fn look(names: &Names, place: &str, value: &str) -> Sighting {
     let policy = names.policy_of(ValidationKind::Automatic);
     let domain = place.trim_start_matches("_dnsauth.");
     let proofs = [record(domain, place, value)];
-    let seen = validations().examine(&policy, &proofs, Some("GEOTRUST")).await;
+    let seen = validations()
+        .examine(&policy, &proofs, Some("GEOTRUST"))
+        .await;
     seen.unwrap()
 }
 
@@ -26,8 +28,14 @@ async fn a_server_that_was_not_told_yet_is_named() {
     validations.publish(&policy, &proofs).await.unwrap();
     let seen = look(&names, PLACE, "one").await;
     let text = seen.to_string();
-    assert!(matches!(&seen, Sighting::NotYet(gaps) if gaps.len() == 1), "{text}");
-    assert!(text.contains("not visible yet at ns2.example.test (127.0.0.3:"), "{text}");
+    assert!(
+        matches!(&seen, Sighting::NotYet(gaps) if gaps.len() == 1),
+        "{text}"
+    );
+    assert!(
+        text.contains("not visible yet at ns2.example.test ([::1]:"),
+        "{text}"
+    );
     assert_eq!(seen.problem().unwrap().0, ErrorClass::Transient);
 
     names.notify("example.test");
@@ -44,7 +52,10 @@ async fn a_server_that_was_not_told_yet_is_named() {
     names.stop_secondary();
     let seen = look(&names, PLACE, "one").await;
     let text = seen.to_string();
-    assert!(text.contains("ns2.example.test (127.0.0.3:") && text.contains("cannot be asked"), "{text}");
+    assert!(
+        text.contains("ns2.example.test ([::1]:") && text.contains("cannot be asked"),
+        "{text}"
+    );
 }
 
 #[tokio::test]
@@ -58,7 +69,10 @@ async fn another_value_and_an_alias_are_seen_for_what_they_are() {
     let seen = look(&names, PLACE, "one").await;
     let text = seen.to_string();
     assert!(matches!(seen, Sighting::NotYet(_)), "{text}");
-    assert!(text.contains("another value than the proof's: \"an old one\""), "{text}");
+    assert!(
+        text.contains("another value than the proof's: \"an old one\""),
+        "{text}"
+    );
     let seen = look(&names, "_dnsauth.www.example.test", "far away").await;
     assert_eq!(seen, Sighting::Everywhere);
 }
@@ -85,7 +99,10 @@ async fn a_caa_record_that_forbids_the_ca_is_told_with_the_record_that_is_missin
     let (class, text) = seen.problem().unwrap();
     assert_eq!(class, ErrorClass::Configuration);
     assert!(text.contains("a CAA record forbids the CA"), "{text}");
-    assert!(text.contains("example.test lets \"letsencrypt.org\" issue"), "{text}");
+    assert!(
+        text.contains("example.test lets \"letsencrypt.org\" issue"),
+        "{text}"
+    );
     assert!(text.contains("CAA 0 issue \"digicert.com\""), "{text}");
     // The nearest record decides, also from above.
     let seen = look(&names, "_dnsauth.a.good.example.test", "one").await;
@@ -96,11 +113,13 @@ async fn a_caa_record_that_forbids_the_ca_is_told_with_the_record_that_is_missin
 async fn a_broken_chain_of_signatures_is_told_from_a_record_that_is_not_there() {
     let dir = tempfile::tempdir().unwrap();
     let text = |name: &str| Zone::new(name, "_dnsauth TXT \"the proof\"\n").text();
-    let signed = |name: &str, arguments: &[&str]| {
-        sign(&dir.path().join(name), name, &text(name), arguments)
-    };
+    let signed =
+        |name: &str, arguments: &[&str]| sign(&dir.path().join(name), name, &text(name), arguments);
     let good = signed("good.test", &[]);
-    let ended = signed("ended.test", &["-s", "20200101000000", "-e", "20200201000000"]);
+    let ended = signed(
+        "ended.test",
+        &["-s", "20200101000000", "-e", "20200201000000"],
+    );
     let changed = signed("changed.test", &[]);
     let content = std::fs::read_to_string(&changed.file).unwrap();
     #[expect(clippy::disallowed_methods, reason = "tests arrange files directly")]
@@ -115,7 +134,8 @@ async fn a_broken_chain_of_signatures_is_told_from_a_record_that_is_not_there() 
     ];
     let all = [&good, &ended, &changed, &bare];
     let top: String = all.iter().map(|one| one.ds.as_str()).collect();
-    let anchors = |all: &[&Signed]| -> String { all.iter().map(|one| one.anchor.as_str()).collect() };
+    let anchors =
+        |all: &[&Signed]| -> String { all.iter().map(|one| one.anchor.as_str()).collect() };
 
     // A resolver that checks nothing: what can be seen without keys is seen.
     let names = Names::start(&zones, &top, "");
@@ -128,7 +148,10 @@ async fn a_broken_chain_of_signatures_is_told_from_a_record_that_is_not_there() 
         let seen = look(&names, &format!("_dnsauth.{zone}"), "the proof").await;
         let (class, text) = seen.problem().unwrap();
         assert_eq!(class, ErrorClass::Configuration, "{text}");
-        assert!(text.contains("the DNSSEC chain is broken") && text.contains(why), "{text}");
+        assert!(
+            text.contains("the DNSSEC chain is broken") && text.contains(why),
+            "{text}"
+        );
     }
     drop(names);
 
@@ -146,6 +169,9 @@ async fn a_broken_chain_of_signatures_is_told_from_a_record_that_is_not_there() 
         let seen = look(&names, &format!("_dnsauth.{zone}"), value).await;
         let (class, text) = seen.problem().unwrap();
         assert_eq!(class, ErrorClass::Configuration, "{zone}: {text}");
-        assert!(text.contains("a validating resolver refuses"), "{zone}: {text}");
+        assert!(
+            text.contains("a validating resolver refuses"),
+            "{zone}: {text}"
+        );
     }
 }
