@@ -55,9 +55,7 @@ pub(crate) async fn show(arguments: &Arguments, as_json: bool) -> CommandResult 
         policy.state_dir.display()
     ));
     match why_not(stale.as_ref(), &unknown) {
-        None => output::data(&format!(
-            "{GREEN}may buy{GREEN:#} what the policy allows\n"
-        )),
+        None => output::data(&format!("{GREEN}may buy{GREEN:#} what the policy allows\n")),
         Some(why) => output::data(&format!(
             "{RED}may not buy{RED:#}: {why}; see `renewd state claim`\n"
         )),
@@ -168,10 +166,7 @@ fn unbegun(snapshot: &Snapshot) -> usize {
     open.count()
 }
 
-fn why_not(
-    stale: Option<&Stale>,
-    unknown: &std::collections::BTreeSet<String>,
-) -> Option<String> {
+fn why_not(stale: Option<&Stale>, unknown: &std::collections::BTreeSet<String>) -> Option<String> {
     if let Some(stale) = stale {
         return Some(stale.to_string());
     }

@@ -4,8 +4,8 @@ use crate::deploy::MaterialError;
 use crate::engine::Engine;
 use crate::issuer::{Effect, Fetched, IssuedPem, IssuerError, Lookup};
 use crate::model::{
-    Entitlement, ErrorClass, Fingerprint, KeyAlgorithm, KeyReuse, Order, OrderClosing, OrderEvent, OrderPhase,
-    Reason, Review, RevisionFacts, Seconds, Snapshot, Source, Timestamp,
+    Entitlement, ErrorClass, Fingerprint, KeyAlgorithm, KeyReuse, Order, OrderClosing, OrderEvent,
+    OrderPhase, Reason, Review, RevisionFacts, Seconds, Snapshot, Source, Timestamp,
 };
 use crate::pki::{self, Material, PrivateKey};
 use crate::plan::order_machine;

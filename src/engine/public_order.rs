@@ -319,8 +319,8 @@ impl Engine {
 
     async fn ours(&self, order: &Order, snapshot: &Snapshot) -> Result<Ours, Failure> {
         let purchases = self.store.bought().await;
-        let purchases =
-            purchases.map_err(|error| Failure::local(ErrorClass::Transient, error_chain(&error)))?;
+        let purchases = purchases
+            .map_err(|error| Failure::local(ErrorClass::Transient, error_chain(&error)))?;
         Ok(Ours {
             identity: self.identity().await?,
             keys: self.usable_keys(order, snapshot)?,
@@ -373,7 +373,12 @@ impl Engine {
             .flat_map(|state| &state.entitlements)
             .filter_map(|entitlement| entitlement.spki)
             .collect();
-        keep.extend(snapshot.orders.values().filter_map(|order| spki(&order.phase)));
+        keep.extend(
+            snapshot
+                .orders
+                .values()
+                .filter_map(|order| spki(&order.phase)),
+        );
         if let Err(error) = self.deployer.materials().keep_public_keys(&keep) {
             tracing::warn!(
                 error = error_chain(&error),
@@ -431,7 +436,12 @@ fn known_references(order: &Order, snapshot: &Snapshot) -> BTreeSet<String> {
     let mut known = BTreeSet::new();
     for state in snapshot.certificates.values() {
         known.extend(state.newest.iter().map(|newest| newest.reference.clone()));
-        known.extend(state.earlier.iter().map(|earlier| earlier.reference.clone()));
+        known.extend(
+            state
+                .earlier
+                .iter()
+                .map(|earlier| earlier.reference.clone()),
+        );
         let entitlements = state.entitlements.iter();
         known.extend(entitlements.map(|entitlement| entitlement.reference.clone()));
     }

@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{
     Cause, CertificateId, ChannelId, ChannelState, ClockFacts, Drift, EarlierRevision, Entitlement,
-    ErrorClass, Fingerprint, HostSeed, Identity, IssuerId, JobName, JobRun, Observed, Order, OrderId, Outage,
-    PushId, PushState, RemoteTrouble, RevisionFacts, RevisionId, Rollout, RolloutId, Seconds,
-    Shortage, Stale, Standing, TargetId, Timestamp, WatchId, WatchState, Wire,
+    ErrorClass, Fingerprint, HostSeed, Identity, IssuerId, JobName, JobRun, Observed, Order,
+    OrderId, Outage, PushId, PushState, RemoteTrouble, RevisionFacts, RevisionId, Rollout,
+    RolloutId, Seconds, Shortage, Stale, Standing, TargetId, Timestamp, WatchId, WatchState, Wire,
 };
 
 /// The planner's view of the world. May be stale: every action is checked again before it is carried out.

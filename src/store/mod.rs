@@ -24,11 +24,11 @@ pub use keep::{is_over, referenced_revisions};
 pub use sqlite::SqliteStore;
 
 use crate::model::{
-    CertificateId, CertificateState, ChannelId, Delivery, Entitlement, Fingerprint, Heard, Identity, IssuerId, JobName,
-    JobRun, Letter, Offer, Order, OrderEvent, OrderId, OrderPhase, OrderStep, Post, ProbeReport,
-    Relied, RemoteTrouble, RevisionFacts, RevisionId, Rollout, RolloutEvent, RolloutId,
-    RolloutStep, Slip, Snapshot, StepFailure, TargetId, TargetState, Timestamp, WatchId,
-    WatchState,
+    CertificateId, CertificateState, ChannelId, Delivery, Entitlement, Fingerprint, Heard,
+    Identity, IssuerId, JobName, JobRun, Letter, Offer, Order, OrderEvent, OrderId, OrderPhase,
+    OrderStep, Post, ProbeReport, Relied, RemoteTrouble, RevisionFacts, RevisionId, Rollout,
+    RolloutEvent, RolloutId, RolloutStep, Slip, Snapshot, StepFailure, TargetId, TargetState,
+    Timestamp, WatchId, WatchState,
 };
 
 /// An async answer of a store.

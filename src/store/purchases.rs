@@ -47,7 +47,15 @@ impl SqliteStore {
             }
             if let OrderPhase::Bare { spent, .. } = &order.phase {
                 for reference in &spent.unknown {
-                    insert(&mut tx, reference, &order.issuer, at, "made", Some(reference)).await?;
+                    insert(
+                        &mut tx,
+                        reference,
+                        &order.issuer,
+                        at,
+                        "made",
+                        Some(reference),
+                    )
+                    .await?;
                     claimed.purchases.insert(reference.clone());
                 }
             }

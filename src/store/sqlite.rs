@@ -10,10 +10,10 @@ use sqlx::sqlite::SqlitePool;
 use sqlx::{Row, Sqlite, Transaction};
 
 use crate::model::{
-    CertificateId, CertificateState, ChannelId, Delivery, Failures, Heard, Identity, IssuerId, JobName,
-    JobRun, Letter, Order, OrderClosing, OrderEvent, OrderId, OrderPhase, OrderStep, Post, Relied,
-    RevisionFacts, Rollout, RolloutEvent, RolloutId, RolloutPhase, RolloutStep, Snapshot, Started,
-    StepFailure, TargetId, TargetState, Timestamp, WatchId, WatchState,
+    CertificateId, CertificateState, ChannelId, Delivery, Failures, Heard, Identity, IssuerId,
+    JobName, JobRun, Letter, Order, OrderClosing, OrderEvent, OrderId, OrderPhase, OrderStep, Post,
+    Relied, RevisionFacts, Rollout, RolloutEvent, RolloutId, RolloutPhase, RolloutStep, Snapshot,
+    Started, StepFailure, TargetId, TargetState, Timestamp, WatchId, WatchState,
 };
 use crate::store::codec::{decode, encode};
 use crate::store::purchases;
@@ -23,8 +23,8 @@ use crate::store::rows::{
 };
 use crate::store::sqlite_read::Alerts;
 use crate::store::{
-    BoxFuture, CertificateChange, Claimed, HistoryEntry, MailsSent, OrderAdvance, PostEntry, RolloutAdvance,
-    Slips, Store, StoreError, StoredAlert, Told, Touched,
+    BoxFuture, CertificateChange, Claimed, HistoryEntry, MailsSent, OrderAdvance, PostEntry,
+    RolloutAdvance, Slips, Store, StoreError, StoredAlert, Told, Touched,
 };
 
 /// The journal of one state directory.

@@ -138,7 +138,11 @@ mod tests {
         };
         let proofs = [
             proof("*.example.com", DomainMethod::Dns, "_dnsauth.example.com"),
-            proof("www.example.com", DomainMethod::File, "/.well-known/pki-validation/a.txt"),
+            proof(
+                "www.example.com",
+                DomainMethod::File,
+                "/.well-known/pki-validation/a.txt",
+            ),
         ];
         let of = |index: usize| {
             let env = environment(Call::Auth, &proofs, index, &proofs[index]);

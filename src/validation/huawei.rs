@@ -137,7 +137,12 @@ fn written(proof: &DomainProof) -> String {
 }
 
 fn is(record: &str, proof: &DomainProof) -> bool {
-    let plain = |text: &str| text.trim().trim_matches('"').trim_end_matches('.').to_owned();
+    let plain = |text: &str| {
+        text.trim()
+            .trim_matches('"')
+            .trim_end_matches('.')
+            .to_owned()
+    };
     if kind(proof) == "CNAME" {
         plain(record).eq_ignore_ascii_case(&plain(&proof.value))
     } else {

@@ -109,7 +109,10 @@ impl Root {
         if place.is_empty() || place.ends_with('/') || !relative.components().all(good) {
             return Err(ValidationError::new(
                 ErrorClass::Rejected,
-                format!("{:?} is no path that is written below a web root", proof.place),
+                format!(
+                    "{:?} is no path that is written below a web root",
+                    proof.place
+                ),
             ));
         }
         Ok(self.path.join(relative))
@@ -128,7 +131,12 @@ impl Root {
     }
 
     fn no_links(&self, path: &Path) -> Result<(), ValidationError> {
-        for place in self.between(path).iter().map(PathBuf::as_path).chain([path]) {
+        for place in self
+            .between(path)
+            .iter()
+            .map(PathBuf::as_path)
+            .chain([path])
+        {
             if fs::stat(place)?.is_some_and(|stat| stat.kind == Kind::Link) {
                 return Err(ValidationError::configuration(format!(
                     "{} is a symbolic link, and links below a web root are not followed; set `path` to the directory that it leads to",
@@ -225,10 +233,12 @@ mod tests {
         let inner = dir.path().join(".well-known");
         std::fs::create_dir(&inner).unwrap();
         root.publish(&proof(PLACE, "one")).unwrap();
-        root.publish(&proof("/.well-known/pki-validation/b.txt", "two")).unwrap();
+        root.publish(&proof("/.well-known/pki-validation/b.txt", "two"))
+            .unwrap();
         root.retract(&proof(PLACE, "one")).unwrap();
         assert!(inner.join("pki-validation/b.txt").exists());
-        root.retract(&proof("/.well-known/pki-validation/b.txt", "two")).unwrap();
+        root.retract(&proof("/.well-known/pki-validation/b.txt", "two"))
+            .unwrap();
         // That one was there before.
         assert!(inner.exists() && !inner.join("pki-validation").exists());
     }
@@ -249,7 +259,16 @@ mod tests {
         std::fs::create_dir(&inside).unwrap();
         std::fs::create_dir(&outside).unwrap();
         let root = root(&inside);
-        for place in ["", "/", "/../other/a", "/a/../../other/a", "/./..", "/a b", "/a/", "/.made-by-renewd"] {
+        for place in [
+            "",
+            "/",
+            "/../other/a",
+            "/a/../../other/a",
+            "/./..",
+            "/a b",
+            "/a/",
+            "/.made-by-renewd",
+        ] {
             let error = root.publish(&proof(place, "x")).unwrap_err();
             assert_eq!(error.class, ErrorClass::Rejected, "{place}: {error}");
         }

@@ -42,4 +42,5 @@ mod support;
 mod systemd;
 mod targets;
 mod units;
+mod validation;
 mod watch;

@@ -58,7 +58,9 @@ impl Lift<'_> {
         self.public_names(asked);
         if let Some(common_name) = asked.common_name
             && !names.is_empty()
-            && !names.iter().any(|(name, _)| name.to_string() == common_name)
+            && !names
+                .iter()
+                .any(|(name, _)| name.to_string() == common_name)
         {
             let place = fields.text("common_name").map(|(_, place)| place);
             let message = format!("the common name of certificate `{id}` is none of its names");
@@ -106,12 +108,7 @@ impl Lift<'_> {
     }
 
     /// What is bought must be for these names.
-    fn product_fits(
-        &mut self,
-        asked: &Asked<'_>,
-        purchase: &PurchasePolicy,
-        fields: &Fields<'_>,
-    ) {
+    fn product_fits(&mut self, asked: &Asked<'_>, purchase: &PurchasePolicy, fields: &Fields<'_>) {
         let (id, names) = (asked.id, asked.names);
         let all: SubjectAltNames = names.iter().map(|(name, _)| name.clone()).collect();
         let Some((first, first_place)) = names.first() else {
@@ -165,11 +162,15 @@ impl Lift<'_> {
             self.problems.push(problem.help(help));
             return;
         }
-        let joined: usize = names.iter().map(|(name, _)| name.to_string().len() + 1).sum();
+        let joined: usize = names
+            .iter()
+            .map(|(name, _)| name.to_string().len() + 1)
+            .sum();
         if joined > LONGEST_NAMES {
             let place = fields.node("names").map(|node| node.place);
             let count = names.len();
-            let message = format!("certificate `{id}` has {count} names, {joined} characters in all");
+            let message =
+                format!("certificate `{id}` has {count} names, {joined} characters in all");
             let label = format!("SCM takes at most {LONGEST_NAMES}");
             let place = place.unwrap_or(fields.header);
             let problem = Diagnostic::error(Code::TooManyNames, place, message, label);

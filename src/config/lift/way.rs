@@ -21,11 +21,7 @@ pub(super) struct Way {
 
 impl Lift<'_> {
     /// Key, order and issuer have to go together.
-    pub(super) fn way(
-        &mut self,
-        id: &CertificateId,
-        fields: &Fields<'_>,
-    ) -> Option<Way> {
+    pub(super) fn way(&mut self, id: &CertificateId, fields: &Fields<'_>) -> Option<Way> {
         let order = match fields.text("order") {
             Some(("auto", _)) => OrderMode::Auto,
             Some(("never", _)) => OrderMode::Never,

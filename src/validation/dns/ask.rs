@@ -53,12 +53,7 @@ pub(super) async fn ask(
     Err(last)
 }
 
-async fn once(
-    server: SocketAddr,
-    name: &str,
-    kind: u16,
-    flags: u16,
-) -> Result<Message, NoAnswer> {
+async fn once(server: SocketAddr, name: &str, kind: u16, flags: u16) -> Result<Message, NoAnswer> {
     let id = random_id();
     let query = question(id, name, kind, flags).ok_or(NoAnswer::Name)?;
     let silence = |_| NoAnswer::Silence(server);

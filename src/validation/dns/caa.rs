@@ -96,9 +96,11 @@ fn refusal(records: &[Property<'_>], issuers: &[&str], wildcard: bool) -> Option
     };
     // Without a record of the kind everybody may.
     if allowed.is_empty()
-        || allowed
-            .iter()
-            .any(|name| issuers.iter().any(|issuer| name.eq_ignore_ascii_case(issuer)))
+        || allowed.iter().any(|name| {
+            issuers
+                .iter()
+                .any(|issuer| name.eq_ignore_ascii_case(issuer))
+        })
     {
         return None;
     }
@@ -138,7 +140,10 @@ const BRANDS: &[(&str, &[&str])] = &[
     ("GLOBALSIGN", &["globalsign.com"]),
     ("CFCA", &["cfca.com.cn"]),
     ("TRUSTASIA", &["trustasia.com"]),
-    ("VTRUS", &["itrus.com.cn", "itrus.cn", "vtrus.com.cn", "vtrus.cn"]),
+    (
+        "VTRUS",
+        &["itrus.com.cn", "itrus.cn", "vtrus.com.cn", "vtrus.cn"],
+    ),
 ];
 
 const DIGICERT: &[&str] = &[
@@ -185,8 +190,17 @@ mod tests {
 
     #[test]
     fn a_ca_that_is_named_may_issue_and_another_may_not() {
-        assert_eq!(of(&[("issue", "digicert.com; validationmethods=dns-01")], false), None);
-        assert_eq!(of(&[("issue", "ca.example"), ("issue", "DigiCert.com")], false), None);
+        assert_eq!(
+            of(
+                &[("issue", "digicert.com; validationmethods=dns-01")],
+                false
+            ),
+            None
+        );
+        assert_eq!(
+            of(&[("issue", "ca.example"), ("issue", "DigiCert.com")], false),
+            None
+        );
         let why = of(&[("issue", "ca.example")], false).unwrap();
         assert!(why.contains("lets \"ca.example\" issue"), "{why}");
         assert!(why.contains("CAA 0 issue \"digicert.com\""), "{why}");

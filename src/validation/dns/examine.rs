@@ -199,22 +199,29 @@ impl Look<'_> {
                 None => Judged::Lack(Lack::Other(values)),
             });
         }
-        if signed { self.unsigned(answer, name) } else { None }
+        if signed {
+            self.unsigned(answer, name)
+        } else {
+            None
+        }
     }
 
     /// What is wrong with the signatures of a record in a zone that must have them, as far as it is seen without keys: the
     /// rest is a validating resolver's.
     fn unsigned(&self, answer: &Message, name: &str) -> Option<Judged> {
-        let mut signatures = answer.answers.iter().filter_map(|record| match record.data {
-            Data::Signature {
-                covered,
-                inception,
-                expiration,
-            } if record.name == name && covered == self.wanted.kind => {
-                Some((inception, expiration))
-            }
-            _ => None,
-        });
+        let mut signatures = answer
+            .answers
+            .iter()
+            .filter_map(|record| match record.data {
+                Data::Signature {
+                    covered,
+                    inception,
+                    expiration,
+                } if record.name == name && covered == self.wanted.kind => {
+                    Some((inception, expiration))
+                }
+                _ => None,
+            });
         let Some(first) = signatures.next() else {
             let why = "the zone above has a DS record, and the record comes without a signature";
             return Some(Judged::Lack(Lack::Dnssec(why.to_owned())));

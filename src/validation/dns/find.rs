@@ -94,28 +94,28 @@ impl Resolvers {
         }
     }
 
-    /// The zone that a name is in.
+    /// The zone that a name is in. Asked by the one type that no resolver follows an alias for: where that leads, or
+    /// whether anybody answers there, says nothing about the name.
     pub(super) async fn place(&self, name: &str) -> Result<Place, ValidationError> {
-        let answer = self.ask(name, kind::SOA, true).await?;
-        if let Some(zone) = zone_of(&answer, name) {
-            return Ok(Place::Zone(zone));
-        }
-        if answer.rcode() == Rcode::SERVER_FAILURE && self.answers_unchecked(name, kind::SOA).await
-        {
-            return Ok(Place::Bogus);
-        }
-        // An alias hides the zone that it stands in.
-        if usable(answer.rcode()) {
-            for above in name::upwards(name).skip(1) {
-                let answer = self.ask(above, kind::SOA, true).await?;
-                if let Some(zone) = zone_of(&answer, above) {
-                    return Ok(Place::Zone(zone));
-                }
+        let mut last = Rcode::NO_ERROR;
+        for at in name::upwards(name) {
+            let answer = self.ask(at, kind::CNAME, true).await?;
+            if let Some(zone) = zone_of(&answer, at) {
+                return Ok(Place::Zone(zone));
+            }
+            if answer.rcode() == Rcode::SERVER_FAILURE
+                && self.answers_unchecked(at, kind::CNAME).await
+            {
+                return Ok(Place::Bogus);
+            }
+            last = answer.rcode();
+            // An alias hides the zone that it stands in; the name above it shows it.
+            if !usable(last) {
+                break;
             }
         }
         Err(ValidationError::transient(format!(
-            "looking for the zone of {name}: the resolver answered {}; the zone's servers may be down",
-            answer.rcode()
+            "looking for the zone of {name}: the resolver answered {last}; the zone's servers may be down"
         )))
     }
 
@@ -161,14 +161,22 @@ impl Resolvers {
     }
 
     /// The addresses of a host, aliases followed, those of IPv4 first.
-    pub(in crate::validation) async fn addresses(&self, host: &str) -> Result<Vec<IpAddr>, ValidationError> {
+    pub(in crate::validation) async fn addresses(
+        &self,
+        host: &str,
+    ) -> Result<Vec<IpAddr>, ValidationError> {
         let mut found = Vec::new();
         for kind in [kind::A, kind::AAAA] {
             let answer = self.ask(host, kind, true).await?;
-            found.extend(answer.answers.iter().filter_map(|record| match record.data {
-                Data::Address(address) => Some(address),
-                _ => None,
-            }));
+            found.extend(
+                answer
+                    .answers
+                    .iter()
+                    .filter_map(|record| match record.data {
+                        Data::Address(address) => Some(address),
+                        _ => None,
+                    }),
+            );
         }
         Ok(found)
     }

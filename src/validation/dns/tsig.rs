@@ -271,7 +271,10 @@ mod tests {
     fn the_server_s_signature_is_told_from_any_other() {
         let (ours, theirs) = (key(b"secret"), key(b"another"));
         let mac = ours.sign(&mut request(), 1000);
-        assert_eq!(ours.verify(&answer(&ours, &mac, 1000), &mac, 1010), Verdict::Good);
+        assert_eq!(
+            ours.verify(&answer(&ours, &mac, 1000), &mac, 1010),
+            Verdict::Good
+        );
         let forged = answer(&theirs, &mac, 1000);
         assert!(matches!(ours.verify(&forged, &mac, 1000), Verdict::Bad(_)));
         let other_request = answer(&ours, &[0; 32], 1000);

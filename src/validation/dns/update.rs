@@ -172,11 +172,11 @@ fn refusal(rcode: Rcode, zone: &str, key: &str) -> Result<(), ValidationError> {
                 "the server refuses the update of the zone {zone} (REFUSED); let the key {key} change TXT records there (BIND: `update-policy`)"
             ),
         ),
-        Rcode::NOT_AUTHORITATIVE if rcode.is_about_the_signature() => ValidationError::configuration(
-            format!(
+        Rcode::NOT_AUTHORITATIVE if rcode.is_about_the_signature() => {
+            ValidationError::configuration(format!(
                 "the server answers NOTAUTH: it does not serve the zone {zone}, or does not know the key {key}"
-            ),
-        ),
+            ))
+        }
         Rcode::NOT_IN_ZONE => ValidationError::configuration(format!(
             "the name is not in the zone {zone} (NOTZONE); correct `zone`"
         )),
