@@ -8,7 +8,9 @@ use crate::cli::exit::Exit;
 use crate::cli::{CommandResult, Failure, output};
 use crate::config;
 use crate::deploy::Deployer;
-use crate::engine::{Courier, Engine, EngineError, Issuers, ProgressSink, Prover, Publisher, Resolve};
+use crate::engine::{
+    Courier, Engine, EngineError, Issuers, ProgressSink, Prover, Publisher, Resolve,
+};
 use crate::model::{CertificateId, Policy};
 use crate::store::{SqliteStore, Store, StoreError};
 use crate::sys::clock::{Clock, SystemClock};

@@ -2,8 +2,7 @@
 
 use crate::engine::{Engine, EngineError};
 use crate::model::{
-    Entitlement, Fingerprint, IssuerKind, Order, RevisionFacts, Seconds,
-    Snapshot, Timestamp,
+    Entitlement, Fingerprint, IssuerKind, Order, RevisionFacts, Seconds, Snapshot, Timestamp,
 };
 use crate::store::CertificateChange;
 

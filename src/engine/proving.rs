@@ -188,8 +188,12 @@ impl Engine {
         };
         let message = match self.policy.validations.get(&state.by) {
             Some(way) => {
-                let all: Vec<DomainProof> =
-                    state.proofs.iter().chain(&state.superseded).cloned().collect();
+                let all: Vec<DomainProof> = state
+                    .proofs
+                    .iter()
+                    .chain(&state.superseded)
+                    .cloned()
+                    .collect();
                 self.prover.retract(way, &all).await?;
                 format!("proofs taken away by validation {}", state.by)
             }

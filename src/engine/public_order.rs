@@ -36,15 +36,10 @@ impl Ours {
 }
 
 impl Engine {
-    pub(super) async fn look(
-        &self,
-        order: &Order,
-        snapshot: &Snapshot,
-        now: Timestamp,
-    ) -> Result<Outcome, Failure> {
+    pub(super) async fn look(&self, order: &Order, now: Timestamp) -> Result<Outcome, Failure> {
         let issuer = self.issuers.get(&order.issuer)?;
         let orders = orders(&*issuer)?;
-        let ours = self.ours(order, snapshot).await?;
+        let ours = self.ours(order).await?;
         let public = public(order)?;
         let wanting = |want, interval, message: String| {
             let look_at = self.clock.now() + interval;
@@ -146,18 +141,13 @@ impl Engine {
         Ok(Outcome::new(OrderEvent::Bought { reference }, message))
     }
 
-    pub(super) async fn trace(
-        &self,
-        order: &Order,
-        snapshot: &Snapshot,
-        now: Timestamp,
-    ) -> Result<Outcome, Failure> {
+    pub(super) async fn trace(&self, order: &Order, now: Timestamp) -> Result<Outcome, Failure> {
         let OrderPhase::PurchaseUnclear { purchase, .. } = &order.phase else {
             return Err(wrong_phase("trace", order));
         };
         let issuer = self.issuers.get(&order.issuer)?;
         let orders = orders(&*issuer)?;
-        let ours = self.ours(order, snapshot).await?;
+        let ours = self.ours(order).await?;
         match orders.trace(&ours.look(order, now), purchase).await? {
             Traced::Found { reference } => {
                 let message = format!("the purchase was made: {reference}");
@@ -317,7 +307,11 @@ impl Engine {
         })
     }
 
-    async fn ours(&self, order: &Order, snapshot: &Snapshot) -> Result<Ours, Failure> {
+    async fn ours(&self, order: &Order) -> Result<Ours, Failure> {
+        // Of this moment: what other orders of this host have taken since the plan was made is not free any more.
+        let snapshot = self.store.snapshot().await;
+        let snapshot = &snapshot
+            .map_err(|error| Failure::local(ErrorClass::Transient, error_chain(&error)))?;
         let purchases = self.store.bought().await;
         let purchases = purchases
             .map_err(|error| Failure::local(ErrorClass::Transient, error_chain(&error)))?;

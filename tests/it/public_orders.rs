@@ -2,5 +2,6 @@
 //! through whatever may go wrong.
 
 mod claim;
+mod killed;
 mod life;
 mod schedules;

@@ -220,10 +220,7 @@ async fn run(seed: u64, counts: &Counts) {
 
 async fn calm(shop: &Shop) {
     let address = shop.ccm.running.management().unwrap();
-    let request = client().request(
-        "POST".parse().unwrap(),
-        format!("http://{address}/faults"),
-    );
+    let request = client().request("POST".parse().unwrap(), format!("http://{address}/faults"));
     let body = json!({"plan": "seed=1"}).to_string();
     let answer = request.body(body).send().await.unwrap();
     assert_eq!(answer.status().as_u16(), 200);

@@ -163,7 +163,11 @@ impl Rig {
     }
 }
 
-pub(crate) async fn make(policy: Policy, clock: Arc<dyn Clock>, told: Arc<Mutex<Vec<Progress>>>) -> Engine {
+pub(crate) async fn make(
+    policy: Policy,
+    clock: Arc<dyn Clock>,
+    told: Arc<Mutex<Vec<Progress>>>,
+) -> Engine {
     let state = policy.state_dir.clone();
     renewd::sys::fs::create_dir_all(&state, 0o711).unwrap();
     let journal = state.join("state.db");
@@ -171,7 +175,11 @@ pub(crate) async fn make(policy: Policy, clock: Arc<dyn Clock>, told: Arc<Mutex<
     let resolve: Resolve =
         Arc::new(|secret| secret_ref::resolve(secret).map_err(|error| error.to_string()));
     let runner = Arc::new(SystemRunner);
-    let prover = Validations::new(Arc::clone(&resolve), Arc::clone(&clock), Arc::clone(&runner) as _);
+    let prover = Validations::new(
+        Arc::clone(&resolve),
+        Arc::clone(&clock),
+        Arc::clone(&runner) as _,
+    );
     Engine {
         deployer: Deployer::new(state, runner, Arc::clone(&resolve)).asking_for(policy.names()),
         issuers: Issuers::new(policy.issuers.clone(), resolve, Arc::clone(&clock)),

@@ -14,7 +14,7 @@ pub(crate) mod names;
 pub(crate) mod nginx;
 pub(crate) mod peer;
 pub(crate) mod reader;
-pub(crate) mod shop;
 pub(crate) mod server;
+pub(crate) mod shop;
 pub(crate) mod tmpfs;
 pub(crate) mod world;

@@ -32,6 +32,8 @@ pub(crate) struct Board {
     shown: Mutex<BTreeMap<String, BTreeSet<String>>>,
     /// Calls that fail before they do anything.
     pub(crate) failing: Mutex<u32>,
+    /// What is published is shown to nobody.
+    pub(crate) silent: Mutex<bool>,
 }
 
 impl Board {
@@ -40,6 +42,7 @@ impl Board {
             names,
             shown: Mutex::default(),
             failing: Mutex::default(),
+            silent: Mutex::default(),
         }
     }
 
@@ -73,7 +76,7 @@ impl Prover for Board {
             for proof in proofs {
                 assert_eq!(proof.method, DomainMethod::Dns, "{proof:?}");
                 let values = shown.entry(proof.place.clone()).or_default();
-                if values.insert(proof.value.clone()) {
+                if values.insert(proof.value.clone()) && !*self.silent.lock().unwrap() {
                     self.names.put(&proof.place, &proof.value);
                 }
             }
@@ -125,10 +128,7 @@ impl Prover for Board {
         })
     }
 
-    fn resume<'a>(
-        &'a self,
-        _: &'a [(&'a ValidationPolicy, &'a [DomainProof])],
-    ) -> Resumed<'a> {
+    fn resume<'a>(&'a self, _: &'a [(&'a ValidationPolicy, &'a [DomainProof])]) -> Resumed<'a> {
         Box::pin(async { Vec::new() })
     }
 }
@@ -274,6 +274,14 @@ impl Shop {
         panic!("the account cannot be listed");
     }
 
+    /// Takes back and deletes whatever is there.
+    pub(crate) async fn clear(&self) {
+        let scm = Scm::new(self.ccm.client());
+        for one in self.all().await {
+            scm.delete_certificate(&one.id).await.unwrap();
+        }
+    }
+
     /// So many of a status.
     pub(crate) async fn count(&self, status: &ScmStatus) -> usize {
         let all = self.all().await;
@@ -371,9 +379,7 @@ impl Host {
 
     pub(crate) fn told(&self) -> Vec<String> {
         let told = std::mem::take(&mut *self.told.lock().unwrap());
-        told.into_iter()
-            .map(crate::support::engine::line)
-            .collect()
+        told.into_iter().map(crate::support::engine::line).collect()
     }
 }
 
