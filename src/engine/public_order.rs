@@ -219,12 +219,20 @@ impl Engine {
                 reference: entitlement.to_owned(),
                 poll_after: 0,
             }),
-            Applied::Foreign { .. } if self.clock.now() < order.opened_at + SETTLED => {
+            Applied::Foreign { .. } if self.has_bought(order).await? => {
                 let message = format!("not there yet: {}", refused.message);
                 Err(Failure::local(ErrorClass::Transient, message))
             }
             Applied::Unused | Applied::Foreign { .. } => Err(refused.into()),
         }
+    }
+
+    /// Whether the order itself bought what it applies with, not long ago.
+    async fn has_bought(&self, order: &Order) -> Result<bool, Failure> {
+        let bought = self.store.bought().await;
+        let bought =
+            bought.map_err(|error| Failure::local(ErrorClass::Transient, error_chain(&error)))?;
+        Ok(bought.contains(&order.id) && self.clock.now() < order.opened_at + SETTLED)
     }
 
     /// Looks what became of an application with a lost answer.
