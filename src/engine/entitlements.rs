@@ -2,8 +2,7 @@
 
 use crate::engine::{Engine, EngineError};
 use crate::model::{
-    CertificateState, Entitlement, Fingerprint, IssuerKind, Order, RevisionFacts, Seconds,
-    Snapshot, Timestamp,
+    Entitlement, Fingerprint, IssuerKind, Order, RevisionFacts, Seconds, Snapshot, Timestamp,
 };
 use crate::store::CertificateChange;
 
@@ -91,13 +90,6 @@ impl Engine {
         }
         Ok(())
     }
-}
-
-/// Puts it before the others; those that ended go.
-pub(super) fn remember(state: &mut CertificateState, entitlement: Entitlement, now: Timestamp) {
-    let all = &mut state.entitlements;
-    all.retain(|one| one.reference != entitlement.reference && !is_over(one, now));
-    all.insert(0, entitlement);
 }
 
 fn merge(known: &mut Entitlement, said: Entitlement) {

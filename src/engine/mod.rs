@@ -51,7 +51,7 @@ pub use identity::new as new_identity;
 pub use issuers::{Issuers, Resolve};
 pub use jobs::Begun;
 pub use progress::{Progress, ProgressSink, log_sink};
-pub use proving::{NoProver, ProofError, Prover, Proving, Seen};
+pub use proving::{ProofError, Prover, Proving, Resumed, Seen};
 pub use publish::{Publisher, STATUS_FILE, status_file};
 pub use put_back::NotAsked;
 pub use space::plan_within_space;

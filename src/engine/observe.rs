@@ -50,6 +50,7 @@ impl Engine {
         busy: &Busy,
     ) -> Result<Snapshot, EngineError> {
         snapshot.checked_at = Some(self.clock.now());
+        self.resume_proofs(&snapshot).await;
         if busy.is_empty() {
             self.tidy_keys(&snapshot);
         }

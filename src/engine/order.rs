@@ -4,14 +4,14 @@
 
 use crate::engine::order_effect::{Failure, Outcome};
 use crate::engine::progress::Progress;
-use crate::engine::{Engine, EngineError, entitlements};
+use crate::engine::{Engine, EngineError};
 use crate::model::{
     CertificateId, CertificateState, ErrorClass, Fingerprint, IssuerId, Milestone, Order,
     OrderClosing, OrderEvent, OrderPhase, OrderStep, Reason, RevisionId, Seconds, Snapshot,
     Timestamp,
 };
 use crate::plan::order_machine::{self, Timing};
-use crate::plan::{OnError, Trouble, backoff, open, outcome};
+use crate::plan::{OnError, Trouble, backoff, entitlements, open, outcome};
 use crate::store::{OrderAdvance, StoreError, Touched};
 use crate::sys::crash;
 
@@ -34,7 +34,8 @@ impl Engine {
         if state.newest.as_ref().map(|newest| &newest.id) != expect {
             return Ok(touched);
         }
-        let order = open::order(crate::engine::ids::order()?, policy, reason, now);
+        let id = crate::engine::ids::order()?;
+        let order = open::order(id, &self.policy, policy, &state, reason, now);
         touched.orders.insert(order.id.clone());
         match self.store.open_order(&order).await {
             Ok(()) => {}
@@ -70,10 +71,10 @@ impl Engine {
             OrderStep::Resolve => self.resolve(order, now).await,
             OrderStep::Fetch => self.fetch(order, now).await,
             OrderStep::Close => self.put_away(order, snapshot),
-            OrderStep::Look => self.look(order, snapshot, now).await,
+            OrderStep::Look => self.look(order, now).await,
             OrderStep::Confirm => self.confirm(order, now).await,
             OrderStep::Buy => self.buy(order, now).await,
-            OrderStep::Trace => self.trace(order, snapshot, now).await,
+            OrderStep::Trace => self.trace(order, now).await,
             OrderStep::Publish => self.publish(order).await,
             OrderStep::Examine => self.examine(order, now).await,
             OrderStep::Retract => self.retract(order).await,

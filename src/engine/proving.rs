@@ -7,26 +7,31 @@ use crate::engine::Engine;
 use crate::engine::order_effect::{Failure, Outcome, wrong_phase};
 use crate::model::{
     DomainProof, ErrorClass, Order, OrderEvent, OrderPhase, ProofStage, ProofState, Review,
-    Seconds, Timestamp, ValidationId, ValidationPolicy,
+    Seconds, Snapshot, Timestamp, ValidationId, ValidationPolicy,
 };
+use crate::validation::{Sighting, ValidationError, Validations};
 
 /// An async answer of a prover.
 pub type Proving<'a, T> = Pin<Box<dyn Future<Output = Result<T, ProofError>> + Send + 'a>>;
 
+/// What could not be shown again.
+pub type Resumed<'a> = Pin<Box<dyn Future<Output = Vec<ProofError>> + Send + 'a>>;
+
 /// Who publishes proofs, looks for them and takes them away. Each may be done again.
 pub trait Prover: Send + Sync {
-    /// Puts them where the issuer looks.
+    /// Puts them where the issuer looks; answers how long a look for them makes no sense.
     fn publish<'a>(
         &'a self,
         way: &'a ValidationPolicy,
         proofs: &'a [DomainProof],
-    ) -> Proving<'a, ()>;
+    ) -> Proving<'a, Seconds>;
 
-    /// Whether they are seen from everywhere.
+    /// Whether they are seen from everywhere, and whether the CA of this brand may issue at all.
     fn examine<'a>(
         &'a self,
         way: &'a ValidationPolicy,
         proofs: &'a [DomainProof],
+        brand: Option<&'a str>,
     ) -> Proving<'a, Seen>;
 
     /// Takes them away.
@@ -35,6 +40,12 @@ pub trait Prover: Send + Sync {
         way: &'a ValidationPolicy,
         proofs: &'a [DomainProof],
     ) -> Proving<'a, ()>;
+
+    /// After a start: what lives in memory alone is shown again, for proofs that are published.
+    fn resume<'a>(
+        &'a self,
+        published: &'a [(&'a ValidationPolicy, &'a [DomainProof])],
+    ) -> Resumed<'a>;
 }
 
 /// What was seen of proofs.
@@ -58,28 +69,56 @@ pub struct ProofError {
     pub message: String,
 }
 
-/// Proves nothing.
-#[derive(Debug, Clone, Copy)]
-pub struct NoProver;
-
-impl Prover for NoProver {
-    fn publish<'a>(&'a self, way: &'a ValidationPolicy, _: &'a [DomainProof]) -> Proving<'a, ()> {
-        Box::pin(async move { Err(unable(way)) })
+impl Prover for Validations {
+    fn publish<'a>(
+        &'a self,
+        way: &'a ValidationPolicy,
+        proofs: &'a [DomainProof],
+    ) -> Proving<'a, Seconds> {
+        Box::pin(async move { Ok(self.publish(way, proofs).await?.examine_after) })
     }
 
-    fn examine<'a>(&'a self, way: &'a ValidationPolicy, _: &'a [DomainProof]) -> Proving<'a, Seen> {
-        Box::pin(async move { Err(unable(way)) })
+    fn examine<'a>(
+        &'a self,
+        way: &'a ValidationPolicy,
+        proofs: &'a [DomainProof],
+        brand: Option<&'a str>,
+    ) -> Proving<'a, Seen> {
+        Box::pin(async move {
+            let seen = self.examine(way, proofs, brand).await?;
+            Ok(match &seen {
+                Sighting::Everywhere => Seen::Everywhere,
+                Sighting::NotYet(_) => Seen::NotYet(seen.to_string()),
+                Sighting::Hindered(_) => Seen::Hindered(seen.to_string()),
+            })
+        })
     }
 
-    fn retract<'a>(&'a self, way: &'a ValidationPolicy, _: &'a [DomainProof]) -> Proving<'a, ()> {
-        Box::pin(async move { Err(unable(way)) })
+    fn retract<'a>(
+        &'a self,
+        way: &'a ValidationPolicy,
+        proofs: &'a [DomainProof],
+    ) -> Proving<'a, ()> {
+        Box::pin(async move { Ok(self.retract(way, proofs).await?) })
+    }
+
+    fn resume<'a>(
+        &'a self,
+        published: &'a [(&'a ValidationPolicy, &'a [DomainProof])],
+    ) -> Resumed<'a> {
+        Box::pin(async move {
+            let errors = self.resume(published).await;
+            errors.into_iter().map(ProofError::from).collect()
+        })
     }
 }
 
-fn unable(way: &ValidationPolicy) -> ProofError {
-    ProofError {
-        class: ErrorClass::Configuration,
-        message: format!("validation {} cannot be carried out", way.id),
+impl From<ValidationError> for ProofError {
+    fn from(error: ValidationError) -> Self {
+        Self {
+            class: error.class,
+            message: error.message,
+        }
     }
 }
 
@@ -93,7 +132,7 @@ impl Engine {
     pub(super) async fn publish(&self, order: &Order) -> Result<Outcome, Failure> {
         let (state, _) = proof(order, "publish")?;
         let way = self.way(&state.by)?;
-        self.prover.publish(way, &state.proofs).await?;
+        let wait = self.prover.publish(way, &state.proofs).await?;
         let at = self.clock.now();
         let places: Vec<&str> = state
             .proofs
@@ -105,7 +144,8 @@ impl Engine {
             state.by,
             places.join(", ")
         );
-        let event = OrderEvent::Published { at, examine_at: at };
+        let examine_at = at + wait;
+        let event = OrderEvent::Published { at, examine_at };
         Ok(Outcome::new(event, message))
     }
 
@@ -115,7 +155,10 @@ impl Engine {
         let ProofStage::Published { at: published } = state.stage else {
             return Err(wrong_phase("examine", order));
         };
-        match self.prover.examine(way, &state.proofs).await? {
+        let buying = order.request.public.as_ref();
+        let buying = buying.and_then(|public| public.buying.as_ref());
+        let brand = buying.map(|buying| buying.product.brand.as_str());
+        match self.prover.examine(way, &state.proofs, brand).await? {
             Seen::Everywhere => {
                 let message = "proofs are visible everywhere".to_owned();
                 Ok(Outcome::new(OrderEvent::Visible { at: now }, message))
@@ -145,7 +188,13 @@ impl Engine {
         };
         let message = match self.policy.validations.get(&state.by) {
             Some(way) => {
-                self.prover.retract(way, &state.proofs).await?;
+                let all: Vec<DomainProof> = state
+                    .proofs
+                    .iter()
+                    .chain(&state.superseded)
+                    .cloned()
+                    .collect();
+                self.prover.retract(way, &all).await?;
                 format!("proofs taken away by validation {}", state.by)
             }
             // An order must end; what is left proves nothing to anybody any more.
@@ -159,6 +208,28 @@ impl Engine {
             }
         };
         Ok(Outcome::new(OrderEvent::Retracted, message))
+    }
+
+    /// What lives in memory alone is shown again, where a proof is published.
+    pub(super) async fn resume_proofs(&self, snapshot: &Snapshot) {
+        let orders = snapshot.orders.values();
+        let states = orders.filter_map(|order| match &order.phase {
+            OrderPhase::Submitted { proof, .. } => proof.as_deref(),
+            _ => None,
+        });
+        let published: Vec<(&ValidationPolicy, &[DomainProof])> = states
+            .filter(|state| state.stage != ProofStage::Wanted)
+            .filter_map(|state| {
+                let way = self.policy.validations.get(&state.by)?;
+                Some((way, state.proofs.as_slice()))
+            })
+            .collect();
+        if published.is_empty() {
+            return;
+        }
+        for error in self.prover.resume(&published).await {
+            tracing::warn!(%error, "a proof that was published is not shown");
+        }
     }
 
     /// One of the policy's ways.

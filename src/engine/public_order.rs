@@ -36,15 +36,10 @@ impl Ours {
 }
 
 impl Engine {
-    pub(super) async fn look(
-        &self,
-        order: &Order,
-        snapshot: &Snapshot,
-        now: Timestamp,
-    ) -> Result<Outcome, Failure> {
+    pub(super) async fn look(&self, order: &Order, now: Timestamp) -> Result<Outcome, Failure> {
         let issuer = self.issuers.get(&order.issuer)?;
         let orders = orders(&*issuer)?;
-        let ours = self.ours(order, snapshot).await?;
+        let ours = self.ours(order).await?;
         let public = public(order)?;
         let wanting = |want, interval, message: String| {
             let look_at = self.clock.now() + interval;
@@ -146,18 +141,13 @@ impl Engine {
         Ok(Outcome::new(OrderEvent::Bought { reference }, message))
     }
 
-    pub(super) async fn trace(
-        &self,
-        order: &Order,
-        snapshot: &Snapshot,
-        now: Timestamp,
-    ) -> Result<Outcome, Failure> {
+    pub(super) async fn trace(&self, order: &Order, now: Timestamp) -> Result<Outcome, Failure> {
         let OrderPhase::PurchaseUnclear { purchase, .. } = &order.phase else {
             return Err(wrong_phase("trace", order));
         };
         let issuer = self.issuers.get(&order.issuer)?;
         let orders = orders(&*issuer)?;
-        let ours = self.ours(order, snapshot).await?;
+        let ours = self.ours(order).await?;
         match orders.trace(&ours.look(order, now), purchase).await? {
             Traced::Found { reference } => {
                 let message = format!("the purchase was made: {reference}");
@@ -216,8 +206,25 @@ impl Engine {
             let kept = self.deployer.materials().keep_public_key(key);
             kept.map_err(|error| material_failure(&error))?;
         }
-        let applied = orders.apply(entitlement, &order.request, applicant, &way.kind, csr);
-        Ok(applied.await?)
+        let request = &order.request;
+        let applied = orders.apply(entitlement, request, applicant, &way.kind, csr);
+        let refused = match applied.await {
+            Err(error) if error.class == ErrorClass::Rejected => error,
+            answer => return Ok(answer?),
+        };
+        // What was bought a moment ago may not be there yet, and an order that ends would be followed by another purchase.
+        let spki = key.map(PrivateKey::spki);
+        match orders.applied(entitlement, request, spki).await? {
+            Applied::Ours => Ok(Accepted {
+                reference: entitlement.to_owned(),
+                poll_after: 0,
+            }),
+            Applied::Foreign { .. } if self.clock.now() < order.opened_at + SETTLED => {
+                let message = format!("not there yet: {}", refused.message);
+                Err(Failure::local(ErrorClass::Transient, message))
+            }
+            Applied::Unused | Applied::Foreign { .. } => Err(refused.into()),
+        }
     }
 
     /// Looks what became of an application with a lost answer.
@@ -300,7 +307,11 @@ impl Engine {
         })
     }
 
-    async fn ours(&self, order: &Order, snapshot: &Snapshot) -> Result<Ours, Failure> {
+    async fn ours(&self, order: &Order) -> Result<Ours, Failure> {
+        // Of this moment: what other orders of this host have taken since the plan was made is not free any more.
+        let snapshot = self.store.snapshot().await;
+        let snapshot = &snapshot
+            .map_err(|error| Failure::local(ErrorClass::Transient, error_chain(&error)))?;
         let purchases = self.store.bought().await;
         let purchases = purchases
             .map_err(|error| Failure::local(ErrorClass::Transient, error_chain(&error)))?;
@@ -456,5 +467,7 @@ const fn reference(phase: &OrderPhase) -> Option<&String> {
 const SUCCESSOR_INTERVAL: Seconds = Seconds::hours(6);
 /// Between looks for what a person does.
 const PERSON_INTERVAL: Seconds = Seconds::hours(1);
+/// After an order was opened: by then everything that it bought is there.
+const SETTLED: Seconds = Seconds::days(2);
 /// After another host's claim was seen: by then it has applied, or given up.
 const YIELDED: Seconds = Seconds::minutes(5);

@@ -162,7 +162,8 @@ pub struct Spent {
 pub struct Purchase {
     /// When it began.
     pub began_at: Timestamp,
-    /// From when on a complete answer without it counts: ten minutes after the call's time-out.
+    /// From when on a complete answer without it counts: ten minutes after the call's time-out, and then ten minutes after
+    /// each that counted.
     pub decisive_at: Timestamp,
     /// Complete answers without it that counted, ten minutes apart.
     pub absences: u32,

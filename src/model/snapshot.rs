@@ -113,6 +113,9 @@ pub struct CertificateState {
     /// Entitlements at SCM that may still bring certificates for it, the newest first; those that ended are dropped.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub entitlements: Vec<Entitlement>,
+    /// The entitlement that its last order left unused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unused: Option<Unused>,
     /// Where in the cloud it is, by place.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub pushes: BTreeMap<PushId, PushState>,
@@ -155,6 +158,15 @@ impl CertificateState {
                 .map(|earlier| earlier.not_after),
         }
     }
+}
+
+/// An entitlement that an order had, and ended without a certificate for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unused {
+    /// Its id at SCM.
+    pub reference: String,
+    /// When that order ended. A listing of soon after may be too old to show it.
+    pub at: Timestamp,
 }
 
 /// A revision that is to be revoked.

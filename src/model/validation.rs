@@ -196,6 +196,18 @@ pub struct ProofState {
     pub proofs: Vec<DomainProof>,
     /// How far they are.
     pub stage: ProofStage,
+    /// What the issuer asked for before these, and may be published still: retracted with them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub superseded: Vec<DomainProof>,
+}
+
+impl ProofState {
+    /// Whether every proof is a person's answer to a mail: nothing is published.
+    #[must_use]
+    pub fn is_by_mail(&self) -> bool {
+        let mut proofs = self.proofs.iter().chain(&self.superseded);
+        proofs.all(|proof| proof.method == DomainMethod::Email)
+    }
 }
 
 /// How far proofs are.

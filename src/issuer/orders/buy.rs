@@ -1,9 +1,9 @@
 //! Purchases, and whether one with a lost answer was made.
 
-use crate::ccm::{Brand, Buy, DomainType, FilterTags, ScmKind, TagChoice};
-use crate::issuer::failure::{acting, own, reading};
-use crate::issuer::orders::survey::Survey;
-use crate::issuer::orders::{Intent, Look, Orders, Traced, tags};
+use crate::ccm::{Brand, Buy, DomainType, ScmKind};
+use crate::issuer::failure::{acting, own};
+use crate::issuer::orders::survey::{One, Survey};
+use crate::issuer::orders::{Intent, Look, Orders, Traced, survey, tags};
 use crate::issuer::{Effect, IssuerError};
 use crate::model::{Buying, ErrorClass, Purchase};
 
@@ -54,21 +54,8 @@ impl Orders {
         look: &Look<'_>,
         purchase: &Purchase,
     ) -> Result<Traced, IssuerError> {
-        let request = FilterTags {
-            action: Some("filter".to_owned()),
-            tags: vec![TagChoice {
-                key: tags::INTENT.to_owned(),
-                values: crate::ccm::Values(vec![look.order.to_string()]),
-            }],
-            ..FilterTags::default()
-        };
-        let marked = self.scm.all_by_tags(&request).await.map_err(reading)?;
+        let mut ids = survey::marked(&self.scm, tags::INTENT, look.order.as_str()).await?;
         let survey = Survey::of(&self.scm).await?;
-        let mut ids: Vec<String> = marked
-            .items
-            .into_iter()
-            .filter_map(|one| one.resource_id.filter(|id| !id.is_empty()))
-            .collect();
         let by_survey = survey.0.values().filter(|one| {
             let intended = one.tags.intent() == Some(look.order.as_str());
             intended && one.follows.is_empty()
@@ -77,7 +64,7 @@ impl Orders {
         // What follows within an order has the tags of its first certificate.
         ids.retain(|id| survey.0.get(id).is_none_or(|one| one.follows.is_empty()));
         ids.sort_by_key(|id| {
-            let unused = survey.0.get(id).is_some_and(super::survey::One::is_unused);
+            let unused = survey.0.get(id).is_some_and(One::is_unused);
             (!unused, id.clone())
         });
         ids.dedup();

@@ -152,3 +152,150 @@ pub(super) fn names(request: &OrderRequest) -> SubjectAltNames {
 fn number(given: Option<i64>) -> u32 {
     given.map_or(0, |number| u32::try_from(number).unwrap_or(0))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{
+        Budget, Buying, DomainType, Fingerprint, KeyAlgorithm, KeyReuse, Product, Seconds, Source,
+        Subject, ValidationId,
+    };
+
+    fn sold(kind: &str, domain_type: Sort, domains: u32, wildcards: u32) -> Sold {
+        Sold {
+            brand: Brand::Geotrust,
+            kind: kind.to_owned(),
+            domain_type,
+            domains,
+            wildcards,
+            primary_wildcard: None,
+            years: 1,
+        }
+    }
+
+    fn wanted_as(names: &[&str], kind: Option<&str>, buying: Option<Buying>) -> Wanted {
+        let request = OrderRequest {
+            source: Source::Csr,
+            common_name: names[0].to_owned(),
+            names: names
+                .iter()
+                .map(|name| Name::parse(name).unwrap())
+                .collect(),
+            subject: Subject::default(),
+            key_algorithm: KeyAlgorithm::EcP256,
+            key_reuse: KeyReuse::Rekey,
+            validity: Seconds::days(90),
+            policy: Fingerprint([0; 32]),
+            public: None,
+        };
+        let public = PublicRequest {
+            buying,
+            validation: ValidationId::new("zone").unwrap(),
+            kind: kind.map(str::to_owned),
+            replaces: None,
+            replaces_until: None,
+        };
+        Wanted::of(&request, &public)
+    }
+
+    fn wanted(names: &[&str]) -> Wanted {
+        wanted_as(names, None, None)
+    }
+
+    #[test]
+    fn an_entitlement_fits_by_number_and_kind_of_names() {
+        const DV: &str = "DV_SSL_CERT";
+        const EV: &str = "EV_SSL_CERT";
+        let one: &[&str] = &["www.example.com"];
+        let two: &[&str] = &["www.example.com", "example.com"];
+        let wild: &[&str] = &["*.example.com"];
+        let mixed: &[&str] = &["www.example.com", "*.example.org"];
+        let address: &[&str] = &["192.0.2.7"];
+        let (single, multi, wildcard) = (Sort::Single, Sort::Multi, Sort::Wildcard);
+        for (kind, domain_type, domains, wildcards, names, fits) in [
+            (DV, &single, 1, 0, one, true),
+            (DV, &single, 1, 0, address, true),
+            (DV, &single, 1, 0, two, false),
+            (DV, &single, 1, 0, wild, false),
+            (DV, &wildcard, 1, 1, wild, true),
+            (DV, &wildcard, 1, 1, one, false),
+            (DV, &wildcard, 1, 1, mixed, false),
+            (DV, &multi, 2, 0, one, true),
+            (DV, &multi, 2, 0, two, true),
+            (DV, &multi, 3, 0, two, true),
+            // Kinds were left open.
+            (DV, &multi, 2, 0, mixed, true),
+            (DV, &multi, 2, 1, mixed, true),
+            (DV, &multi, 2, 2, mixed, false),
+            (DV, &multi, 2, 1, two, false),
+            (DV, &multi, 1, 0, two, false),
+            (EV, &single, 1, 0, one, true),
+            (EV, &single, 1, 0, address, false),
+            (EV, &multi, 2, 0, mixed, false),
+            (DV, &Sort::Unknown("NEW".to_owned()), 9, 9, one, false),
+        ] {
+            let sold = sold(kind, domain_type.clone(), domains, wildcards);
+            assert_eq!(sold.fits(&wanted(names)), fits, "{sold:?} {names:?}");
+        }
+    }
+
+    #[test]
+    fn the_first_name_is_of_the_kind_that_was_bought() {
+        let both = Sold {
+            primary_wildcard: Some(false),
+            ..sold("DV_SSL_CERT", Sort::Multi, 2, 1)
+        };
+        assert!(both.fits(&wanted(&["www.example.com", "*.example.org"])));
+        assert!(!both.fits(&wanted(&["*.example.org", "www.example.com"])));
+        let no_wildcard = Sold {
+            wildcards: 0,
+            ..both
+        };
+        assert!(!no_wildcard.fits(&wanted(&["www.example.com", "*.example.org"])));
+    }
+
+    #[test]
+    fn an_entitlement_is_what_the_policy_buys_or_asks_for() {
+        let buying = Buying {
+            product: Product {
+                brand: "GEOTRUST".to_owned(),
+                kind: "OV_SSL_CERT".to_owned(),
+                domain_type: DomainType::SingleDomain,
+                domains: 1,
+                years: 1,
+            },
+            automatic_payment: true,
+            budget: Budget {
+                per_day: 1,
+                per_month: 1,
+            },
+        };
+        let names = &["www.example.com"];
+        let of = |kind: &str| sold(kind, Sort::Single, 1, 0);
+        let other = Sold {
+            brand: Brand::Globalsign,
+            ..of("OV_SSL_CERT")
+        };
+        let bought = wanted_as(names, None, Some(buying));
+        assert!(of("OV_SSL_CERT").fits(&bought));
+        assert!(!of("DV_SSL_CERT").fits(&bought) && !other.fits(&bought));
+        assert!(of("DV_SSL_CERT").may_be_taken_over(&bought));
+        let kind = wanted_as(names, Some("OV_SSL_CERT"), None);
+        assert!(of("OV_SSL_CERT").fits(&kind) && other.fits(&kind));
+        assert!(!of("OV_SSL_CERT_PRO").fits(&kind));
+        assert!(!of("DV_SSL_CERT").may_be_taken_over(&kind));
+        assert!(of("DV_SSL_CERT").fits(&wanted(names)));
+    }
+
+    #[test]
+    fn the_least_is_taken_first() {
+        let mut all = [
+            sold("DV_SSL_CERT", Sort::Multi, 2, 0),
+            sold("DV_SSL_CERT", Sort::Multi, 5, 0),
+            sold("DV_SSL_CERT", Sort::Single, 1, 0),
+        ];
+        all.sort_by_key(Sold::rank);
+        let domains: Vec<u32> = all.iter().map(|sold| sold.domains).collect();
+        assert_eq!(domains, [1, 2, 5]);
+    }
+}

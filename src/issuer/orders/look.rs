@@ -224,8 +224,8 @@ impl Orders {
     /// Whether the order of the certificate that is replaced brings another one by itself, with which we can do something.
     async fn successor_to_come(&self, view: &View<'_>) -> Result<bool, IssuerError> {
         let brings = |one: &&One| {
-            let lives = matches!(one.status, ScmStatus::Issued | ScmStatus::Expired);
-            lives && (one.remaining > 0 || one.auto_renew) && view.covers(one)
+            let ended = matches!(one.status, ScmStatus::Revoked | ScmStatus::Revoking);
+            !ended && (one.remaining > 0 || one.auto_renew) && view.covers(one)
         };
         let Some(replaced) = view.replaced().filter(brings) else {
             return Ok(false);

@@ -6,8 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ccm::{
-    FilterTags, Listing, Match, Scm, ScmCertificate, ScmQuery, ScmStatus, TaggedCertificate,
-    TaggedDetail,
+    FilterTags, Listing, Match, Scm, ScmCertificate, ScmQuery, ScmStatus, TagChoice,
+    TaggedCertificate, TaggedDetail, Values,
 };
 use crate::issuer::IssuerError;
 use crate::issuer::failure::{own, reading};
@@ -213,6 +213,21 @@ fn of_listed(entry: ScmCertificate) -> One {
     }
 }
 
+/// Ids of those that bear this value under this key, by the question of 4.1.2.1 that is made for it.
+pub(super) async fn marked(scm: &Scm, key: &str, value: &str) -> Result<Vec<String>, IssuerError> {
+    let choice = TagChoice {
+        key: key.to_owned(),
+        values: Values(vec![value.to_owned()]),
+    };
+    let request = FilterTags {
+        tags: vec![choice],
+        ..filter(Vec::new())
+    };
+    let found = tagged(scm, &request).await?;
+    let found = found.into_iter().filter_map(of_tagged);
+    Ok(found.map(|one| one.id).collect())
+}
+
 /// One certificate as 4.1.2.1 shows it; `None` where it is gone. The reference lets one ask for a name, which need not be
 /// the only one of its kind; where that does not find it, everything is looked through.
 pub(super) async fn one(
@@ -226,7 +241,12 @@ pub(super) async fn one(
             key: "resource_name".to_owned(),
             value: name.to_owned(),
         };
-        let found = tagged(scm, &filter(vec![named])).await?;
+        let found = match tagged(scm, &filter(vec![named])).await {
+            Ok(found) => found,
+            // A name may have characters that this question may not.
+            Err(error) if error.class == ErrorClass::Rejected => Vec::new(),
+            Err(error) => return Err(error),
+        };
         let mut found = found.into_iter().filter_map(of_tagged);
         if let Some(one) = found.find(|one| one.id == id) {
             return Ok(Some(one));

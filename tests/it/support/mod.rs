@@ -15,5 +15,6 @@ pub(crate) mod nginx;
 pub(crate) mod peer;
 pub(crate) mod reader;
 pub(crate) mod server;
+pub(crate) mod shop;
 pub(crate) mod tmpfs;
 pub(crate) mod world;
