@@ -110,6 +110,10 @@ codes! {
     Channel = "CFG060",
     /// What is to be watched does not fit.
     Watch = "CFG061",
+    /// A certificate or an issuer names a validation that is defined nowhere.
+    UnknownValidation = "CFG070",
+    /// How domains are proven does not fit.
+    Validation = "CFG071",
 }
 
 impl fmt::Display for Code {

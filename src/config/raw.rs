@@ -6,11 +6,15 @@
 mod alert;
 mod export;
 mod target;
+mod validation;
 mod watch;
 
 pub(super) use alert::{ALERT, EMAIL, WEBHOOK};
 pub(super) use export::{EXPORT, JKS, LAYOUT, PEM, PFX, TRUST};
 pub(super) use target::{APACHE, COMMAND, FILES, HAPROXY, HOOKS, NGINX, TARGET, TOMCAT};
+pub(super) use validation::{
+    AUTOMATIC, BY_COMMAND, EMAIL_PROOF, HUAWEI_DNS, RESPONDER, RFC2136, VALIDATION, WEB_ROOT,
+};
 pub(super) use watch::WATCH;
 
 /// A kind of table.
@@ -155,13 +159,14 @@ fn collect(table: &Table, found: &mut Vec<KeyInfo>) {
 }
 
 /// The names of all keys that hold secrets.
-pub(super) const fn secret_names() -> [&'static str; 5] {
+pub(super) const fn secret_names() -> [&'static str; 6] {
     [
         "access_key",
         "secret_key",
         "security_token",
         "password",
         "signing_key",
+        "tsig_key",
     ]
 }
 
@@ -195,6 +200,7 @@ pub(super) static ROOT: Table = Table {
         optional("control", Holds::Table(&CONTROL)),
         optional("job", Holds::Table(&JOB)),
         optional("issuer", Holds::Table(&ISSUER)),
+        optional("validation", Holds::Table(&VALIDATION)),
         optional("certificate", Holds::Tables(&CERTIFICATE)),
         optional("target", Holds::Table(&TARGET)),
         optional("alert", Holds::Table(&ALERT)),

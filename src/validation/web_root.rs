@@ -24,7 +24,17 @@ impl Root {
     pub(super) fn publish(&self, proof: &DomainProof) -> Result<(), ValidationError> {
         let path = self.file(proof)?;
         let what = format!("writing the file {}", path.display());
-        self.write(&path, proof).map_err(|error| error.of(&what))
+        self.write(&path, proof).map_err(|error| {
+            let error = error.of(&what);
+            if fs::is_read_only(&self.path) {
+                let message = format!(
+                    "{}; where renewd is a service, install what `renewd systemd dropin` prints, then restart it",
+                    error.message
+                );
+                return ValidationError::configuration(message);
+            }
+            error
+        })
     }
 
     /// Removes the file of a proof and directories that were made for it. What has other content is somebody else's.

@@ -1,5 +1,7 @@
 //! Proofs of domains with real name servers and a real web server: published, looked for from where a CA looks, retracted.
 
+mod cloud;
+mod files;
 mod records;
 mod seen;
 

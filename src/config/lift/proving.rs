@@ -29,12 +29,10 @@ impl Lift<'_> {
     }
 
     /// Whether there is a way of this name; reports one that there is not.
-    #[expect(
-        clippy::unused_self,
-        reason = "the ways of the policy are not read yet"
-    )]
-    fn is_validation(&mut self, _name: &str, _place: Place) -> bool {
-        true
+    fn is_validation(&mut self, name: &str, place: Place) -> bool {
+        let defined = &mut self.validations_defined;
+        let found = defined.find(name, place, self.problems, self.sources);
+        found.is_some()
     }
 
     /// Where nothing is proven to anybody.
