@@ -306,7 +306,10 @@ impl Scm {
             let want = Want::Successor {
                 not_after: *not_after,
             };
-            return OrderEvent::Wanting { want, look_at };
+            return OrderEvent::Wanting {
+                want,
+                look_at: now + Seconds::hours(12),
+            };
         }
         if let Some(reference) = foreign {
             let detail = format!("an application for {wanted} is under way and not ours: {reference}");
