@@ -180,8 +180,9 @@ struct Wanted {
     names: SubjectAltNames,
     state: CertificateState,
     order: Option<Order>,
-    /// Certificates that were due up to now.
+    /// Certificates that were due up to now, and those of them that have to be bought.
     due: u32,
+    to_buy: u32,
     obtained: u32,
     next_at: Timestamp,
     /// Its policy changed: what is not sent yet is given up.
@@ -204,6 +205,7 @@ struct Schedule {
     seed: u64,
     random: Random,
     now: Timestamp,
+    begin: Timestamp,
     scm: Scm,
     hosts: Vec<Host>,
     budget: Budget,
@@ -211,6 +213,8 @@ struct Schedule {
     /// Chances of a hundred while they last.
     faults: u64,
     faults_end: Timestamp,
+    /// How far listings are behind changes then.
+    lag_until: Timestamp,
     count: u32,
     loud: bool,
     sum: Counts,
@@ -242,6 +246,7 @@ impl Schedule {
                     state: CertificateState::default(),
                     order: None,
                     due: 0,
+                    to_buy: 0,
                     obtained: 0,
                     next_at: now + Seconds(60 * number as i64),
                     changed: false,
@@ -269,8 +274,10 @@ impl Schedule {
             },
             faults: [0, 10, 30, 60][random.below(4) as usize],
             faults_end: now,
+            lag_until: now,
             random,
             now,
+            begin: now,
             hosts: all,
             years,
             count: 0,
@@ -279,15 +286,21 @@ impl Schedule {
         }
     }
 
-    /// Until each certificate has been obtained twice: at first, and when it ends.
+    /// Until each certificate has been obtained: at first, perhaps once more when a person asks for it, and when it ends.
     fn play(mut self) -> Counts {
-        for round in 1..=2 {
+        let asked = self.random.percent(30);
+        let rounds = [Some(false), asked.then_some(true), Some(false)];
+        for forced in rounds.into_iter().flatten() {
             for host in 0..self.hosts.len() {
                 for at in 0..self.hosts[host].wanted.len() {
                     let now = self.now;
                     let wanted = &mut self.hosts[host].wanted[at];
-                    wanted.due = round;
+                    wanted.due += 1;
+                    wanted.state.forced = forced;
                     wanted.next_at = now;
+                    let first = wanted.due == 1;
+                    // An order of several years brings the next one without a purchase.
+                    wanted.to_buy += u32::from(first || forced || self.years == 1);
                     self.open(host, at);
                 }
             }
@@ -299,8 +312,12 @@ impl Schedule {
                 assert!(self.sum.steps < 200_000, "{}", self.fail("it does not end"));
             }
             self.check();
-            // The ends of what there is come near, and some are past their successor's beginning.
-            self.now = self.now + Seconds::days(165) + self.random.seconds(20 * 86_400);
+            self.now = if asked && self.now < self.begin + Seconds::days(59) {
+                self.begin + Seconds::days(60)
+            } else {
+                // The ends of what there is come near, and some are past their successor's beginning.
+                self.begin + Seconds::days(165) + self.random.seconds(20 * 86_400)
+            };
             self.scm.pass(self.now);
         }
         self.sum.bought += u64::from(self.scm.bought);
@@ -331,12 +348,15 @@ impl Schedule {
         self.count += 1;
         let (now, years, budget) = (self.now, self.years, self.budget);
         let wanted = &mut self.hosts[host].wanted[at];
+        let forced = wanted.state.forced;
         let newest = wanted.state.newest.as_ref();
+        let replaced = newest.filter(|_| !forced);
         let order = Order {
             id: OrderId::new(&format!("o{}", self.count)).unwrap(),
             certificate: wanted.id.clone(),
             issuer: IssuerId::new("prod").unwrap(),
             reason: match newest {
+                Some(_) if forced => Reason::Forced,
                 Some(_) => Reason::RenewalDue { since: now },
                 None => Reason::NoRevision,
             },
@@ -363,8 +383,8 @@ impl Schedule {
                     }),
                     validation: ValidationId::new("zone").unwrap(),
                     kind: None,
-                    replaces: newest.map(|newest| newest.reference.clone()),
-                    replaces_until: newest.map(|newest| newest.facts.not_after),
+                    replaces: replaced.map(|newest| newest.reference.clone()),
+                    replaces_until: replaced.map(|newest| newest.facts.not_after),
                 })),
             },
             opened_at: now,
@@ -464,12 +484,17 @@ impl Schedule {
 
     fn carry_out(&mut self, host: usize, at: usize, order: Order, step: OrderStep) {
         let faulty = self.now < self.faults_end;
-        // Listings come from replicas, and tags from an index: both may be behind.
-        self.scm.lag = if faulty && self.random.percent(30) {
-            self.random.seconds(8 * 60)
-        } else {
-            Seconds(0)
-        };
+        // Listings come from replicas, and tags from an index: both may be behind, for a while.
+        if !faulty {
+            self.scm.lag = Seconds(0);
+        } else if self.now >= self.lag_until {
+            let behind = self.random.percent(40);
+            self.scm.lag = match behind {
+                true => self.random.seconds(9 * 60),
+                false => Seconds(0),
+            };
+            self.lag_until = self.now + self.random.seconds(30 * 60);
+        }
         self.scm.tags_in = if self.random.percent(self.faults) {
             self.random.seconds(15 * 60)
         } else {
@@ -478,6 +503,10 @@ impl Schedule {
         let call = self.call(step);
         let late = matches!(call, Call::Lost { effect: true });
         self.scm.effect_in = match late {
+            // As late as can be, or at any time before.
+            true if self.random.percent(50) => {
+                Seconds(TIMING.timeout.0 + PURCHASE_SETTLES - self.random.seconds(120).0)
+            }
             true => self.random.seconds(TIMING.timeout.0 + PURCHASE_SETTLES),
             false => Seconds(0),
         };
@@ -769,7 +798,7 @@ impl Schedule {
             }
             for wanted in &host.wanted {
                 assert_eq!(wanted.obtained, wanted.due, "{}", self.fail("not obtained"));
-                due += if self.years == 1 { wanted.due } else { 1 };
+                due += wanted.to_buy;
             }
         }
         let bought = self.scm.bought;
