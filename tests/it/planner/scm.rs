@@ -237,7 +237,7 @@ impl Scm {
         let wanted = &order.request.names;
         let look_at = now + Seconds::hours(1);
         let mut foreign = None;
-        let mut free: Option<(bool, &Paper)> = None;
+        let mut free: Option<(u8, &Paper)> = None;
         let mut listed = BTreeSet::new();
         let mut spent = Spent::default();
         for paper in self.papers.iter().filter(|paper| paper.appears_at <= seen) {
@@ -260,12 +260,15 @@ impl Scm {
                         && paper.domain_type == DomainType::of(wanted)
                         && paper.domains as usize >= wanted.len();
                     if fits && self.is_free(paper, order, who, now) {
-                        let own = |mark: &Option<Mark>| {
-                            mark.as_ref().is_some_and(|mark| mark.order == order.id)
+                        // Its own first, then its journal's: another host may be looking for one of its own.
+                        let rank = |mark: &Option<Mark>| match mark {
+                            Some(mark) if mark.order == order.id => 2,
+                            Some(mark) if mark.journal == who.journal => 1,
+                            Some(_) | None => 0,
                         };
-                        let own = own(&paper.claim) || own(&paper.intent);
-                        if free.is_none_or(|(before, _)| own && !before) {
-                            free = Some((own, paper));
+                        let rank = rank(&paper.claim).max(rank(&paper.intent));
+                        if free.is_none_or(|(before, _)| rank > before) {
+                            free = Some((rank, paper));
                         }
                     }
                 }
@@ -306,7 +309,10 @@ impl Scm {
             let want = Want::Successor {
                 not_after: *not_after,
             };
-            return OrderEvent::Wanting { want, look_at };
+            return OrderEvent::Wanting {
+                want,
+                look_at: now + Seconds::hours(12),
+            };
         }
         if let Some(reference) = foreign {
             let detail = format!("an application for {wanted} is under way and not ours: {reference}");
