@@ -65,7 +65,7 @@ async fn a_successor_is_waited_for_and_taken_over_on_the_first_key() {
     // The server's name server forgets nothing, but a CA may: without its record the successor waits.
     scene.names.clear("_dnsauth.www.example.com");
     scene
-        .pass(scene.ccm.now().until(until) - Seconds::days(29))
+        .pass(scene.ccm.now().until(until - Seconds::days(29)))
         .await;
     let seen = host.look("o-2", &request, scene.ccm.now()).await.unwrap();
     let Sighting::UnderWay {
@@ -134,7 +134,7 @@ async fn successors_cost_nothing_though_they_bear_the_tags_of_the_first() {
     let (_, until) = issued(&scene, &mut host, &request).await;
     // 47 days: the next is applied for 17 days later, well within the month of the budget.
     scene
-        .pass(scene.ccm.now().until(until) - Seconds::days(29))
+        .pass(scene.ccm.now().until(until - Seconds::days(29)))
         .await;
     let other = wanted(&["shop.example.com"]);
     let seen = host.look("o-2", &other, scene.ccm.now()).await.unwrap();
