@@ -16,6 +16,9 @@ tools() {
 cc gcc build
 make make build
 nginx nginx-light demo
+named bind9 test
+/usr/bin/dnssec-signzone bind9-utils test
+/usr/bin/dig bind9-dnsutils test
 apache2 apache2 test
 haproxy haproxy test
 /usr/share/tomcat10/bin/catalina.sh tomcat10 test

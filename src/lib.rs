@@ -39,4 +39,5 @@ pub mod plan;
 pub mod store;
 pub mod sys;
 pub mod telemetry;
+pub mod validation;
 pub mod watch;

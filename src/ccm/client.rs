@@ -199,7 +199,8 @@ impl<'a> Call<'a> {
         self
     }
 
-    fn json(mut self, body: &impl Serialize) -> Answer<Self> {
+    /// Sends a request as JSON that has no limits of its own.
+    pub(crate) fn json(mut self, body: &impl Serialize) -> Answer<Self> {
         let bytes = serde_json::to_vec(body).map_err(|_| {
             let message = "the request cannot be written as JSON";
             CcmError::call(&self.operation, "", Class::Bug, Effect::None, message)

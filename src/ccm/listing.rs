@@ -2,6 +2,8 @@
 //! sides, narrowed by what it can filter by, until all is seen or nothing more can be had. Then it says how many are left.
 
 use std::collections::BTreeSet;
+use std::future::Future;
+use std::pin::Pin;
 
 use crate::ccm::error::Class;
 use crate::ccm::limits::Word;
@@ -79,9 +81,12 @@ impl<T> Seen<T> {
 }
 
 /// Reads page after page, for as long as the service takes the offset. That it does not is no error but the end.
-async fn pages<T>(
+///
+/// The pages are boxed: with an async closure in its place the compiler does not see that the whole may be sent to another
+/// thread.
+async fn pages<'a, T>(
     id: fn(&T) -> &str,
-    mut page: impl AsyncFnMut(u64) -> Answer<Page<T>>,
+    mut page: impl FnMut(u64) -> Paged<'a, T>,
 ) -> Answer<Collector<T>> {
     let mut collector = Collector::default();
     loop {
@@ -97,6 +102,8 @@ async fn pages<T>(
     }
 }
 
+type Paged<'a, T> = Pin<Box<dyn Future<Output = Answer<Page<T>>> + Send + 'a>>;
+
 /// Whether it is the offset that the service does not take.
 fn ends(error: &CcmError, offset: u64) -> bool {
     error.class == Class::Rejected && error.status.is_some() && offset > LAST_OFFSET
@@ -109,13 +116,15 @@ impl Pca {
     /// Those of every call.
     pub async fn all_authorities(&self, query: &AuthorityQuery<'_>) -> Answer<Listing<Authority>> {
         let id: fn(&Authority) -> &str = |one| &one.ca_id;
-        let all = pages(id, async |offset| {
-            self.list_authorities(&AuthorityQuery {
-                limit: PCA_PAGE,
-                offset,
-                ..query.clone()
+        let all = pages(id, |offset| {
+            Box::pin(async move {
+                self.list_authorities(&AuthorityQuery {
+                    limit: PCA_PAGE,
+                    offset,
+                    ..query.clone()
+                })
+                .await
             })
-            .await
         });
         Ok(Seen::of(all.await?, id).done())
     }
@@ -129,13 +138,15 @@ impl Pca {
         query: &CertificateQuery<'_>,
     ) -> Answer<Listing<PrivateCertificate>> {
         let id: fn(&PrivateCertificate) -> &str = |one| &one.certificate_id;
-        let all = pages(id, async |offset| {
-            self.list_certificates(&CertificateQuery {
-                limit: PCA_PAGE,
-                offset,
-                ..query.clone()
+        let all = pages(id, |offset| {
+            Box::pin(async move {
+                self.list_certificates(&CertificateQuery {
+                    limit: PCA_PAGE,
+                    offset,
+                    ..query.clone()
+                })
+                .await
             })
-            .await
         });
         Ok(Seen::of(all.await?, id).done())
     }
@@ -254,15 +265,17 @@ impl Scm {
         query: &ScmQuery<'_>,
         (key, direction): (&str, &str),
     ) -> Answer<Collector<ScmCertificate>> {
-        pages(scm_id, async |offset| {
-            self.list_certificates(&ScmQuery {
-                sort_key: Some(key),
-                sort_dir: Some(direction),
-                limit: SCM_PAGE,
-                offset,
-                ..query.clone()
+        pages(scm_id, |offset| {
+            Box::pin(async move {
+                self.list_certificates(&ScmQuery {
+                    sort_key: Some(key),
+                    sort_dir: Some(direction),
+                    limit: SCM_PAGE,
+                    offset,
+                    ..query.clone()
+                })
+                .await
             })
-            .await
         })
         .await
     }
@@ -320,13 +333,15 @@ impl Scm {
     }
 
     async fn csr_pages(&self, query: &CsrQuery<'_>) -> Answer<Collector<Csr>> {
-        pages(csr_id, async |offset| {
-            self.list_csrs(&CsrQuery {
-                limit: SCM_PAGE,
-                offset,
-                ..query.clone()
+        pages(csr_id, |offset| {
+            Box::pin(async move {
+                self.list_csrs(&CsrQuery {
+                    limit: SCM_PAGE,
+                    offset,
+                    ..query.clone()
+                })
+                .await
             })
-            .await
         })
         .await
     }
@@ -342,13 +357,15 @@ impl Scm {
             id.or_else(|| detail.and_then(|detail| detail.cert_id.as_deref()))
                 .unwrap_or("")
         };
-        let all = pages(id, async |offset| {
-            self.filter_by_tags(&FilterTags {
-                limit: Some(i64::from(SCM_PAGE)),
-                offset: Some(i64::try_from(offset).unwrap_or(i64::MAX)),
-                ..request.clone()
+        let all = pages(id, |offset| {
+            Box::pin(async move {
+                self.filter_by_tags(&FilterTags {
+                    limit: Some(i64::from(SCM_PAGE)),
+                    offset: Some(i64::try_from(offset).unwrap_or(i64::MAX)),
+                    ..request.clone()
+                })
+                .await
             })
-            .await
         });
         Ok(Seen::of(all.await?, id).done())
     }

@@ -1,5 +1,5 @@
-//! The Huawei Cloud CCM client: PCA (`/v1`), SCM (`/v3` and its former face `/v2`), IAM tokens and the keys of agencies.
-//! Knows HTTP and nothing of policies or orders.
+//! The Huawei Cloud CCM client: PCA (`/v1`), SCM (`/v3` and its former face `/v2`), IAM tokens and the keys of agencies;
+//! and of Huawei Cloud DNS what proofs of domains need. Knows HTTP and nothing of policies or orders.
 //!
 //! One [`Client`] per endpoint and account; [`Pca`], [`Scm`] and [`ScmV2`] name the operations, all of which stand in
 //! [`OPERATIONS`]. Every call is bounded in time and size, follows no redirect, and fails with a [`CcmError`] that tells
@@ -9,6 +9,7 @@
 mod answer;
 mod client;
 mod codes;
+mod dns;
 mod error;
 mod http;
 mod iam;
@@ -21,12 +22,14 @@ mod operations;
 mod pace;
 mod paging;
 mod pca;
+mod projects;
 mod scm;
 mod sign;
 mod v2;
 mod wire;
 
 pub use client::{Access, Auth, Client};
+pub use dns::{Dns, DnsZone, RecordSet, RecordSetWanted};
 pub use error::{CcmError, Class, Effect, Operation};
 pub use limit::Limit;
 pub use limits::Word;
@@ -34,6 +37,7 @@ pub use listing::Listing;
 pub use operations::{Described, OPERATIONS};
 pub use paging::{Collector, Page};
 pub use pca::{AuthorityQuery, CertificateQuery, Pca};
+pub use projects::{Project, Projects};
 pub use scm::{CsrQuery, Scm, ScmQuery};
 pub use v2::{OrderQuery, ScmV2};
 pub use wire::authorities::{

@@ -8,16 +8,19 @@ mod tags;
 
 pub use csr::CsrQuery;
 
+use std::sync::Arc;
+
 use crate::ccm::Answer;
 use crate::ccm::client::{Call, Client};
 use crate::ccm::operations as op;
 use crate::ccm::paging::Page;
+use crate::ccm::v2::ScmV2;
 use crate::ccm::wire::private::ExportedPem;
 use crate::ccm::wire::scm::{Import, Made, ScmCertificate, ScmCertificateList, ScmDetails};
 
 /// The operations of SCM.
 pub struct Scm {
-    client: Client,
+    client: Arc<Client>,
 }
 
 /// Which certificates (4.1.5.1).
@@ -47,8 +50,16 @@ pub struct ScmQuery<'a> {
 impl Scm {
     /// Speaks SCM over `client`.
     #[must_use]
-    pub const fn new(client: Client) -> Self {
-        Self { client }
+    pub fn new(client: Client) -> Self {
+        Self {
+            client: Arc::new(client),
+        }
+    }
+
+    /// Its former face within the project of this id, over the same client.
+    #[must_use]
+    pub fn v2(&self, project: String) -> ScmV2 {
+        ScmV2::over(Arc::clone(&self.client), project)
     }
 
     /// `host:port`, for people.

@@ -1,6 +1,8 @@
 //! The former face of SCM (CCM API chapter 7), which the reference keeps beside `/v3`: the same certificates, a project in
 //! every path, other names of the fields.
 
+use std::sync::Arc;
+
 use crate::ccm::Answer;
 use crate::ccm::client::{Call, Client};
 use crate::ccm::operations as op;
@@ -15,7 +17,7 @@ use crate::pki::Secret;
 
 /// The operations of chapter 7 within one project.
 pub struct ScmV2 {
-    client: Client,
+    client: Arc<Client>,
     project: String,
 }
 
@@ -39,7 +41,11 @@ pub struct OrderQuery<'a> {
 impl ScmV2 {
     /// Speaks chapter 7 over `client`, within the project of this id.
     #[must_use]
-    pub const fn new(client: Client, project: String) -> Self {
+    pub fn new(client: Client, project: String) -> Self {
+        Self::over(Arc::new(client), project)
+    }
+
+    pub(in crate::ccm) const fn over(client: Arc<Client>, project: String) -> Self {
         Self { client, project }
     }
 

@@ -144,6 +144,7 @@ pub(crate) async fn run(arguments: &Arguments) -> CommandResult {
     let stamped = arguments.config.clone();
     // One over all reloads: what it heard of the time stays true.
     let clock = context::clock();
+    let prover = context::prover(&clock);
     let policy = Arc::new(loaded.policy);
     let mut desk = control::Desk::open(arguments, &policy);
     let server = desk.server();
@@ -160,8 +161,9 @@ pub(crate) async fn run(arguments: &Arguments) -> CommandResult {
         }),
         engine: Box::new(move |policy| {
             let clock = Arc::clone(&clock);
+            let prover = Arc::clone(&prover);
             let progress = Arc::clone(&progress);
-            Box::pin(async move { context::engine(policy, clock, progress).await })
+            Box::pin(async move { context::engine(policy, clock, prover, progress).await })
         }),
         lock: Box::new(|state_dir| Box::pin(async move { context::lock(&state_dir).await })),
         judge: Arc::new(control::judge),

@@ -177,6 +177,11 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: AlertCommand,
     },
+    /// Show whose journal the state directory holds and what it bought, or make it this machine's
+    State {
+        #[command(subcommand)]
+        command: StateCommand,
+    },
     /// Call operations of Huawei Cloud CCM by hand
     Ccm(Box<Ccm>),
     /// Print completions of this command line, for packagers and for shells without a package
@@ -285,6 +290,22 @@ pub(crate) enum JobsCommand {
         /// Wait at most this long for what cannot be done yet
         #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
         wait: Seconds,
+    },
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum StateCommand {
+    /// Show whose journal it is, whether it may buy, and what it bought within 30 days; changes nothing
+    Show {
+        /// As JSON: one object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Let a journal that was copied, moved or restored buy again: as a new one, of this machine
+    Claim {
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
     },
 }
 

@@ -105,6 +105,7 @@ mod tests {
                 serial: None,
                 not_after: Some(at(days)),
                 next_action: None,
+                spending: None,
                 targets: Vec::new(),
             },
             urgency: Urgency::Ok,

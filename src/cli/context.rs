@@ -8,13 +8,16 @@ use crate::cli::exit::Exit;
 use crate::cli::{CommandResult, Failure, output};
 use crate::config;
 use crate::deploy::Deployer;
-use crate::engine::{Courier, Engine, EngineError, Issuers, ProgressSink, Publisher, Resolve};
+use crate::engine::{
+    Courier, Engine, EngineError, Issuers, ProgressSink, Prover, Publisher, Resolve,
+};
 use crate::model::{CertificateId, Policy};
 use crate::store::{SqliteStore, Store, StoreError, journal};
 use crate::sys::clock::{Clock, SystemClock};
 use crate::sys::fs::{self, Attributes, FsError, Lock, LockError};
 use crate::sys::reference::Reference;
 use crate::sys::{error_chain, host, outside, systemd};
+use crate::validation::Validations;
 
 /// Reads the policy; problems go to standard error, all at once.
 pub(crate) fn load(arguments: &Arguments) -> Result<config::Loaded, Failure> {
@@ -103,7 +106,9 @@ pub(crate) async fn execute(
     // What the progress does not say and a person should know.
     crate::telemetry::start("renewd=warn");
     let lock = lock(&policy.state_dir).await?;
-    let engine = Arc::new(engine(Arc::new(policy), clock(), progress).await?);
+    let clock = clock();
+    let prover = prover(&clock);
+    let engine = Arc::new(engine(Arc::new(policy), clock, prover, progress).await?);
     let result = work(&engine).await;
     if let Err(error) = Publisher::default().publish(&engine).await {
         tracing::warn!("the status was not written: {}", error_chain(&error));
@@ -174,10 +179,23 @@ pub(crate) fn clock() -> Arc<dyn Clock> {
     Arc::new(Reference::new(SystemClock))
 }
 
+/// Who proves domains; what it shows itself lives as long as it does.
+pub(crate) fn prover(clock: &Arc<dyn Clock>) -> Arc<dyn Prover> {
+    let (resolve, runner) = (resolver(), outside::runner());
+    Arc::new(Validations::new(resolve, Arc::clone(clock), runner))
+}
+
+fn resolver() -> Resolve {
+    Arc::new(|reference| {
+        config::secret_ref::resolve(reference).map_err(|error| error_chain(&error))
+    })
+}
+
 /// The engine over an open journal.
 pub(crate) async fn engine(
     policy: Arc<Policy>,
     clock: Arc<dyn Clock>,
+    prover: Arc<dyn Prover>,
     progress: ProgressSink,
 ) -> Result<Engine, Failure> {
     let path = journal(&policy.state_dir);
@@ -185,9 +203,7 @@ pub(crate) async fn engine(
     let store = SqliteStore::open(&path)
         .await
         .map_err(|error| store_failure(&error))?;
-    let resolve: Resolve = Arc::new(|reference| {
-        config::secret_ref::resolve(reference).map_err(|error| error_chain(&error))
-    });
+    let resolve = resolver();
     let deployer = Deployer::new(
         policy.state_dir.clone(),
         outside::runner(),
@@ -201,6 +217,7 @@ pub(crate) async fn engine(
         store,
         deployer,
         issuers,
+        prover,
         clock,
         progress,
         host: host::seed(),

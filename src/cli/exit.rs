@@ -113,6 +113,7 @@ impl Exit {
                 Waiting::Issuance { .. }
                 | Waiting::Successor { .. }
                 | Waiting::Entitlement { .. }
+                | Waiting::Claim { .. }
                 | Waiting::PurchaseBudget { .. }
                 | Waiting::Purchase { .. }
                 | Waiting::DomainProof { .. }

@@ -15,6 +15,7 @@ mod exit;
 mod jobs;
 mod output;
 mod show;
+mod state;
 mod status;
 mod systemd;
 mod target;
@@ -25,7 +26,9 @@ use std::process::ExitCode;
 pub use args::command;
 pub use exit::{Attempt, Exit};
 
-use args::{AlertCommand, Arguments, Command, JobsCommand, SystemdCommand, TargetCommand};
+use args::{
+    AlertCommand, Arguments, Command, JobsCommand, StateCommand, SystemdCommand, TargetCommand,
+};
 
 /// Runs the command line of this process.
 #[must_use]
@@ -91,6 +94,12 @@ async fn dispatch(arguments: Arguments) -> Exit {
             act::rollback(&arguments, name, to.as_ref(), *force).await
         }
         Command::Release { name, force } => act::release(&arguments, name, *force).await,
+        Command::State {
+            command: StateCommand::Show { json },
+        } => state::show(&arguments, *json).await,
+        Command::State {
+            command: StateCommand::Claim { yes },
+        } => state::claim(&arguments, *yes).await,
         Command::Target {
             command: TargetCommand::List { json },
         } => target::list(&arguments, *json).await,

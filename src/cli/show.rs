@@ -136,6 +136,8 @@ pub(crate) async fn look(policy: &Policy, at: Option<Timestamp>) -> Result<Seen,
         None => Snapshot::default(),
     };
     snapshot.host = host::seed();
+    let identity = snapshot.identity.as_ref();
+    snapshot.stale = identity.and_then(|identity| identity.stale_on(&host::machine()));
     snapshot.clock.built_at = BUILT_AT;
     if at.is_some() {
         // Of a moment that is asked for nobody says that it is now.
@@ -143,7 +145,7 @@ pub(crate) async fn look(policy: &Policy, at: Option<Timestamp>) -> Result<Seen,
     }
     let now = at.unwrap_or_else(|| SystemClock.now());
     let plan = plan_within_space(policy, &mut snapshot, now);
-    let report = explain::report(policy, &snapshot, &plan);
+    let report = explain::report(policy, &snapshot, &plan, now);
     let watched = watch::report(policy, &snapshot, now);
     Ok(Seen {
         now,

@@ -1,15 +1,17 @@
 //! What the policy means for the units of systemd.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use crate::cli::args::Arguments;
 use crate::cli::exit::Exit;
 use crate::cli::{CommandResult, context, output};
 use crate::deploy::loose_directories;
-use crate::model::{Listen, Policy};
+use crate::model::{Listen, Policy, ValidationKind};
 
-/// A drop-in with the places that the sandbox must let renewd write to.
+/// A drop-in with the places that the sandbox must let renewd write to, and with the right to low ports where a responder
+/// needs it.
 pub(crate) fn drop_in(arguments: &Arguments) -> CommandResult {
     let policy = context::load(arguments)?.policy;
     let (text, missing) = render(&policy);
@@ -40,6 +42,27 @@ fn render(policy: &Policy) -> (String, Vec<String>) {
             missing.push(directory.display().to_string());
         }
     }
+    for validation in policy.validations.values() {
+        match &validation.kind {
+            ValidationKind::WebRoot { path, .. } => {
+                text.push_str(&format!("# validation {}\n", validation.id));
+                text.push_str(&line(path));
+                if !path.is_dir() {
+                    missing.push(path.display().to_string());
+                }
+            }
+            ValidationKind::Responder { listen } if is_privileged(listen) => {
+                text.push_str(&format!("# validation {}: {listen}\n", validation.id));
+                text.push_str("CapabilityBoundingSet=CAP_NET_BIND_SERVICE\n");
+            }
+            ValidationKind::Responder { .. }
+            | ValidationKind::Automatic
+            | ValidationKind::HuaweiDns { .. }
+            | ValidationKind::Rfc2136 { .. }
+            | ValidationKind::Command { .. }
+            | ValidationKind::Email => {}
+        }
+    }
     for target in policy.targets.values() {
         let directories: BTreeSet<PathBuf> = loose_directories(policy, target)
             .into_values()
@@ -56,6 +79,12 @@ fn render(policy: &Policy) -> (String, Vec<String>) {
         }
     }
     (text, missing)
+}
+
+/// Whether only root, or who has the capability, may listen there (ip(7)).
+fn is_privileged(listen: &str) -> bool {
+    let address = listen.parse::<SocketAddr>();
+    address.is_ok_and(|address| address.port() < 1024)
 }
 
 /// Directories of what is left for monitoring, and of the control socket. What the units make themselves is theirs to write.
@@ -93,7 +122,7 @@ fn line(path: &Path) -> String {
 }
 
 const HEAD: &str = "\
-# Where the policy lets renewd write, for the sandbox of its units. Printed by `renewd systemd dropin`; print it again when
+# Where the policy lets renewd write and listen, for the sandbox of its units. Printed by `renewd systemd dropin`; print it again when
 # the places in the policy change:
 #
 #   for unit in renewd renewd-once; do

@@ -82,6 +82,10 @@ codes! {
     Subject = "CFG036",
     /// More names than the issuer takes.
     TooManyNames = "CFG037",
+    /// What may be bought does not fit, or does not fit the names of a certificate.
+    Purchase = "CFG038",
+    /// Who applies for public certificates is not said, or not in a form that the CA takes.
+    Applicant = "CFG039",
     /// An endpoint is no URL, or not a safe one.
     Endpoint = "CFG040",
     /// An issuer has no credentials, or two kinds of them.
@@ -106,6 +110,10 @@ codes! {
     Channel = "CFG060",
     /// What is to be watched does not fit.
     Watch = "CFG061",
+    /// A certificate or an issuer names a validation that is defined nowhere.
+    UnknownValidation = "CFG070",
+    /// How domains are proven does not fit.
+    Validation = "CFG071",
 }
 
 impl fmt::Display for Code {

@@ -12,7 +12,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use crate::model::{
     ExportKind, ExportLayout, ExportSpec, Fingerprint, Hook, Hooks, IssuerKind, PasswordSource,
     Probe, ProxyProtocol, RemoteAccess, RemoteAuth, SecretRef, StartTls, Subject, SubjectAltNames,
-    TrustFormat,
+    TrustFormat, ValidationKind,
 };
 
 /// What a digest is made of. Put together first: a digest of many small pieces takes several times as long.
@@ -95,7 +95,56 @@ impl Canon {
                 self.put("kind", "pca");
                 self.put("ca", &pca.ca);
             }
+            // What may be bought and who applies is no part of it: an order that was opened carries what it buys, and
+            // the applicant may change while it is on its way.
             IssuerKind::Scm(_) => self.put("kind", "scm"),
+        }
+    }
+
+    pub(super) fn validation(&mut self, kind: &ValidationKind) {
+        self.put("kind", kind.word());
+        match kind {
+            ValidationKind::Automatic | ValidationKind::Email => {}
+            ValidationKind::HuaweiDns { access } => self.access(access),
+            ValidationKind::Rfc2136 {
+                server,
+                zone,
+                key_name,
+                algorithm,
+                key,
+                ttl,
+            } => {
+                self.put("server", server);
+                self.maybe("zone", zone.as_ref());
+                self.put("key_name", key_name);
+                self.put("algorithm", algorithm.as_str());
+                self.put("tsig_key", key);
+                self.put("ttl", ttl.0);
+            }
+            ValidationKind::Command {
+                auth,
+                cleanup,
+                timeout,
+                method,
+            } => {
+                self.list("auth", auth);
+                self.maybe("cleanup", cleanup.as_ref().map(Vec::len));
+                self.list("cleanup", cleanup.as_deref().unwrap_or_default());
+                self.put("timeout", timeout.0);
+                self.put("method", method);
+            }
+            ValidationKind::WebRoot {
+                path,
+                owner,
+                group,
+                mode,
+            } => {
+                self.put("path", path.display());
+                self.maybe("owner", owner.as_ref());
+                self.maybe("group", group.as_ref());
+                self.put("mode", mode);
+            }
+            ValidationKind::Responder { listen } => self.put("listen", listen),
         }
     }
 

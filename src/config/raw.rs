@@ -6,11 +6,15 @@
 mod alert;
 mod export;
 mod target;
+mod validation;
 mod watch;
 
 pub(super) use alert::{ALERT, EMAIL, WEBHOOK};
 pub(super) use export::{EXPORT, JKS, LAYOUT, PEM, PFX, TRUST};
 pub(super) use target::{APACHE, COMMAND, FILES, HAPROXY, HOOKS, NGINX, TARGET, TOMCAT};
+pub(super) use validation::{
+    AUTOMATIC, BY_COMMAND, EMAIL_PROOF, HUAWEI_DNS, RESPONDER, RFC2136, VALIDATION, WEB_ROOT,
+};
 pub(super) use watch::WATCH;
 
 /// A kind of table.
@@ -155,13 +159,14 @@ fn collect(table: &Table, found: &mut Vec<KeyInfo>) {
 }
 
 /// The names of all keys that hold secrets.
-pub(super) const fn secret_names() -> [&'static str; 5] {
+pub(super) const fn secret_names() -> [&'static str; 6] {
     [
         "access_key",
         "secret_key",
         "security_token",
         "password",
         "signing_key",
+        "tsig_key",
     ]
 }
 
@@ -195,6 +200,7 @@ pub(super) static ROOT: Table = Table {
         optional("control", Holds::Table(&CONTROL)),
         optional("job", Holds::Table(&JOB)),
         optional("issuer", Holds::Table(&ISSUER)),
+        optional("validation", Holds::Table(&VALIDATION)),
         optional("certificate", Holds::Tables(&CERTIFICATE)),
         optional("target", Holds::Table(&TARGET)),
         optional("alert", Holds::Table(&ALERT)),
@@ -300,13 +306,80 @@ pub(super) static ISSUER: Table = Table {
 /// Huawei Cloud Private Certificate Authority.
 pub(super) static PCA: Table = Table {
     header: "issuer.pca.NAME",
-    groups: &[&[required("ca", Holds::Text)], REMOTE],
+    groups: &[
+        &[
+            required("ca", Holds::Text),
+            optional("revoke_superseded", Holds::Duration),
+        ],
+        REMOTE,
+    ],
 };
 
 /// Huawei Cloud SSL Certificate Manager.
 pub(super) static SCM: Table = Table {
     header: "issuer.scm.NAME",
-    groups: &[REMOTE],
+    groups: &[
+        REMOTE,
+        &[
+            optional("validation", Holds::Text),
+            optional("project", Holds::Text),
+            default("delete_expired", Holds::Flag, "false"),
+            optional("applicant", Holds::Table(&APPLICANT)),
+            optional("purchase", Holds::Table(&PURCHASE)),
+        ],
+    ],
+};
+
+/// Who applies (CCM API 4.1.1.1).
+pub(super) static APPLICANT: Table = Table {
+    header: "issuer.scm.NAME.applicant",
+    groups: &[&[
+        required("name", Holds::Text),
+        required("phone", Holds::Text),
+        required("email", Holds::Text),
+        optional("company", Holds::Text),
+        optional("contact_name", Holds::Text),
+        optional("contact_phone", Holds::Text),
+        optional("contact_email", Holds::Text),
+    ]],
+};
+
+/// What may be bought (CCM API 4.1.3.1).
+pub(super) static PURCHASE: Table = Table {
+    header: "issuer.scm.NAME.purchase",
+    groups: &[&[
+        required(
+            "brand",
+            Holds::Word(&[
+                "GEOTRUST",
+                "GLOBALSIGN",
+                "SYMANTEC",
+                "CFCA",
+                "TRUSTASIA",
+                "VTRUS",
+            ]),
+        ),
+        required(
+            "type",
+            Holds::Word(&[
+                "DV_SSL_CERT",
+                "DV_SSL_CERT_BASIC",
+                "OV_SSL_CERT",
+                "OV_SSL_CERT_PRO",
+                "EV_SSL_CERT",
+                "EV_SSL_CERT_PRO",
+            ]),
+        ),
+        default(
+            "domain_type",
+            Holds::Word(&["auto", "single_domain", "wildcard", "multi_domain"]),
+            "\"auto\"",
+        ),
+        default("years", Holds::Count, "1"),
+        required("automatic_payment", Holds::Flag),
+        required("max_orders_per_day", Holds::Count),
+        required("max_orders_per_month", Holds::Count),
+    ]],
 };
 
 const REMOTE: &[Key] = &[
@@ -358,6 +431,7 @@ pub(super) static CERTIFICATE: Table = Table {
         default("renew_at", Holds::Text, "\"1/3\""),
         optional("expired_days_since", Holds::Count),
         default("targets", Holds::List, "[]"),
+        optional("validation", Holds::Text),
         default("tags", Holds::List, "[]"),
         optional("subject", Holds::Table(&SUBJECT)),
     ]],

@@ -255,12 +255,77 @@ impl Materials {
         Ok(())
     }
 
+    /// Keeps a private key for as long as a certificate for it may come: by its public one, whichever order it was made for.
+    ///
+    /// # Errors
+    /// [`MaterialError::Fs`].
+    pub fn keep_public_key(&self, key: &PrivateKey) -> Result<(), MaterialError> {
+        let spki = key.spki();
+        if matches!(self.load_public_key(spki), Ok(Some(_))) {
+            return Ok(());
+        }
+        fs::create_dir_all(&self.kept_path(), PRIVATE_DIRECTORY)?;
+        let path = self.kept_path().join(format!("{spki}.key"));
+        fs::write_atomic(&path, key.to_pem().expose(), &Attributes::PRIVATE)?;
+        Ok(())
+    }
+
+    /// The private key to a public one that is kept.
+    ///
+    /// # Errors
+    /// A file that cannot be read, is no key, or is another one.
+    pub fn load_public_key(&self, spki: Fingerprint) -> Result<Option<PrivateKey>, MaterialError> {
+        let path = self.kept_path().join(format!("{spki}.key"));
+        let Some(pem) = fs::read_if_exists(&path, MOST_BYTES)? else {
+            return Ok(None);
+        };
+        let pem = Secret::new(pem);
+        let key = match PrivateKey::from_pem(pem.expose()) {
+            Ok(key) => key,
+            Err(source) => return Err(MaterialError::Content { path, source }),
+        };
+        if key.spki() != spki {
+            let problem = "another key is in it than its name says";
+            return Err(MaterialError::Mismatch { path, problem });
+        }
+        Ok(Some(key))
+    }
+
+    /// The public keys of all that are kept.
+    ///
+    /// # Errors
+    /// [`MaterialError::Fs`].
+    pub fn public_keys(&self) -> Result<BTreeSet<Fingerprint>, MaterialError> {
+        let names = fs::list(&self.kept_path())?;
+        let names = names.iter().filter_map(|name| name.to_str());
+        let digests = names.filter_map(|name| name.strip_suffix(".key"));
+        Ok(digests.filter_map(Fingerprint::parse).collect())
+    }
+
+    /// Removes the kept keys of all public ones but these. Only under the lock.
+    ///
+    /// # Errors
+    /// [`MaterialError::Fs`].
+    pub fn keep_public_keys(&self, keep: &BTreeSet<Fingerprint>) -> Result<(), MaterialError> {
+        for spki in self.public_keys()? {
+            if !keep.contains(&spki) {
+                fs::remove_file(&self.kept_path().join(format!("{spki}.key")))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn kept_path(&self) -> PathBuf {
+        self.state_dir.join("keys").join("public")
+    }
+
     /// Removes what a killed process left of unfinished writes. Only under the lock.
     ///
     /// # Errors
     /// [`MaterialError::Fs`].
     pub fn sweep(&self) -> Result<(), MaterialError> {
         fs::sweep(&self.state_dir.join("keys"))?;
+        fs::sweep(&self.kept_path())?;
         Ok(())
     }
 

@@ -12,8 +12,10 @@ mod courier;
 mod credentials;
 mod deliveries;
 mod digest;
+mod entitlements;
 mod exposition;
 mod hanging;
+mod identity;
 mod ids;
 mod issuers;
 mod jobs;
@@ -22,6 +24,7 @@ mod order;
 mod order_effect;
 mod places;
 mod progress;
+mod proving;
 mod public_order;
 mod publish;
 mod put_back;
@@ -44,9 +47,11 @@ pub use bell::Rings;
 pub use converge::{Patience, Scope};
 pub use courier::{Courier, Round};
 pub use digest::digest_letter;
+pub use identity::new as new_identity;
 pub use issuers::{Issuers, Resolve};
 pub use jobs::Begun;
 pub use progress::{Progress, ProgressSink, log_sink};
+pub use proving::{ProofError, Prover, Proving, Resumed, Seen};
 pub use publish::{Publisher, STATUS_FILE, status_file};
 pub use put_back::NotAsked;
 pub use space::plan_within_space;
@@ -69,6 +74,8 @@ pub struct Engine {
     pub deployer: Deployer,
     /// Connections to issuers, made when first needed.
     pub issuers: Issuers,
+    /// Who publishes proofs of domains.
+    pub prover: Arc<dyn Prover>,
     /// The clock.
     pub clock: Arc<dyn Clock>,
     /// Who is told of each step.

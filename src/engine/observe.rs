@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use crate::engine::steps::Busy;
-use crate::engine::{Engine, EngineError};
+use crate::engine::{Engine, EngineError, identity};
 use crate::model::{
     Difference, Look, Rollout, RolloutPhase, SightKind, Snapshot, TargetId, TargetPolicy,
     TargetState, Timestamp, Wire,
@@ -14,7 +14,7 @@ use crate::model::{
 use crate::plan::explain::counted;
 use crate::plan::rollout_machine;
 use crate::store::{self, CertificateChange, Touched};
-use crate::sys::{error_chain, systemd};
+use crate::sys::{error_chain, host, systemd};
 
 impl Engine {
     /// The snapshot of the journal, with drift of every target and the readability of every newest revision.
@@ -32,6 +32,13 @@ impl Engine {
     pub(super) async fn known(&self) -> Result<Snapshot, EngineError> {
         let mut snapshot = self.store.snapshot().await?;
         snapshot.host = self.host;
+        if snapshot.identity.is_none() {
+            // The first look of an executor, which holds the lock.
+            self.store.identify(&identity::new()).await?;
+            snapshot.identity = self.store.identity().await?;
+        }
+        let identity = snapshot.identity.as_ref();
+        snapshot.stale = identity.and_then(|identity| identity.stale_on(&host::machine()));
         Ok(snapshot)
     }
 
@@ -43,6 +50,7 @@ impl Engine {
         busy: &Busy,
     ) -> Result<Snapshot, EngineError> {
         snapshot.checked_at = Some(self.clock.now());
+        self.resume_proofs(&snapshot).await;
         if busy.is_empty() {
             self.tidy_keys(&snapshot);
         }
@@ -62,6 +70,7 @@ impl Engine {
         if let Err(error) = tidied {
             tracing::warn!(error = error_chain(&error), "keys of closed orders stay");
         }
+        self.tidy_kept_keys(snapshot);
     }
 
     /// What ended long ago goes with its key, also where no order comes that would put it away. `now` is a time that an

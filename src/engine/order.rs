@@ -11,7 +11,7 @@ use crate::model::{
     Timestamp,
 };
 use crate::plan::order_machine::{self, Timing};
-use crate::plan::{OnError, Trouble, backoff, open, outcome};
+use crate::plan::{OnError, Trouble, backoff, entitlements, open, outcome};
 use crate::store::{OrderAdvance, StoreError, Touched};
 use crate::sys::crash;
 
@@ -34,7 +34,8 @@ impl Engine {
         if state.newest.as_ref().map(|newest| &newest.id) != expect {
             return Ok(touched);
         }
-        let order = open::order(crate::engine::ids::order()?, policy, reason, now);
+        let id = crate::engine::ids::order()?;
+        let order = open::order(id, &self.policy, policy, &state, reason, now);
         touched.orders.insert(order.id.clone());
         match self.store.open_order(&order).await {
             Ok(()) => {}
@@ -70,11 +71,11 @@ impl Engine {
             OrderStep::Resolve => self.resolve(order, now).await,
             OrderStep::Fetch => self.fetch(order, now).await,
             OrderStep::Close => self.put_away(order, snapshot),
-            OrderStep::Look => self.look(order, snapshot, now).await,
+            OrderStep::Look => self.look(order, now).await,
             OrderStep::Confirm => self.confirm(order, now).await,
             OrderStep::Buy => self.buy(order, now).await,
-            OrderStep::Trace => self.trace(order, snapshot, now).await,
-            OrderStep::Publish => self.publish(order, now).await,
+            OrderStep::Trace => self.trace(order, now).await,
+            OrderStep::Publish => self.publish(order).await,
             OrderStep::Examine => self.examine(order, now).await,
             OrderStep::Retract => self.retract(order).await,
             OrderStep::Withdraw => self.withdraw(order).await,
@@ -163,6 +164,14 @@ impl Engine {
             self.order_digest(order),
             now,
         );
+        let after = match outcome.entitlement {
+            Some(entitlement) => {
+                let mut after = after.unwrap_or(state);
+                entitlements::remember(&mut after, entitlement, now);
+                Some(after)
+            }
+            None => after,
+        };
         let advance = OrderAdvance {
             id: order.id.clone(),
             at: now,

@@ -4,8 +4,8 @@ use crate::deploy::MaterialError;
 use crate::engine::Engine;
 use crate::issuer::{Effect, Fetched, IssuedPem, IssuerError, Lookup};
 use crate::model::{
-    ErrorClass, Fingerprint, KeyAlgorithm, KeyReuse, Order, OrderClosing, OrderEvent, OrderPhase,
-    Reason, Review, RevisionFacts, Seconds, Snapshot, Source, Timestamp,
+    Entitlement, ErrorClass, Fingerprint, KeyAlgorithm, KeyReuse, Order, OrderClosing, OrderEvent,
+    OrderPhase, Reason, Review, RevisionFacts, Seconds, Snapshot, Source, Timestamp,
 };
 use crate::pki::{self, Material, PrivateKey};
 use crate::plan::order_machine;
@@ -17,6 +17,8 @@ pub(super) struct Outcome {
     pub(super) event: OrderEvent,
     pub(super) message: String,
     pub(super) revision: Option<RevisionFacts>,
+    /// What is known of the order at SCM that it came from.
+    pub(super) entitlement: Option<Entitlement>,
 }
 
 impl Outcome {
@@ -25,6 +27,7 @@ impl Outcome {
             event,
             message,
             revision: None,
+            entitlement: None,
         }
     }
 }
@@ -107,21 +110,35 @@ impl Engine {
 
     pub(super) async fn submit(&self, order: &Order) -> Result<Outcome, Failure> {
         let issuer = self.issuers.get(&order.issuer)?;
-        let csr = match order.request.source {
-            Source::Csr => {
-                let key = self.order_key(order)?;
-                let request = order.request.clone();
-                Some(
-                    blocking(move || {
-                        pki::csr::build(&key, &request)
-                            .map_err(|e| Failure::local(ErrorClass::Configuration, error_chain(&e)))
-                    })
-                    .await?,
-                )
-            }
+        let key = match order.request.source {
+            Source::Csr => Some(self.order_key(order)?),
             Source::Ccm | Source::Follow => None,
         };
-        let accepted = issuer.submit(&order.request, csr.as_deref()).await?;
+        let csr = match key {
+            Some(key) => {
+                let request = order.request.clone();
+                let built = blocking(move || {
+                    let csr = pki::csr::build(&key, &request);
+                    let csr = csr
+                        .map_err(|e| Failure::local(ErrorClass::Configuration, error_chain(&e)))?;
+                    Ok((key, csr))
+                });
+                Some(built.await?)
+            }
+            None => None,
+        };
+        let (key, csr) = csr.map_or((None, None), |(key, csr)| (Some(key), Some(csr)));
+        let accepted = match &order.phase {
+            OrderPhase::Entitled { reference }
+            | OrderPhase::KeyStored {
+                entitlement: Some(reference),
+                ..
+            } => {
+                self.apply(order, reference, key.as_ref(), csr.as_deref())
+                    .await?
+            }
+            _ => issuer.submit(&order.request, csr.as_deref()).await?,
+        };
         let poll_after = self.clock.now() + Seconds(accepted.poll_after);
         let what = if csr.is_some() {
             "CSR sent"
@@ -185,15 +202,33 @@ impl Engine {
             Fetched::NotYet {
                 poll_after,
                 status,
-                proofs: _,
+                proofs,
             } => {
                 let poll_after = self.clock.now() + Seconds(poll_after);
-                let message = format!("not issued yet; next look at {poll_after}");
                 let review = Review {
                     status,
                     since: self.clock.now(),
                 };
-                let event = OrderEvent::NotYet { poll_after, review };
+                let by = order.request.public.as_ref();
+                let by = by.map(|public| public.validation.clone());
+                let (event, message) = match by.filter(|_| !proofs.is_empty()) {
+                    Some(by) => {
+                        let domains: Vec<&str> =
+                            proofs.iter().map(|proof| proof.domain.as_str()).collect();
+                        let message = format!("to be proven: {}", domains.join(", "));
+                        let event = OrderEvent::ProofWanted {
+                            by,
+                            proofs,
+                            review,
+                            poll_after,
+                        };
+                        (event, message)
+                    }
+                    None => (
+                        OrderEvent::NotYet { poll_after, review },
+                        format!("not issued yet; next look at {poll_after}"),
+                    ),
+                };
                 Ok(Outcome::new(event, message))
             }
             Fetched::Issued(pem) => self.accept(order, reference, pem, now).await,
@@ -215,7 +250,15 @@ impl Engine {
             authority,
         } = pem;
         let rejected = |why: String| Failure::local(ErrorClass::Rejected, why);
+        let applied_with = match &order.phase {
+            OrderPhase::Submitted { spki, .. } => *spki,
+            _ => None,
+        };
         let key = match (order.request.source, private_key) {
+            (Source::Csr, _) if order.request.public.is_some() => match applied_with {
+                Some(spki) => self.key_of(order, spki)?,
+                None => self.order_key(order)?,
+            },
             (Source::Csr, _) => self.order_key(order)?,
             (Source::Ccm | Source::Follow, Some(key)) => PrivateKey::from_pem(key.expose())
                 .map_err(|e| rejected(format!("certificate {reference}: {}", error_chain(&e))))?,
@@ -227,7 +270,16 @@ impl Engine {
         };
         let material = Material::from_pem(key, &certificate, &chain)
             .map_err(|e| rejected(format!("certificate {reference}: {}", error_chain(&e))))?;
-        let facts = pki::check::issued(&material, &order.request, now).map_err(|e| {
+        let mut request = order.request.clone();
+        if request.public.is_some() {
+            // It may come of another application than this order's: with the key of that one, and of its names another as
+            // the first. What counts is that it is good for all that are wanted.
+            request.key_algorithm = material.key.algorithm();
+            if let Ok(facts) = material.facts() {
+                request.common_name = facts.common_name.unwrap_or_default();
+            }
+        }
+        let facts = pki::check::issued(&material, &request, now).map_err(|e| {
             rejected(format!(
                 "certificate {reference} is not what was asked for: {}",
                 error_chain(&e)
@@ -266,17 +318,35 @@ impl Engine {
             reference: reference.to_owned(),
             policy: Some(order.request.policy),
         };
+        let spki = applied_with.filter(|_| order.request.source == Source::Csr);
+        let entitlement = self.entitlement(order, &revision, spki, now).await;
         Ok(Outcome {
             event: OrderEvent::Issued { revision: id },
             message,
             revision: Some(revision),
+            entitlement,
         })
     }
 
     /// The revision holds the key now; revisions that nobody refers to any more go.
     pub(super) fn put_away(&self, order: &Order, snapshot: &Snapshot) -> Result<Outcome, Failure> {
-        let OrderPhase::Issued { revision, .. } = &order.phase else {
-            return Err(wrong_phase("close", order));
+        let revision = match &order.phase {
+            OrderPhase::Issued { revision, .. }
+            | OrderPhase::Ending {
+                closing: OrderClosing::Fulfilled { revision },
+                ..
+            } => revision,
+            // Its key goes with those of all orders that are over.
+            OrderPhase::Ending { closing, .. } => {
+                let message = match closing {
+                    OrderClosing::Failed { message, .. } => format!("order failed: {message}"),
+                    OrderClosing::Abandoned { message } => format!("order abandoned: {message}"),
+                    OrderClosing::Fulfilled { .. } => "order fulfilled".to_owned(),
+                };
+                let closing = closing.clone();
+                return Ok(Outcome::new(OrderEvent::Closed { closing }, message));
+            }
+            _ => return Err(wrong_phase("close", order)),
         };
         let materials = self.deployer.materials();
         materials
@@ -297,11 +367,19 @@ impl Engine {
 
     pub(super) async fn resolve(&self, order: &Order, now: Timestamp) -> Result<Outcome, Failure> {
         let OrderPhase::Unclear {
-            spki, submitted_at, ..
+            spki,
+            submitted_at,
+            entitlement,
+            ..
         } = &order.phase
         else {
             return Err(wrong_phase("resolve", order));
         };
+        if let Some(entitlement) = entitlement {
+            return self
+                .resolve_application(order, entitlement, *spki, now)
+                .await;
+        }
         let issuer = self.issuers.get(&order.issuer)?;
         let found = issuer.lookup(&order.request, *spki, *submitted_at).await?;
         let known = self
@@ -340,7 +418,7 @@ impl Engine {
     }
 }
 
-fn wrong_phase(step: &str, order: &Order) -> Failure {
+pub(super) fn wrong_phase(step: &str, order: &Order) -> Failure {
     Failure::local(
         ErrorClass::Bug,
         format!("{step} in phase {}", order.phase.code()),
@@ -373,7 +451,7 @@ async fn blocking<T: Send + 'static>(
         .unwrap_or_else(|error| Err(Failure::local(ErrorClass::Bug, error.to_string())))
 }
 
-fn material_failure(error: &MaterialError) -> Failure {
+pub(super) fn material_failure(error: &MaterialError) -> Failure {
     let class = match error {
         MaterialError::Fs(error) => error.class(),
         MaterialError::Content { .. } | MaterialError::Mismatch { .. } => ErrorClass::Transient,

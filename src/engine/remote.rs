@@ -75,7 +75,7 @@ impl Engine {
                 }
             }
         }
-        Ok(())
+        self.refresh_entitlements(snapshot).await
     }
 
     fn unknown(&self, id: &IssuerId, error: &IssuerError) {

@@ -27,6 +27,8 @@ pub async fn status(
         None => (Snapshot::default(), Vec::new()),
     };
     snapshot.host = host::seed();
+    let identity = snapshot.identity.as_ref();
+    snapshot.stale = identity.and_then(|identity| identity.stale_on(&host::machine()));
     snapshot.clock.built_at = BUILT_AT;
     let plan = plan_within_space(policy, &mut snapshot, now);
     Ok(status_of(policy, &snapshot, &plan, alerts, now))

@@ -4,11 +4,11 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::ccm::{Access, Auth, Client, Limit, Pca, Scm};
+use crate::ccm::{Access, Auth, Client, Limit, Pca, Projects, Scm};
 use crate::issuer::failure::{own, reading};
 use crate::issuer::pca::PcaIssuer;
 use crate::issuer::scm::ScmIssuer;
-use crate::issuer::{Issuer, IssuerError};
+use crate::issuer::{Issuer, IssuerError, orders};
 use crate::model::Seconds;
 use crate::model::{ErrorClass, IssuerKind, IssuerPolicy, RemoteAccess, RemoteAuth, SecretRef};
 use crate::pki::Secret;
@@ -50,12 +50,37 @@ pub fn connect_within(
         ..error
     };
     let access = access(&policy.access, resolve).map_err(named)?;
-    let client = Client::new(access, clock).map_err(reading).map_err(named)?;
+    let client = Client::new(access, Arc::clone(&clock))
+        .map_err(reading)
+        .map_err(named)?;
     let client = client.within(limit);
     Ok(match &policy.kind {
         IssuerKind::Pca(pca) => Box::new(PcaIssuer::new(Pca::new(client), pca.ca.clone())),
-        IssuerKind::Scm(_) => Box::new(ScmIssuer::new(Scm::new(client))),
+        IssuerKind::Scm(scm) => {
+            let projects = match &scm.project {
+                Some(_) => None,
+                None => Some(projects(policy, resolve, clock).map_err(named)?),
+            };
+            Box::new(ScmIssuer::new(Scm::new(client), scm, projects))
+        }
     })
+}
+
+/// Who tells the projects of the account.
+fn projects(
+    policy: &IssuerPolicy,
+    resolve: &dyn Fn(&SecretRef) -> Result<Secret, String>,
+    clock: Arc<dyn Clock>,
+) -> Result<Projects, IssuerError> {
+    let endpoint = match &policy.access.auth {
+        RemoteAuth::Password { iam_endpoint, .. } => iam_endpoint.clone(),
+        RemoteAuth::AccessKey { .. } | RemoteAuth::Agency { .. } => {
+            orders::iam_of(&policy.access.endpoint)
+        }
+    };
+    let access = access(&policy.access, resolve)?;
+    let client = Client::new(Access { endpoint, ..access }, clock).map_err(reading)?;
+    Ok(Projects::new(client))
 }
 
 /// The client of an issuer's account, for people who call operations by hand. Sends nothing.
@@ -67,7 +92,19 @@ pub fn client(
     resolve: &dyn Fn(&SecretRef) -> Result<Secret, String>,
     clock: Arc<dyn Clock>,
 ) -> Result<Client, IssuerError> {
-    let access = access(&policy.access, resolve)?;
+    client_of(&policy.access, resolve, clock)
+}
+
+/// The client of any account, for services beside CCM that are spoken to in the same manner. Sends nothing.
+///
+/// # Errors
+/// `Configuration` for an unusable endpoint, roots file or secret.
+pub fn client_of(
+    policy: &RemoteAccess,
+    resolve: &dyn Fn(&SecretRef) -> Result<Secret, String>,
+    clock: Arc<dyn Clock>,
+) -> Result<Client, IssuerError> {
+    let access = access(policy, resolve)?;
     Client::new(access, clock).map_err(reading)
 }
 

@@ -20,7 +20,7 @@ use crate::model::{
 use crate::pki::Secret;
 
 pub use crate::ccm::Limit;
-pub use connect::{client, connect, connect_within, limit};
+pub use connect::{client, client_of, connect, connect_within, limit};
 pub use orders::{Applied, Intent, Look, Orders, Sighting, Traced};
 
 /// An async answer of a trait object.
@@ -60,8 +60,13 @@ pub trait Issuer: Send + Sync {
         now: Timestamp,
     ) -> BoxFuture<'a, Result<Offer, IssuerError>>;
 
-    /// Revokes by the issuer's id (CCM API 4.2.2.9); issuers without revocation answer `Configuration`.
-    fn revoke<'a>(&'a self, reference: &'a str) -> BoxFuture<'a, Result<(), IssuerError>>;
+    /// Revokes by the issuer's id (CCM API 4.2.2.9, 7.1.16), for a reason of RFC 5280 §5.3.1 such as `key_compromise`. What
+    /// is revoked already is no error.
+    fn revoke<'a>(
+        &'a self,
+        reference: &'a str,
+        reason: &'a str,
+    ) -> BoxFuture<'a, Result<(), IssuerError>>;
 
     /// What the issuer says of certificates that it issued, in their order; `None`: in order. The CA is asked once, then
     /// each certificate. The first failure ends the list: whether a certificate is in order is then not known, which is

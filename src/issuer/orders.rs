@@ -2,16 +2,42 @@
 //!
 //! Each answers "did it happen?" for the one before it. Decisions are `plan::order_machine`'s.
 
-use std::collections::BTreeSet;
+mod apply;
+mod buy;
+mod fit;
+mod keys;
+mod life;
+mod look;
+mod proofs;
+mod survey;
+mod tags;
+mod version2;
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use tokio::sync::OnceCell;
+
+pub(super) use version2::iam_of;
+
+use crate::ccm::{Projects, Scm, ScmV2};
 use crate::issuer::IssuerError;
+use crate::issuer::orders::keys::Leaves;
 use crate::model::{
-    Applicant, Buying, Claim, Fingerprint, Identity, OrderId, OrderRequest, Purchase, Spent,
-    Timestamp,
+    Applicant, Buying, Claim, Entitlement, Fingerprint, Identity, OrderId, OrderRequest, Purchase,
+    Spent, Timestamp, ValidationKind,
 };
 
 /// The orders of one SCM account.
-pub struct Orders {}
+pub struct Orders {
+    scm: Arc<Scm>,
+    /// Project id of the policy.
+    project: Option<String>,
+    /// Who is asked for it, where the policy has none.
+    projects: Option<Projects>,
+    version2: OnceCell<ScmV2>,
+    leaves: Leaves,
+}
 
 /// What a look through the account is for.
 #[derive(Debug, Clone, Copy)]
@@ -22,11 +48,12 @@ pub struct Look<'a> {
     pub request: &'a OrderRequest,
     /// Whose journal.
     pub identity: &'a Identity,
-    /// Public keys of which the private ones are here: a certificate or an application of one of them is ours.
+    /// Public keys of which the private ones are here: a certificate or an application of one of them is ours. One that
+    /// became known to others is none of them.
     pub keys: &'a BTreeSet<Fingerprint>,
     /// References that are revisions already, or belong to other orders of this journal.
     pub known: &'a BTreeSet<String>,
-    /// Orders of this journal that bought something within the last 30 days, for [`Spent::unknown`].
+    /// Orders of this journal that bought something within the last 30 days or tried to, for [`Spent::unknown`].
     pub purchases: &'a BTreeSet<OrderId>,
     /// Now.
     pub now: Timestamp,
@@ -116,63 +143,75 @@ pub struct Intent<'a> {
 }
 
 impl Orders {
+    pub(super) fn new(scm: Arc<Scm>, project: Option<String>, projects: Option<Projects>) -> Self {
+        Self {
+            scm,
+            project,
+            projects,
+            version2: OnceCell::new(),
+            leaves: Leaves::default(),
+        }
+    }
+
     /// Looks through the account. An incomplete listing is an error, never `Nothing`.
     ///
     /// # Errors
     /// Those of every call.
-    pub async fn look(&self, _look: &Look<'_>) -> Result<Sighting, IssuerError> {
-        Err(super::scm::no_orders())
+    pub async fn look(&self, look: &Look<'_>) -> Result<Sighting, IssuerError> {
+        self.sight(look).await
     }
 
     /// Writes a claim to an unused entitlement, over whatever stands there.
     ///
     /// # Errors
-    /// Those of every call.
-    pub async fn claim(&self, _reference: &str, _claim: &Claim) -> Result<(), IssuerError> {
-        Err(super::scm::no_orders())
+    /// Those of every call; writing it twice does no harm.
+    pub async fn claim(&self, reference: &str, claim: &Claim) -> Result<(), IssuerError> {
+        tags::put(&self.scm, reference, &[(Claim::KEY, &claim.to_string())]).await
     }
 
     /// Whether the entitlement is unused and this order's claim stands.
     ///
     /// # Errors
     /// Those of every call.
-    pub async fn confirm(&self, _reference: &str, _order: &OrderId) -> Result<bool, IssuerError> {
-        Err(super::scm::no_orders())
+    pub async fn confirm(&self, reference: &str, order: &OrderId) -> Result<bool, IssuerError> {
+        let Some(found) = tags::of(&self.scm, reference).await? else {
+            return Ok(false);
+        };
+        let stands = found.claim().is_some_and(|claim| claim.order == *order);
+        Ok(stands && self.is_unused(reference).await?)
     }
 
     /// Buys one, with tags of intent and claim (CCM API 4.1.3.1); answers its id.
     ///
     /// # Errors
     /// Those of every call; with `Effect::Unknown` it may have been bought.
-    pub async fn buy(&self, _buying: &Buying, _intent: Intent<'_>) -> Result<String, IssuerError> {
-        Err(super::scm::no_orders())
+    pub async fn buy(&self, buying: &Buying, intent: Intent<'_>) -> Result<String, IssuerError> {
+        self.purchase(buying, intent).await
     }
 
     /// Looks for a purchase, by tag and by comparison with what was there before.
     ///
     /// # Errors
     /// Those of every call; an incomplete listing is one.
-    pub async fn trace(
-        &self,
-        _look: &Look<'_>,
-        _purchase: &Purchase,
-    ) -> Result<Traced, IssuerError> {
-        Err(super::scm::no_orders())
+    pub async fn trace(&self, look: &Look<'_>, purchase: &Purchase) -> Result<Traced, IssuerError> {
+        self.find_purchase(look, purchase).await
     }
 
-    /// Applies with an entitlement (CCM API 4.1.1.1). `csr_pem` is `None` where CCM makes the key; `automatic` lets SCM
-    /// write the record by itself.
+    /// Applies with an entitlement (CCM API 4.1.1.1). `csr_pem` is `None` where CCM makes the key. `validation` says how
+    /// the names are proven; `Automatic` lets SCM write the record by itself.
     ///
     /// # Errors
     /// Those of every call; with `Effect::Unknown` it may have been accepted.
     pub async fn apply(
         &self,
-        _reference: &str,
-        _request: &OrderRequest,
-        _applicant: &Applicant,
-        _csr_pem: Option<&str>,
+        reference: &str,
+        request: &OrderRequest,
+        applicant: &Applicant,
+        validation: &ValidationKind,
+        csr_pem: Option<&str>,
     ) -> Result<super::Accepted, IssuerError> {
-        Err(super::scm::no_orders())
+        self.hand_in(reference, request, applicant, validation, csr_pem)
+            .await
     }
 
     /// What became of an application whose answer is lost.
@@ -181,18 +220,46 @@ impl Orders {
     /// Those of every call.
     pub async fn applied(
         &self,
-        _reference: &str,
-        _request: &OrderRequest,
-        _spki: Option<Fingerprint>,
+        reference: &str,
+        request: &OrderRequest,
+        spki: Option<Fingerprint>,
     ) -> Result<Applied, IssuerError> {
-        Err(super::scm::no_orders())
+        self.what_became(reference, request, spki).await
     }
 
     /// Takes an application back (CCM API 4.1.1.2); one that is over already is no error.
     ///
     /// # Errors
     /// Those of every call.
-    pub async fn withdraw(&self, _reference: &str) -> Result<(), IssuerError> {
-        Err(super::scm::no_orders())
+    pub async fn withdraw(&self, reference: &str) -> Result<(), IssuerError> {
+        self.take_back(reference).await
+    }
+
+    /// What is known of the order that a certificate came from (CCM API 4.1.2.1).
+    ///
+    /// # Errors
+    /// Those of every call; `Rejected` where the certificate is gone.
+    pub async fn entitlement(
+        &self,
+        reference: &str,
+        now: Timestamp,
+    ) -> Result<Entitlement, IssuerError> {
+        self.facts(reference, now).await
+    }
+
+    /// Keeps tags of a certificate up to date: what differs is written, in one call.
+    ///
+    /// # Errors
+    /// Those of every call; doing it twice does no harm.
+    pub async fn mark(&self, reference: &str, wanted: &[(&str, &str)]) -> Result<(), IssuerError> {
+        self.keep_tags(reference, wanted).await
+    }
+
+    /// Deletes a certificate with whatever SCM has of it (CCM API 4.1.5.4); one that is gone is no error.
+    ///
+    /// # Errors
+    /// Those of every call.
+    pub async fn delete(&self, reference: &str) -> Result<(), IssuerError> {
+        self.remove(reference).await
     }
 }

@@ -218,6 +218,27 @@ impl PcaIssuer {
         )
     }
 
+    /// CCM API 4.2.2.9. The status decides what a refusal means: what is revoked already is done.
+    async fn revoke(&self, reference: &str, reason: &str) -> Result<(), IssuerError> {
+        let word = match reason.replace('-', "_").to_ascii_uppercase().as_str() {
+            "CA_COMPROMISE" => "CERTIFICATE_AUTHORITY_COMPROMISE".to_owned(),
+            word => word.to_owned(),
+        };
+        let revoked = self.pca.revoke_certificate(reference, Some(&word)).await;
+        match revoked {
+            Ok(()) => Ok(()),
+            Err(error) if error.class == Class::Rejected && error.status.is_some() => {
+                let shown = self.pca.show_certificate(reference).await;
+                if shown.map_err(reading)?.status == PrivateStatus::Revoked {
+                    Ok(())
+                } else {
+                    Err(acting(error))
+                }
+            }
+            Err(error) => Err(acting(error)),
+        }
+    }
+
     async fn fetch(&self, reference: &str, with_key: bool) -> Result<Fetched, IssuerError> {
         let shown = self
             .pca
@@ -407,11 +428,12 @@ impl Issuer for PcaIssuer {
         self.signer.ends()
     }
 
-    fn revoke<'a>(&'a self, reference: &'a str) -> BoxFuture<'a, Result<(), IssuerError>> {
-        boxed(async move {
-            let revoked = self.pca.revoke_certificate(reference, None).await;
-            revoked.map_err(acting)
-        })
+    fn revoke<'a>(
+        &'a self,
+        reference: &'a str,
+        reason: &'a str,
+    ) -> BoxFuture<'a, Result<(), IssuerError>> {
+        boxed(self.revoke(reference, reason))
     }
 
     fn describe<'a>(&'a self) -> BoxFuture<'a, Result<String, IssuerError>> {

@@ -1,28 +1,35 @@
-//! SCM as an issuer: for followers of what others bought or brought in. Buying comes with purchase support.
+//! SCM as an issuer: what others bought or brought in, for followers, and the orders of our own (`orders`).
 
 use std::sync::Arc;
 
-use crate::ccm::{Class, Collector, Scm, ScmCertificate, ScmDetails, ScmQuery, ScmStatus};
+use crate::ccm::{
+    CcmError, Class, Collector, Projects, Scm, ScmCertificate, ScmDetails, ScmQuery, ScmStatus,
+};
 use crate::issuer::exported::{self, Examination, Examined};
 use crate::issuer::failure::{own, reading};
 use crate::issuer::pca::boxed;
 use crate::issuer::{
-    Accepted, Account, BoxFuture, Fetched, Issuer, IssuerError, Lookup, Part, Trouble, account,
+    Accepted, Account, BoxFuture, Fetched, Issuer, IssuerError, Lookup, Orders, Part, Trouble,
+    account,
 };
 use crate::model::{
-    CertificateFacts, ErrorClass, Fingerprint, Name, Offer, OrderRequest, Seconds, Standing,
-    SubjectAltNames, Timestamp,
+    CertificateFacts, ErrorClass, Fingerprint, Name, Offer, OrderRequest, ScmPolicy, Seconds,
+    Standing, SubjectAltNames, Timestamp,
 };
 
 /// The certificates of one SCM account.
 pub(super) struct ScmIssuer {
-    scm: Scm,
+    scm: Arc<Scm>,
+    orders: Orders,
     examined: Examined,
 }
 
 impl ScmIssuer {
-    pub(super) fn new(scm: Scm) -> Self {
+    /// `projects` are asked for the project of chapter 7, where the policy has none.
+    pub(super) fn new(scm: Scm, policy: &ScmPolicy, projects: Option<Projects>) -> Self {
+        let scm = Arc::new(scm);
         Self {
+            orders: Orders::new(Arc::clone(&scm), policy.project.clone(), projects),
             scm,
             examined: Examined::default(),
         }
@@ -42,20 +49,30 @@ impl ScmIssuer {
             | ScmStatus::CheckingOrganization
             | ScmStatus::Issuing
             | ScmStatus::SupplementChecking
+            | ScmStatus::CancelChecking
             | ScmStatus::CancelSupplementing
             | ScmStatus::CancelRevoking
             | ScmStatus::Unknown(_) => {
                 return Ok(Fetched::NotYet {
                     poll_after: POLL_AFTER,
                     status: shown.status.to_string(),
-                    proofs: Vec::new(),
+                    proofs: self.orders.proofs(&shown).await?,
                 });
             }
-            ScmStatus::CancelChecking
-            | ScmStatus::Unpassed
-            | ScmStatus::Expired
-            | ScmStatus::Revoking
-            | ScmStatus::Revoked => {
+            ScmStatus::Unpassed => {
+                let reason = self.orders.fail_reason(&shown).await?;
+                let reason = reason.map_or_else(String::new, |reason| format!(": {reason}"));
+                let what = "the CA rejected the application";
+                return Err(own(
+                    ErrorClass::Rejected,
+                    format!(
+                        "certificate {reference} at {} is {}, {what}{reason}",
+                        self.scm.host(),
+                        shown.status
+                    ),
+                ));
+            }
+            ScmStatus::Expired | ScmStatus::Revoking | ScmStatus::Revoked => {
                 return Err(own(
                     ErrorClass::Rejected,
                     format!(
@@ -79,7 +96,7 @@ impl ScmIssuer {
                     format!("certificate {reference} was revoked by its issuer"),
                 )),
                 Ok(_) => None,
-                Err(error) if error.code.as_deref() == Some(NOT_FOUND) => Some((
+                Err(error) if is_gone(&error) => Some((
                     Standing::Deleted,
                     format!("certificate {reference} was deleted at {}", self.scm.host()),
                 )),
@@ -223,7 +240,7 @@ impl Issuer for ScmIssuer {
         _request: &'a OrderRequest,
         _csr_pem: Option<&'a str>,
     ) -> BoxFuture<'a, Result<Accepted, IssuerError>> {
-        boxed(async { Err(no_orders()) })
+        boxed(async { Err(no_submit()) })
     }
 
     fn lookup<'a>(
@@ -232,7 +249,7 @@ impl Issuer for ScmIssuer {
         _spki: Option<Fingerprint>,
         _submitted_at: Timestamp,
     ) -> BoxFuture<'a, Result<Lookup, IssuerError>> {
-        boxed(async { Err(no_orders()) })
+        boxed(async { Err(no_submit()) })
     }
 
     fn fetch<'a>(
@@ -262,13 +279,16 @@ impl Issuer for ScmIssuer {
         boxed(self.standings(references))
     }
 
-    fn revoke<'a>(&'a self, _reference: &'a str) -> BoxFuture<'a, Result<(), IssuerError>> {
-        boxed(async {
-            Err(own(
-                ErrorClass::Configuration,
-                "SCM certificates are revoked in the console",
-            ))
-        })
+    fn revoke<'a>(
+        &'a self,
+        reference: &'a str,
+        reason: &'a str,
+    ) -> BoxFuture<'a, Result<(), IssuerError>> {
+        boxed(self.orders.revoke(reference, reason))
+    }
+
+    fn orders(&self) -> Option<&Orders> {
+        Some(&self.orders)
     }
 
     fn describe<'a>(&'a self) -> BoxFuture<'a, Result<String, IssuerError>> {
@@ -279,10 +299,16 @@ impl Issuer for ScmIssuer {
 /// CCM API, appendix of error codes: there is no such certificate.
 const NOT_FOUND: &str = "SCM.0094";
 
-pub(super) fn no_orders() -> IssuerError {
+/// Whether the certificate of a call is not there any more.
+pub(super) fn is_gone(error: &CcmError) -> bool {
+    error.code.as_deref() == Some(NOT_FOUND)
+}
+
+/// What the order machine never asks for: entitlements are applied for by [`Orders`].
+fn no_submit() -> IssuerError {
     own(
-        ErrorClass::Configuration,
-        "SCM orders come with purchase support; use order = \"never\"",
+        ErrorClass::Bug,
+        "SCM certificates are applied for with an entitlement",
     )
 }
 
@@ -295,9 +321,14 @@ fn fits(certificate: &ScmCertificate, names: &SubjectAltNames, now: Timestamp) -
 
 /// The names of a listing's entry; what is no name is passed over.
 fn named(certificate: &ScmCertificate) -> SubjectAltNames {
-    let sans = certificate.sans.as_deref().unwrap_or_default();
-    sans.split([';', ','])
-        .chain(certificate.domain.as_deref())
+    names_of(certificate.domain.as_deref(), certificate.sans.as_deref())
+}
+
+/// The names in the two fields that the API has for them; what is no name is passed over.
+pub(super) fn names_of(domain: Option<&str>, sans: Option<&str>) -> SubjectAltNames {
+    sans.unwrap_or_default()
+        .split([';', ','])
+        .chain(domain)
         .filter_map(|text| Name::parse(text.trim()).ok())
         .collect()
 }

@@ -19,6 +19,12 @@ impl Fingerprint {
         text.truncate(16);
         text
     }
+
+    /// From 64 hex digits.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::try_from(text.to_owned()).ok()
+    }
 }
 
 impl fmt::Display for Fingerprint {

@@ -307,6 +307,56 @@ impl Kind {
             About::Target,
             "b9afa7108f9344b8a32ce33a4ea209f4",
         ),
+        kind(
+            "stale-journal",
+            About::Issuer,
+            "fa295be97c0242dfbfbe12fd3007b76b",
+        ),
+        kind(
+            "purchase-unclear",
+            About::Certificate,
+            "65f6279175fb42f3894269b25c8d7914",
+        ),
+        kind(
+            "purchase-budget",
+            About::Certificate,
+            "1fbce5ce5ebc4ff38223d7cd51a66e0d",
+        ),
+        kind(
+            "no-entitlement",
+            About::Certificate,
+            "75517774a9a44088bc1ca07e9dda0c89",
+        ),
+        kind(
+            "foreign-application",
+            About::Certificate,
+            "ee7a2b7255e1400fa50a25d344dd7e4e",
+        ),
+        kind(
+            "successor-overdue",
+            About::Certificate,
+            "c37cac533cb1447ea2be51f0ad53e8a5",
+        ),
+        kind(
+            "review-late",
+            About::Certificate,
+            "c4168b9956694662b102379eca8da594",
+        ),
+        kind(
+            "proof-unseen",
+            About::Certificate,
+            "e374de36d3ea4fbc92ded41c92688739",
+        ),
+        kind(
+            "mail-to-answer",
+            About::Certificate,
+            "e69dc7c23b4c4ac7967808090aa47fb2",
+        ),
+        kind(
+            "left-over",
+            About::Certificate,
+            "f30c3d45a3eb4eac90a6f31f7f9f37c6",
+        ),
     ];
 
     /// By its code.

@@ -89,12 +89,12 @@ pub use rollout::{
 pub use shortage::{Scarce, Shortage};
 pub use snapshot::{
     CertificateState, FailedRollout, Failures, FulfilledOrder, Offer, Relied, Revoking, SetAside,
-    Snapshot, Split, Started, StepFailure, TargetState,
+    Snapshot, Split, Started, StepFailure, TargetState, Unused,
 };
 pub use standing::{RemoteTrouble, Standing};
 pub use time::{Seconds, TimeError, Timestamp};
 pub use validation::{
-    DomainMethod, DomainProof, ProofStage, ProofState, TsigAlgorithm, ValidationKind,
+    DomainMethod, DomainProof, ProofPorts, ProofStage, ProofState, TsigAlgorithm, ValidationKind,
     ValidationPolicy,
 };
 pub use watch::{

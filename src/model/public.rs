@@ -162,7 +162,8 @@ pub struct Spent {
 pub struct Purchase {
     /// When it began.
     pub began_at: Timestamp,
-    /// From when on a complete answer without it counts: ten minutes after the call's time-out.
+    /// From when on a complete answer without it counts: ten minutes after the call's time-out, and then ten minutes after
+    /// each that counted.
     pub decisive_at: Timestamp,
     /// Complete answers without it that counted, ten minutes apart.
     pub absences: u32,
@@ -204,6 +205,14 @@ pub struct Identity {
     pub machine: String,
     /// Host name, for people.
     pub host: String,
+}
+
+impl Identity {
+    /// Why a journal of this identity must not buy on this machine, if so.
+    #[must_use]
+    pub fn stale_on(&self, machine: &str) -> Option<Stale> {
+        (self.machine != machine).then_some(Stale::OtherMachine)
+    }
 }
 
 /// Why a host must not buy: its journal may be a copy, or too old.

@@ -192,6 +192,11 @@ pub enum Waiting {
         /// Next look.
         until: Timestamp,
     },
+    /// An unused entitlement was claimed; another host may have done the same.
+    Claim {
+        /// When the claim is read back.
+        until: Timestamp,
+    },
     /// All that may be bought was bought.
     PurchaseBudget {
         /// When another may be.
@@ -299,6 +304,7 @@ impl Waiting {
             Self::Issuance { .. } => "issuance",
             Self::Successor { .. } => "successor",
             Self::Entitlement { .. } => "entitlement",
+            Self::Claim { .. } => "claim",
             Self::PurchaseBudget { .. } => "purchase-budget",
             Self::Purchase { .. } => "purchase",
             Self::DomainProof { .. } => "domain-proof",
@@ -325,6 +331,7 @@ impl Waiting {
             Self::Issuance { until }
             | Self::Successor { until, .. }
             | Self::Entitlement { until }
+            | Self::Claim { until }
             | Self::PurchaseBudget { until, .. }
             | Self::Purchase { until }
             | Self::DomainProof { until }
@@ -355,7 +362,11 @@ impl fmt::Display for Waiting {
             ),
             Self::Entitlement { until } => write!(
                 f,
-                "the account has no unused entitlement for these names, and none may be bought; buy one, next look at {until}"
+                "the account has no unused entitlement for these names that may be taken, and none is bought now; next look at {until}"
+            ),
+            Self::Claim { until } => write!(
+                f,
+                "an unused entitlement is claimed for it; the claim is read back at {until}, since another host may have done the same"
             ),
             Self::PurchaseBudget { until, day, month } => write!(
                 f,
@@ -364,7 +375,7 @@ impl fmt::Display for Waiting {
             ),
             Self::Purchase { until } => write!(
                 f,
-                "a purchase was sent and its answer lost; no second one until it is known not to have been made; next look at {until}"
+                "a purchase, for it or another certificate of its issuer, is under way or its answer lost; no second one until that is known; next look at {until}"
             ),
             Self::DomainProof { until } => write!(
                 f,
@@ -614,7 +625,7 @@ impl fmt::Display for Blocked {
             }
             Self::PurchaseUnclear { since, until } => write!(
                 f,
-                "the answer to a purchase at {since} was lost, and it is not paid for by itself: look for an unpaid order in the console, pay it or cancel it; nothing is bought meanwhile, next look at {until}"
+                "the answer to a purchase at {since} was lost, and it is not paid for by itself: look for an unpaid order in the console and pay it, or where there is none, buy one there; renewd takes either, and buys nothing for it meanwhile, next look at {until}"
             ),
             Self::SuccessorOverdue { not_after, until } => write!(
                 f,

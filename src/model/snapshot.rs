@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{
     Cause, CertificateId, ChannelId, ChannelState, ClockFacts, Drift, EarlierRevision, Entitlement,
-    ErrorClass, Fingerprint, HostSeed, IssuerId, JobName, JobRun, Observed, Order, OrderId, Outage,
-    PushId, PushState, RemoteTrouble, RevisionFacts, RevisionId, Rollout, RolloutId, Seconds,
-    Shortage, Stale, Standing, TargetId, Timestamp, WatchId, WatchState, Wire,
+    ErrorClass, Fingerprint, HostSeed, Identity, IssuerId, JobName, JobRun, Observed, Order,
+    OrderId, Outage, PushId, PushState, RemoteTrouble, RevisionFacts, RevisionId, Rollout,
+    RolloutId, Seconds, Shortage, Stale, Standing, TargetId, Timestamp, WatchId, WatchState, Wire,
 };
 
 /// The planner's view of the world. May be stale: every action is checked again before it is carried out.
@@ -50,6 +50,8 @@ pub struct Snapshot {
     /// Purchases of this journal within the last 30 days, by issuer: when each began. One that certainly was not made
     /// is not here; one that may have been is.
     pub purchases: BTreeMap<IssuerId, Vec<Timestamp>>,
+    /// Who the journal is; `None` before its first executor.
+    pub identity: Option<Identity>,
     /// Why nothing may be bought by this journal, if it may be a copy or too old.
     pub stale: Option<Stale>,
 }
@@ -111,6 +113,9 @@ pub struct CertificateState {
     /// Entitlements at SCM that may still bring certificates for it, the newest first; those that ended are dropped.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub entitlements: Vec<Entitlement>,
+    /// The entitlement that its last order left unused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unused: Option<Unused>,
     /// Where in the cloud it is, by place.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub pushes: BTreeMap<PushId, PushState>,
@@ -153,6 +158,18 @@ impl CertificateState {
                 .map(|earlier| earlier.not_after),
         }
     }
+}
+
+/// An entitlement that an order had, and ended without a certificate for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unused {
+    /// Its id at SCM.
+    pub reference: String,
+    /// Of the order's key: the application may have been granted before it was withdrawn.
+    #[serde(default)]
+    pub spki: Option<Fingerprint>,
+    /// When that order ended. A listing of soon after may be too old to show it.
+    pub at: Timestamp,
 }
 
 /// A revision that is to be revoked.

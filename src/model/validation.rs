@@ -18,8 +18,26 @@ pub struct ValidationPolicy {
     pub resolvers: Vec<String>,
     /// From the publication until a proof that is not visible everywhere is a failure.
     pub propagation: Seconds,
+    /// Where authoritative servers and web servers are looked for.
+    pub ports: ProofPorts,
     /// Changes with any setting above; a change clears backoff.
     pub digest: Fingerprint,
+}
+
+/// Where proofs are looked for. CAs know the usual ports only; others are for laboratories, and for web servers that are
+/// reached from outside by another port than from here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProofPorts {
+    /// Of authoritative servers.
+    pub dns: u16,
+    /// Of web servers.
+    pub http: u16,
+}
+
+impl Default for ProofPorts {
+    fn default() -> Self {
+        Self { dns: 53, http: 80 }
+    }
 }
 
 /// The ways.
@@ -116,6 +134,21 @@ pub enum TsigAlgorithm {
     HmacSha512,
 }
 
+impl TsigAlgorithm {
+    /// Every one.
+    pub const ALL: [Self; 3] = [Self::HmacSha256, Self::HmacSha384, Self::HmacSha512];
+
+    /// Its name in DNS, which is also the policy's word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::HmacSha256 => "hmac-sha256",
+            Self::HmacSha384 => "hmac-sha384",
+            Self::HmacSha512 => "hmac-sha512",
+        }
+    }
+}
+
 /// What a CA looks at (CCM API 4.1.1.1, `domain_method`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -163,6 +196,18 @@ pub struct ProofState {
     pub proofs: Vec<DomainProof>,
     /// How far they are.
     pub stage: ProofStage,
+    /// What the issuer asked for before these, and may be published still: retracted with them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub superseded: Vec<DomainProof>,
+}
+
+impl ProofState {
+    /// Whether every proof is a person's answer to a mail: nothing is published.
+    #[must_use]
+    pub fn is_by_mail(&self) -> bool {
+        let mut proofs = self.proofs.iter().chain(&self.superseded);
+        proofs.all(|proof| proof.method == DomainMethod::Email)
+    }
 }
 
 /// How far proofs are.

@@ -6,8 +6,33 @@ use rcgen::{
     KeyUsagePurpose, SanType,
 };
 
-use crate::model::{KeyAlgorithm, Name, OrderRequest};
-use crate::pki::{PkiError, PrivateKey};
+use x509_parser::certification_request::X509CertificationRequest;
+use x509_parser::prelude::FromDer;
+
+use crate::model::{Fingerprint, KeyAlgorithm, Name, OrderRequest};
+use crate::pki::facts::sha256;
+use crate::pki::{PkiError, PrivateKey, pem};
+
+/// Whose key a request is for: SHA-256 of its SubjectPublicKeyInfo, which tells a CSR that came back by another way with
+/// other line ends.
+///
+/// # Errors
+/// A text without a request, and bytes that are none.
+pub fn spki(text: &str) -> Result<Fingerprint, PkiError> {
+    let blocks = pem::blocks(text)?;
+    let mut requests = blocks.iter().filter(|block| {
+        matches!(
+            block.label,
+            "CERTIFICATE REQUEST" | "NEW CERTIFICATE REQUEST"
+        )
+    });
+    let Some(block) = requests.next() else {
+        return Err(PkiError::malformed("certificate request", "no such block"));
+    };
+    let (_, request) = X509CertificationRequest::from_der(&block.der)
+        .map_err(|error| PkiError::malformed("certificate request", error))?;
+    Ok(sha256(request.certification_request_info.subject_pki.raw))
+}
 
 /// The request for this key as PEM: subject, names of all four kinds, key usage and server authentication. PCA takes
 /// names and usages from the CSR alone.

@@ -7,15 +7,15 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use crate::model::{
-    Blocked, CertificateId, ErrorClass, Failures, Fingerprint, IssuerId, OrderMode, ProbeFault,
-    RemoteTrouble, Rollout, RolloutPhase, RolloutStep, Seconds, SetAside, Severity, Shortage,
-    Snapshot, Standing, StepFailure, Timestamp, Waiting,
+    Blocked, CertificateId, ErrorClass, Failures, Fingerprint, IssuerId, Order, OrderMode,
+    OrderPhase, ProbeFault, RemoteTrouble, Rollout, RolloutPhase, RolloutStep, Seconds, SetAside,
+    Severity, Shortage, Snapshot, Standing, StepFailure, Timestamp, Waiting,
 };
 use crate::plan::certificates::Subject;
 use crate::plan::draft::{Draft, Met};
 use crate::plan::renewal::Window;
 use crate::plan::targets::{self, Member, Place};
-use crate::plan::{Verdict, again, backoff, blame, drift, rollout_machine};
+use crate::plan::{Verdict, again, backoff, blame, drift, orders, rollout_machine};
 
 /// What stands for a certificate. `digest` is [`backoff::digest`] of certificate and issuer, `days` the policy's steps.
 pub(crate) fn certificate(
@@ -28,7 +28,10 @@ pub(crate) fn certificate(
 ) {
     let id = subject.policy.id.as_str();
     let failing = failing(subject, digest);
-    let untroubled = matches!(verdict, Verdict::Act(_)) && !troubled(subject, digest);
+    let long = subject
+        .order
+        .is_some_and(|order| orders::is_long(order, now));
+    let untroubled = matches!(verdict, Verdict::Act(_)) && !troubled(subject, digest) && !long;
     if let Some(failure) = latest(subject, digest) {
         draft.met.push(Met {
             certificate: subject.policy.id.clone(),
@@ -479,11 +482,18 @@ fn open_rollout(
 
 /// Whether anything failed at all, were it once.
 fn troubled(subject: &Subject<'_>, digest: Fingerprint) -> bool {
-    let order = subject.order.map(|order| &order.failures);
+    let order = renewing(subject).map(|order| &order.failures);
     let surveys = backoff::count(&subject.state.survey_failures, subject.policy.digest);
     order.is_some_and(|failures| backoff::count(failures, digest) > 0)
         || backoff::count(&subject.state.failures, digest) > 0
         || surveys > 0
+}
+
+/// The open order, unless it only clears away what it left: of that it is told on its own.
+fn renewing<'a>(subject: &Subject<'a>) -> Option<&'a Order> {
+    subject
+        .order
+        .filter(|order| !matches!(order.phase, OrderPhase::Ending { .. }))
 }
 
 /// Class, number and message of the failures in a row that are worth a word: of the open order, of orders before, of
@@ -494,8 +504,7 @@ fn failing(subject: &Subject<'_>, digest: Fingerprint) -> Option<(ErrorClass, u3
         let count = backoff::count(failures, digest);
         (count >= patience(last.class).min(2)).then(|| (last.class, count, last.message.clone()))
     };
-    subject
-        .order
+    renewing(subject)
         .and_then(|order| of(&order.failures, digest))
         .or_else(|| of(&subject.state.failures, digest))
         .or_else(|| of(&subject.state.survey_failures, subject.policy.digest))
@@ -511,8 +520,7 @@ fn latest<'a>(subject: &Subject<'a>, digest: Fingerprint) -> Option<(u32, &'a St
             .filter(|_| count > 0)
             .map(|last| (count, last))
     };
-    subject
-        .order
+    renewing(subject)
         .and_then(|order| of(&order.failures, digest))
         .or_else(|| of(&subject.state.failures, digest))
         .or_else(|| of(&subject.state.survey_failures, subject.policy.digest))
@@ -532,7 +540,7 @@ pub(crate) fn step(count: u32) -> u32 {
 }
 
 /// How many failures in a row are nobody's business: what may pass by itself gets three attempts, which take minutes.
-const fn patience(class: ErrorClass) -> u32 {
+pub(crate) const fn patience(class: ErrorClass) -> u32 {
     match class {
         ErrorClass::Transient | ErrorClass::RateLimited => 3,
         ErrorClass::Rejected

@@ -1,15 +1,16 @@
 //! What happens to one certificate: which order is opened, carried on or given up.
 
 use crate::model::{
-    Blocked, CertificatePolicy, CertificateState, ErrorClass, Fingerprint, Order, OrderMode,
-    OrderPhase, OrderStep, Policy, Reason, RevisionId, Seconds, Shortage, Timestamp, Waiting,
+    Blocked, CertificatePolicy, CertificateState, ErrorClass, Fingerprint, IssuerPolicy, Order,
+    OrderClosing, OrderMode, OrderPhase, OrderStep, Policy, Reason, RevisionId, Seconds, Shortage,
+    Snapshot, Timestamp, Waiting,
 };
 use crate::plan::backoff::{self, Seed};
 use crate::plan::checks::{self, CheckInput};
 use crate::plan::draft::Draft;
-use crate::plan::order_machine::{self, Money, Timing};
+use crate::plan::order_machine::{self, Timing};
 use crate::plan::renewal::{self, Window};
-use crate::plan::{Action, Next, Verdict, alerts};
+use crate::plan::{Action, Next, Verdict, alerts, orders};
 
 /// A certificate of the policy with what is known of it.
 #[derive(Debug, Clone, Copy)]
@@ -22,13 +23,16 @@ pub(crate) struct Subject<'a> {
     pub(crate) order: Option<&'a Order>,
     /// There is no room for what another order would bring.
     pub(crate) shortage: Option<&'a Shortage>,
+    /// By how much it is renewed sooner than its rule says.
+    pub(crate) lead: Seconds,
 }
 
 impl Subject<'_> {
     /// Of the newest revision.
     pub(crate) fn window(&self) -> Option<Window> {
         let newest = self.state.newest.as_ref()?;
-        Some(renewal::window(self.policy.renew, &self.policy.id, newest))
+        let policy = self.policy;
+        Some(renewal::window(policy.renew, self.lead, &policy.id, newest))
     }
 
     /// When it is an emergency that a revision is served still, by the measure of the newest one, and its end.
@@ -76,7 +80,7 @@ pub(crate) enum Coming {
 
 /// Decides, and adds what is to be done to the draft.
 pub(crate) fn decide(
-    policy: &Policy,
+    (policy, snapshot): (&Policy, &Snapshot),
     subject: &Subject<'_>,
     now: Timestamp,
     draft: &mut Draft,
@@ -93,7 +97,7 @@ pub(crate) fn decide(
         .filter(|order| !matches!(order.phase, OrderPhase::Closed { .. }));
     let mark = draft.mark();
     let verdict = match (order, subject.policy.order) {
-        (Some(order), _) => carry_on(policy, subject.policy, order, now, draft),
+        (Some(order), _) => carry_on(policy, snapshot, subject, order, now, draft),
         (None, OrderMode::Auto) => match checks::first(&input) {
             // Asking again would bring the same: a person should know now, not when it is due again.
             None if subject.state.shortened => shortened(subject, draft),
@@ -107,6 +111,19 @@ pub(crate) fn decide(
         Some(waiting) => wait(waiting, draft),
         None => verdict,
     };
+    let verdict = match (order, window) {
+        // Only what it left is still cleared away: the certificate is there.
+        (Some(order), Some(window)) if window.renew_at > now && is_fulfilled(order) => {
+            match verdict {
+                Verdict::Wait(_) => in_order(subject, healthy(Some(window), now, draft)),
+                Verdict::Act(_) | Verdict::Healthy { .. } | Verdict::Blocked(_) => verdict,
+            }
+        }
+        (Some(_) | None, _) => verdict,
+    };
+    if let Some(order) = order {
+        orders::alerts(policy, snapshot, (subject, order, window), now, draft);
+    }
     let quiet = matches!(verdict, Verdict::Healthy { .. })
         && subject.state.failures.count == 0
         && subject.state.survey_failures.count == 0
@@ -184,34 +201,30 @@ pub(crate) fn open(
 }
 
 /// An order of a certificate that is no longer in the policy.
-pub(crate) fn orphan(order: &Order, draft: &mut Draft) {
-    draft.orders.push(match &order.phase {
-        OrderPhase::Issued { .. } => Action::AdvanceOrder {
-            order: order.id.clone(),
-            step: OrderStep::Close,
-        },
-        OrderPhase::Closed { .. } => return,
-        OrderPhase::Submitted { reference, .. } => Action::AbandonOrder {
-            order: order.id.clone(),
-            message: format!(
-                "the certificate left the policy; the issuer knows it as {reference}, should it be revoked"
-            ),
-        },
-        OrderPhase::Ending { .. } => return,
-        OrderPhase::Opened
-        | OrderPhase::Seeking { .. }
-        | OrderPhase::Claiming { .. }
-        | OrderPhase::Bare { .. }
-        | OrderPhase::PurchaseUnclear { .. }
-        | OrderPhase::Entitled { .. }
-        | OrderPhase::KeyStored { .. }
-        | OrderPhase::Unclear { .. } => {
-            Action::AbandonOrder {
-                order: order.id.clone(),
-                message: "the certificate left the policy".to_owned(),
-            }
+pub(crate) fn orphan(
+    policy: &Policy,
+    snapshot: &Snapshot,
+    order: &Order,
+    now: Timestamp,
+    draft: &mut Draft,
+) {
+    let issuer = (policy.issuers.get(&order.issuer), order.request.policy);
+    let because = "the certificate left the policy";
+    let waiting = orders::give_up(order, issuer, because, snapshot, now, draft);
+    if let Some(until) = waiting.and_then(|waiting| waiting.until()) {
+        draft.wake(until);
+    }
+    orders::left_over(order.certificate.as_str(), order, draft);
+}
+
+const fn is_fulfilled(order: &Order) -> bool {
+    matches!(
+        order.phase,
+        OrderPhase::Ending {
+            closing: OrderClosing::Fulfilled { .. },
+            ..
         }
-    });
+    )
 }
 
 /// Of a certificate's policy together with its issuer's.
@@ -221,39 +234,38 @@ pub(crate) fn digest(policy: &Policy, certificate: &CertificatePolicy) -> Finger
 
 fn carry_on(
     policy: &Policy,
-    certificate: &CertificatePolicy,
+    snapshot: &Snapshot,
+    subject: &Subject<'_>,
     order: &Order,
     now: Timestamp,
     draft: &mut Draft,
 ) -> Verdict {
+    let certificate = subject.policy;
     let issuer = policy.issuers.get(&order.issuer);
-    let Some(issuer) = issuer else {
-        draft.orders.push(Action::AbandonOrder {
-            order: order.id.clone(),
-            message: format!("issuer {} left the policy", order.issuer),
-        });
-        return Verdict::Act(order.reason.clone());
+    let because = unwanted(policy, subject, order, issuer);
+    let digest = backoff::digest(certificate, issuer);
+    let (Some(issuer), None) = (issuer, &because) else {
+        let because = because.unwrap_or_default();
+        let issuer = (issuer, digest);
+        return match orders::give_up(order, issuer, &because, snapshot, now, draft) {
+            Some(waiting) => wait(waiting, draft),
+            None => Verdict::Act(order.reason.clone()),
+        };
     };
-    if order.request.policy != certificate.digest && !order_machine::is_submitted(order) {
-        draft.orders.push(Action::AbandonOrder {
-            order: order.id.clone(),
-            message: "the certificate's policy changed before the order was sent".to_owned(),
-        });
-        return Verdict::Act(order.reason.clone());
+    if let Some(at) = order_machine::looks_again(order) {
+        draft.wake(at);
     }
-    let digest = backoff::digest(certificate, Some(issuer));
-    match order_machine::next(
-        order,
-        Timing::from(issuer),
-        &Money::default(),
-        digest,
-        draft.host,
-        now,
-    ) {
-        Next::Step(step) => draft.orders.push(Action::AdvanceOrder {
-            order: order.id.clone(),
-            step,
-        }),
+    let money = orders::money(order, Some(subject), snapshot, draft);
+    match order_machine::next(order, Timing::from(issuer), &money, digest, draft.host, now) {
+        Next::Step(step) => {
+            if step == OrderStep::Buy {
+                draft.buys(&order.issuer, &order.id);
+            }
+            draft.orders.push(Action::AdvanceOrder {
+                order: order.id.clone(),
+                step,
+            });
+        }
         Next::Record(event) => draft.orders.push(Action::RecordOrder {
             order: order.id.clone(),
             event,
@@ -268,6 +280,32 @@ fn carry_on(
         Next::Done => {}
     }
     Verdict::Act(order.reason.clone())
+}
+
+/// Why an order is not carried on, if it is not.
+fn unwanted(
+    policy: &Policy,
+    subject: &Subject<'_>,
+    order: &Order,
+    issuer: Option<&IssuerPolicy>,
+) -> Option<String> {
+    if issuer.is_none() {
+        return Some(format!("issuer {} left the policy", order.issuer));
+    }
+    let same = order.request.policy == subject.policy.digest;
+    if !order_machine::is_submitted(order) {
+        let current = same && orders::is_current(policy, subject, order);
+        let public = order.request.public.as_ref();
+        if current && subject.state.forced && public.is_some_and(|p| p.replaces.is_some()) {
+            return Some("a person asked for another one than the successor".to_owned());
+        }
+        let because = "the certificate's policy changed before the order was sent";
+        return (!current).then(|| because.to_owned());
+    }
+    // What nobody has issued yet can be taken back, and the entitlement used for what is wanted now.
+    let under_way = matches!(order.phase, OrderPhase::Submitted { public: true, .. });
+    let unwanted = !same && under_way && !orders::is_wanted(policy, subject, order);
+    unwanted.then(|| "the certificate's policy changed while it was under way".to_owned())
 }
 
 /// A follower opens an order only for something its account offers.

@@ -8,6 +8,7 @@ use crate::model::{
     CertificatePolicy, CertificateState, OrderMode, Reason, RevisionFacts, SubjectAltNames,
     Timestamp,
 };
+use crate::plan::entitlements;
 use crate::plan::renewal::Window;
 
 /// What a check may look at.
@@ -110,6 +111,8 @@ fn key_changed(input: &CheckInput<'_>) -> Option<Reason> {
         return None;
     }
     let fits = match input.policy.order {
+        // Another order would only bring the successor, and that comes with the key of the first application.
+        OrderMode::Auto if entitlements::has_successor(input.state) => true,
         OrderMode::Auto => newest.facts.key_algorithm == Some(input.policy.key_algorithm),
         OrderMode::Never => true,
     };
@@ -248,7 +251,7 @@ mod tests {
         let revision = state.newest.clone();
         let window = revision
             .as_ref()
-            .map(|revision| renewal::window(policy.renew, &policy.id, revision));
+            .map(|revision| renewal::window(policy.renew, Seconds(0), &policy.id, revision));
         let input = CheckInput {
             policy: &policy,
             state: &state,
@@ -295,7 +298,7 @@ mod tests {
             more.iter().map(|name| Name::parse(name).unwrap()).collect();
         let check = |state: &CertificateState| {
             let revision = state.newest.as_ref().unwrap();
-            let window = renewal::window(policy.renew, &policy.id, revision);
+            let window = renewal::window(policy.renew, Seconds(0), &policy.id, revision);
             first(&CheckInput {
                 policy: &policy,
                 state,
@@ -323,7 +326,7 @@ mod tests {
         newest(&mut state).policy = None;
         newest(&mut state).facts.names = [Name::parse("*.example").unwrap()].into_iter().collect();
         let revision = state.newest.clone().unwrap();
-        let window = renewal::window(policy.renew, &policy.id, &revision);
+        let window = renewal::window(policy.renew, Seconds(0), &policy.id, &revision);
         let input = CheckInput {
             policy: &policy,
             state: &state,

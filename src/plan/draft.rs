@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
-    Alert, AlertKey, CertificateId, HostSeed, IssuerId, Seconds, Severity, StepFailure, Timestamp,
-    Waiting,
+    Alert, AlertKey, CertificateId, HostSeed, IssuerId, OrderId, Seconds, Severity, StepFailure,
+    Timestamp, Waiting,
 };
 use crate::plan::outage::Hold;
 use crate::plan::pacing::OrderBudget;
@@ -45,6 +45,8 @@ pub(crate) struct Draft {
     pub(crate) holds: BTreeMap<IssuerId, Hold>,
     /// What issuers may still be given in this hour.
     pub(crate) budgets: BTreeMap<IssuerId, OrderBudget>,
+    /// Orders that may be buying, by issuer: one purchase at a time.
+    buying: BTreeSet<(IssuerId, OrderId)>,
     /// Whom one question is asked already.
     asked: BTreeSet<IssuerId>,
     /// Renewals that are due are ordered from then on; `None` for now.
@@ -71,6 +73,7 @@ impl Draft {
             surveys: Vec::new(),
             holds: BTreeMap::new(),
             budgets: BTreeMap::new(),
+            buying: BTreeSet::new(),
             asked: BTreeSet::new(),
             renewals_from: None,
             observations: Vec::new(),
@@ -108,6 +111,17 @@ impl Draft {
         self.new_orders.truncate(new_orders);
         self.surveys.truncate(surveys);
         Some(waiting)
+    }
+
+    /// An order may be buying, or is to.
+    pub(crate) fn buys(&mut self, issuer: &IssuerId, order: &OrderId) {
+        self.buying.insert((issuer.clone(), order.clone()));
+    }
+
+    /// Whether another order of the issuer may be buying.
+    pub(crate) fn is_buying(&self, issuer: &IssuerId, but: &OrderId) -> bool {
+        let mut all = self.buying.iter();
+        all.any(|(of, order)| of == issuer && order != but)
     }
 
     /// How much there is of what may have to be taken back.

@@ -12,6 +12,7 @@ use crate::model::{
     RevisionId, Rollout, RolloutPhase, SightKind, Snapshot, TargetId, TargetPolicy, TargetState,
     Timestamp, Waiting,
 };
+use crate::plan::spending::{self, Spending};
 use crate::plan::status::Code;
 use crate::plan::{Action, Plan, Verdict};
 
@@ -32,6 +33,9 @@ pub struct Report {
     pub not_after: Option<String>,
     /// What happens next; `null` when nothing does until a person acts.
     pub next_action: Option<NextAction>,
+    /// What it would buy, or may; `null` for nothing.
+    #[serde(default)]
+    pub spending: Option<Spending>,
     /// One for each target of the certificate.
     pub targets: Vec<TargetReport>,
 }
@@ -74,9 +78,10 @@ impl TargetReport {
 
 /// A report for every certificate of the policy, in the order of their names.
 #[must_use]
-pub fn report(policy: &Policy, snapshot: &Snapshot, plan: &Plan) -> Vec<Report> {
+pub fn report(policy: &Policy, snapshot: &Snapshot, plan: &Plan, now: Timestamp) -> Vec<Report> {
     let unknown = CertificateState::default();
     let doing = doing(snapshot, plan);
+    let mut spending = spending::of(policy, snapshot, plan, now);
     let rollouts: BTreeMap<&TargetId, &Rollout> = snapshot
         .rollouts
         .values()
@@ -96,6 +101,8 @@ pub fn report(policy: &Policy, snapshot: &Snapshot, plan: &Plan) -> Vec<Report> 
                 serial: newest.map(|newest| newest.facts.serial.clone()),
                 not_after: newest.map(|newest| newest.facts.not_after.to_string()),
                 next_action: next_action(verdict, certificate, doing.get(id).copied()),
+                // Blocked, it buys nothing.
+                spending: spending.remove(id).filter(|_| verdict.code() != BLOCKED),
                 targets: certificate
                     .targets
                     .iter()
@@ -111,10 +118,10 @@ pub fn report(policy: &Policy, snapshot: &Snapshot, plan: &Plan) -> Vec<Report> 
         .collect()
 }
 
-/// One line per certificate, then the alerts that stand, then when the next look is.
+/// One line per certificate, then what would be bought, then the alerts that stand, then when the next look is.
 #[must_use]
 pub fn text(policy: &Policy, snapshot: &Snapshot, plan: &Plan, now: Timestamp) -> String {
-    let reports = report(policy, snapshot, plan);
+    let reports = report(policy, snapshot, plan, now);
     let rows: Vec<[String; 5]> = reports
         .iter()
         .map(|report| {
@@ -128,6 +135,15 @@ pub fn text(policy: &Policy, snapshot: &Snapshot, plan: &Plan, now: Timestamp) -
         })
         .collect();
     let mut text = table(&rows);
+    for report in &reports {
+        if let Some(spending) = &report.spending {
+            text.push_str(&format!("{} {}\n", report.name, spending.describe()));
+        }
+    }
+    let all = reports.iter().filter_map(|report| report.spending.as_ref());
+    if let Some(sum) = spending::sum(all) {
+        text.push_str(&format!("{sum}\n"));
+    }
     for alert in plan.alerts.values() {
         text.push_str(&format!("alert ({}): {}\n", alert.severity, alert.title));
     }
@@ -288,6 +304,7 @@ fn next_action(
             match waiting {
                 Waiting::Issuance { .. } | Waiting::Review { .. } => "fetch",
                 Waiting::Successor { .. } | Waiting::Entitlement { .. } => "look",
+                Waiting::Claim { .. } => "confirm",
                 Waiting::PurchaseBudget { .. } => "buy",
                 Waiting::Purchase { .. } => "trace",
                 Waiting::DomainProof { .. } => "examine",
@@ -443,4 +460,5 @@ fn table<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> String {
 const UNPROVEN: &str = "unproven";
 const HEALTHY: &str = "healthy";
 const WAIT: &str = "wait";
+const BLOCKED: &str = "blocked";
 const OPEN_ROLLOUT: &str = "open-rollout";

@@ -8,8 +8,10 @@
 //! | [`planner`] | the whole: one verdict per certificate, at most one action per order, rollout, certificate, target |
 //! | [`checks`] | why a certificate needs a new revision: an ordered list, first hit wins |
 //! | [`renewal`] | when renewal is due |
+//! | [`entitlements`] | which certificates come without a purchase, and with which keys |
 //! | [`order_machine`], [`rollout_machine`] | which step comes next, which phase an event leads to, what an error means |
 //! | `certificates`, `targets` | what that means for one certificate, one target |
+//! | `orders` | what a person must know of an order of a public certificate; how an order is given up |
 //! | [`backoff`] | when a failed thing is tried again |
 //! | [`clock`] | whether the clock can be believed |
 //! | [`jobs`] | when what is done by the calendar is due |
@@ -27,6 +29,7 @@
 //! | `relied` | what renewd itself relies on and what ends |
 //! | `widespread` | what is one alert for many certificates: an issuer, a way by which no alert leaves, a time of doing nothing |
 //! | [`explain`] | the plan as text and as data for `renewd plan` |
+//! | [`spending`] | what a plan would buy |
 //! | [`status`] | all that is known, as data for `renewd status` and everything that watches |
 
 mod action;
@@ -40,6 +43,7 @@ pub mod clock;
 pub mod digest;
 mod draft;
 mod drift;
+pub mod entitlements;
 pub mod explain;
 pub mod jobs;
 pub mod mails;
@@ -47,6 +51,7 @@ pub mod metrics;
 mod observed;
 pub mod open;
 pub mod order_machine;
+mod orders;
 pub mod outage;
 pub mod outcome;
 mod pacing;
@@ -54,6 +59,7 @@ pub mod planner;
 mod relied;
 pub mod renewal;
 pub mod rollout_machine;
+pub mod spending;
 pub mod status;
 mod targets;
 #[cfg(test)]

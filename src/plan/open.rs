@@ -3,25 +3,36 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
-    CertificateId, CertificatePolicy, Drift, DriftKind, Failures, KeySource, Order, OrderId,
-    OrderMode, OrderPhase, OrderRequest, Reason, RevisionId, Rollout, RolloutId, RolloutPhase,
-    Source, TargetPolicy, TargetState, Timestamp,
+    Buying, CertificateId, CertificatePolicy, CertificateState, DomainType, Drift, DriftKind,
+    Failures, IssuerKind, KeySource, Order, OrderId, OrderMode, OrderPhase, OrderRequest, Policy,
+    Product, PublicRequest, PurchasePolicy, Reason, RevisionFacts, RevisionId, Rollout, RolloutId,
+    RolloutPhase, Source, SubjectAltNames, TargetPolicy, TargetState, Timestamp,
 };
 
-/// An order for a certificate of the policy.
+/// An order for a certificate of the policy, of which this is known.
 #[must_use]
 pub fn order(
     id: OrderId,
+    policy: &Policy,
     certificate: &CertificatePolicy,
+    state: &CertificateState,
     reason: Reason,
     now: Timestamp,
 ) -> Order {
+    let mut request = request(certificate);
+    request.public = public(policy, certificate).map(|mut public| {
+        if let Some(newest) = succeeded(certificate, state, &reason) {
+            public.replaces = Some(newest.reference.clone());
+            public.replaces_until = Some(newest.facts.not_after);
+        }
+        Box::new(public)
+    });
     Order {
         id,
         certificate: certificate.id.clone(),
         issuer: certificate.issuer.clone(),
         reason,
-        request: request(certificate),
+        request,
         opened_at: now,
         phase: OrderPhase::Opened,
         started: None,
@@ -47,6 +58,73 @@ pub fn request(certificate: &CertificatePolicy) -> OrderRequest {
         policy: certificate.digest,
         public: None,
     }
+}
+
+/// What only a public certificate needs, by the policy as it is now; `None` for every other.
+#[must_use]
+pub(crate) fn public(policy: &Policy, certificate: &CertificatePolicy) -> Option<PublicRequest> {
+    let issuer = policy.issuers.get(&certificate.issuer)?;
+    let scm = match (&issuer.kind, certificate.order) {
+        (IssuerKind::Scm(scm), OrderMode::Auto) => scm,
+        (IssuerKind::Scm(_), OrderMode::Never) | (IssuerKind::Pca(_), _) => return None,
+    };
+    let validation = certificate.validation.as_ref().or(scm.validation.as_ref());
+    let purchase = scm.purchase.as_ref();
+    Some(PublicRequest {
+        buying: purchase.map(|purchase| Buying {
+            product: product(purchase, &certificate.names),
+            automatic_payment: purchase.automatic_payment,
+            budget: purchase.budget,
+        }),
+        validation: validation?.clone(),
+        kind: purchase.map(|purchase| purchase.kind.clone()),
+        replaces: None,
+        replaces_until: None,
+    })
+}
+
+fn product(purchase: &PurchasePolicy, names: &SubjectAltNames) -> Product {
+    let domain_type = purchase.domain_type.unwrap_or(DomainType::of(names));
+    Product {
+        brand: purchase.brand.clone(),
+        kind: purchase.kind.clone(),
+        domain_type,
+        domains: match domain_type {
+            DomainType::SingleDomain | DomainType::Wildcard => 1,
+            DomainType::MultiDomain => u32::try_from(names.iter().count()).unwrap_or(u32::MAX),
+        },
+        years: purchase.years,
+    }
+}
+
+/// The revision whose successor, should its order of several years have one to come, is all that is asked for. Other names,
+/// another key and what a person asks for need an order of their own.
+fn succeeded<'a>(
+    certificate: &CertificatePolicy,
+    state: &'a CertificateState,
+    reason: &Reason,
+) -> Option<&'a RevisionFacts> {
+    let by_time = match reason {
+        Reason::RenewalDue { .. } | Reason::Emergency { .. } | Reason::Expired { .. } => true,
+        Reason::NoRevision
+        | Reason::Unusable { .. }
+        | Reason::IssuerChanged
+        | Reason::NamesChanged { .. }
+        | Reason::KeyChanged
+        | Reason::Revoked
+        | Reason::NewerOffered
+        | Reason::Forced
+        | Reason::NotDeployed
+        | Reason::TargetChanged
+        | Reason::Drifted { .. }
+        | Reason::RollbackAsked
+        | Reason::UndoFailed { .. } => false,
+    };
+    let newest = state.newest.as_ref().filter(|_| by_time && !state.forced)?;
+    let same = state.issuer.as_ref() == Some(&certificate.issuer)
+        && newest.facts.covers(&certificate.names)
+        && !state.is_revoked(&newest.id);
+    same.then_some(newest)
 }
 
 /// A rollout on a target of the policy; `generation` was never given to another rollout of the target.

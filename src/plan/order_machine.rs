@@ -17,7 +17,8 @@ mod events;
 mod public;
 
 pub use events::transition;
-pub use public::Money;
+pub use public::{Money, allowed_at, is_buying, looks_again, spent};
+pub(crate) use public::{OVERDUE, buying};
 
 use crate::model::{
     ErrorClass, Fingerprint, HostSeed, IssuerPolicy, Order, OrderClosing, OrderEvent, OrderPhase,
@@ -109,7 +110,7 @@ pub fn next(
             proof,
             review,
             ..
-        } => public::submitted(proof.as_deref(), review, *poll_after, now),
+        } => public::submitted(order, proof.as_deref(), review, *poll_after, now),
         OrderPhase::Issued { .. } => Next::Step(OrderStep::Close),
         OrderPhase::Ending {
             withdraw, proof, ..
@@ -169,12 +170,17 @@ pub fn on_error(
     now: Timestamp,
 ) -> OnError<OrderEvent> {
     let began_at = || order.started.as_ref().map_or(now, |started| started.at);
+    let rejected = trouble.class == ErrorClass::Rejected;
     let may_close = match step {
         OrderStep::Submit if effect_unknown => {
             return OnError::Event(lost(began_at(), timing));
         }
         OrderStep::Buy if effect_unknown => {
             return OnError::Event(public::purchase_lost(order, began_at(), timing));
+        }
+        // What cannot be taken back any more is over, or will be: an order that tried for ever would keep the next one back.
+        OrderStep::Withdraw if rejected && !effect_unknown => {
+            return OnError::Event(OrderEvent::Withdrawn);
         }
         OrderStep::Submit | OrderStep::Locate | OrderStep::Fetch | OrderStep::Buy => true,
         // Nobody refused the order: the disk or the listing is in trouble. Giving up in `Resolve` or `Trace` could buy
@@ -190,7 +196,7 @@ pub fn on_error(
         | OrderStep::Withdraw
         | OrderStep::Close => false,
     };
-    if may_close && trouble.class == ErrorClass::Rejected {
+    if may_close && rejected {
         return OnError::Event(OrderEvent::Closed {
             closing: OrderClosing::Failed {
                 class: trouble.class,
@@ -208,7 +214,18 @@ pub fn absent(order: &Order, timing: Timing, asked_at: Timestamp) -> OrderEvent 
         OrderPhase::Unclear { decisive_at, .. } if asked_at < *decisive_at => {
             *decisive_at.min(&(asked_at + EARLY_LOOK))
         }
-        _ => asked_at + timing.settle.max(Seconds(1)),
+        OrderPhase::Unclear { .. }
+        | OrderPhase::Opened
+        | OrderPhase::Seeking { .. }
+        | OrderPhase::Claiming { .. }
+        | OrderPhase::Bare { .. }
+        | OrderPhase::PurchaseUnclear { .. }
+        | OrderPhase::Entitled { .. }
+        | OrderPhase::KeyStored { .. }
+        | OrderPhase::Submitted { .. }
+        | OrderPhase::Issued { .. }
+        | OrderPhase::Ending { .. }
+        | OrderPhase::Closed { .. } => asked_at + timing.settle.max(Seconds(1)),
     };
     OrderEvent::Absent { asked_at, look_at }
 }

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::model::{
     Cause, CertificateId, CertificateState, Difference, Drift, DriftKind, EarlierRevision,
     FailedRollout, Failures, Fingerprint, FulfilledOrder, Look, Order, OrderClosing, OrderEvent,
-    ProbeFault, Reason, RevisionFacts, RevisionId, Rollout, RolloutClosing, RolloutPhase,
-    RolloutStep, StepFailure, TargetState, Timestamp, UndoPhase,
+    OrderPhase, ProbeFault, Reason, RevisionFacts, RevisionId, Rollout, RolloutClosing,
+    RolloutPhase, RolloutStep, StepFailure, TargetState, Timestamp, UndoPhase,
 };
-use crate::plan::{blame, pacing};
+use crate::plan::{blame, entitlements, pacing};
 
 /// The certificate after an event of its order; `None` where the event does not change it.
 ///
@@ -25,8 +25,17 @@ pub fn certificate_after(
     match event {
         OrderEvent::Issued { .. } => revision.map(|revision| issued(state, order, revision, now)),
         OrderEvent::Closed { closing } => match closing {
+            // It was counted when its end was decided; only now its application is withdrawn.
+            OrderClosing::Failed { .. } | OrderClosing::Abandoned { .. }
+                if matches!(order.phase, OrderPhase::Ending { .. }) =>
+            {
+                let mut after = state.clone();
+                after.unused.as_mut()?.at = now;
+                Some(after)
+            }
             OrderClosing::Failed { class, message } => {
                 let mut after = state.clone();
+                after.unused = entitlements::left(order, now).or(after.unused);
                 after.failures.add(StepFailure {
                     at: now,
                     class: *class,
@@ -36,13 +45,23 @@ pub fn certificate_after(
                 });
                 Some(after)
             }
-            OrderClosing::Fulfilled { .. } | OrderClosing::Abandoned { .. } => None,
+            OrderClosing::Abandoned { .. } => {
+                let mut after = state.clone();
+                after.unused = Some(entitlements::left(order, now)?);
+                Some(after)
+            }
+            OrderClosing::Fulfilled { .. } => None,
         },
+        // Somebody else has used what was its own, and left another one for it, or will.
+        OrderEvent::Wanting { .. } => {
+            let mut after = state.clone();
+            after.unused = Some(entitlements::left(order, now)?);
+            Some(after)
+        }
         OrderEvent::Claimed { .. }
         | OrderEvent::Confirmed
         | OrderEvent::Yielded { .. }
         | OrderEvent::Adopted { .. }
-        | OrderEvent::Wanting { .. }
         | OrderEvent::NothingFree { .. }
         | OrderEvent::Bought { .. }
         | OrderEvent::PurchaseLost { .. }
@@ -115,6 +134,8 @@ fn issued(
     });
     after.forced = false;
     after.failures = Failures::default();
+    after.unused = None;
+    entitlements::forget(&mut after, now);
     after
 }
 

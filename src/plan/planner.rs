@@ -13,7 +13,8 @@ use crate::plan::draft::Draft;
 use crate::plan::pacing::OrderBudget;
 use crate::plan::targets::{self, Finding, Member, Place};
 use crate::plan::{
-    Plan, Verdict, alerts, clock, jobs, observed, outage, relied, watch, widespread,
+    Plan, Verdict, alerts, clock, jobs, observed, order_machine, outage, relied, renewal, watch,
+    widespread,
 };
 
 /// Decides what should happen next. Reads nothing but its arguments.
@@ -34,6 +35,12 @@ pub fn plan(policy: &Policy, snapshot: &Snapshot, now: Timestamp) -> Plan {
     };
     draft.budgets = policy.issuers.iter().map(budget).collect();
     draft.renewals_from = jobs::renewals_from(policy, snapshot, now);
+    for order in snapshot.orders.values() {
+        if order_machine::is_buying(order) {
+            draft.buys(&order.issuer, &order.id);
+        }
+    }
+    let leads = renewal::leads(policy);
     if let Some(at) = jobs::next_of_all(policy, snapshot, now) {
         draft.wake(at);
     }
@@ -56,15 +63,16 @@ pub fn plan(policy: &Policy, snapshot: &Snapshot, now: Timestamp) -> Plan {
             state: advance(&mut states, id).unwrap_or(&unknown_certificate),
             order: advance(&mut order, &id).copied(),
             shortage: snapshot.shortages.get(id),
+            lead: leads.of(certificate),
         };
-        let verdict = certificates::decide(policy, &subject, now, &mut draft);
+        let verdict = certificates::decide((policy, snapshot), &subject, now, &mut draft);
         places.visit(at, id, &subject);
         subjects.push((subject, subject.coming(&verdict, now)));
         verdicts.push(verdict);
     }
     for order in orders.values() {
         if !policy.certificates.contains_key(&order.certificate) {
-            certificates::orphan(order, &mut draft);
+            certificates::orphan(policy, snapshot, order, now, &mut draft);
         }
     }
     for work in places.list.iter().filter(|work| work.needs_a_look) {

@@ -1,6 +1,11 @@
 //! When a revision is due for renewal, and when that becomes an emergency.
 
-use crate::model::{CertificateId, RenewRule, RevisionFacts, Seconds, Timestamp};
+use std::collections::BTreeMap;
+
+use crate::model::{
+    Assurance, CertificateId, CertificatePolicy, IssuerId, IssuerKind, IssuerPolicy, OrderMode,
+    Policy, RenewRule, RevisionFacts, Seconds, Timestamp,
+};
 use crate::plan::backoff;
 
 /// The moments that matter in the life of a revision.
@@ -17,14 +22,66 @@ pub struct Window {
     pub fits: bool,
 }
 
-/// The window of a revision under a rule.
+/// How much sooner than by its rule a certificate is renewed: a CA that looks at the organization takes days.
+#[derive(Debug, Default)]
+pub(crate) struct Leads<'a> {
+    /// Of issuers where it is not nothing: so most certificates cost no lookup.
+    some: BTreeMap<&'a IssuerId, Seconds>,
+}
+
+impl Leads<'_> {
+    pub(crate) fn of(&self, certificate: &CertificatePolicy) -> Seconds {
+        if self.some.is_empty() || certificate.order == OrderMode::Never {
+            return Seconds(0);
+        }
+        let lead = self.some.get(&certificate.issuer);
+        lead.copied().unwrap_or(Seconds(0))
+    }
+}
+
+/// Of every issuer.
+pub(crate) fn leads(policy: &Policy) -> Leads<'_> {
+    let all = policy.issuers.iter();
+    let some = all.filter_map(|(id, issuer)| Some((id, lead(issuer)?)));
+    Leads {
+        some: some.collect(),
+    }
+}
+
+fn lead(issuer: &IssuerPolicy) -> Option<Seconds> {
+    let kind = match &issuer.kind {
+        IssuerKind::Scm(scm) => &scm.purchase.as_ref()?.kind,
+        IssuerKind::Pca(_) => return None,
+    };
+    Some(Assurance::of_kind(kind)?.lead()).filter(|lead| lead.0 > 0)
+}
+
+/// The window of a revision of a certificate, with its lead.
+#[must_use]
+pub fn of(policy: &Policy, certificate: &CertificatePolicy, revision: &RevisionFacts) -> Window {
+    let issuer = policy.issuers.get(&certificate.issuer);
+    let lead = match certificate.order {
+        OrderMode::Auto => issuer.and_then(lead),
+        OrderMode::Never => None,
+    };
+    let lead = lead.unwrap_or(Seconds(0));
+    window(certificate.renew, lead, &certificate.id, revision)
+}
+
+/// The window of a revision under a rule, begun by `lead` sooner; never in the first third of the lifetime for that, since
+/// what takes long costs much.
 ///
 /// The jitter only ever brings renewal forward, by at most a twentieth of the lifetime and a quarter of what the rule
 /// leaves: the rule is kept as a promise, and a fleet that was installed on one day does not come back on one day. It
 /// depends on certificate and serial alone, so asking twice gives the same
 /// answer, and each revision another one.
 #[must_use]
-pub fn window(rule: RenewRule, id: &CertificateId, revision: &RevisionFacts) -> Window {
+pub fn window(
+    rule: RenewRule,
+    lead: Seconds,
+    id: &CertificateId,
+    revision: &RevisionFacts,
+) -> Window {
     let facts = &revision.facts;
     let lifetime = facts.lifetime().0.max(0);
     let asked = rule.due(facts.not_before, facts.not_after);
@@ -44,9 +101,11 @@ pub fn window(rule: RenewRule, id: &CertificateId, revision: &RevisionFacts) -> 
     let begin = revision
         .issued_at
         .clamp(facts.not_before, facts.not_after.max(facts.not_before));
-    let earliest = begin + Seconds(begin.until(facts.not_after).0.max(0) / 20);
+    let left = begin.until(facts.not_after).0.max(0);
+    let earliest = begin + Seconds(left / 20);
+    let early = (due - lead).max(due.min(begin + Seconds(left / 3)));
     Window {
-        renew_at: (due - Seconds(jitter)).max(earliest),
+        renew_at: (early - Seconds(jitter)).max(earliest),
         emergency_at,
         not_after: facts.not_after,
         fits,
@@ -81,7 +140,12 @@ mod tests {
     #[test]
     fn renewal_is_due_at_the_share_or_a_twentieth_earlier() {
         for serial in 0..500 {
-            let window = window(share(1, 3), &id("www"), &revision(&serial.to_string(), 90));
+            let window = window(
+                share(1, 3),
+                Seconds(0),
+                &id("www"),
+                &revision(&serial.to_string(), 90),
+            );
             let days = window.renew_at.0 as f64 / DAY as f64;
             assert!((55.5..=60.0).contains(&days), "{days}");
             assert!(window.fits);
@@ -92,7 +156,7 @@ mod tests {
     #[test]
     fn jitter_depends_on_certificate_and_serial_alone_and_spreads() {
         let at = |name: &str, serial: &str| {
-            window(share(1, 3), &id(name), &revision(serial, 90)).renew_at
+            window(share(1, 3), Seconds(0), &id(name), &revision(serial, 90)).renew_at
         };
         assert_eq!(at("www", "01"), at("www", "01"));
         let moments: std::collections::BTreeSet<_> =
@@ -109,7 +173,12 @@ mod tests {
 
     #[test]
     fn days_before_expiry_are_kept_where_they_fit() {
-        let window = window(RenewRule::DaysBefore(30), &id("www"), &revision("01", 365));
+        let window = window(
+            RenewRule::DaysBefore(30),
+            Seconds(0),
+            &id("www"),
+            &revision("01", 365),
+        );
         assert!(window.fits);
         assert!(window.renew_at <= Timestamp(335 * DAY));
         assert!(window.renew_at >= Timestamp(335 * DAY - 15 * DAY / 2));
@@ -119,16 +188,29 @@ mod tests {
     #[test]
     fn a_day_count_longer_than_what_the_issuer_gave_becomes_a_third() {
         for days in [7, 30, 33] {
-            let window = window(RenewRule::DaysBefore(30), &id("www"), &revision("01", days));
+            let window = window(
+                RenewRule::DaysBefore(30),
+                Seconds(0),
+                &id("www"),
+                &revision("01", days),
+            );
             assert!(!window.fits, "{days}");
             assert!(window.renew_at > Timestamp(days * DAY / 2), "{days}");
         }
-        assert!(window(RenewRule::DaysBefore(30), &id("www"), &revision("01", 34)).fits);
+        assert!(
+            window(
+                RenewRule::DaysBefore(30),
+                Seconds(0),
+                &id("www"),
+                &revision("01", 34)
+            )
+            .fits
+        );
     }
 
     #[test]
     fn a_late_rule_has_a_late_emergency() {
-        let window = window(share(1, 50), &id("www"), &revision("01", 100));
+        let window = window(share(1, 50), Seconds(0), &id("www"), &revision("01", 100));
         assert_eq!(window.emergency_at, Timestamp(99 * DAY));
         assert!(window.renew_at < window.emergency_at);
     }
@@ -137,7 +219,7 @@ mod tests {
     fn a_leaf_that_is_dated_back_is_not_due_when_it_is_issued() {
         let mut revision = revision("01", 1);
         revision.issued_at = Timestamp(DAY / 2);
-        let window = window(share(4, 5), &id("www"), &revision);
+        let window = window(share(4, 5), Seconds(0), &id("www"), &revision);
         assert!(
             window.renew_at > revision.issued_at,
             "{:?}",
@@ -148,10 +230,15 @@ mod tests {
     #[test]
     fn impossible_validity_is_no_panic() {
         let mut revision = revision("01", -1);
-        let _ = window(share(1, 3), &id("www"), &revision);
+        let _ = window(share(1, 3), Seconds(0), &id("www"), &revision);
         revision.facts.not_after = Timestamp(i64::MAX);
         revision.facts.not_before = Timestamp(i64::MIN);
-        let _ = window(share(1, 3), &id("www"), &revision);
-        let _ = window(RenewRule::DaysBefore(u32::MAX), &id("www"), &revision);
+        let _ = window(share(1, 3), Seconds(0), &id("www"), &revision);
+        let _ = window(
+            RenewRule::DaysBefore(u32::MAX),
+            Seconds(0),
+            &id("www"),
+            &revision,
+        );
     }
 }

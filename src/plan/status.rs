@@ -223,13 +223,14 @@ impl Status {
         let orders: BTreeMap<_, _> = orders.map(|order| (&order.certificate, order)).collect();
         let rollouts = snapshot.rollouts.values();
         let rollouts: BTreeMap<_, _> = rollouts.map(|open| (&open.target, open)).collect();
-        let certificates = explain::report(policy, snapshot, plan)
+        let certificates = explain::report(policy, snapshot, plan, now)
             .into_iter()
             .filter_map(|report| {
                 let id = CertificateId::new(&report.name).ok()?;
                 let state = snapshot.certificates.get(&id);
                 let order = orders.get(&id).copied();
                 Some(certificate(
+                    policy,
                     policy.certificates.get(&id)?,
                     state,
                     order,
@@ -411,6 +412,7 @@ impl CertificateStatus {
 }
 
 fn certificate(
+    policy: &Policy,
     wanted: &CertificatePolicy,
     state: Option<&CertificateState>,
     order: Option<&Order>,
@@ -418,7 +420,7 @@ fn certificate(
     now: Timestamp,
 ) -> CertificateStatus {
     let newest = state.and_then(|state| state.newest.as_ref());
-    let window = newest.map(|newest| renewal::window(wanted.renew, &wanted.id, newest));
+    let window = newest.map(|newest| renewal::of(policy, wanted, newest));
     let failures = [
         state.map(|state| &state.failures),
         state.map(|state| &state.survey_failures),

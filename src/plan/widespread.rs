@@ -196,7 +196,7 @@ pub(crate) fn downtime(policy: &Policy, snapshot: &Snapshot, now: Timestamp, dra
         let Some(newest) = state.and_then(|state| state.newest.as_ref()) else {
             continue;
         };
-        let window = renewal::window(certificate.renew, id, newest);
+        let window = renewal::of(policy, certificate, newest);
         let meanwhile = |at: Timestamp| at > since && at <= now;
         due += u32::from(meanwhile(window.renew_at));
         ended += u32::from(meanwhile(window.not_after));

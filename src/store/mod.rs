@@ -10,6 +10,7 @@ mod keep;
 mod outbox;
 mod past;
 mod prune;
+mod purchases;
 mod rows;
 mod sqlite;
 mod sqlite_open;
@@ -26,11 +27,11 @@ pub use sqlite::SqliteStore;
 pub use sqlite_open::journal;
 
 use crate::model::{
-    CertificateId, CertificateState, ChannelId, Delivery, Fingerprint, Heard, IssuerId, JobName,
-    JobRun, Letter, Offer, Order, OrderEvent, OrderId, OrderPhase, OrderStep, Post, ProbeReport,
-    Relied, RemoteTrouble, RevisionFacts, RevisionId, Rollout, RolloutEvent, RolloutId,
-    RolloutStep, Slip, Snapshot, StepFailure, TargetId, TargetState, Timestamp, WatchId,
-    WatchState,
+    CertificateId, CertificateState, ChannelId, Delivery, Entitlement, Fingerprint, Heard,
+    Identity, IssuerId, JobName, JobRun, Letter, Offer, Order, OrderEvent, OrderId, OrderPhase,
+    OrderStep, Post, ProbeReport, Relied, RemoteTrouble, RevisionFacts, RevisionId, Rollout,
+    RolloutEvent, RolloutId, RolloutStep, Slip, Snapshot, StepFailure, TargetId, TargetState,
+    Timestamp, WatchId, WatchState,
 };
 
 /// An async answer of a store.
@@ -228,8 +229,31 @@ pub trait Store: Send + Sync {
     /// The letters that were queued last, the latest first, with their state and how the last attempt ended.
     fn posts(&self, most: u32) -> BoxFuture<'_, Vec<PostEntry>>;
 
+    /// Who this journal is; `None` before it was said.
+    fn identity(&self) -> BoxFuture<'_, Option<Identity>>;
+
+    /// Says who it is, where nobody did before.
+    fn identify<'a>(&'a self, identity: &'a Identity) -> BoxFuture<'a, ()>;
+
+    /// Says anew who it is, after a person decided that it may buy. Orders of public certificates that have applied for
+    /// nothing yet are given up, since their ids may be those of another journal, too; purchases that were not known are
+    /// purchases of now.
+    fn claim<'a>(&'a self, identity: &'a Identity, at: Timestamp) -> BoxFuture<'a, Claimed>;
+
+    /// Orders that bought something, or tried to.
+    fn bought(&self) -> BoxFuture<'_, BTreeSet<OrderId>>;
+
     /// The same journal once more, for work beside that of this one.
     fn another(&self) -> BoxFuture<'_, Arc<dyn Store>>;
+}
+
+/// What a claim changed beside the identity.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Claimed {
+    /// Orders that were given up.
+    pub orders: BTreeSet<OrderId>,
+    /// Purchases that were taken over: their ids at SCM.
+    pub purchases: BTreeSet<String>,
 }
 
 /// What waits, by channel and recipient.
@@ -347,6 +371,8 @@ pub enum CertificateChange {
     Unusable(Option<String>),
     /// What the issuer says of the newest revision; `None`: it is in order.
     Remote(Option<RemoteTrouble>),
+    /// What its issuer says of the orders at SCM that it came from.
+    Entitlements(Vec<Entitlement>),
     /// The issuer took a revision back that is not the newest any more.
     Revoked(RevisionId),
 }

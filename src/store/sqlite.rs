@@ -10,20 +10,21 @@ use sqlx::sqlite::SqlitePool;
 use sqlx::{Row, Sqlite, Transaction};
 
 use crate::model::{
-    CertificateId, CertificateState, ChannelId, Delivery, Failures, Heard, IssuerId, JobName,
-    JobRun, Letter, Order, OrderClosing, OrderEvent, OrderId, OrderPhase, OrderStep, Post, Relied,
-    RevisionFacts, Rollout, RolloutEvent, RolloutId, RolloutPhase, RolloutStep, Snapshot, Started,
-    StepFailure, TargetId, TargetState, Timestamp, WatchId, WatchState,
+    CertificateId, CertificateState, ChannelId, Delivery, Failures, Heard, Identity, IssuerId,
+    JobName, JobRun, Letter, Order, OrderClosing, OrderEvent, OrderId, OrderPhase, OrderStep, Post,
+    Relied, RevisionFacts, Rollout, RolloutEvent, RolloutId, RolloutPhase, RolloutStep, Snapshot,
+    Started, StepFailure, TargetId, TargetState, Timestamp, WatchId, WatchState,
 };
 use crate::store::codec::{decode, encode};
+use crate::store::purchases;
 use crate::store::rows::{
     Event, ORDER, ROLLOUT, commit, count, fault, insert_revision, open_error, query, read_open,
     read_open_of, subject, write_certificate, write_open, write_target,
 };
 use crate::store::sqlite_read::Alerts;
 use crate::store::{
-    BoxFuture, CertificateChange, HistoryEntry, MailsSent, OrderAdvance, PostEntry, RolloutAdvance,
-    Slips, Store, StoreError, StoredAlert, Told, Touched,
+    BoxFuture, CertificateChange, Claimed, HistoryEntry, MailsSent, OrderAdvance, PostEntry,
+    RolloutAdvance, Slips, Store, StoreError, StoredAlert, Told, Touched,
 };
 
 /// The journal of one state directory.
@@ -115,6 +116,9 @@ impl Store for SqliteStore {
             let mut order: Order = read_open(&mut tx, ORDER, id.as_str()).await?;
             order.started = Some(Started { step, at });
             write_open(&mut tx, ORDER, id.as_str(), &order, None).await?;
+            if step == OrderStep::Buy {
+                purchases::began(&mut tx, &order, at).await?;
+            }
             Event::new(ORDER, id.as_str(), at, "started", order.phase.code())
                 .step(step.code())
                 .insert(&mut tx)
@@ -129,6 +133,8 @@ impl Store for SqliteStore {
             let id = advance.id.as_str();
             let mut tx = self.begin(WHAT).await?;
             let mut order: Order = read_open(&mut tx, ORDER, id).await?;
+            let (before, event) = (&order.phase, &advance.event);
+            purchases::ended(&mut tx, &advance.id, before, advance.step, event).await?;
             order.phase = advance.phase.clone();
             order.started = None;
             order.failures = Failures::default();
@@ -194,6 +200,9 @@ impl Store for SqliteStore {
             order.started = None;
             count(&mut order.failures, failure);
             write_open(&mut tx, ORDER, id.as_str(), &order, None).await?;
+            if step == OrderStep::Buy {
+                purchases::refused(&mut tx, id).await?;
+            }
             Event::new(ORDER, id.as_str(), failure.at, "failed", order.phase.code())
                 .step(step.code())
                 .message(&failure.message)
@@ -368,6 +377,7 @@ impl Store for SqliteStore {
                 }
                 CertificateChange::Unusable(detail) => state.unusable = detail,
                 CertificateChange::Remote(trouble) => state.remote = trouble,
+                CertificateChange::Entitlements(all) => state.entitlements = all,
                 CertificateChange::Revoked(revision) => {
                     let mut earlier = state.earlier.iter_mut();
                     if let Some(earlier) = earlier.find(|earlier| earlier.id == revision) {
@@ -586,6 +596,22 @@ impl Store for SqliteStore {
 
     fn posts(&self, most: u32) -> BoxFuture<'_, Vec<PostEntry>> {
         Box::pin(self.read_posts(most))
+    }
+
+    fn identity(&self) -> BoxFuture<'_, Option<Identity>> {
+        Box::pin(self.read_identity())
+    }
+
+    fn identify<'a>(&'a self, identity: &'a Identity) -> BoxFuture<'a, ()> {
+        Box::pin(self.write_identity(identity))
+    }
+
+    fn claim<'a>(&'a self, identity: &'a Identity, at: Timestamp) -> BoxFuture<'a, Claimed> {
+        Box::pin(self.write_claim(identity, at))
+    }
+
+    fn bought(&self) -> BoxFuture<'_, BTreeSet<OrderId>> {
+        Box::pin(self.read_bought())
     }
 
     fn another(&self) -> BoxFuture<'_, Arc<dyn Store>> {

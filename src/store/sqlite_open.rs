@@ -130,12 +130,17 @@ fn wal(path: &Path) -> PathBuf {
 }
 
 fn migrator() -> Migrator {
-    let sql = include_str!("migrations/0001_journal.sql");
-    Migrator::with_migrations(vec![Migration::new(
-        1,
-        "journal".into(),
-        MigrationType::Simple,
-        sqlx::SqlStr::from_static(sql),
-        false,
-    )])
+    let steps = [
+        (1, "journal", include_str!("migrations/0001_journal.sql")),
+        (
+            2,
+            "purchases",
+            include_str!("migrations/0002_purchases.sql"),
+        ),
+    ];
+    let steps = steps.map(|(version, name, sql)| {
+        let (kind, sql) = (MigrationType::Simple, sqlx::SqlStr::from_static(sql));
+        Migration::new(version, name.into(), kind, sql, false)
+    });
+    Migrator::with_migrations(steps.into())
 }

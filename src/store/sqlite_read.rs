@@ -11,6 +11,7 @@ use crate::model::{
 };
 use crate::store::codec::decode;
 use crate::store::outbox;
+use crate::store::purchases;
 use crate::store::rows::query;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{HistoryEntry, StoreError, StoredAlert, Touched};
@@ -94,6 +95,8 @@ impl SqliteStore {
             snapshot.relied.insert(what, Timestamp(row.get(1)));
         }
         snapshot.channels = outbox::channels(&mut tx).await?;
+        snapshot.identity = purchases::identity(&mut tx).await?;
+        snapshot.purchases = purchases::purchases(&mut tx).await?;
         let row = sqlx::query("SELECT heard FROM clock")
             .fetch_optional(&mut *tx)
             .await
@@ -140,6 +143,11 @@ impl SqliteStore {
                 snapshot.order_opened(&new.issuer, new.opened_at);
             }
             changed |= replace(&mut snapshot.orders, id, new);
+        }
+        if !touched.orders.is_empty() {
+            let purchases = self.read_purchases().await?;
+            changed |= snapshot.purchases != purchases;
+            snapshot.purchases = purchases;
         }
         for id in &touched.rollouts {
             const SQL: &str = "SELECT body FROM rollouts WHERE id = $1 AND closed_at IS NULL";

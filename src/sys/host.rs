@@ -8,14 +8,32 @@ use crate::sys::fs;
 /// Of `/etc/machine-id`, else of the host's name; the same at each start.
 #[must_use]
 pub fn seed() -> HostSeed {
+    seed_of(&own_id())
+}
+
+/// A digest of the same, by which a journal knows the machine that it was made on.
+#[must_use]
+pub fn machine() -> String {
+    machine_of(&own_id())
+}
+
+fn machine_of(id: &[u8]) -> String {
+    let mut text = b"renewd: machine of a journal\0".to_vec();
+    text.extend_from_slice(id);
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &text);
+    let first = digest.as_ref().iter().take(16);
+    first.map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn own_id() -> Vec<u8> {
     let id = fs::read(Path::new(MACHINE_ID), LONGEST).unwrap_or_default();
     let id = id.trim_ascii();
     // Images are made with an empty one, and with this word.
     if !id.is_empty() && id != b"uninitialized" {
-        return seed_of(id);
+        return id.to_vec();
     }
     let name = nix::unistd::gethostname().unwrap_or_default();
-    seed_of(name.as_encoded_bytes())
+    name.as_encoded_bytes().to_vec()
 }
 
 /// The name this host calls itself by, if it has one.
@@ -53,5 +71,8 @@ mod tests {
         assert_eq!(one, HostSeed(12_188_617_794_365_653_438));
         assert_ne!(one, seed_of(b"0123456789abcdef0123456789abcdee"));
         assert_eq!(seed(), seed());
+        assert_eq!(machine(), machine());
+        assert_eq!(machine().len(), 32);
+        assert_ne!(machine_of(b"one"), machine_of(b"two"));
     }
 }

@@ -28,7 +28,7 @@ mod manage;
 pub(crate) mod openssl;
 mod orders;
 mod process;
-mod resolver;
+pub(crate) mod resolver;
 mod scm;
 mod scm_csr;
 mod scm_deploy;

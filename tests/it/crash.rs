@@ -394,6 +394,15 @@ fn every_step_has_its_kill() {
         "pre-hook",
         "post-hook",
         "failure-hook",
+        // In `public_orders::killed`.
+        "look",
+        "confirm",
+        "buy",
+        "trace",
+        "publish",
+        "examine",
+        "retract",
+        "withdraw",
     ];
     for step in OrderStep::ALL {
         assert!(visited.contains(&step.code()), "{step}");

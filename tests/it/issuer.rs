@@ -480,16 +480,13 @@ async fn what_scm_says_of_its_certificates_is_read_and_no_answer_says_nothing() 
 }
 
 #[tokio::test]
-async fn scm_takes_no_orders_yet() {
+async fn scm_is_applied_to_with_an_entitlement_and_no_other_way() {
     let scene = scene(public(), Account::new()).await;
     let error = scene.submit(&request(Source::Csr)).await.unwrap_err();
-    assert_eq!(
-        (error.class, error.effect),
-        (ErrorClass::Configuration, Effect::None)
-    );
-    assert!(error.message.contains("use order = \"never\""), "{error}");
+    assert_eq!((error.class, error.effect), (ErrorClass::Bug, Effect::None));
+    assert!(error.message.contains("with an entitlement"), "{error}");
     assert!(scene.lookup(None).await.is_err());
-    assert!(scene.issuer.revoke("scs1").await.is_err());
+    assert!(scene.issuer.orders().is_some());
     assert!(scene.peer.requests().is_empty());
 }
 

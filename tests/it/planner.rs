@@ -12,7 +12,10 @@ mod faults;
 mod hooks;
 mod pacing;
 mod properties;
+mod public;
 mod sandbox;
+mod schedules;
+mod scm;
 mod script;
 mod split;
 mod world;
@@ -93,7 +96,7 @@ fn scenarios() -> Vec<PathBuf> {
 }
 
 /// Every code that a person may read. A new one needs a scenario that shows it.
-const CODES: [&str; 82] = [
+const CODES: [&str; 104] = [
     "reason no-revision",
     "reason unusable",
     "reason issuer-changed",
@@ -176,4 +179,26 @@ const CODES: [&str; 82] = [
     "alert file-missing",
     "alert file-edited",
     "alert old-one-served",
+    "waiting successor",
+    "waiting entitlement",
+    "waiting claim",
+    "waiting purchase-budget",
+    "waiting purchase",
+    "waiting domain-proof",
+    "waiting review",
+    "blocked foreign-application",
+    "blocked stale-journal",
+    "blocked purchase-unclear",
+    "blocked successor-overdue",
+    "blocked person",
+    "alert stale-journal",
+    "alert purchase-unclear",
+    "alert purchase-budget",
+    "alert no-entitlement",
+    "alert foreign-application",
+    "alert successor-overdue",
+    "alert review-late",
+    "alert proof-unseen",
+    "alert mail-to-answer",
+    "alert left-over",
 ];

@@ -8,10 +8,11 @@ use crate::config::digest::Canon;
 use crate::config::fields::Fields;
 use crate::config::lift::Lift;
 use crate::config::lift::defined::Defined;
+use crate::config::lift::public::Asked;
 use crate::config::source::Place;
 use crate::model::{
-    CertificateId, CertificatePolicy, IssuerId, IssuerPolicy, KeyReuse, KeySource, OrderMode,
-    SubjectAltNames, TargetId,
+    CertificateId, CertificatePolicy, IssuerId, IssuerKind, IssuerPolicy, KeyReuse, KeySource,
+    OrderMode, SubjectAltNames, TargetId,
 };
 
 impl Lift<'_> {
@@ -29,11 +30,7 @@ impl Lift<'_> {
             Some((IssuerId::new(name).ok()?, kind, place))
         });
         let names = self.names(&id, fields);
-        let way = self.way(
-            &id,
-            fields,
-            issuer.as_ref().map(|(_, kind, place)| (*kind, *place)),
-        );
+        let way = self.way(&id, fields);
         let follower = way.is_some_and(|way| way.order == OrderMode::Never);
         let common_name = match &names {
             Some(names) => self.common_name(&id, fields, names, follower),
@@ -42,8 +39,12 @@ impl Lift<'_> {
                 .map(|(name, _)| name),
         };
         let subject = self.subject(fields);
-        let validity = self.validity(fields, issuer.as_ref().map(|(_, kind, _)| *kind));
-        let renew = self.renew(&id, fields, validity, follower);
+        let kind = issuer.as_ref().map(|(_, kind, _)| *kind);
+        let validity = self.validity(fields, kind);
+        // How long a public certificate is valid is the CA's to say.
+        let asked = validity.filter(|_| kind != Some("scm"));
+        let renew = self.renew(&id, fields, asked, follower);
+        let proving = self.proving(fields);
         let targets = self.target_names(&id, fields, targets_defined);
         let tags = self.tags(fields);
         if follower {
@@ -51,6 +52,26 @@ impl Lift<'_> {
         }
         if let (Some(names), Some(way), Some((_, kind, _))) = (&names, way, &issuer) {
             self.fits(&id, fields, names, way, kind);
+        }
+        let policy = issuer.as_ref().and_then(|(id, _, _)| issuers.get(id));
+        let scm = policy.and_then(|policy| match &policy.kind {
+            IssuerKind::Scm(scm) if !follower => Some(scm),
+            IssuerKind::Scm(_) | IssuerKind::Pca(_) => None,
+        });
+        let mut validation = proving?;
+        if let (Some(scm), Some((_, _, place))) = (scm, &issuer) {
+            validation = validation.or_else(|| scm.validation.clone());
+            let asked = Asked {
+                id: &id,
+                names: names.as_deref().unwrap_or_default(),
+                common_name: common_name.as_deref(),
+                subject: &subject,
+                proven: validation.is_some(),
+            };
+            self.public(&asked, fields, scm, *place);
+        } else if policy.is_some() {
+            self.no_proof_needed(&id, fields);
+            validation = None;
         }
 
         let (issuer, _, _) = issuer?;
@@ -72,6 +93,9 @@ impl Lift<'_> {
         canon.put("key_algorithm", way.algorithm);
         canon.put("rekey", way.reuse == KeyReuse::Rekey);
         canon.put("validity", validity.0);
+        if let Some(validation) = &validation {
+            canon.put("validation", validation);
+        }
         Some(CertificatePolicy {
             id,
             issuer,
@@ -85,7 +109,7 @@ impl Lift<'_> {
             validity,
             renew: renew?,
             targets: targets?,
-            validation: None,
+            validation,
             push: BTreeSet::new(),
             tags: tags?,
             digest: canon.finish(),

@@ -1,4 +1,4 @@
-//! Which issuers and targets are defined, where, and whether anything uses them.
+//! Which issuers, targets and validations are defined, where, and whether anything uses them.
 
 use std::collections::BTreeMap;
 
@@ -37,6 +37,10 @@ impl<'a> Defined<'a> {
         Self::collect("target", TARGETS, &raw::TARGET, top)
     }
 
+    pub(super) fn validations(top: &Fields<'a>) -> Self {
+        Self::collect("validation", VALIDATIONS, &raw::VALIDATION, top)
+    }
+
     fn collect(
         noun: &'static str,
         kinds: &'static [Kind],
@@ -72,10 +76,10 @@ impl<'a> Defined<'a> {
 
     /// Name, kind and fields of each; of two with one name both, so that both are looked through.
     pub(super) fn each(&self, top: &Fields<'a>) -> Vec<(&'a str, &'static str, Fields<'a>)> {
-        let schema = if self.noun == "issuer" {
-            &raw::ISSUER
-        } else {
-            &raw::TARGET
+        let schema = match self.noun {
+            "issuer" => &raw::ISSUER,
+            "validation" => &raw::VALIDATION,
+            _ => &raw::TARGET,
         };
         let Some(all) = top.table(self.noun, schema) else {
             return Vec::new();
@@ -117,10 +121,10 @@ impl<'a> Defined<'a> {
         sources: &Sources,
     ) -> Diagnostic {
         let noun = self.noun;
-        let code = if noun == "issuer" {
-            Code::UnknownIssuer
-        } else {
-            Code::UnknownTarget
+        let code = match noun {
+            "issuer" => Code::UnknownIssuer,
+            "validation" => Code::UnknownValidation,
+            _ => Code::UnknownTarget,
         };
         let message = format!("unknown {noun} `{}`", name.escape_debug());
         let label = format!("no {noun} of this name in any policy file");
@@ -207,6 +211,16 @@ const TARGETS: &[Kind] = &[
     ("tomcat", &raw::TOMCAT),
     ("command", &raw::COMMAND),
     ("files", &raw::FILES),
+];
+
+const VALIDATIONS: &[Kind] = &[
+    ("automatic", &raw::AUTOMATIC),
+    ("huawei_dns", &raw::HUAWEI_DNS),
+    ("rfc2136", &raw::RFC2136),
+    ("command", &raw::BY_COMMAND),
+    ("web_root", &raw::WEB_ROOT),
+    ("responder", &raw::RESPONDER),
+    ("email", &raw::EMAIL_PROOF),
 ];
 
 /// Definitions that a help lists.

@@ -8,8 +8,8 @@ use crate::config::lift::Lift;
 use crate::config::raw;
 use crate::config::scalar::PathRule;
 use crate::model::{
-    IssuerId, IssuerKind, IssuerPace, IssuerPolicy, PcaPolicy, RemoteAccess, RemoteAuth, ScmPolicy,
-    Seconds, Timestamp,
+    IssuerId, IssuerKind, IssuerPace, IssuerPolicy, PcaPolicy, RemoteAccess, RemoteAuth, Seconds,
+    Superseded, Timestamp,
 };
 
 impl Lift<'_> {
@@ -22,13 +22,8 @@ impl Lift<'_> {
     ) -> Option<IssuerPolicy> {
         let word = kind;
         let kind = match kind {
-            "pca" => self.line(fields, "ca", LONGEST_NAME).map(|(ca, _)| {
-                IssuerKind::Pca(PcaPolicy {
-                    ca,
-                    superseded: crate::model::Superseded::Keep,
-                })
-            }),
-            _ => Some(IssuerKind::Scm(ScmPolicy::default())),
+            "pca" => self.pca(fields).map(IssuerKind::Pca),
+            _ => self.scm(fields).map(IssuerKind::Scm),
         };
         let endpoint = self.endpoint(fields, "endpoint");
         let roots = self.path(fields, "roots", PathRule::Absolute);
@@ -87,6 +82,21 @@ impl Lift<'_> {
             settle,
             digest: canon.finish(),
             pace: pace?,
+        })
+    }
+
+    fn pca(&mut self, fields: &Fields<'_>) -> Option<PcaPolicy> {
+        let ca = self.line(fields, "ca", LONGEST_NAME);
+        let grace = (Seconds(0), Seconds::days(365));
+        let superseded = match fields.has("revoke_superseded") {
+            true => self
+                .duration(fields, "revoke_superseded", Seconds::days(7), grace)
+                .map(Superseded::RevokeAfter),
+            false => Some(Superseded::Keep),
+        };
+        Some(PcaPolicy {
+            ca: ca?.0,
+            superseded: superseded?,
         })
     }
 

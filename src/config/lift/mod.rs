@@ -15,10 +15,14 @@ mod job;
 mod metrics;
 mod names;
 mod pacing;
+mod proving;
+mod public;
+mod scm;
 mod sockets;
 mod target;
 mod told;
 mod twins;
+mod validation;
 mod value;
 mod watch;
 mod way;
@@ -48,6 +52,8 @@ struct Lift<'a> {
     users: BTreeMap<TargetId, Vec<CertificateId>>,
     /// Of what is watched, for those who are told by tag.
     watch_tags: BTreeSet<String>,
+    /// The ways of proving domains.
+    validations_defined: Defined<'a>,
 }
 
 /// The policy as far as it can be made out; complete and right if no error was reported. `host` is what this host is.
@@ -69,6 +75,7 @@ pub(super) fn policy(
         },
         users: BTreeMap::new(),
         watch_tags: BTreeSet::new(),
+        validations_defined: Defined::validations(&top),
     };
     if let Some(path) = lift.path(&top, "state_dir", PathRule::Absolute) {
         lift.state_dir = path.0;
@@ -80,6 +87,7 @@ pub(super) fn policy(
     let mut targets_defined = Defined::targets(&top);
     issuers_defined.report_same_names(lift.problems);
     targets_defined.report_same_names(lift.problems);
+    lift.validations_defined.report_same_names(lift.problems);
 
     let mut issuers = BTreeMap::new();
     for (name, kind, fields) in issuers_defined.each(&top) {
@@ -89,6 +97,8 @@ pub(super) fn policy(
             issuers.insert(id, issuer);
         }
     }
+
+    let validations = lift.validations(&top, &issuers, &mut issuers_defined);
 
     let mut targets = BTreeMap::new();
     let mut claims: BTreeMap<TargetId, Vec<Claim>> = BTreeMap::new();
@@ -114,6 +124,7 @@ pub(super) fn policy(
                 &mut targets_defined,
             );
             if let Some(certificate) = certificate {
+                lift.validation_fits(&certificate, &fields, &validations);
                 headers.insert(id.clone(), fields.header);
                 certificates.insert(id, certificate);
             }
@@ -139,6 +150,7 @@ pub(super) fn policy(
     clash::report(&lift.users, &claims, lift.problems);
     issuers_defined.report_unused(lift.problems);
     targets_defined.report_unused(lift.problems);
+    lift.validations_defined.report_unused(lift.problems);
     Policy {
         state_dir: lift.state_dir,
         control,
@@ -149,7 +161,7 @@ pub(super) fn policy(
         alerting,
         watches,
         metrics,
-        validations: BTreeMap::new(),
+        validations,
         pushes: BTreeMap::new(),
     }
 }

@@ -185,6 +185,7 @@ impl Lift<'_> {
             "iam_endpoint" => "https://iam.ap-southeast-3.myhuaweicloud.com",
             "manager" => "http://127.0.0.1:8080",
             "metadata_endpoint" => "http://169.254.169.254",
+            _ if fields.knows("account") => "https://dns.ap-southeast-3.myhuaweicloud.com",
             _ => "https://ccm.ap-southeast-3.myhuaweicloud.com",
         };
         let read = match key {
@@ -306,7 +307,12 @@ fn is_account(text: &str) -> bool {
 }
 
 /// A mode: octal digits in a string, or a TOML octal number.
-fn mode(lift: &mut Lift<'_>, fields: &Fields<'_>, key: &str, forbidden: u32) -> Option<u32> {
+pub(super) fn mode(
+    lift: &mut Lift<'_>,
+    fields: &Fields<'_>,
+    key: &str,
+    forbidden: u32,
+) -> Option<u32> {
     let node = fields.node(key)?;
     let bits = match &node.value {
         Value::Text(text) => {

@@ -21,12 +21,7 @@ pub(super) struct Way {
 
 impl Lift<'_> {
     /// Key, order and issuer have to go together.
-    pub(super) fn way(
-        &mut self,
-        id: &CertificateId,
-        fields: &Fields<'_>,
-        issuer: Option<(&'static str, Place)>,
-    ) -> Option<Way> {
+    pub(super) fn way(&mut self, id: &CertificateId, fields: &Fields<'_>) -> Option<Way> {
         let order = match fields.text("order") {
             Some(("auto", _)) => OrderMode::Auto,
             Some(("never", _)) => OrderMode::Never,
@@ -52,17 +47,6 @@ impl Lift<'_> {
             (None, OrderMode::Never) => KeySource::Ccm,
             (Some(_), _) => return None,
         };
-        if let (Some(("scm", place)), OrderMode::Auto) = (issuer, order) {
-            let message = format!("certificate `{id}` cannot be ordered from SCM yet");
-            let label = "a public certificate, which has to be bought";
-            let mut problem = Diagnostic::error(Code::Combination, place, message, label);
-            if let Some((_, order)) = fields.text("order") {
-                problem = problem.also(order, "cannot be `auto` with this issuer");
-            }
-            let help = "set order = \"never\": renewd then takes what the account holds; buying comes later";
-            self.problems.push(problem.help(help));
-            return None;
-        }
         let algorithm = match fields.text("key_algorithm") {
             Some((word, _)) => KeyAlgorithm::ALL.into_iter().find(|a| a.as_str() == word)?,
             None if !fields.has("key_algorithm") => KeyAlgorithm::EcP256,
@@ -91,7 +75,19 @@ impl Lift<'_> {
         way: Way,
         kind: &str,
     ) {
-        if kind != "pca" || way.order == OrderMode::Never {
+        if way.order == OrderMode::Never {
+            return;
+        }
+        if way.key == KeySource::Ccm && way.reuse == KeyReuse::Reuse {
+            let place = fields.node("rekey").map(|node| node.place);
+            let message = format!("the key of certificate `{id}` cannot be used again");
+            let label = "CCM makes a new key with each certificate";
+            let place = place.unwrap_or(fields.header);
+            let problem = Diagnostic::error(Code::Combination, place, message, label);
+            self.problems
+                .push(problem.help("write `rekey = true` or `key = \"local\"`"));
+        }
+        if kind != "pca" {
             return;
         }
         match way.key {
@@ -109,19 +105,6 @@ impl Lift<'_> {
                     self.problems.push(problem.help(
                         "write rsa-2048, rsa-4096, ec-p256 or ec-p384, or `key = \"local\"`",
                     ));
-                }
-                if way.reuse == KeyReuse::Reuse {
-                    let place = fields.node("rekey").map(|node| node.place);
-                    let message = format!("the key of certificate `{id}` cannot be used again");
-                    let label = "CCM makes a new key with each certificate";
-                    let problem = Diagnostic::error(
-                        Code::Combination,
-                        place.unwrap_or(fields.header),
-                        message,
-                        label,
-                    );
-                    self.problems
-                        .push(problem.help("write `rekey = true` or `key = \"local\"`"));
                 }
                 if let Some((_, place)) = names.get(PCA_NAMES) {
                     let count = names.len();

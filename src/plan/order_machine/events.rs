@@ -1,11 +1,11 @@
 //! Which phase an event leads to.
 
 use crate::model::{
-    Fingerprint, OrderClosing, OrderEvent, OrderPhase, ProofStage, ProofState, Purchase, Review,
-    Timestamp, Want,
+    DomainProof, Fingerprint, OrderClosing, OrderEvent, OrderPhase, ProofStage, ProofState,
+    Purchase, Review, Seconds, Timestamp, ValidationId, Want,
 };
 use crate::plan::IllegalTransition;
-use crate::plan::order_machine::ABSENCES;
+use crate::plan::order_machine::{ABSENCES, public};
 
 /// The phase an event leads to.
 ///
@@ -28,45 +28,23 @@ fn after(phase: &OrderPhase, event: &OrderEvent) -> Option<OrderPhase> {
             confirm_at: *confirm_at,
             purchase: looking(phase)?,
         }),
-        OrderEvent::Confirmed => match phase {
-            OrderPhase::Claiming { reference, .. } => Some(OrderPhase::Entitled {
-                reference: reference.clone(),
-            }),
-            _ => None,
-        },
-        OrderEvent::Yielded { look_at } => match phase {
-            OrderPhase::Claiming { purchase, .. } => Some(match purchase {
-                // What was bought is still to be found.
-                Some(purchase) => OrderPhase::PurchaseUnclear {
-                    purchase: purchase.clone(),
-                    look_at: *look_at,
-                },
-                None => OrderPhase::Seeking {
-                    look_at: *look_at,
-                    want: Want::Entitlement,
-                },
-            }),
-            _ => None,
-        },
+        OrderEvent::Confirmed => {
+            let OrderPhase::Claiming { reference, .. } = phase else {
+                return None;
+            };
+            let reference = reference.clone();
+            Some(OrderPhase::Entitled { reference })
+        }
+        OrderEvent::Yielded { look_at } => yielded(phase, *look_at),
         OrderEvent::Adopted {
             reference,
             spki,
             poll_after,
-        } => {
-            looking(phase)?;
-            Some(submitted(*spki, reference, *poll_after, true))
-        }
-        OrderEvent::Wanting { want, look_at } => match looking(phase)? {
-            // Nothing else is looked for while it is not known whether something was bought.
-            Some(purchase) => Some(OrderPhase::PurchaseUnclear {
-                purchase,
-                look_at: *look_at,
-            }),
-            None => Some(OrderPhase::Seeking {
-                look_at: *look_at,
-                want: want.clone(),
-            }),
+        } => match looking(phase)? {
+            Some(_) => None,
+            None => Some(submitted(*spki, reference, *poll_after, true)),
         },
+        OrderEvent::Wanting { want, look_at } => wanting(phase, want, *look_at),
         OrderEvent::NothingFree {
             listed,
             looked_at,
@@ -79,20 +57,22 @@ fn after(phase: &OrderPhase, event: &OrderEvent) -> Option<OrderPhase> {
                 spent: spent.clone(),
             }),
         },
-        OrderEvent::Bought { reference } => match phase {
-            OrderPhase::Bare { .. } | OrderPhase::PurchaseUnclear { .. } => {
-                Some(OrderPhase::Entitled {
-                    reference: reference.clone(),
-                })
-            }
-            _ => None,
-        },
+        OrderEvent::Bought { reference } => {
+            let (OrderPhase::Bare { .. } | OrderPhase::PurchaseUnclear { .. }) = phase else {
+                return None;
+            };
+            let reference = reference.clone();
+            Some(OrderPhase::Entitled { reference })
+        }
         OrderEvent::PurchaseLost {
             began_at,
             decisive_at,
             automatic_payment,
-        } => match phase {
-            OrderPhase::Bare { listed, .. } => Some(OrderPhase::PurchaseUnclear {
+        } => {
+            let OrderPhase::Bare { listed, .. } = phase else {
+                return None;
+            };
+            Some(OrderPhase::PurchaseUnclear {
                 purchase: Box::new(Purchase {
                     began_at: *began_at,
                     decisive_at: *decisive_at,
@@ -102,125 +82,96 @@ fn after(phase: &OrderPhase, event: &OrderEvent) -> Option<OrderPhase> {
                 }),
                 // At once: a purchase that was made is found without waiting.
                 look_at: *began_at,
-            }),
-            _ => None,
-        },
-        OrderEvent::NotBought { asked_at, look_at } => match phase {
-            OrderPhase::PurchaseUnclear { purchase, .. } => {
-                let mut purchase = purchase.clone();
-                let counts = u32::from(*asked_at >= purchase.decisive_at);
-                purchase.absences = purchase.absences.saturating_add(counts);
-                Some(OrderPhase::PurchaseUnclear {
-                    purchase,
-                    look_at: *look_at,
-                })
-            }
-            _ => None,
-        },
-        OrderEvent::DefinitelyNotBought => match phase {
-            OrderPhase::PurchaseUnclear { purchase, .. }
-                if super::public::was_not_bought(purchase) =>
-            {
-                Some(OrderPhase::Opened)
-            }
-            _ => None,
-        },
+            })
+        }
+        OrderEvent::NotBought { asked_at, look_at } => {
+            let OrderPhase::PurchaseUnclear { purchase, .. } = phase else {
+                return None;
+            };
+            Some(OrderPhase::PurchaseUnclear {
+                purchase: public::counted(purchase, *asked_at),
+                look_at: *look_at,
+            })
+        }
+        OrderEvent::DefinitelyNotBought => {
+            let OrderPhase::PurchaseUnclear { purchase, .. } = phase else {
+                return None;
+            };
+            public::was_not_bought(purchase).then_some(OrderPhase::Opened)
+        }
         OrderEvent::ProofWanted {
             by,
             proofs,
             review,
             poll_after,
-        } => match phase {
-            OrderPhase::Submitted {
-                spki,
-                reference,
-                public,
-                proof,
-                review: before,
-                ..
-            } => {
-                // The same ones again are where they are: published once, looked at as often as need be.
-                let stage = proof
-                    .as_ref()
-                    .filter(|had| had.proofs == *proofs && had.by == *by)
-                    .map_or(ProofStage::Wanted, |had| had.stage);
-                Some(OrderPhase::Submitted {
-                    spki: *spki,
-                    reference: reference.clone(),
-                    poll_after: *poll_after,
-                    public: *public,
-                    proof: Some(Box::new(ProofState {
-                        by: by.clone(),
-                        proofs: proofs.clone(),
-                        stage,
-                    })),
-                    review: since(before, review),
-                })
+        } => reviewed(phase, review, *poll_after, |before| {
+            Some(Box::new(wanted(before, by, proofs, review.since)))
+        }),
+        OrderEvent::Published { at, examine_at } => with_proof(phase, *examine_at, |stage| {
+            Some(match stage {
+                // Since the first time: it is not seen for so long.
+                ProofStage::Published { at } => ProofStage::Published { at },
+                ProofStage::Wanted | ProofStage::Visible { .. } => {
+                    ProofStage::Published { at: *at }
+                }
+            })
+        }),
+        OrderEvent::Visible { at } => with_proof(phase, *at, |stage| match stage {
+            ProofStage::Wanted => None,
+            ProofStage::Published { .. } | ProofStage::Visible { .. } => {
+                Some(ProofStage::Visible { at: *at })
             }
-            _ => None,
-        },
-        OrderEvent::Published { at, examine_at } => {
-            let (mut phase, mut state) = with_proof(phase)?;
-            state.stage = ProofStage::Published { at: *at };
-            if let OrderPhase::Submitted {
-                poll_after, proof, ..
-            } = &mut phase
-            {
-                *poll_after = *examine_at;
-                *proof = Some(state);
-            }
-            Some(phase)
-        }
-        OrderEvent::Visible { at } => {
-            let (mut phase, mut state) = with_proof(phase)?;
-            if state.stage == ProofStage::Wanted {
-                return None;
-            }
-            state.stage = ProofStage::Visible { at: *at };
-            if let OrderPhase::Submitted {
-                poll_after, proof, ..
-            } = &mut phase
-            {
-                *poll_after = *at;
-                *proof = Some(state);
-            }
-            Some(phase)
-        }
-        OrderEvent::Retracted => match phase {
-            OrderPhase::Ending {
+        }),
+        OrderEvent::Retracted => {
+            let OrderPhase::Ending {
                 closing,
                 withdraw: None,
                 proof: Some(_),
-            } => Some(OrderPhase::Ending {
+            } = phase
+            else {
+                return None;
+            };
+            Some(OrderPhase::Ending {
                 closing: closing.clone(),
                 withdraw: None,
                 proof: None,
-            }),
-            _ => None,
-        },
-        OrderEvent::Withdrawn => match phase {
-            OrderPhase::Ending {
+            })
+        }
+        OrderEvent::Withdrawn => {
+            let OrderPhase::Ending {
                 closing,
                 withdraw: Some(_),
                 proof,
-            } => Some(OrderPhase::Ending {
+            } = phase
+            else {
+                return None;
+            };
+            Some(OrderPhase::Ending {
                 closing: closing.clone(),
                 withdraw: None,
                 proof: proof.clone(),
-            }),
-            _ => None,
-        },
-        OrderEvent::KeyStored { spki } => match phase {
-            OrderPhase::Opened => Some(OrderPhase::KeyStored {
+            })
+        }
+        OrderEvent::KeyStored { spki } => {
+            let entitlement = match phase {
+                OrderPhase::Entitled { reference } => Some(reference.clone()),
+                OrderPhase::Opened => None,
+                OrderPhase::Seeking { .. }
+                | OrderPhase::Claiming { .. }
+                | OrderPhase::Bare { .. }
+                | OrderPhase::PurchaseUnclear { .. }
+                | OrderPhase::KeyStored { .. }
+                | OrderPhase::Unclear { .. }
+                | OrderPhase::Submitted { .. }
+                | OrderPhase::Issued { .. }
+                | OrderPhase::Ending { .. }
+                | OrderPhase::Closed { .. } => return None,
+            };
+            Some(OrderPhase::KeyStored {
                 spki: *spki,
-                entitlement: None,
-            }),
-            OrderPhase::Entitled { reference } => Some(OrderPhase::KeyStored {
-                spki: *spki,
-                entitlement: Some(reference.clone()),
-            }),
-            _ => None,
-        },
+                entitlement,
+            })
+        }
         OrderEvent::Accepted {
             reference,
             poll_after,
@@ -232,151 +183,263 @@ fn after(phase: &OrderPhase, event: &OrderEvent) -> Option<OrderPhase> {
         OrderEvent::AnswerLost {
             submitted_at,
             look_at,
-        } => match phase {
-            OrderPhase::Opened | OrderPhase::Entitled { .. } | OrderPhase::KeyStored { .. } => {
-                let (spki, entitlement) = unsubmitted(phase)?;
-                Some(OrderPhase::Unclear {
-                    spki,
-                    submitted_at: *submitted_at,
-                    decisive_at: *look_at,
-                    absences: 0,
-                    // At once: a submit that had its effect is found without waiting.
-                    look_at: *submitted_at,
-                    entitlement,
-                })
+        } => {
+            if let OrderPhase::Unclear { .. } = phase {
+                return None;
             }
-            _ => None,
-        },
-        OrderEvent::Absent { asked_at, look_at } => match phase {
-            OrderPhase::Unclear {
+            let (spki, entitlement) = unsubmitted(phase)?;
+            Some(OrderPhase::Unclear {
                 spki,
-                submitted_at,
-                decisive_at,
-                absences,
+                submitted_at: *submitted_at,
+                decisive_at: *look_at,
+                absences: 0,
+                // At once: a submit that had its effect is found without waiting.
+                look_at: *submitted_at,
                 entitlement,
-                ..
-            } => {
-                let counts = u32::from(asked_at >= decisive_at);
-                Some(OrderPhase::Unclear {
-                    spki: *spki,
-                    submitted_at: *submitted_at,
-                    decisive_at: *decisive_at,
-                    absences: absences.saturating_add(counts),
-                    look_at: *look_at,
-                    entitlement: entitlement.clone(),
-                })
-            }
-            _ => None,
-        },
-        OrderEvent::DefinitelyAbsent => match phase {
-            OrderPhase::Unclear {
-                spki,
-                absences,
-                entitlement,
-                ..
-            } if *absences >= ABSENCES => Some(match (spki, entitlement) {
-                (Some(spki), entitlement) => OrderPhase::KeyStored {
-                    spki: *spki,
-                    entitlement: entitlement.clone(),
-                },
-                (None, Some(reference)) => OrderPhase::Entitled {
-                    reference: reference.clone(),
-                },
-                (None, None) => OrderPhase::Opened,
-            }),
-            _ => None,
-        },
-        OrderEvent::NotYet { poll_after, review } => match phase {
-            OrderPhase::Submitted {
-                spki,
-                reference,
-                public,
-                proof,
-                review: before,
-                ..
-            } => Some(OrderPhase::Submitted {
-                spki: *spki,
-                reference: reference.clone(),
-                poll_after: *poll_after,
-                public: *public,
-                proof: proof.clone(),
-                review: since(before, review),
-            }),
-            _ => None,
-        },
-        OrderEvent::Issued { revision } => match phase {
-            OrderPhase::Submitted { proof, .. } => Some(OrderPhase::Issued {
+            })
+        }
+        OrderEvent::Absent { asked_at, look_at } => absent(phase, *asked_at, *look_at),
+        OrderEvent::DefinitelyAbsent => definitely_absent(phase),
+        OrderEvent::NotYet { poll_after, review } => {
+            reviewed(phase, review, *poll_after, |before| {
+                before.cloned().map(Box::new)
+            })
+        }
+        OrderEvent::Issued { revision } => {
+            let OrderPhase::Submitted { proof, .. } = phase else {
+                return None;
+            };
+            Some(OrderPhase::Issued {
                 revision: revision.clone(),
                 proof: proof.clone(),
-            }),
-            _ => None,
-        },
+            })
+        }
         OrderEvent::Closed { closing } => closed(phase, closing),
+    }
+}
+
+fn yielded(phase: &OrderPhase, look_at: Timestamp) -> Option<OrderPhase> {
+    let OrderPhase::Claiming { purchase, .. } = phase else {
+        return None;
+    };
+    Some(match purchase {
+        // What was bought is still to be found.
+        Some(purchase) => OrderPhase::PurchaseUnclear {
+            purchase: purchase.clone(),
+            look_at,
+        },
+        None => OrderPhase::Seeking {
+            look_at,
+            want: Want::Entitlement,
+        },
+    })
+}
+
+fn wanting(phase: &OrderPhase, want: &Want, look_at: Timestamp) -> Option<OrderPhase> {
+    // An application with a lost answer, on an entitlement that somebody else has used meanwhile.
+    let foreign = matches!(
+        (phase, want),
+        (
+            OrderPhase::Unclear {
+                entitlement: Some(_),
+                ..
+            },
+            Want::Person { .. }
+        )
+    );
+    let purchase = if foreign { None } else { looking(phase)? };
+    Some(match purchase {
+        // Nothing else is looked for while it is not known whether something was bought.
+        Some(purchase) => OrderPhase::PurchaseUnclear { purchase, look_at },
+        None => OrderPhase::Seeking {
+            look_at,
+            want: want.clone(),
+        },
+    })
+}
+
+fn absent(phase: &OrderPhase, asked_at: Timestamp, look_at: Timestamp) -> Option<OrderPhase> {
+    let OrderPhase::Unclear {
+        spki,
+        submitted_at,
+        decisive_at,
+        absences,
+        entitlement,
+        ..
+    } = phase
+    else {
+        return None;
+    };
+    let counts = u32::from(asked_at >= *decisive_at);
+    Some(OrderPhase::Unclear {
+        spki: *spki,
+        submitted_at: *submitted_at,
+        decisive_at: *decisive_at,
+        absences: absences.saturating_add(counts),
+        look_at,
+        entitlement: entitlement.clone(),
+    })
+}
+
+fn definitely_absent(phase: &OrderPhase) -> Option<OrderPhase> {
+    let OrderPhase::Unclear {
+        spki,
+        absences,
+        entitlement,
+        ..
+    } = phase
+    else {
+        return None;
+    };
+    (*absences >= ABSENCES).then(|| match (spki, entitlement) {
+        (Some(spki), entitlement) => OrderPhase::KeyStored {
+            spki: *spki,
+            entitlement: entitlement.clone(),
+        },
+        (None, Some(reference)) => OrderPhase::Entitled {
+            reference: reference.clone(),
+        },
+        (None, None) => OrderPhase::Opened,
+    })
+}
+
+/// An application of which the issuer said how far it is.
+fn reviewed(
+    phase: &OrderPhase,
+    review: &Review,
+    poll_after: Timestamp,
+    then: impl FnOnce(Option<&ProofState>) -> Option<Box<ProofState>>,
+) -> Option<OrderPhase> {
+    let OrderPhase::Submitted {
+        spki,
+        reference,
+        public,
+        proof,
+        review: before,
+        ..
+    } = phase
+    else {
+        return None;
+    };
+    Some(OrderPhase::Submitted {
+        spki: *spki,
+        reference: reference.clone(),
+        poll_after,
+        public: *public,
+        proof: then(proof.as_deref()),
+        review: since(before, review),
+    })
+}
+
+/// The same proofs again are where they are: published once, looked at as often as need be, and published again where the
+/// issuer does not find what was seen long ago, since somebody may have taken it away. Others take their place, and what
+/// may be published of the ones before is not forgotten.
+fn wanted(
+    before: Option<&ProofState>,
+    by: &ValidationId,
+    proofs: &[DomainProof],
+    now: Timestamp,
+) -> ProofState {
+    let Some(before) = before else {
+        return ProofState {
+            by: by.clone(),
+            proofs: proofs.to_vec(),
+            stage: ProofStage::Wanted,
+            superseded: Vec::new(),
+        };
+    };
+    if before.proofs == proofs {
+        let stage = match before.stage {
+            ProofStage::Visible { at } if at + AGAIN <= now => ProofStage::Wanted,
+            ProofStage::Wanted | ProofStage::Published { .. } | ProofStage::Visible { .. } => {
+                before.stage
+            }
+        };
+        return ProofState {
+            stage,
+            ..before.clone()
+        };
+    }
+    let mut superseded = before.superseded.clone();
+    superseded.extend(before.proofs.iter().cloned());
+    superseded.retain(|old| !proofs.contains(old));
+    ProofState {
+        // By the way of the ones before: what was published one way is retracted the same way.
+        by: before.by.clone(),
+        proofs: proofs.to_vec(),
+        stage: ProofStage::Wanted,
+        superseded,
     }
 }
 
 /// Ends an order: at once, or after what it left elsewhere is cleared away.
 fn closed(phase: &OrderPhase, closing: &OrderClosing) -> Option<OrderPhase> {
-    let closing = closing.clone();
-    match (phase, &closing) {
-        (OrderPhase::Issued { revision, proof }, OrderClosing::Fulfilled { revision: closed })
-            if revision == closed =>
-        {
-            Some(match proof {
-                Some(_) => OrderPhase::Ending {
-                    closing,
-                    withdraw: None,
-                    proof: proof.clone(),
-                },
-                None => OrderPhase::Closed { closing },
-            })
+    let given_up = match closing {
+        OrderClosing::Fulfilled { .. } => None,
+        OrderClosing::Failed { .. } => Some(false),
+        OrderClosing::Abandoned { .. } => Some(true),
+    };
+    match phase {
+        OrderPhase::Opened
+        | OrderPhase::Seeking { .. }
+        | OrderPhase::Bare { .. }
+        | OrderPhase::Entitled { .. }
+        | OrderPhase::KeyStored { .. } => {
+            given_up?;
+            ended(closing, None, None)
         }
-        (
-            OrderPhase::Ending {
-                closing: decided,
-                withdraw: None,
-                proof: None,
-            },
-            _,
-        ) if *decided == closing => Some(OrderPhase::Closed { closing }),
-        (
-            OrderPhase::Submitted {
-                proof,
-                reference,
-                public,
-                ..
-            },
-            OrderClosing::Failed { .. } | OrderClosing::Abandoned { .. },
-        ) => {
-            let abandoned = matches!(closing, OrderClosing::Abandoned { .. });
+        // An unclear order may not fail, since another would follow.
+        OrderPhase::Unclear { .. }
+        | OrderPhase::Claiming { .. }
+        | OrderPhase::PurchaseUnclear { .. } => match given_up? {
+            true => ended(closing, None, None),
+            false => None,
+        },
+        OrderPhase::Submitted {
+            proof,
+            reference,
+            public,
+            ..
+        } => {
             // Only a public application with an end of its own can be taken back; the issuer that refused one has ended it.
-            let withdraw = (abandoned && *public).then(|| reference.clone());
-            if withdraw.is_none() && proof.is_none() {
-                return Some(OrderPhase::Closed { closing });
-            }
-            Some(OrderPhase::Ending {
-                closing,
-                withdraw,
-                proof: proof.clone(),
-            })
+            let withdraw = (given_up? && *public).then(|| reference.clone());
+            ended(closing, withdraw, proof.clone())
         }
-        (
-            OrderPhase::Opened
-            | OrderPhase::Seeking { .. }
-            | OrderPhase::Bare { .. }
-            | OrderPhase::Entitled { .. }
-            | OrderPhase::KeyStored { .. },
-            OrderClosing::Failed { .. } | OrderClosing::Abandoned { .. },
-        )
-        | (
-            OrderPhase::Unclear { .. }
-            | OrderPhase::Claiming { .. }
-            | OrderPhase::PurchaseUnclear { .. },
-            OrderClosing::Abandoned { .. },
-        ) => Some(OrderPhase::Closed { closing }),
-        // An issued revision is stored and only put away; an unclear order may not fail, since another would follow.
-        _ => None,
+        // An issued revision is stored and only put away.
+        OrderPhase::Issued { revision, proof } => match closing {
+            OrderClosing::Fulfilled { revision: closed } if revision == closed => {
+                ended(closing, None, proof.clone())
+            }
+            OrderClosing::Fulfilled { .. }
+            | OrderClosing::Failed { .. }
+            | OrderClosing::Abandoned { .. } => None,
+        },
+        OrderPhase::Ending {
+            closing: decided,
+            withdraw: None,
+            proof: None,
+        } if decided == closing => ended(closing, None, None),
+        OrderPhase::Ending { .. } | OrderPhase::Closed { .. } => None,
     }
+}
+
+fn ended(
+    closing: &OrderClosing,
+    withdraw: Option<String>,
+    proof: Option<Box<ProofState>>,
+) -> Option<OrderPhase> {
+    let closing = closing.clone();
+    // Of what is proven by mail nothing was published.
+    let proof = proof.filter(|proof| !proof.is_by_mail());
+    Some(if withdraw.is_none() && proof.is_none() {
+        OrderPhase::Closed { closing }
+    } else {
+        OrderPhase::Ending {
+            closing,
+            withdraw,
+            proof,
+        }
+    })
 }
 
 fn submitted(
@@ -400,7 +463,14 @@ fn looking(phase: &OrderPhase) -> Option<Option<Box<Purchase>>> {
     match phase {
         OrderPhase::Opened | OrderPhase::Seeking { .. } | OrderPhase::Bare { .. } => Some(None),
         OrderPhase::PurchaseUnclear { purchase, .. } => Some(Some(purchase.clone())),
-        _ => None,
+        OrderPhase::Claiming { .. }
+        | OrderPhase::Entitled { .. }
+        | OrderPhase::KeyStored { .. }
+        | OrderPhase::Unclear { .. }
+        | OrderPhase::Submitted { .. }
+        | OrderPhase::Issued { .. }
+        | OrderPhase::Ending { .. }
+        | OrderPhase::Closed { .. } => None,
     }
 }
 
@@ -413,17 +483,34 @@ fn unsubmitted(phase: &OrderPhase) -> Option<(Option<Fingerprint>, Option<String
         OrderPhase::Unclear {
             spki, entitlement, ..
         } => Some((*spki, entitlement.clone())),
-        _ => None,
+        OrderPhase::Seeking { .. }
+        | OrderPhase::Claiming { .. }
+        | OrderPhase::Bare { .. }
+        | OrderPhase::PurchaseUnclear { .. }
+        | OrderPhase::Submitted { .. }
+        | OrderPhase::Issued { .. }
+        | OrderPhase::Ending { .. }
+        | OrderPhase::Closed { .. } => None,
     }
 }
 
-fn with_proof(phase: &OrderPhase) -> Option<(OrderPhase, Box<ProofState>)> {
-    match phase {
-        OrderPhase::Submitted {
-            proof: Some(state), ..
-        } => Some((phase.clone(), state.clone())),
-        _ => None,
-    }
+fn with_proof(
+    phase: &OrderPhase,
+    look_at: Timestamp,
+    then: impl FnOnce(ProofStage) -> Option<ProofStage>,
+) -> Option<OrderPhase> {
+    let mut phase = phase.clone();
+    let OrderPhase::Submitted {
+        poll_after,
+        proof: Some(state),
+        ..
+    } = &mut phase
+    else {
+        return None;
+    };
+    state.stage = then(state.stage)?;
+    *poll_after = look_at;
+    Some(phase)
 }
 
 /// A status that was there before is that since before.
@@ -434,3 +521,6 @@ fn since(before: &Review, now: &Review) -> Review {
         now.clone()
     }
 }
+
+/// Longer than a CA takes to look again.
+const AGAIN: Seconds = Seconds::hours(1);

@@ -12,9 +12,11 @@
 //! A definite no is two complete answers ten minutes apart, the first no earlier than ten minutes after the time-out of
 //! the purchase. Nothing else allows a second purchase for an order.
 
+use std::collections::BTreeSet;
+
 use crate::model::{
-    Blocked, Budget, DomainMethod, Order, OrderEvent, OrderPhase, OrderStep, ProofStage,
-    ProofState, Purchase, Review, Seconds, Stale, Timestamp, Waiting, Want,
+    Blocked, Budget, Buying, DomainMethod, Order, OrderEvent, OrderPhase, OrderStep, ProofStage,
+    ProofState, Purchase, Review, Seconds, Spent, Stale, Timestamp, Unused, Waiting, Want,
 };
 use crate::plan::Next;
 use crate::plan::backoff;
@@ -29,31 +31,69 @@ pub struct Money<'a> {
     pub stale: Option<&'a Stale>,
     /// Another order of the issuer may be buying now: purchases go one after the other, so that the budget is known.
     pub busy: bool,
+    /// The entitlement of the present certificate, which ends then, has certificates to come: nothing is bought in their
+    /// place, whatever a listing shows.
+    pub successor: Option<Timestamp>,
+    /// What an earlier order of the certificate left unused: soon after, it is looked for instead of bought again.
+    pub unused: Option<&'a Unused>,
+}
+
+/// Whether another purchase at the same issuer has to wait for this order: it may be buying at this moment, or it is
+/// found out soon whether it has bought. What only a person can find out holds nobody else up; it is counted as bought.
+#[must_use]
+pub fn is_buying(order: &Order) -> bool {
+    let unclear = |purchase: &Purchase| purchase.automatic_payment || purchase.absences == 0;
+    match &order.phase {
+        OrderPhase::Bare { .. } => super::purchase_in_doubt(order).is_some(),
+        OrderPhase::PurchaseUnclear { purchase, .. } => unclear(purchase),
+        OrderPhase::Claiming { purchase, .. } => purchase.as_deref().is_some_and(unclear),
+        OrderPhase::Opened
+        | OrderPhase::Seeking { .. }
+        | OrderPhase::Entitled { .. }
+        | OrderPhase::KeyStored { .. }
+        | OrderPhase::Unclear { .. }
+        | OrderPhase::Submitted { .. }
+        | OrderPhase::Issued { .. }
+        | OrderPhase::Ending { .. }
+        | OrderPhase::Closed { .. } => false,
+    }
 }
 
 /// When another purchase may be made; `None` for at once. What counts is the larger of what journal and account say.
-pub(super) fn allowed_at(
+#[must_use]
+pub fn allowed_at(
     budget: Budget,
     journal: &[Timestamp],
     account: &[Timestamp],
     now: Timestamp,
-) -> Option<(Timestamp, (u32, u32), (u32, u32))> {
+) -> Option<Waiting> {
     let day = within(journal, account, DAY, now);
     let month = within(journal, account, MONTH, now);
     let free = |made: &[Timestamp], most: u32, span: Seconds| match most {
         0 => Some(now + span),
         _ => {
             let too_many = made.len().checked_sub(usize::try_from(most).ok()?)?;
-            made.get(too_many).map(|at| *at + span)
+            // One of the future was made by a clock that is wrong: it counts, for no longer than the others.
+            made.get(too_many).map(|at| *at.min(&now) + span)
         }
     };
     let until = free(day, budget.per_day, DAY).max(free(month, budget.per_month, MONTH))?;
-    let count = |made: &[Timestamp]| u32::try_from(made.len()).unwrap_or(u32::MAX);
-    Some((
+    Some(Waiting::PurchaseBudget {
         until,
-        (count(day), budget.per_day),
-        (count(month), budget.per_month),
-    ))
+        day: (count(day), budget.per_day),
+        month: (count(month), budget.per_month),
+    })
+}
+
+/// How much was bought within 24 hours and 30 days: the larger of what journal and account say.
+#[must_use]
+pub fn spent(journal: &[Timestamp], account: &[Timestamp], now: Timestamp) -> (u32, u32) {
+    let of = |span| count(within(journal, account, span, now));
+    (of(DAY), of(MONTH))
+}
+
+fn count(made: &[Timestamp]) -> u32 {
+    u32::try_from(made.len()).unwrap_or(u32::MAX)
 }
 
 /// Of both the one with more purchases within `span` before `now`; one of the future counts too.
@@ -86,7 +126,7 @@ pub(super) fn next(
             waits(want, *look_at, now)
         }
         OrderPhase::Claiming { confirm_at, .. } if backoff::is_ahead(*confirm_at, now) => {
-            Next::Wait(Waiting::Settling { until: *confirm_at })
+            Next::Wait(Waiting::Claim { until: *confirm_at })
         }
         OrderPhase::Claiming { .. } => Next::Step(OrderStep::Confirm),
         OrderPhase::PurchaseUnclear { purchase, look_at } if backoff::is_ahead(*look_at, now) => {
@@ -101,8 +141,10 @@ pub(super) fn next(
         }
         OrderPhase::PurchaseUnclear { .. } => Next::Step(OrderStep::Trace),
         OrderPhase::Bare {
-            looked_at, spent, ..
-        } => bare(order, *looked_at, spent, money, now),
+            looked_at,
+            spent,
+            listed,
+        } => bare(order, *looked_at, (listed, spent), money, now),
         OrderPhase::Seeking { .. }
         | OrderPhase::Opened
         | OrderPhase::Entitled { .. }
@@ -133,83 +175,136 @@ fn waits(want: &Want, until: Timestamp, now: Timestamp) -> Next<OrderStep, Order
     }
 }
 
+/// With what the order may buy.
+pub(crate) fn buying(order: &Order) -> Option<&Buying> {
+    order.request.public.as_ref()?.buying.as_ref()
+}
+
 /// Nothing is there that may be taken: bought is only what the policy allows, by a journal that can be believed, after a
 /// look that is fresh.
 fn bare(
     order: &Order,
     looked_at: Timestamp,
-    spent: &crate::model::Spent,
+    (listed, spent): (&BTreeSet<String>, &Spent),
     money: &Money<'_>,
     now: Timestamp,
 ) -> Next<OrderStep, OrderEvent> {
-    let buying = order
-        .request
-        .public
-        .as_ref()
-        .and_then(|p| p.buying.as_ref());
-    let Some(buying) = buying else {
-        return Next::Record(OrderEvent::Wanting {
-            want: Want::Entitlement,
-            look_at: looked_at + ENTITLEMENT_INTERVAL,
-        });
+    let want = match (money.successor, buying(order)) {
+        (Some(not_after), _) => Want::Successor { not_after },
+        (None, None) => Want::Entitlement,
+        (None, Some(buying)) => {
+            // What a person buys meanwhile, or frees, is seen.
+            let old = looked_at > now || looked_at + ENTITLEMENT_INTERVAL <= now;
+            let fresh = !old && looked_at.until(now) <= FRESH;
+            // What others claim and do not use is free before long, too.
+            let listed = !listed.is_empty();
+            if money.unused.is_some_and(|unused| {
+                unused.at + COMES_BACK > now || (listed && unused.at + COMES_FREE > now)
+            }) {
+                let until = looked_at + BETWEEN_TRACES;
+                return if backoff::is_ahead(until, now) && !old {
+                    Next::Wait(Waiting::Entitlement { until })
+                } else {
+                    Next::Step(OrderStep::Look)
+                };
+            }
+            return match hindrance(buying, spent, money, now) {
+                Some(_) if old => Next::Step(OrderStep::Look),
+                Some(Hindrance::Wait(waiting)) => Next::Wait(waiting),
+                Some(Hindrance::Blocked(blocked)) => Next::Blocked(blocked),
+                None if fresh => Next::Step(OrderStep::Buy),
+                None => Next::Step(OrderStep::Look),
+            };
+        }
     };
-    let fresh = looked_at <= now && looked_at.until(now) <= FRESH;
+    Next::Record(OrderEvent::Wanting {
+        want,
+        look_at: looked_at + ENTITLEMENT_INTERVAL,
+    })
+}
+
+/// What keeps an order from buying.
+enum Hindrance {
+    Wait(Waiting),
+    Blocked(Blocked),
+}
+
+fn hindrance(
+    buying: &Buying,
+    spent: &Spent,
+    money: &Money<'_>,
+    now: Timestamp,
+) -> Option<Hindrance> {
     if let Some(stale) = money.stale {
-        return Next::Blocked(Blocked::StaleJournal { how: stale.clone() });
+        let how = stale.clone();
+        return Some(Hindrance::Blocked(Blocked::StaleJournal { how }));
     }
-    if !spent.unknown.is_empty() && fresh {
+    if !spent.unknown.is_empty() {
         let references = spent.unknown.clone();
-        return Next::Blocked(Blocked::StaleJournal {
-            how: Stale::UnknownPurchases { references },
-        });
+        let how = Stale::UnknownPurchases { references };
+        return Some(Hindrance::Blocked(Blocked::StaleJournal { how }));
     }
-    if let Some((until, day, month)) = allowed_at(buying.budget, money.journal, &spent.at, now) {
-        return Next::Wait(Waiting::PurchaseBudget { until, day, month });
+    if let Some(waiting) = allowed_at(buying.budget, money.journal, &spent.at, now) {
+        return Some(Hindrance::Wait(waiting));
     }
-    if money.busy {
-        return Next::Wait(Waiting::Purchase {
-            until: now + Seconds::minutes(1),
-        });
-    }
-    if fresh {
-        Next::Step(OrderStep::Buy)
-    } else {
-        Next::Step(OrderStep::Look)
-    }
+    money.busy.then(|| {
+        let until = now + BUSY;
+        Hindrance::Wait(Waiting::Purchase { until })
+    })
+}
+
+/// When an order that is kept from buying looks through the account again.
+#[must_use]
+pub fn looks_again(order: &Order) -> Option<Timestamp> {
+    let OrderPhase::Bare { looked_at, .. } = &order.phase else {
+        return None;
+    };
+    Some(*looked_at + ENTITLEMENT_INTERVAL)
 }
 
 /// The next of an application.
 pub(super) fn submitted(
+    order: &Order,
     proof: Option<&ProofState>,
     review: &Review,
     poll_after: Timestamp,
     now: Timestamp,
 ) -> Next<OrderStep, OrderEvent> {
     let ahead = backoff::is_ahead(poll_after, now);
-    match proof.map(|proof| (proof, proof.stage)) {
-        Some((_, ProofStage::Wanted)) => Next::Step(OrderStep::Publish),
-        Some((_, ProofStage::Published { .. })) if ahead => {
+    let fetch = || {
+        if !ahead {
+            Next::Step(OrderStep::Fetch)
+        } else if review.status.is_empty() {
+            Next::Wait(Waiting::Issuance { until: poll_after })
+        } else {
+            Next::Wait(Waiting::Review {
+                until: poll_after,
+                status: review.status.clone(),
+                since: review.since,
+            })
+        }
+    };
+    let Some(state) = proof else {
+        return fetch();
+    };
+    if by_mail(state) && ahead && (state.is_by_mail() || state.stage != ProofStage::Wanted) {
+        return Next::Blocked(Blocked::Person {
+            detail: mails(state),
+            until: poll_after,
+        });
+    }
+    match state.stage {
+        _ if state.is_by_mail() => fetch(),
+        ProofStage::Wanted => Next::Step(OrderStep::Publish),
+        ProofStage::Published { .. } if ahead => {
             Next::Wait(Waiting::DomainProof { until: poll_after })
         }
-        Some((_, ProofStage::Published { .. })) => Next::Step(OrderStep::Examine),
-        Some((state, ProofStage::Visible { .. })) if ahead && by_mail(state) => {
-            Next::Blocked(Blocked::Person {
-                detail: mails(state),
-                until: poll_after,
-            })
+        // Perhaps only this host cannot see it: after a while the issuer is asked in turns.
+        ProofStage::Published { at } if at + UNSEEN <= now && order.failures.count % 2 == 1 => {
+            Next::Step(OrderStep::Fetch)
         }
-        Some((_, ProofStage::Visible { .. })) | None if ahead => {
-            Next::Wait(if review.status.is_empty() {
-                Waiting::Issuance { until: poll_after }
-            } else {
-                Waiting::Review {
-                    until: poll_after,
-                    status: review.status.clone(),
-                    since: review.since,
-                }
-            })
-        }
-        Some((_, ProofStage::Visible { .. })) | None => Next::Step(OrderStep::Fetch),
+        ProofStage::Published { .. } => Next::Step(OrderStep::Examine),
+        ProofStage::Visible { .. } => fetch(),
     }
 }
 
@@ -242,13 +337,22 @@ pub(super) const fn ending(withdraw: bool, proof: bool) -> OrderStep {
 }
 
 pub(super) fn purchase_lost(order: &Order, began_at: Timestamp, timing: Timing) -> OrderEvent {
-    let public = order.request.public.as_ref();
-    let buying = public.and_then(|public| public.buying.as_ref());
     OrderEvent::PurchaseLost {
-        automatic_payment: buying.is_some_and(|buying| buying.automatic_payment),
+        automatic_payment: buying(order).is_some_and(|buying| buying.automatic_payment),
         began_at,
         decisive_at: began_at + timing.timeout + timing.settle.max(PURCHASE_SETTLES),
     }
+}
+
+/// After a complete answer without it: one counts from the decisive moment on, and the next one that counts is asked for
+/// no sooner than ten minutes later, whatever asks.
+pub(super) fn counted(purchase: &Purchase, asked_at: Timestamp) -> Box<Purchase> {
+    let mut purchase = purchase.clone();
+    if asked_at >= purchase.decisive_at {
+        purchase.absences = purchase.absences.saturating_add(1);
+        purchase.decisive_at = asked_at + BETWEEN_TRACES;
+    }
+    Box::new(purchase)
 }
 
 pub(super) fn was_not_bought(purchase: &Purchase) -> bool {
@@ -264,7 +368,18 @@ pub(super) fn not_bought(order: &Order, asked_at: Timestamp) -> OrderEvent {
         OrderPhase::PurchaseUnclear { purchase, .. } if !purchase.automatic_payment => {
             asked_at + ENTITLEMENT_INTERVAL
         }
-        _ => asked_at + BETWEEN_TRACES,
+        OrderPhase::PurchaseUnclear { .. }
+        | OrderPhase::Opened
+        | OrderPhase::Seeking { .. }
+        | OrderPhase::Claiming { .. }
+        | OrderPhase::Bare { .. }
+        | OrderPhase::Entitled { .. }
+        | OrderPhase::KeyStored { .. }
+        | OrderPhase::Unclear { .. }
+        | OrderPhase::Submitted { .. }
+        | OrderPhase::Issued { .. }
+        | OrderPhase::Ending { .. }
+        | OrderPhase::Closed { .. } => asked_at + BETWEEN_TRACES,
     };
     OrderEvent::NotBought { asked_at, look_at }
 }
@@ -272,14 +387,23 @@ pub(super) fn not_bought(order: &Order, asked_at: Timestamp) -> OrderEvent {
 const DAY: Seconds = Seconds::days(1);
 const MONTH: Seconds = Seconds::days(30);
 /// Before the end of a certificate: its successor, which the reference promises 30 days before, is missed.
-const OVERDUE: Seconds = Seconds::days(20);
+pub(crate) const OVERDUE: Seconds = Seconds::days(20);
 /// Between looks for what a person buys.
 const ENTITLEMENT_INTERVAL: Seconds = Seconds::hours(1);
 /// A purchase rests on a look no older than this.
 const FRESH: Seconds = Seconds::minutes(5);
 /// After the time-out of a purchase until its absence counts.
 const PURCHASE_SETTLES: Seconds = Seconds::minutes(10);
-/// Between two answers that count.
+/// Between two answers that count: a listing may come from a replica that lags.
 const BETWEEN_TRACES: Seconds = Seconds::minutes(10);
 /// Between looks before absence counts.
 const EARLY_TRACE: Seconds = Seconds::minutes(1);
+/// Until it is looked whether another order of the issuer is done with its purchase; its steps say so sooner.
+const BUSY: Seconds = Seconds::minutes(10);
+/// From the end of an order until what it left unused is free for the next one, or something else is: a listing may lag,
+/// and another host that took it for its own lost purchase leaves that one in its place, with a claim that lasts an hour.
+const COMES_BACK: Seconds = Seconds::minutes(75);
+/// The same, while others claim what is unused.
+const COMES_FREE: Seconds = Seconds::hours(6);
+/// From the publication of a proof that is not seen from here until the issuer is asked all the same.
+const UNSEEN: Seconds = Seconds::hours(1);

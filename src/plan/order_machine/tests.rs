@@ -1,7 +1,7 @@
 //! Unit tests of the order machine.
 
 use super::*;
-use crate::model::{OrderId, Reason, RevisionId, Started};
+use crate::model::{CertificateState, OrderId, Reason, RevisionId, Started};
 use crate::plan::{open, testing};
 
 const TIMING: Timing = Timing {
@@ -13,9 +13,10 @@ const KEY: Fingerprint = Fingerprint([5; 32]);
 const NOW: Timestamp = Timestamp(1_000_000);
 
 fn order(source: Source, phase: OrderPhase) -> Order {
-    let certificate = testing::certificate("www");
     let id = OrderId::new("o1").unwrap();
-    let mut order = open::order(id, &certificate, Reason::NoRevision, NOW);
+    let (certificate, state) = (testing::certificate("www"), CertificateState::default());
+    let policy = testing::policy();
+    let mut order = open::order(id, &policy, &certificate, &state, Reason::NoRevision, NOW);
     order.request.source = source;
     order.phase = phase;
     order

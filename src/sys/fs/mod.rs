@@ -30,7 +30,7 @@ pub use label::label_of;
 pub use lock::{Held, Lock, LockError};
 pub use owner::{group_id, own_ids, user_id};
 pub use room::{Room, room};
-pub use tree::{create_dir_all, list, remove_tree, rename_dir, sweep, sync_dir};
+pub use tree::{create_dir_all, list, remove_empty_dir, remove_tree, rename_dir, sweep, sync_dir};
 
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use nix::fcntl::renameat;
+use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use crate::sys::fs::FsError;
 use crate::sys::fs::dir::Dir;
@@ -55,6 +56,16 @@ pub fn remove_tree(path: &Path) -> Result<(), FsError> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(e) => Err(FsError::new("remove", path, e)),
     }
+}
+
+/// Removes a directory in which nothing is, durably.
+///
+/// # Errors
+/// [`FsError`], also where something is in it, or nothing is there.
+pub fn remove_empty_dir(path: &Path) -> Result<(), FsError> {
+    let (dir, name) = Dir::of(path)?;
+    unlinkat(&dir, name, UnlinkatFlags::RemoveDir).map_err(|e| FsError::new("remove", path, e))?;
+    dir.sync()
 }
 
 /// The names in a directory, sorted; none if there is no such directory.

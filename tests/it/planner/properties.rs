@@ -319,9 +319,13 @@ fn an_order() -> Order {
     let mut world = World::new();
     obey(&mut world, "policy a:");
     let id = renewd::model::OrderId::new("o1").unwrap();
+    let state = renewd::model::CertificateState::default();
+    let certificate = &world.policy.certificates["a"];
     open::order(
         id,
-        &world.policy.certificates["a"],
+        &world.policy,
+        certificate,
+        &state,
         Reason::NoRevision,
         Timestamp(0),
     )

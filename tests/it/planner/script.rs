@@ -14,6 +14,7 @@
 //! advance 61d                                      moves the clock
 //! run                                              plans and executes until nothing is to be done
 //! run for 2h                                       likewise, going on where a wait ends
+//! once                                             plans and executes once
 //! plan                                             prints what `renewd plan` prints, executes nothing
 //! status                                           likewise
 //! json                                             likewise, as scripts read it
@@ -42,6 +43,15 @@
 //! revoke-live www on web                           and of an earlier one that is live
 //! overwrite www on web                             `renewd release --force`
 //! close /srv/www of www on web                     the sandbox keeps its files from being written; `open web` ends it
+//! issuer prod: kind=scm purchase=OV_SSL_CERT years=2 day=1 month=5 pay=no       an SCM issuer and what it may buy
+//! lose-purchase www effect=yes late=5m tags=20m    the next purchase's answer is lost; its effect and its tags come late
+//! buys DV_SSL_CERT [years=2] [order=o9]            a person buys; with `order` in the name of our journal
+//! rival / foreign www / foreign-gone               another host claims what is unused; applies for its names; is gone
+//! stale yes|no                                     the journal was made on another machine
+//! review 12d / scm-lifetime 47d / mails            of SCM: how long it takes, what it gives, proofs by mail
+//! no-successors                                    the account does not apply by itself
+//! answer                                           a person follows the links in those mails
+//! account                                          prints what SCM has, and what is published
 //! full www /var/lib/renewd                         a disk has no room; `room` gives it back
 //! ```
 
@@ -51,16 +61,18 @@ use std::fmt::Write as _;
 use croner::parser::CronParser;
 use jiff::tz::TimeZone;
 use renewd::model::{
-    CertificateId, CertificatePolicy, Difference, DriftKind, DriftMode, ErrorClass, Failures,
-    Fingerprint, Hooks, IssuerId, IssuerKind, IssuerPace, IssuerPolicy, JobName, JobPolicy,
-    JobResult, JobRun, KeyAlgorithm, KeyReuse, KeySource, MaintenanceWindow, Name, OrderMode,
-    Pacing, PcaPolicy, Probe, RemoteAccess, RemoteAuth, RemoteTrouble, RenewRule, Scarce, Seconds,
-    SecretRef, Shortage, Standing, Subject, TargetId, TargetKind, TargetPolicy, TargetState,
-    Timestamp,
+    Budget, CertificateId, CertificatePolicy, Difference, DomainMethod, DomainType, DriftKind,
+    DriftMode, ErrorClass, Failures, Fingerprint, Hooks, IssuerId, IssuerKind, IssuerPace,
+    IssuerPolicy, JobName, JobPolicy, JobResult, JobRun, KeyAlgorithm, KeyReuse, KeySource,
+    MaintenanceWindow, Name, OrderId, OrderMode, Pacing, PcaPolicy, Probe, PurchasePolicy,
+    RemoteAccess, RemoteAuth, RemoteTrouble, RenewRule, Scarce, ScmPolicy, Seconds, SecretRef,
+    Shortage, Stale, Standing, Subject, TargetId, TargetKind, TargetPolicy, TargetState, Timestamp,
+    ValidationId, ValidationKind, ValidationPolicy,
 };
 use renewd::plan::explain;
 
 use super::faults::{Crash, Fault};
+use super::scm::{Mark, Stage};
 use super::world::World;
 
 /// Plays a script; answers its lines with the golden part below each.
@@ -99,6 +111,11 @@ pub(crate) fn obey(world: &mut World, command: &str) {
         ("advance", [length]) => world.now = world.now + seconds(length),
         ("run", []) => run(world, Seconds(0)),
         ("run", ["for", length]) => run(world, seconds(length)),
+        ("once", []) => {
+            for action in world.plan().actions {
+                world.execute(action);
+            }
+        }
         ("plan", []) => {
             let plan = world.plan();
             let text = explain::text(&world.policy, &world.snapshot, &plan, world.now);
@@ -106,12 +123,12 @@ pub(crate) fn obey(world: &mut World, command: &str) {
         }
         ("status", []) => {
             let plan = world.plan();
-            let report = explain::report(&world.policy, &world.snapshot, &plan);
+            let report = explain::report(&world.policy, &world.snapshot, &plan, world.now);
             world.log.line(explain::status(&report));
         }
         ("json", []) => {
             let plan = world.plan();
-            let report = explain::report(&world.policy, &world.snapshot, &plan);
+            let report = explain::report(&world.policy, &world.snapshot, &plan, world.now);
             world
                 .log
                 .line(serde_json::to_string_pretty(&report).unwrap());
@@ -145,6 +162,59 @@ pub(crate) fn obey(world: &mut World, command: &str) {
             fault.lost = Some(*effect == "effect=yes");
             world.faults.failures.push(fault);
         }
+        ("lose-purchase", [subject, effect, values @ ..]) => {
+            let values = pairs(values);
+            let value = |key: &str| seconds(values.get(key).unwrap_or(&"0s"));
+            (world.scm.effect_in, world.scm.tags_in) = (value("late"), value("tags"));
+            let mut fault = Fault::new("buy", subject);
+            fault.class = ErrorClass::Transient;
+            fault.message = "the answer was lost".to_owned();
+            fault.lost = Some(*effect == "effect=yes");
+            world.faults.failures.push(fault);
+        }
+        ("buys", [kind, values @ ..]) => {
+            let values = pairs(values);
+            let years = values.get("years").map_or(1, |years| years.parse().unwrap());
+            let now = world.now;
+            let bought = world.scm.add(kind, DomainType::SingleDomain, 1, years, now);
+            bought.intent = values.get("order").map(|order| Mark {
+                journal: "ours".to_owned(),
+                order: OrderId::new(order).unwrap(),
+                at: now,
+                seen_from: now,
+            });
+        }
+        ("rival", []) => {
+            for paper in &mut world.scm.papers {
+                paper.claim = Some(Mark {
+                    journal: "theirs".to_owned(),
+                    order: OrderId::new("theirs").unwrap(),
+                    at: world.now,
+                    seen_from: world.now,
+                });
+            }
+        }
+        ("foreign", [id]) => {
+            let names = world.policy.certificates[*id].names.clone();
+            let foreign = world.scm.add("DV_SSL_CERT", DomainType::SingleDomain, 1, 1, world.now);
+            foreign.stage = Stage::Checking {
+                key: Fingerprint([255; 32]),
+                names,
+                proven_at: None,
+            };
+        }
+        ("foreign-gone", []) => world.scm.papers.retain(|paper| {
+            !matches!(&paper.stage, Stage::Checking { key, .. } if *key == Fingerprint([255; 32]))
+        }),
+        ("stale", [yes]) => {
+            world.snapshot.stale = (*yes == "yes").then_some(Stale::OtherMachine);
+        }
+        ("review", [length]) => world.scm.review = seconds(length),
+        ("scm-lifetime", [length]) => world.scm.lifetime = seconds(length),
+        ("no-successors", []) => world.scm.successors = false,
+        ("mails", []) => world.scm.method = DomainMethod::Email,
+        ("answer", []) => world.scm.answer_mails(world.now),
+        ("account", []) => world.show_account(),
         ("crash", [step, subject, when @ ("before" | "after")]) => {
             world.faults.crashes.push(Crash {
                 step: (*step).to_owned(),
@@ -370,10 +440,13 @@ fn issuer(world: &mut World, id: &str, values: &BTreeMap<&str, &str>) {
     let id = IssuerId::new(id).unwrap();
     let issuer = IssuerPolicy {
         id: id.clone(),
-        kind: IssuerKind::Pca(PcaPolicy {
-            superseded: renewd::model::Superseded::Keep,
-            ca: "lab".to_owned(),
-        }),
+        kind: match values.get("kind") {
+            Some(&"scm") => IssuerKind::Scm(scm(world, values)),
+            _ => IssuerKind::Pca(PcaPolicy {
+                superseded: renewd::model::Superseded::Keep,
+                ca: "lab".to_owned(),
+            }),
+        },
         access: RemoteAccess {
             endpoint: "http://localhost".to_owned(),
             roots: None,
@@ -396,6 +469,35 @@ fn issuer(world: &mut World, id: &str, values: &BTreeMap<&str, &str>) {
         },
     };
     world.policy.issuers.insert(id, issuer);
+}
+
+fn scm(world: &mut World, values: &BTreeMap<&str, &str>) -> ScmPolicy {
+    let number = |key: &str, or| values.get(key).map_or(or, |text| text.parse().unwrap());
+    let zone = ValidationId::new("zone").unwrap();
+    let way = ValidationPolicy {
+        id: zone.clone(),
+        kind: ValidationKind::Automatic,
+        resolvers: Vec::new(),
+        propagation: Seconds::minutes(10),
+        ports: renewd::model::ProofPorts::default(),
+        digest: Fingerprint([0; 32]),
+    };
+    world.policy.validations.insert(zone.clone(), way);
+    ScmPolicy {
+        purchase: values.get("purchase").map(|kind| PurchasePolicy {
+            brand: "GEOTRUST".to_owned(),
+            kind: (*kind).to_owned(),
+            domain_type: None,
+            years: number("years", 1),
+            automatic_payment: values.get("pay") != Some(&"no"),
+            budget: Budget {
+                per_day: number("day", 1),
+                per_month: number("month", 5),
+            },
+        }),
+        validation: Some(zone),
+        ..ScmPolicy::default()
+    }
 }
 
 fn target(world: &mut World, id: &str, values: &BTreeMap<&str, &str>) {

@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use renewd::model::{
     Alert, AlertKey, CertificateId, CertificateState, Control, ErrorClass, Failures, Fingerprint,
-    Name, Offer, Order, OrderClosing, OrderEvent, OrderId, OrderPhase, OrderStep, Policy,
+    IssuerId, Name, Offer, Order, OrderClosing, OrderEvent, OrderId, OrderPhase, OrderStep, Policy,
     RevisionFacts, RevisionId, Rollout, RolloutClosing, RolloutEvent, RolloutId, RolloutPhase,
-    RolloutStep, Seconds, Snapshot, Started, StepFailure, TargetId, Timestamp,
+    RolloutStep, Seconds, Snapshot, Started, StepFailure, TargetId, Timestamp, Want,
 };
 use renewd::plan::order_machine::{self, Timing};
 use renewd::plan::rollout_machine::{self, Failed};
@@ -16,6 +16,7 @@ use renewd::plan::{self, Action, OnError, Plan, Trouble, Verdict, backoff, open,
 
 use super::account::{Account, Issued};
 use super::faults::{Fault, Faults};
+use super::scm::Scm;
 
 /// The files and the service of a target.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -43,7 +44,12 @@ pub(crate) struct World {
     /// Codes that were seen: the scenarios together must show each.
     pub(crate) seen: BTreeSet<String>,
     alerts: BTreeMap<AlertKey, Alert>,
-    keys: BTreeMap<OrderId, Fingerprint>,
+    pub(super) keys: BTreeMap<OrderId, Fingerprint>,
+    pub(crate) scm: Scm,
+    /// Purchases that were made or may have been, by order.
+    pub(super) purchases: BTreeMap<OrderId, (IssuerId, Timestamp)>,
+    /// Orders whose purchases the journal knows.
+    pub(super) bought: BTreeSet<OrderId>,
     count: u32,
 }
 
@@ -91,7 +97,7 @@ fn times(text: &str, count: u32) -> String {
 }
 
 /// What a step came to.
-enum Came<Event> {
+pub(super) enum Came<Event> {
     Event(Event),
     Trouble(Fault),
 }
@@ -121,6 +127,9 @@ impl World {
             seen: BTreeSet::new(),
             alerts: BTreeMap::new(),
             keys: BTreeMap::new(),
+            scm: Scm::default(),
+            purchases: BTreeMap::new(),
+            bought: BTreeSet::new(),
             count: 0,
         }
     }
@@ -238,8 +247,10 @@ impl World {
                     .line(format!("open-order {certificate}: {}", reason.code()));
                 self.count += 1;
                 let id = OrderId::new(&format!("o{}", self.count)).unwrap();
-                let policy = &self.policy.certificates[&certificate];
-                let order = open::order(id.clone(), policy, reason, self.now);
+                let state = self.state(&certificate).clone();
+                let (policy, now) = (&self.policy, self.now);
+                let wanted = &policy.certificates[&certificate];
+                let order = open::order(id.clone(), policy, wanted, &state, reason, now);
                 self.snapshot.order_opened(&order.issuer, self.now);
                 self.snapshot.orders.insert(id, order);
             }
@@ -297,7 +308,7 @@ impl World {
         }
     }
 
-    fn timing(&self, order: &Order) -> Timing {
+    pub(super) fn timing(&self, order: &Order) -> Timing {
         Timing::from(&self.policy.issuers[&order.issuer])
     }
 
@@ -306,6 +317,9 @@ impl World {
         order.started = Some(Started { step, at: self.now });
         let order = order.clone();
         let certificate = order.certificate.to_string();
+        if step == OrderStep::Buy {
+            self.purchase_begins(&order);
+        }
         if self.faults.crash(step.code(), &certificate, false) {
             self.log
                 .line(format!("crash before {step} of {certificate}"));
@@ -319,7 +333,7 @@ impl World {
                 Came::Trouble(fault)
             }
             Some(fault) => {
-                if fault.lost == Some(false) {
+                if fault.lost == Some(false) && order.request.public.is_none() {
                     let key = self.key_of(&order);
                     self.account.sent(&order, key);
                 }
@@ -344,7 +358,7 @@ impl World {
         }
     }
 
-    fn key_of(&self, order: &Order) -> Fingerprint {
+    pub(super) fn key_of(&self, order: &Order) -> Fingerprint {
         self.keys
             .get(&order.id)
             .copied()
@@ -355,11 +369,18 @@ impl World {
         let OrderPhase::Submitted { reference, .. } = &order.phase else {
             panic!("fetched in {}", order.phase.code());
         };
+        if order.request.public.is_some() {
+            return self.scm.revision(reference, order);
+        }
         self.account.revision(reference, order)
     }
 
     fn order_effect(&mut self, order: &Order, step: OrderStep) -> Came<OrderEvent> {
         let now = self.now;
+        let closes = matches!(order.phase, OrderPhase::Issued { .. });
+        if order.request.public.is_some() && step != OrderStep::StoreKey && !closes {
+            return self.public_effect(order, step);
+        }
         Came::Event(match step {
             OrderStep::StoreKey => {
                 self.count += 1;
@@ -460,6 +481,9 @@ impl World {
         let subject = format!("order {}", order.certificate);
         self.log
             .event(&subject, &format!("{step} failed ({})", fault.message));
+        if step == OrderStep::Buy && !lost {
+            self.purchase_forgotten(&order.id);
+        }
         match decision {
             OnError::Event(event) => self.order_event(&order.id, event, None),
             OnError::Retry(failure) => {
@@ -472,7 +496,10 @@ impl World {
 
     fn order_event(&mut self, id: &OrderId, event: OrderEvent, revision: Option<RevisionFacts>) {
         let order = self.snapshot.orders[id].clone();
-        if event == OrderEvent::DefinitelyAbsent {
+        if event == OrderEvent::DefinitelyNotBought {
+            self.purchase_forgotten(id);
+        }
+        if event == OrderEvent::DefinitelyAbsent && order.request.public.is_none() {
             self.account.allow_again(&order);
         }
         let phase = order_machine::transition(&order.phase, &event).unwrap();
@@ -485,9 +512,29 @@ impl World {
                 .certificates
                 .insert(order.certificate.clone(), after);
         }
+        if revision.is_some() && order.request.public.is_some() {
+            self.remember_entitlement(&order);
+        }
         let mut text = match (&event, &phase) {
             (OrderEvent::Absent { .. }, OrderPhase::Unclear { absences, .. }) => {
                 format!("absent ({absences} counted)")
+            }
+            (OrderEvent::NotBought { .. }, OrderPhase::PurchaseUnclear { purchase, .. }) => {
+                format!("not-bought ({} counted)", purchase.absences)
+            }
+            (OrderEvent::Wanting { want, .. }, _) => {
+                let what = match want {
+                    Want::Successor { .. } => "a successor",
+                    Want::Entitlement => "an entitlement",
+                    Want::Person { .. } => "a person",
+                };
+                format!("wanting {what}")
+            }
+            (OrderEvent::Closed { closing }, OrderPhase::Ending { .. }) => {
+                let end = OrderPhase::Closed {
+                    closing: closing.clone(),
+                };
+                format!("to be {}", end.code())
             }
             (OrderEvent::Closed { .. }, _) => phase.code().to_owned(),
             _ => event.code().to_owned(),

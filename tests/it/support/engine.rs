@@ -11,6 +11,7 @@ use renewd::store::{CertificateChange, HistoryEntry, SqliteStore, Store};
 use renewd::sys::clock::{Clock, ManualClock};
 use renewd::sys::process::SystemRunner;
 use renewd::sys::reference::Reference;
+use renewd::validation::Validations;
 
 use crate::support::ccm::Wanted;
 use crate::support::world::World;
@@ -23,7 +24,12 @@ pub(crate) struct Rig {
     pub(crate) world: World,
     pub(crate) clock: Arc<ManualClock>,
     told: Arc<Mutex<Vec<Progress>>>,
+    /// What is changed of each engine before it is used.
+    pub(crate) adjust: Adjust,
 }
+
+/// Changes an engine before it is used.
+pub(crate) type Adjust = Arc<dyn Fn(&mut Engine) + Send + Sync>;
 
 impl Rig {
     /// Nothing was issued, and nginx does not run.
@@ -34,6 +40,7 @@ impl Rig {
             world,
             clock,
             told: Arc::default(),
+            adjust: Arc::new(|_| {}),
         }
     }
 
@@ -78,8 +85,18 @@ impl Rig {
         &self,
         clock: Arc<dyn Clock>,
     ) -> impl Fn(Policy) -> BoxFuture<Engine> + Send + Sync + 'static {
-        let told = Arc::clone(&self.told);
-        move |policy| Box::pin(make(policy, Arc::clone(&clock), Arc::clone(&told)))
+        let (told, adjust) = (Arc::clone(&self.told), Arc::clone(&self.adjust));
+        move |policy| {
+            let (made, adjust) = (
+                make(policy, Arc::clone(&clock), Arc::clone(&told)),
+                Arc::clone(&adjust),
+            );
+            Box::pin(async move {
+                let mut engine = made.await;
+                adjust(&mut engine);
+                engine
+            })
+        }
     }
 
     /// What a start of the process does at this moment, without waiting for anything.
@@ -151,7 +168,11 @@ impl Rig {
     }
 }
 
-async fn make(policy: Policy, clock: Arc<dyn Clock>, told: Arc<Mutex<Vec<Progress>>>) -> Engine {
+pub(crate) async fn make(
+    policy: Policy,
+    clock: Arc<dyn Clock>,
+    told: Arc<Mutex<Vec<Progress>>>,
+) -> Engine {
     let state = policy.state_dir.clone();
     renewd::sys::fs::create_dir_all(&state, 0o711).unwrap();
     let journal = state.join("state.db");
@@ -159,10 +180,16 @@ async fn make(policy: Policy, clock: Arc<dyn Clock>, told: Arc<Mutex<Vec<Progres
     let resolve: Resolve =
         Arc::new(|secret| secret_ref::resolve(secret).map_err(|error| error.to_string()));
     let runner = Arc::new(SystemRunner);
+    let prover = Validations::new(
+        Arc::clone(&resolve),
+        Arc::clone(&clock),
+        Arc::clone(&runner) as _,
+    );
     Engine {
         deployer: Deployer::new(state, runner, Arc::clone(&resolve)).asking_for(policy.names()),
         issuers: Issuers::new(policy.issuers.clone(), resolve, Arc::clone(&clock)),
         policy: Arc::new(policy),
+        prover: Arc::new(prover),
         store,
         clock,
         progress: Arc::new(move |progress| told.lock().unwrap().push(progress)),
@@ -179,7 +206,7 @@ pub(crate) async fn tick(engine: &Arc<Engine>) -> Plan {
     plan.await.unwrap()
 }
 
-fn line(progress: Progress) -> String {
+pub(crate) fn line(progress: Progress) -> String {
     match progress {
         Progress::Done { subject, text, .. } => format!("ok {subject}: {text}"),
         Progress::Failed { subject, text, .. } => format!("fail {subject}: {text}"),

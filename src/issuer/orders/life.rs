@@ -1,0 +1,104 @@
+//! After issue: what a certificate's order still holds, tags that are kept up to date, and the end.
+
+use crate::ccm::ScmStatus;
+use crate::issuer::IssuerError;
+use crate::issuer::failure::{acting, own, reading};
+use crate::issuer::orders::keys::Applicant;
+use crate::issuer::orders::survey::Survey;
+use crate::issuer::orders::{Orders, survey, tags};
+use crate::issuer::scm::{is_gone, moment};
+use crate::model::{Entitlement, ErrorClass, Timestamp};
+
+impl Orders {
+    pub(super) async fn facts(
+        &self,
+        reference: &str,
+        now: Timestamp,
+    ) -> Result<Entitlement, IssuerError> {
+        let gone = || {
+            let message = format!("certificate {reference} was deleted at {}", self.scm.host());
+            own(ErrorClass::Rejected, message)
+        };
+        let shown = match self.scm.show_certificate(reference).await {
+            Ok(shown) => shown,
+            Err(error) if is_gone(&error) => return Err(gone()),
+            Err(error) => return Err(reading(error)),
+        };
+        let found = survey::one(&self.scm, reference, shown.name.as_deref()).await?;
+        let one = found.ok_or_else(gone)?;
+        let alone = Survey([(one.id.clone(), one.clone())].into());
+        // Itself and what it follows: the first application's key is that of all.
+        let order = alone.relatives(std::iter::once(&one.id));
+        let spki = match self.key_of_order(&order).await? {
+            Applicant::Csr(spki) => Some(spki),
+            Applicant::Ccm | Applicant::Unsaid => None,
+        };
+        let until = one
+            .ends
+            .or_else(|| shown.not_after.as_deref().and_then(moment));
+        // No certificate follows one that was taken back.
+        let lives = !matches!(shown.status, ScmStatus::Revoked | ScmStatus::Revoking);
+        Ok(Entitlement {
+            reference: reference.to_owned(),
+            purchase: shown.order_id.filter(|id| !id.is_empty()),
+            spki,
+            remaining: if lives { one.remaining } else { 0 },
+            auto_renew: lives && one.auto_renew,
+            until: until.unwrap_or(now),
+            asked_at: now,
+        })
+    }
+
+    pub(super) async fn keep_tags(
+        &self,
+        reference: &str,
+        wanted: &[(&str, &str)],
+    ) -> Result<(), IssuerError> {
+        let Some(found) = tags::of(&self.scm, reference).await? else {
+            let message = format!("certificate {reference} was deleted at {}", self.scm.host());
+            return Err(own(ErrorClass::Rejected, message));
+        };
+        let differing: Vec<(&str, &str)> = wanted
+            .iter()
+            .filter(|(key, value)| !found.has(key, value))
+            .copied()
+            .collect();
+        tags::put(&self.scm, reference, &differing).await
+    }
+
+    pub(super) async fn remove(&self, reference: &str) -> Result<(), IssuerError> {
+        match self.scm.delete_certificate(reference).await {
+            Ok(()) => Ok(()),
+            Err(error) if is_gone(&error) => Ok(()),
+            Err(error) => Err(acting(error)),
+        }
+    }
+
+    /// CCM API 7.1.16, with the reason in words. What was revoked before, or is being, is no error.
+    pub(in crate::issuer) async fn revoke(
+        &self,
+        reference: &str,
+        reason: &str,
+    ) -> Result<(), IssuerError> {
+        if self.is_revoked(reference).await? {
+            return Ok(());
+        }
+        match self.v2().await?.revoke(reference, reason).await {
+            Ok(_) => Ok(()),
+            Err(error) if error.class == crate::ccm::Class::Rejected => {
+                if self.is_revoked(reference).await? {
+                    Ok(())
+                } else {
+                    Err(acting(error))
+                }
+            }
+            Err(error) => Err(acting(error)),
+        }
+    }
+
+    async fn is_revoked(&self, reference: &str) -> Result<bool, IssuerError> {
+        let shown = self.scm.show_certificate(reference).await;
+        let status = shown.map_err(reading)?.status;
+        Ok(matches!(status, ScmStatus::Revoked | ScmStatus::Revoking))
+    }
+}

@@ -1,0 +1,85 @@
+//! What is remembered of the entitlements that a certificate came from: which certificates are yet to come without a
+//! purchase, and which keys they come with.
+
+use std::collections::BTreeSet;
+
+use crate::model::{
+    CertificateState, Entitlement, Fingerprint, Order, OrderPhase, Seconds, Timestamp, Unused,
+};
+
+/// Remembers what the account said of an entitlement, and forgets those that ended.
+pub fn remember(state: &mut CertificateState, entitlement: Entitlement, now: Timestamp) {
+    let reference = entitlement.reference.clone();
+    state.entitlements.retain(|old| old.reference != reference);
+    state.entitlements.insert(0, entitlement);
+    forget(state, now);
+}
+
+/// Drops those that ended. The present certificate's stays: that its successor is missing is for a person to see.
+pub(crate) fn forget(state: &mut CertificateState, now: Timestamp) {
+    let newest = state.newest.as_ref().map(|newest| newest.reference.clone());
+    state.entitlements.retain(|entitlement| {
+        newest.as_ref() == Some(&entitlement.reference) || entitlement.until + LATE > now
+    });
+}
+
+/// End of the present certificate, where the order that it came from has certificates to come.
+#[must_use]
+pub(crate) fn successor(state: &CertificateState, replaces: &str) -> Option<Timestamp> {
+    let mut all = state.entitlements.iter();
+    let own = all.find(|entitlement| entitlement.reference == replaces)?;
+    (own.remaining > 0).then_some(own.until)
+}
+
+/// Whether the present certificate's order has certificates to come: with the key of its first application.
+#[must_use]
+pub(crate) fn has_successor(state: &CertificateState) -> bool {
+    let newest = state.newest.as_ref();
+    newest.is_some_and(|newest| successor(state, &newest.reference).is_some())
+}
+
+/// Public keys whose private ones must be kept, since the account may bring a certificate for them yet: by an order of
+/// several years, or by an application that was given up and may have been granted all the same.
+#[must_use]
+pub fn keys(state: &CertificateState, now: Timestamp) -> BTreeSet<Fingerprint> {
+    let all = state.entitlements.iter();
+    let to_come = all
+        .filter(|entitlement| entitlement.remaining > 0 && entitlement.until + LATE > now)
+        .filter_map(|entitlement| entitlement.spki);
+    let given_up = state.unused.as_ref().and_then(|unused| unused.spki);
+    to_come.chain(given_up).collect()
+}
+
+/// What an order that ends in this phase leaves unused in the account, or will once its application is withdrawn.
+pub(crate) fn left(order: &Order, now: Timestamp) -> Option<Unused> {
+    let (reference, spki) = match &order.phase {
+        OrderPhase::Entitled { reference } => (reference, None),
+        OrderPhase::Submitted {
+            reference,
+            public: true,
+            spki,
+            ..
+        } => (reference, *spki),
+        OrderPhase::KeyStored { entitlement, spki } => (entitlement.as_ref()?, Some(*spki)),
+        OrderPhase::Unclear {
+            entitlement, spki, ..
+        } => (entitlement.as_ref()?, *spki),
+        OrderPhase::Opened
+        | OrderPhase::Seeking { .. }
+        | OrderPhase::Claiming { .. }
+        | OrderPhase::Bare { .. }
+        | OrderPhase::PurchaseUnclear { .. }
+        | OrderPhase::Submitted { .. }
+        | OrderPhase::Issued { .. }
+        | OrderPhase::Ending { .. }
+        | OrderPhase::Closed { .. } => return None,
+    };
+    Some(Unused {
+        reference: reference.clone(),
+        spki,
+        at: now,
+    })
+}
+
+/// A successor may come after the end of the one before: a review takes its time.
+const LATE: Seconds = Seconds::days(30);

@@ -1,0 +1,183 @@
+//! The steps of an order of a public certificate, as the world of a scenario carries them out.
+
+use std::collections::BTreeSet;
+
+use renewd::model::{
+    ErrorClass, Fingerprint, IssuerId, Order, OrderEvent, OrderId, OrderPhase, OrderStep, Seconds,
+    Timestamp,
+};
+use renewd::plan::{entitlements, order_machine};
+
+use super::faults::Fault;
+use super::scm::{Who, taken};
+use super::world::{Came, World};
+
+/// The name of the world's journal.
+const JOURNAL: &str = "ours";
+
+impl World {
+    /// The intent of a purchase is in the journal before it is sent.
+    pub(super) fn purchase_begins(&mut self, order: &Order) {
+        let made = (order.issuer.clone(), self.now);
+        self.purchases.insert(order.id.clone(), made);
+        self.bought.insert(order.id.clone());
+        self.count_purchases(&order.issuer);
+    }
+
+    /// It certainly was not made.
+    pub(super) fn purchase_forgotten(&mut self, order: &OrderId) {
+        self.bought.remove(order);
+        if let Some((issuer, _)) = self.purchases.remove(order) {
+            self.count_purchases(&issuer);
+        }
+    }
+
+    fn count_purchases(&mut self, of: &IssuerId) {
+        let made = self.purchases.values().filter(|(issuer, _)| issuer == of);
+        let mut made: Vec<Timestamp> = made.map(|(_, at)| *at).collect();
+        made.sort();
+        self.snapshot.purchases.insert(of.clone(), made);
+    }
+
+    /// After its certificate was stored.
+    pub(super) fn remember_entitlement(&mut self, order: &Order) {
+        let OrderPhase::Submitted { reference, .. } = &order.phase else {
+            return;
+        };
+        let facts = self.scm.entitlement(reference, self.now);
+        let state = self.snapshot.certificates.get_mut(&order.certificate);
+        entitlements::remember(state.unwrap(), facts, self.now);
+    }
+
+    pub(super) fn public_effect(&mut self, order: &Order, step: OrderStep) -> Came<OrderEvent> {
+        let now = self.now;
+        let rejected = |message: &str| {
+            let mut fault = Fault::new(step.code(), order.certificate.as_str());
+            fault.class = ErrorClass::Rejected;
+            fault.message = message.to_owned();
+            Came::Trouble(fault)
+        };
+        let keys: BTreeSet<Fingerprint> = self.keys.values().copied().collect();
+        let others = self.snapshot.orders.values();
+        let others: Vec<&Order> = others.filter(|other| other.id != order.id).collect();
+        let open: BTreeSet<OrderId> = others.iter().map(|other| other.id.clone()).collect();
+        let mut known: BTreeSet<String> = others
+            .iter()
+            .filter_map(|other| taken(other))
+            .map(str::to_owned)
+            .collect();
+        for state in self.snapshot.certificates.values() {
+            known.extend(state.newest.iter().map(|newest| newest.reference.clone()));
+            known.extend(
+                state
+                    .earlier
+                    .iter()
+                    .map(|earlier| earlier.reference.clone()),
+            );
+        }
+        let bought = self.bought.clone();
+        let who = Who {
+            journal: JOURNAL,
+            keys: &keys,
+            known: &known,
+            open: &open,
+            bought: &bought,
+        };
+        let key = self.key_of(order);
+        self.scm.pass(now);
+        Came::Event(match (step, &order.phase) {
+            (OrderStep::Look, _) => self.scm.look(order, &who, now),
+            (OrderStep::Confirm, _) => self.scm.confirm(order, now),
+            (OrderStep::Buy, _) => OrderEvent::Bought {
+                reference: self.scm.buy(order, &who, now),
+            },
+            (OrderStep::Trace, OrderPhase::PurchaseUnclear { purchase, .. }) => self
+                .scm
+                .trace(order, purchase, &who, now)
+                .unwrap_or_else(|| order_machine::not_bought(order, now)),
+            (OrderStep::Submit, _) => {
+                let reference = taken(order).unwrap().to_owned();
+                if !self.scm.apply(&reference, order, key) {
+                    return rejected("the certificate is not unused");
+                }
+                OrderEvent::Accepted {
+                    reference,
+                    poll_after: now,
+                }
+            }
+            (OrderStep::Resolve, _) => self
+                .scm
+                .applied(taken(order).unwrap(), key, now)
+                .unwrap_or_else(|| order_machine::absent(order, self.timing(order), now)),
+            (OrderStep::Fetch, OrderPhase::Submitted { reference, .. }) => {
+                match self.scm.fetch(order, now) {
+                    Some(event) => event,
+                    None => OrderEvent::Issued {
+                        revision: self.scm.revision(reference, order).id,
+                    },
+                }
+            }
+            (
+                OrderStep::Publish,
+                OrderPhase::Submitted {
+                    proof: Some(proof), ..
+                },
+            ) => {
+                self.scm.publish(&proof.proofs);
+                OrderEvent::Published {
+                    at: now,
+                    examine_at: now + Seconds(30),
+                }
+            }
+            (OrderStep::Examine, _) => OrderEvent::Visible { at: now },
+            (
+                OrderStep::Retract,
+                OrderPhase::Ending {
+                    proof: Some(proof), ..
+                },
+            ) => {
+                let all = proof.proofs.iter().chain(&proof.superseded);
+                self.scm.retract(all);
+                OrderEvent::Retracted
+            }
+            (
+                OrderStep::Withdraw,
+                OrderPhase::Ending {
+                    withdraw: Some(reference),
+                    ..
+                },
+            ) => {
+                self.scm.withdraw(reference);
+                OrderEvent::Withdrawn
+            }
+            (OrderStep::Close, OrderPhase::Ending { closing, .. }) => OrderEvent::Closed {
+                closing: closing.clone(),
+            },
+            (step, phase) => panic!("{step} in {}", phase.code()),
+        })
+    }
+
+    /// What the account has, for a transcript.
+    pub(super) fn show_account(&mut self) {
+        use super::scm::Stage;
+        self.scm.pass(self.now);
+        for paper in &self.scm.papers {
+            let stage = match &paper.stage {
+                Stage::Paid => "unused".to_owned(),
+                Stage::Checking { names, .. } => format!("applied for {names}"),
+                Stage::Issued {
+                    names, not_after, ..
+                } => format!("issued for {names} until {}", not_after.date()),
+            };
+            let more = match paper.remaining {
+                0 => String::new(),
+                more => format!(", {more} to come"),
+            };
+            let line = format!("{} {}: {stage}{more}", paper.reference, paper.kind);
+            self.log.line(line);
+        }
+        for (place, value) in &self.scm.published {
+            self.log.line(format!("published: {place} {value}"));
+        }
+    }
+}

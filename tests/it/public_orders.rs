@@ -1,0 +1,7 @@
+//! Public certificates from an empty account on: bought at most once, proven, issued, renewed; by several hosts, and
+//! through whatever may go wrong.
+
+mod claim;
+mod killed;
+mod life;
+mod schedules;

@@ -1,0 +1,154 @@
+//! Several hosts with one account, and journals that are copies.
+
+use std::sync::Arc;
+
+use renewd::ccm::ScmStatus;
+use renewd::engine::new_identity;
+use renewd::model::{Identity, Seconds};
+use renewd::plan::Verdict;
+use serde_json::json;
+
+use crate::ccm_server::http::post;
+use crate::support::engine::{id, tick};
+use crate::support::shop::{Host, Shop, issuer, purchase};
+use crate::support::world::NAME;
+
+fn policy(shop: &Shop, purchase: &str) -> String {
+    let issuer = issuer(&shop.ccm.endpoint(), purchase);
+    format!("{issuer}\n[certificate.www]\nissuer = \"public\"\nnames = [\"{NAME}\"]\n")
+}
+
+async fn buy(shop: &Shop) {
+    let body = json!({
+        "cert_brand": "GEOTRUST", "cert_type": "DV_SSL_CERT", "domain_type": "SINGLE_DOMAIN", "effective_time": 1,
+        "domain_numbers": 1, "order_number": 1, "agree_privacy_protection": true,
+    });
+    post(&shop.ccm, "/v3/scm/certificates/buy", &body)
+        .await
+        .expect(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn twenty_hosts_and_one_entitlement_come_to_one_order() {
+    let shop = Arc::new(Shop::at("2027-04-01").await);
+    buy(&shop).await;
+    let hosts: Vec<Host> = (0..20).map(|_| shop.host(&policy(&shop, ""))).collect();
+    let mut engines = Vec::new();
+    for host in &hosts {
+        engines.push(host.engine().await);
+    }
+    for _ in 0..25 {
+        let mut running = tokio::task::JoinSet::new();
+        for engine in &engines {
+            let engine = Arc::clone(engine);
+            running.spawn(async move { tick(&engine).await });
+        }
+        running.join_all().await;
+        shop.pass(Seconds(20)).await;
+    }
+    assert_eq!(
+        shop.ccm.running.requests_of("4.1.1.1"),
+        1,
+        "applications of twenty hosts"
+    );
+    let all = shop.all().await;
+    assert_eq!(all.len(), 1);
+    assert_eq!(all[0].status, ScmStatus::Issued);
+    let mut owners = 0;
+    for host in &hosts {
+        let snapshot = host.snapshot().await;
+        let state = snapshot.certificates.get(&id("www"));
+        owners += usize::from(state.is_some_and(|state| state.newest.is_some()));
+    }
+    assert_eq!(owners, 1);
+    assert_eq!(shop.board.left(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_journal_of_another_machine_buys_nothing_until_it_is_claimed() {
+    let shop = Shop::at("2027-04-01").await;
+    let host = shop.host(&policy(&shop, &purchase(1, 1)));
+    let engine = host.engine().await;
+    let other = Identity {
+        machine: "0".repeat(32),
+        ..new_identity()
+    };
+    engine.store.identify(&other).await.unwrap();
+    for _ in 0..20 {
+        let plan = host.tick().await;
+        shop.wake(&plan).await;
+    }
+    let plan = host.tick().await;
+    let verdict = &plan.verdicts[&id("www")];
+    let Verdict::Blocked(blocked) = verdict else {
+        panic!("{verdict:?}");
+    };
+    assert_eq!(blocked.code(), "stale-journal");
+    assert_eq!(shop.all().await.len(), 0);
+    let claimed = engine
+        .store
+        .claim(&new_identity(), shop.clock_now())
+        .await
+        .unwrap();
+    assert_eq!(claimed.orders.len(), 1);
+    host.settle(&shop).await;
+    assert_eq!(shop.all().await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_journal_that_was_restored_from_before_a_purchase_buys_nothing_until_it_is_claimed() {
+    let shop = Shop::at("2027-04-01").await;
+    let host = shop.host(&policy(&shop, &purchase(3, 1)));
+    // As it was before anything was bought.
+    host.tick().await;
+    let state = host.dir().join("state");
+    let saved = host.dir().join("saved");
+    copy(&state, &saved);
+    host.settle(&shop).await;
+    // Its backup comes back.
+    remove(&state);
+    copy(&saved, &state);
+    host.write(&format!(
+        "{}\n[certificate.other]\nissuer = \"public\"\nnames = [\"other.example.test\"]\n",
+        policy(&shop, &purchase(3, 1))
+    ));
+    for _ in 0..12 {
+        let plan = host.tick().await;
+        shop.wake(&plan).await;
+    }
+    assert_eq!(
+        shop.ccm.running.requests_of("4.1.3.1"),
+        1,
+        "{:#?}",
+        host.told()
+    );
+    let plan = host.tick().await;
+    let verdict = &plan.verdicts[&id("other")];
+    let Verdict::Blocked(blocked) = verdict else {
+        panic!("{verdict:?}");
+    };
+    assert_eq!(blocked.code(), "stale-journal");
+    let engine = host.engine().await;
+    let claimed = engine
+        .store
+        .claim(&new_identity(), shop.clock_now())
+        .await
+        .unwrap();
+    assert_eq!(claimed.purchases.len(), 1, "{claimed:?}");
+    host.settle(&shop).await;
+}
+
+#[expect(clippy::disallowed_methods, reason = "tests arrange files directly")]
+fn copy(from: &std::path::Path, to: &std::path::Path) {
+    let done = std::process::Command::new("cp")
+        .arg("-a")
+        .arg(from)
+        .arg(to)
+        .status();
+    assert!(done.unwrap().success());
+}
+
+#[expect(clippy::disallowed_methods, reason = "tests arrange files directly")]
+fn remove(what: &std::path::Path) {
+    std::fs::remove_dir_all(what).unwrap();
+}

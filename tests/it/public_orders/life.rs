@@ -1,0 +1,147 @@
+//! From an empty account to the renewal of an order of several years.
+
+use renewd::ccm::ScmStatus;
+use renewd::model::Seconds;
+
+use crate::support::engine::{Rig, due, healthy, id};
+use crate::support::shop::{Shop, issuer, purchase, wanted, zone};
+use crate::support::world::NAME;
+
+fn policy(shop: &Shop, years: u32) -> String {
+    let issuer = issuer(&shop.ccm.endpoint(), &purchase(1, years));
+    format!("{issuer}\n[certificate.www]\nissuer = \"public\"\nnames = [\"{NAME}\"]\n")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_account_comes_to_a_certificate_by_one_purchase() {
+    let shop = Shop::at("2027-04-01").await;
+    let host = shop.host(&policy(&shop, 1));
+    host.settle(&shop).await;
+    let all = shop.all().await;
+    assert_eq!(all.len(), 1, "{all:?}");
+    assert_eq!(all[0].status, ScmStatus::Issued);
+    assert_eq!(shop.board.left(), Vec::<String>::new(), "proofs stay");
+    let snapshot = host.snapshot().await;
+    let state = &snapshot.certificates[&id("www")];
+    assert_eq!(
+        state.newest.as_ref().unwrap().reference,
+        all[0].id,
+        "{:?}",
+        host.told()
+    );
+    assert_eq!(state.entitlements.len(), 1);
+    let spki = state.newest.as_ref().unwrap().facts.spki;
+    assert_eq!(state.entitlements[0].spki, Some(spki));
+    let engine = host.engine().await;
+    let kept = engine.deployer.materials().public_keys().unwrap();
+    assert_eq!(kept, [spki].into(), "a certificate may come for it");
+    assert_eq!(snapshot.purchases.values().map(Vec::len).sum::<usize>(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_bought_where_the_policy_does_not_say_so() {
+    let shop = Shop::at("2027-04-01").await;
+    let issuer = issuer(&shop.ccm.endpoint(), "");
+    let host = shop.host(&format!(
+        "{issuer}\n[certificate.www]\nissuer = \"public\"\nnames = [\"{NAME}\"]\n"
+    ));
+    for _ in 0..30 {
+        let plan = host.tick().await;
+        assert!(!healthy(&plan));
+        shop.wake(&plan).await;
+    }
+    assert_eq!(shop.all().await.len(), 0);
+    assert_eq!(shop.ccm.running.requests_of("4.1.3.1"), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_of_two_years_brings_every_certificate_of_them_without_another_purchase() {
+    let shop = Shop::at("2027-04-01").await;
+    let host = shop.host(&policy(&shop, 2));
+    host.settle(&shop).await;
+    let first = host.snapshot().await.certificates[&id("www")]
+        .newest
+        .clone()
+        .unwrap();
+    // To the end of what was paid for, a month before.
+    let end = shop.clock_now() + Seconds::days(700);
+    let mut serials = std::collections::BTreeSet::from([first.facts.serial.clone()]);
+    while shop.clock_now() < end {
+        let plan = host.tick().await;
+        let state = host.snapshot().await.certificates[&id("www")].clone();
+        let newest = state.newest.unwrap();
+        assert!(
+            newest.facts.not_after > shop.clock_now(),
+            "a gap at {}: {:?}\n{:#?}",
+            shop.clock_now(),
+            plan.verdicts,
+            host.told()
+        );
+        serials.insert(newest.facts.serial);
+        host.told();
+        shop.wake(&plan).await;
+    }
+    assert!(serials.len() > 1, "never renewed");
+    assert_eq!(
+        shop.ccm.running.requests_of("4.1.3.1"),
+        1,
+        "one purchase for all of {serials:?}"
+    );
+    assert_eq!(shop.board.left(), Vec::<String>::new(), "proofs stay");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bought_certificate_is_served_by_a_real_nginx_and_renewed_in_time() {
+    let (wanted, names) = wanted("2027-04-01").await;
+    let mut rig = Rig::new(wanted).await;
+    let endpoint = rig.world.ccm.endpoint();
+    let (issuer, old) = (issuer(&endpoint, &purchase(2, 1)), rig.world.policy());
+    let targets = old.split_once("[target.nginx.web]").unwrap().1;
+    rig.world.agent.write_policy(&format!(
+        "{issuer}\n[certificate.www]\nissuer = \"public\"\nnames = [\"{NAME}\"]\ntargets = [\"web\"]\n\n[target.nginx.web]{targets}"
+    ));
+    let board = std::sync::Arc::new(crate::support::shop::Board::new(names));
+    let same = std::sync::Arc::clone(&board);
+    rig.adjust = std::sync::Arc::new(move |engine| {
+        let zone = zone();
+        std::sync::Arc::make_mut(&mut engine.policy)
+            .validations
+            .insert(zone.id.clone(), zone);
+        engine.prover = std::sync::Arc::<crate::support::shop::Board>::clone(&same);
+    });
+    let mut started = false;
+    let mut plan = rig.tick().await;
+    for _ in 0..60 {
+        if healthy(&plan) {
+            break;
+        }
+        if !started && rig.world.agent.live("web").exists() {
+            rig.world.nginx.start();
+            started = true;
+        }
+        rig.wake(&plan);
+        let admin = rig.world.ccm.running.admin();
+        admin.look_at_applications().await.unwrap();
+        plan = rig.tick().await;
+    }
+    assert!(healthy(&plan), "{:?}\n{:#?}", plan.verdicts, rig.told());
+    let serial = rig.newest("www").await.facts.serial;
+    assert_eq!(rig.world.served(), serial);
+    assert_eq!(board.left(), Vec::<String>::new());
+    // An order of one year: the next is another purchase, when renewal is due and not before.
+    let renew_at = due(&plan, "www");
+    rig.clock.set(renew_at + Seconds::hours(1));
+    for _ in 0..60 {
+        let plan = rig.tick().await;
+        if healthy(&plan) && rig.newest("www").await.facts.serial != serial {
+            break;
+        }
+        rig.wake(&plan);
+        let admin = rig.world.ccm.running.admin();
+        admin.look_at_applications().await.unwrap();
+    }
+    let second = rig.newest("www").await.facts.serial;
+    assert_ne!(second, serial, "{:#?}", rig.told());
+    assert_eq!(rig.world.served(), second);
+    assert_eq!(rig.world.ccm.running.requests_of("4.1.3.1"), 2);
+}

@@ -1,0 +1,71 @@
+//! What an order may take of an account, and what it buys.
+
+use renewd::issuer::{Sighting, Traced};
+use renewd::model::{Seconds, Spent};
+
+use super::hand::{Hand, lost, order, wanted};
+use crate::ccm_server::applicant::Applicant;
+
+#[tokio::test]
+async fn an_empty_account_has_nothing_and_nothing_was_spent() {
+    let scene = Applicant::at("2027-04-01").await;
+    let host = Hand::on("one", &scene.ccm);
+    let seen = host
+        .look("o-1", &wanted(&["www.example.com"]), scene.ccm.now())
+        .await
+        .unwrap();
+    let nothing = Sighting::Nothing {
+        unused: [].into(),
+        spent: Spent::default(),
+    };
+    assert_eq!(seen, nothing);
+}
+
+#[tokio::test]
+async fn what_was_bought_is_found_by_its_order_first_and_counts_against_the_budget() {
+    let scene = Applicant::at("2027-04-01").await;
+    let host = Hand::on("one", &scene.ccm);
+    let now = scene.ccm.now();
+    let id = host.buy("o-1", now).await.unwrap();
+    let request = wanted(&["www.example.com"]);
+    let seen = host.look("o-1", &request, now).await.unwrap();
+    let unused = Sighting::Unused {
+        reference: id.clone(),
+    };
+    assert_eq!(seen, unused);
+    assert!(host.confirm(&id, "o-1").await);
+    let found = host.trace("o-1", &request, &lost(now, &[]), now).await;
+    assert_eq!(found.unwrap(), Traced::Found { reference: id });
+    // For names that it does not fit it is listed, and was paid for.
+    let several = wanted(&["www.example.com", "example.com"]);
+    let seen = host.look("o-1", &several, now).await.unwrap();
+    let Sighting::Nothing { unused, spent } = seen else {
+        panic!("{seen:?}");
+    };
+    assert_eq!(unused.len(), 1);
+    assert_eq!(spent.at, [now]);
+    assert!(spent.unknown.is_empty());
+}
+
+#[tokio::test]
+async fn a_claim_keeps_another_host_away_for_an_hour() {
+    let scene = Applicant::at("2027-04-01").await;
+    let id = scene.buy("DV_SSL_CERT", "SINGLE_DOMAIN", 1).await;
+    let (one, two) = (Hand::on("one", &scene.ccm), Hand::on("two", &scene.ccm));
+    let (now, request) = (scene.ccm.now(), wanted(&["www.example.com"]));
+    let free = Sighting::Unused {
+        reference: id.clone(),
+    };
+    assert_eq!(one.look("o-1", &request, now).await.unwrap(), free);
+    one.claim(&id, "o-1", now).await;
+    let seen = two.look("o-2", &request, now).await.unwrap();
+    assert!(matches!(seen, Sighting::Nothing { .. }), "{seen:?}");
+    assert!(one.confirm(&id, "o-1").await);
+    assert!(!two.confirm(&id, "o-2").await);
+    let later = now + Seconds::hours(1);
+    assert_eq!(two.look("o-2", &request, later).await.unwrap(), free);
+    two.claim(&id, "o-2", later).await;
+    assert!(!one.confirm(&id, "o-1").await, "another claim stands");
+    assert!(two.confirm(&id, "o-2").await);
+    assert_eq!(order("o-1").as_str(), "o-1");
+}

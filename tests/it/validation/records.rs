@@ -1,0 +1,213 @@
+//! Records come into a real zone and go again.
+
+use std::sync::Arc;
+
+use renewd::model::{ErrorClass, Timestamp, ValidationKind};
+use renewd::sys::clock::{Clock as _, SystemClock};
+use renewd::validation::Sighting;
+
+use super::{record, validations, validations_with};
+use crate::support::names::{KEY, Names, PRIMARY, Zone};
+
+const PLACE: &str = "_dnsauth.example.test";
+
+#[tokio::test]
+async fn two_certificates_are_proven_at_one_name_and_each_takes_only_its_own_record_away() {
+    let names = Names::start(&[Zone::new("example.test", "")], "", "");
+    let (validations, policy) = (validations(), names.policy());
+    let one = [record("example.test", PLACE, "one")];
+    let two = [record("*.example.test", PLACE, "two")];
+    for proofs in [&one, &two, &one] {
+        validations.publish(&policy, proofs).await.unwrap();
+        let seen = validations.examine(&policy, proofs, None).await.unwrap();
+        assert_eq!(seen, Sighting::Everywhere);
+    }
+    let mut both: Vec<String> = at(&names);
+    both.sort();
+    assert_eq!(both, ["\"one\"", "\"two\""]);
+    validations.retract(&policy, &one).await.unwrap();
+    assert_eq!(at(&names), ["\"two\""]);
+    validations.retract(&policy, &one).await.unwrap();
+    validations.retract(&policy, &two).await.unwrap();
+    assert_eq!(at(&names), Vec::<String>::new());
+    let seen = validations.examine(&policy, &two, None).await.unwrap();
+    let text = seen.to_string();
+    assert!(matches!(seen, Sighting::NotYet(_)), "{text}");
+    assert!(
+        text.contains("not visible yet at ns1.example.test (127.0.0.1:"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn a_key_that_the_server_does_not_know_is_told_from_one_that_is_wrong_or_may_not() {
+    let zones = [Zone::new("example.test", "")];
+    let names = Names::start(&zones, "", "");
+    let proofs = [record("example.test", PLACE, "one")];
+    let mut policy = names.policy();
+
+    let wrong = validations_with(
+        Arc::new(SystemClock),
+        "b3RoZXIgb3RoZXIgb3RoZXIgb3RoZXIgb3RoZXI=",
+    );
+    let error = wrong.publish(&policy, &proofs).await.unwrap_err();
+    assert_eq!(error.class, ErrorClass::Authentication, "{error}");
+    assert!(error.message.contains("BADSIG"), "{error}");
+
+    let literal = validations_with(Arc::new(SystemClock), "no base64!");
+    let error = literal.publish(&policy, &proofs).await.unwrap_err();
+    assert_eq!(error.class, ErrorClass::Configuration, "{error}");
+    assert!(!error.message.contains("no base64!"), "{error}");
+
+    // The top level is served there too, and the key may not change it.
+    let other = [record("test", "_dnsauth.test", "one")];
+    let error = validations().publish(&policy, &other).await.unwrap_err();
+    assert!(error.message.contains("REFUSED"), "{error}");
+    assert_eq!(error.class, ErrorClass::Authentication);
+
+    if let ValidationKind::Rfc2136 { key_name, .. } = &mut policy.kind {
+        *key_name = "unknown-key".to_owned();
+    }
+    let error = validations().publish(&policy, &proofs).await.unwrap_err();
+    assert_eq!(error.class, ErrorClass::Authentication, "{error}");
+    assert!(error.message.contains("BADKEY"), "{error}");
+    assert!(!error.message.contains(KEY), "{error}");
+    assert_eq!(at(&names), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_clock_that_is_wrong_is_named_as_the_reason() {
+    let names = Names::start(&[Zone::new("example.test", "")], "", "");
+    let late = Late(SystemClock.now().0 + 3600);
+    let validations = validations_with(Arc::new(late), KEY);
+    let proofs = [record("example.test", PLACE, "one")];
+    let error = validations
+        .publish(&names.policy(), &proofs)
+        .await
+        .unwrap_err();
+    assert!(
+        error.message.contains("clock differs from ours by -36"),
+        "{error}"
+    );
+    assert_eq!(error.class, ErrorClass::Configuration);
+}
+
+#[tokio::test]
+async fn an_alias_at_the_place_of_a_record_is_named_as_the_reason() {
+    let zone = Zone::new("example.test", "_dnsauth CNAME elsewhere.example.test.");
+    let names = Names::start(&[zone], "", "");
+    let proofs = [record("example.test", PLACE, "one")];
+    let error = validations()
+        .publish(&names.policy(), &proofs)
+        .await
+        .unwrap_err();
+    assert!(
+        error
+            .message
+            .contains("is an alias (CNAME) of elsewhere.example.test"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_server_that_is_away_is_tried_again_later() {
+    let names = Names::start(&[Zone::new("example.test", "")], "", "");
+    let mut policy = names.policy();
+    if let ValidationKind::Rfc2136 { server, .. } = &mut policy.kind {
+        *server = format!("127.0.0.77:{}", names.port);
+    }
+    let proofs = [record("example.test", PLACE, "one")];
+    let error = validations().publish(&policy, &proofs).await.unwrap_err();
+    assert_eq!(error.class, ErrorClass::Transient, "{error}");
+    assert!(error.message.contains("adding the record"), "{error}");
+}
+
+#[tokio::test]
+async fn an_alias_that_is_asked_for_is_published_as_one() {
+    let names = Names::start(&[Zone::new("example.test", "")], "", "");
+    let mut proof = record("www.example.test", "_abc.www.example.test", "x.ca.example");
+    proof.record_type = "CNAME".to_owned();
+    let (validations, policy, proofs) = (validations(), names.policy(), [proof]);
+    validations.publish(&policy, &proofs).await.unwrap();
+    let seen = validations.examine(&policy, &proofs, None).await.unwrap();
+    assert_eq!(seen, Sighting::Everywhere);
+    validations.retract(&policy, &proofs).await.unwrap();
+    assert_eq!(names.dig(PRIMARY, &["_abc.www.example.test", "CNAME"]), "");
+}
+
+#[tokio::test]
+async fn commands_publish_by_the_tools_of_the_name_server() {
+    let names = Names::start(&[Zone::new("example.test", "")], "", "");
+    let dir = tempfile::tempdir().unwrap();
+    let script = dir.path().join("hook");
+    std::fs::write(
+        &script,
+        format!(
+            "#!/bin/sh\n[ \"$CERTBOT_VALIDATION\" = \"$RENEWD_RECORD_VALUE\" ] || exit 3\n/usr/bin/nsupdate -y hmac-sha256:renewd-key:{KEY} <<END\nserver {PRIMARY} {}\nupdate $1 $RENEWD_RECORD_NAME 60 $RENEWD_RECORD_TYPE \"$RENEWD_RECORD_VALUE\"\nsend\nEND\n",
+            names.port
+        ),
+    )
+    .unwrap();
+    let argv = |word: &str| {
+        let script = script.display().to_string();
+        vec!["/bin/sh".to_owned(), script, word.to_owned()]
+    };
+    let policy = names.policy_of(ValidationKind::Command {
+        auth: argv("add"),
+        cleanup: Some(argv("delete")),
+        timeout: renewd::model::Seconds(60),
+        method: renewd::model::DomainMethod::Dns,
+    });
+    let validations = validations();
+    let proofs = [
+        record("example.test", PLACE, "one"),
+        record("www.example.test", "_dnsauth.www.example.test", "two"),
+    ];
+    validations.publish(&policy, &proofs).await.unwrap();
+    let seen = validations.examine(&policy, &proofs, None).await.unwrap();
+    assert_eq!(seen, Sighting::Everywhere);
+    validations.retract(&policy, &proofs).await.unwrap();
+    assert_eq!(at(&names), Vec::<String>::new());
+
+    let failing = names.policy_of(ValidationKind::Command {
+        auth: ["/bin/sh", "-c", "echo the zone is locked; exit 7"]
+            .map(str::to_owned)
+            .into(),
+        cleanup: None,
+        timeout: renewd::model::Seconds(60),
+        method: renewd::model::DomainMethod::Dns,
+    });
+    let error = validations.publish(&failing, &proofs).await.unwrap_err();
+    assert!(
+        error
+            .message
+            .contains("it ended with 7, and said: the zone is locked"),
+        "{error}"
+    );
+    validations.retract(&failing, &proofs).await.unwrap();
+}
+
+fn at(names: &Names) -> Vec<String> {
+    let text = names.dig(PRIMARY, &[PLACE, "TXT"]);
+    text.lines().map(str::to_owned).collect()
+}
+
+/// A clock that stands still at a moment.
+struct Late(i64);
+
+impl renewd::sys::clock::Clock for Late {
+    fn now(&self) -> Timestamp {
+        Timestamp(self.0)
+    }
+
+    fn sleep_until<'a>(
+        &'a self,
+        _: Timestamp,
+    ) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
+        Box::pin(std::future::ready(()))
+    }
+
+    fn steady(&self) -> renewd::model::Seconds {
+        renewd::model::Seconds(0)
+    }
+}
