@@ -14,8 +14,8 @@ use std::future::Future;
 use std::pin::Pin;
 
 use crate::model::{
-    DomainProof, ErrorClass, Fingerprint, Listed, Offer, OrderRequest, Standing, SubjectAltNames,
-    Timestamp,
+    DomainProof, ErrorClass, Fingerprint, Listed, Offer, OrderRequest, RevocationReason, Standing,
+    SubjectAltNames, Timestamp,
 };
 use crate::pki::Secret;
 
@@ -60,8 +60,13 @@ pub trait Issuer: Send + Sync {
         now: Timestamp,
     ) -> BoxFuture<'a, Result<Offer, IssuerError>>;
 
-    /// Revokes by the issuer's id (CCM API 4.2.2.9); issuers without revocation answer `Configuration`.
-    fn revoke<'a>(&'a self, reference: &'a str) -> BoxFuture<'a, Result<(), IssuerError>>;
+    /// Revokes by the issuer's id (CCM API 4.2.2.9, 7.1.16). One that is revoked already, or on its way there, is no
+    /// error: asking twice is harmless.
+    fn revoke<'a>(
+        &'a self,
+        reference: &'a str,
+        reason: RevocationReason,
+    ) -> BoxFuture<'a, Result<(), IssuerError>>;
 
     /// What the issuer says of certificates that it issued, in their order; `None`: in order. The CA is asked once, then
     /// each certificate. The first failure ends the list: whether a certificate is in order is then not known, which is

@@ -15,8 +15,8 @@ use crate::issuer::{
     Accepted, Account, BoxFuture, Fetched, Issuer, IssuerError, Lookup, Part, Trouble, account,
 };
 use crate::model::{
-    ErrorClass, Fingerprint, KeyAlgorithm, Name, Offer, OrderRequest, Seconds, Source, Standing,
-    SubjectAltNames, Timestamp,
+    ErrorClass, Fingerprint, KeyAlgorithm, Name, Offer, OrderRequest, RevocationReason, Seconds,
+    Source, Standing, SubjectAltNames, Timestamp,
 };
 
 /// One CA of PCA.
@@ -407,10 +407,24 @@ impl Issuer for PcaIssuer {
         self.signer.ends()
     }
 
-    fn revoke<'a>(&'a self, reference: &'a str) -> BoxFuture<'a, Result<(), IssuerError>> {
+    fn revoke<'a>(
+        &'a self,
+        reference: &'a str,
+        reason: RevocationReason,
+    ) -> BoxFuture<'a, Result<(), IssuerError>> {
         boxed(async move {
-            let revoked = self.pca.revoke_certificate(reference, None).await;
-            revoked.map_err(acting)
+            let revoked = self.pca.revoke_certificate(reference, Some(reason.ccm()));
+            let Err(error) = revoked.await else {
+                return Ok(());
+            };
+            // Refused: perhaps it is revoked already, by an earlier attempt whose answer was lost.
+            if error.class == Class::Rejected
+                && let Ok(shown) = self.pca.show_certificate(reference).await
+                && shown.status == PrivateStatus::Revoked
+            {
+                return Ok(());
+            }
+            Err(acting(error))
         })
     }
 

@@ -10,8 +10,8 @@ use crate::issuer::{
     Accepted, Account, BoxFuture, Fetched, Issuer, IssuerError, Lookup, Part, Trouble, account,
 };
 use crate::model::{
-    CertificateFacts, ErrorClass, Fingerprint, Name, Offer, OrderRequest, Seconds, Standing,
-    SubjectAltNames, Timestamp,
+    CertificateFacts, ErrorClass, Fingerprint, Name, Offer, OrderRequest, RevocationReason,
+    Seconds, Standing, SubjectAltNames, Timestamp,
 };
 
 /// The certificates of one SCM account.
@@ -262,7 +262,11 @@ impl Issuer for ScmIssuer {
         boxed(self.standings(references))
     }
 
-    fn revoke<'a>(&'a self, _reference: &'a str) -> BoxFuture<'a, Result<(), IssuerError>> {
+    fn revoke<'a>(
+        &'a self,
+        _reference: &'a str,
+        _reason: RevocationReason,
+    ) -> BoxFuture<'a, Result<(), IssuerError>> {
         boxed(async {
             Err(own(
                 ErrorClass::Configuration,

@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex};
 
 use renewd::issuer::{Effect, Fetched, IssuerError, Lookup, connect};
 use renewd::model::{
-    ErrorClass, IssuerPolicy, KeyAlgorithm, Name, OrderRequest, Seconds, SecretRef, Source,
-    Standing, SubjectAltNames,
+    ErrorClass, IssuerPolicy, KeyAlgorithm, Name, OrderRequest, RevocationReason, Seconds,
+    SecretRef, Source, Standing, SubjectAltNames,
 };
 use renewd::pki::Secret;
 use renewd::sys::clock::ManualClock;
@@ -489,7 +489,13 @@ async fn scm_takes_no_orders_yet() {
     );
     assert!(error.message.contains("use order = \"never\""), "{error}");
     assert!(scene.lookup(None).await.is_err());
-    assert!(scene.issuer.revoke("scs1").await.is_err());
+    assert!(
+        scene
+            .issuer
+            .revoke("scs1", RevocationReason::Superseded)
+            .await
+            .is_err()
+    );
     assert!(scene.peer.requests().is_empty());
 }
 
