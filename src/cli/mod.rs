@@ -14,6 +14,7 @@ mod control;
 mod exit;
 mod jobs;
 mod output;
+mod revoke;
 mod show;
 mod status;
 mod systemd;
@@ -91,6 +92,7 @@ async fn dispatch(arguments: Arguments) -> Exit {
             act::rollback(&arguments, name, to.as_ref(), *force).await
         }
         Command::Release { name, force } => act::release(&arguments, name, *force).await,
+        Command::Revoke(wanted) => revoke::revoke(&arguments, wanted).await,
         Command::Target {
             command: TargetCommand::List { json },
         } => target::list(&arguments, *json).await,

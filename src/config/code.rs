@@ -106,6 +106,10 @@ codes! {
     Channel = "CFG060",
     /// What is to be watched does not fit.
     Watch = "CFG061",
+    /// Where in the cloud certificates go does not fit, or this certificate cannot go there.
+    Push = "CFG070",
+    /// A certificate names a place of the cloud that is defined nowhere.
+    UnknownPush = "CFG071",
 }
 
 impl fmt::Display for Code {

@@ -5,11 +5,13 @@
 
 mod alert;
 mod export;
+mod push;
 mod target;
 mod watch;
 
 pub(super) use alert::{ALERT, EMAIL, WEBHOOK};
 pub(super) use export::{EXPORT, JKS, LAYOUT, PEM, PFX, TRUST};
+pub(super) use push::PUSH;
 pub(super) use target::{APACHE, COMMAND, FILES, HAPROXY, HOOKS, NGINX, TARGET, TOMCAT};
 pub(super) use watch::WATCH;
 
@@ -199,6 +201,7 @@ pub(super) static ROOT: Table = Table {
         optional("target", Holds::Table(&TARGET)),
         optional("alert", Holds::Table(&ALERT)),
         optional("watch", Holds::Tables(&WATCH)),
+        optional("push", Holds::Tables(&PUSH)),
         optional("metrics", Holds::Table(&METRICS)),
     ]],
 };
@@ -358,6 +361,7 @@ pub(super) static CERTIFICATE: Table = Table {
         default("renew_at", Holds::Text, "\"1/3\""),
         optional("expired_days_since", Holds::Count),
         default("targets", Holds::List, "[]"),
+        default("push", Holds::List, "[]"),
         default("tags", Holds::List, "[]"),
         optional("subject", Holds::Table(&SUBJECT)),
     ]],

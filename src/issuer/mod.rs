@@ -8,6 +8,7 @@ mod failure;
 mod newest;
 mod orders;
 mod pca;
+mod push;
 mod scm;
 
 use std::future::Future;
@@ -22,6 +23,7 @@ use crate::pki::Secret;
 pub use crate::ccm::Limit;
 pub use connect::{client, connect, connect_within, limit};
 pub use orders::{Applied, Intent, Look, Orders, Sighting, Traced};
+pub use push::{Pushing, Upload, Whereto};
 
 /// An async answer of a trait object.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -86,6 +88,11 @@ pub trait Issuer: Send + Sync {
 
     /// Orders of public certificates; `None` for an issuer without.
     fn orders(&self) -> Option<&Orders> {
+        None
+    }
+
+    /// What is done with certificates after they are issued; `None` for an issuer without.
+    fn pushing(&self) -> Option<Pushing<'_>> {
         None
     }
 

@@ -7,7 +7,8 @@ use crate::issuer::exported::{self, Examination, Examined};
 use crate::issuer::failure::{own, reading};
 use crate::issuer::pca::boxed;
 use crate::issuer::{
-    Accepted, Account, BoxFuture, Fetched, Issuer, IssuerError, Lookup, Part, Trouble, account,
+    Accepted, Account, BoxFuture, Fetched, Issuer, IssuerError, Lookup, Part, Pushing, Trouble,
+    account,
 };
 use crate::model::{
     CertificateFacts, ErrorClass, Fingerprint, Name, Offer, OrderRequest, RevocationReason,
@@ -273,6 +274,10 @@ impl Issuer for ScmIssuer {
                 "SCM certificates are revoked in the console",
             ))
         })
+    }
+
+    fn pushing(&self) -> Option<Pushing<'_>> {
+        Some(Pushing::new(&self.scm))
     }
 
     fn describe<'a>(&'a self) -> BoxFuture<'a, Result<String, IssuerError>> {

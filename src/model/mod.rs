@@ -80,7 +80,7 @@ pub use public::{
     Assurance, Budget, Buying, Claim, DomainType, Entitlement, Identity, Product, PublicRequest,
     Purchase, Spent, Stale,
 };
-pub use push::{CloudService, PushPolicy, PushState, Pushed};
+pub use push::{CloudService, Imported, PushPolicy, PushState, Pushed, WafResource};
 pub use reason::{Blocked, ErrorClass, Reason, Waiting};
 pub use recipe::{Family, Recipe, RecipeExport};
 pub use revocation::{RevocationReason, UnknownReason};
@@ -90,8 +90,8 @@ pub use rollout::{
 };
 pub use shortage::{Scarce, Shortage};
 pub use snapshot::{
-    CertificateState, FailedRollout, Failures, FulfilledOrder, Offer, Relied, Revoking, SetAside,
-    Snapshot, Split, Started, StepFailure, TargetState,
+    CertificateState, FailedRollout, Failures, FulfilledOrder, Offer, Relied, RevokedBy, Revoking,
+    SetAside, Snapshot, Split, Started, StepFailure, TargetState,
 };
 pub use standing::{RemoteTrouble, Standing};
 pub use time::{Seconds, TimeError, Timestamp};

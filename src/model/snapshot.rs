@@ -141,6 +141,14 @@ impl CertificateState {
         newest || earlier.any(|earlier| earlier.id == *revision && earlier.revoked)
     }
 
+    /// Whether a person had a revision revoked whose key is this one: no further certificate is to have it.
+    #[must_use]
+    pub fn is_given_up(&self, key: &Fingerprint) -> bool {
+        self.revoking
+            .iter()
+            .any(|one| one.by != RevokedBy::Policy && one.spki.as_ref() == Some(key))
+    }
+
     /// End of validity of one of its revisions, where it is remembered.
     #[must_use]
     pub fn not_after(&self, revision: &RevisionId) -> Option<Timestamp> {
@@ -155,6 +163,19 @@ impl CertificateState {
     }
 }
 
+/// Who wants a revision revoked, and so what is waited for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RevokedBy {
+    /// A person: once the one that replaces it is live everywhere.
+    #[default]
+    Person,
+    /// A person who cannot wait for that.
+    PersonAtOnce,
+    /// The policy, since it was replaced.
+    Policy,
+}
+
 /// A revision that is to be revoked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Revoking {
@@ -166,8 +187,17 @@ pub struct Revoking {
     pub issuer: IssuerId,
     /// Why.
     pub reason: RevocationReason,
-    /// Not before; until then the one that replaces it is on its way.
+    /// Not before.
     pub not_before: Timestamp,
+    /// When it was asked for, or seen to be due.
+    #[serde(default)]
+    pub asked_at: Timestamp,
+    /// Who wants it.
+    #[serde(default)]
+    pub by: RevokedBy,
+    /// Of its public key: what replaces it must have another one.
+    #[serde(default)]
+    pub spki: Option<Fingerprint>,
     /// In a row.
     #[serde(default)]
     pub failures: Failures,

@@ -13,7 +13,7 @@ use crate::plan::draft::Draft;
 use crate::plan::pacing::OrderBudget;
 use crate::plan::targets::{self, Finding, Member, Place};
 use crate::plan::{
-    Plan, Verdict, alerts, clock, jobs, observed, outage, relied, watch, widespread,
+    Plan, Verdict, alerts, clock, jobs, observed, outage, push, relied, revoke, watch, widespread,
 };
 
 /// Decides what should happen next. Reads nothing but its arguments.
@@ -97,6 +97,8 @@ pub fn plan(policy: &Policy, snapshot: &Snapshot, now: Timestamp) -> Plan {
         }
         alerts::target(&place, &members, snapshot, now, &mut draft);
     }
+    revoke::decide(policy, snapshot, now, &mut draft);
+    push::decide(policy, snapshot, now, &mut draft);
     watch::alerts(policy, snapshot, now, &mut draft);
     relied::alerts(policy, snapshot, now, &mut draft);
     widespread::channels(policy, snapshot, now, &mut draft);

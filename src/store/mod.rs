@@ -11,6 +11,7 @@ mod past;
 mod prune;
 mod rows;
 mod sqlite;
+mod sqlite_change;
 mod sqlite_open;
 mod sqlite_read;
 mod watches;
@@ -25,9 +26,9 @@ pub use sqlite::SqliteStore;
 use crate::model::{
     CertificateId, CertificateState, ChannelId, Delivery, Fingerprint, Heard, IssuerId, JobName,
     JobRun, Letter, Offer, Order, OrderEvent, OrderId, OrderPhase, OrderStep, Post, ProbeReport,
-    Relied, RemoteTrouble, RevisionFacts, RevisionId, Rollout, RolloutEvent, RolloutId,
-    RolloutStep, Slip, Snapshot, StepFailure, TargetId, TargetState, Timestamp, WatchId,
-    WatchState,
+    PushId, PushState, Relied, RemoteTrouble, RevisionFacts, RevisionId, Revoking, Rollout,
+    RolloutEvent, RolloutId, RolloutStep, Slip, Snapshot, StepFailure, TargetId, TargetState,
+    Timestamp, WatchId, WatchState,
 };
 
 /// An async answer of a store.
@@ -346,6 +347,35 @@ pub enum CertificateChange {
     Remote(Option<RemoteTrouble>),
     /// The issuer took a revision back that is not the newest any more.
     Revoked(RevisionId),
+    /// A revision is to be revoked; in place of what was asked for the same one before.
+    Revoke(Revoking),
+    /// It was revoked.
+    RevocationDone {
+        /// Which.
+        revision: RevisionId,
+        /// When.
+        at: Timestamp,
+        /// One line for people.
+        message: String,
+    },
+    /// Revoking it failed.
+    RevocationFailed {
+        /// Which.
+        revision: RevisionId,
+        /// Why.
+        failure: StepFailure,
+    },
+    /// It is not to be revoked any more.
+    RevocationDropped(RevisionId),
+    /// What is known of it at a place of the cloud.
+    Push {
+        /// Which place.
+        push: PushId,
+        /// All that is known.
+        state: Box<PushState>,
+        /// When, and one line for people.
+        news: (Timestamp, String),
+    },
 }
 
 /// One event of an order or a rollout.
@@ -353,7 +383,7 @@ pub enum CertificateChange {
 pub struct HistoryEntry {
     /// When.
     pub at: Timestamp,
-    /// `order` or `rollout`.
+    /// `order`, `rollout`, `revocation` or `push`.
     pub machine: String,
     /// Its id.
     pub id: String,

@@ -8,7 +8,7 @@ use crate::cli::{Exit, Failure};
 ///
 /// # Errors
 /// 64 where nobody can be asked, and where the answer is no.
-pub(super) fn confirm(yes: bool, what: &str) -> Result<(), Failure> {
+pub(crate) fn confirm(yes: bool, what: &str) -> Result<(), Failure> {
     if yes {
         return Ok(());
     }

@@ -19,6 +19,7 @@ mod show;
 mod v2;
 
 pub(crate) use args::Ccm;
+pub(crate) use confirm::confirm;
 
 use crate::ccm::{CcmError, Class, Effect, OPERATIONS};
 use crate::cli::args::Arguments;

@@ -15,6 +15,7 @@ mod job;
 mod metrics;
 mod names;
 mod pacing;
+mod push;
 mod sockets;
 mod target;
 mod told;
@@ -102,6 +103,7 @@ pub(super) fn policy(
         }
     }
 
+    let mut pushes = lift.pushes(&top, &mut issuers_defined);
     let mut certificates = BTreeMap::new();
     let mut headers = BTreeMap::new();
     for (name, fields) in top.tables("certificate", &raw::CERTIFICATE) {
@@ -113,7 +115,9 @@ pub(super) fn policy(
                 &mut issuers_defined,
                 &mut targets_defined,
             );
-            if let Some(certificate) = certificate {
+            let push = lift.pushed_to(&id, &fields, certificate.as_ref(), &mut pushes);
+            if let (Some(mut certificate), Some(push)) = (certificate, push) {
+                certificate.push = push;
                 headers.insert(id.clone(), fields.header);
                 certificates.insert(id, certificate);
             }
@@ -138,6 +142,7 @@ pub(super) fn policy(
     twins::report(&targets, &certificates, &headers, lift.problems);
     clash::report(&lift.users, &claims, lift.problems);
     issuers_defined.report_unused(lift.problems);
+    pushes.report_unused(lift.problems);
     targets_defined.report_unused(lift.problems);
     Policy {
         state_dir: lift.state_dir,
@@ -150,6 +155,6 @@ pub(super) fn policy(
         watches,
         metrics,
         validations: BTreeMap::new(),
-        pushes: BTreeMap::new(),
+        pushes: pushes.into_policies(),
     }
 }
