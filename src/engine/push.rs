@@ -273,10 +273,10 @@ struct Brought {
 
 /// The same for the same revision, and no other's: it is found again by it.
 fn upload_name(certificate: &CertificateId, revision: &RevisionFacts) -> String {
-    let print = revision.facts.fingerprint.to_string();
-    let room = LONGEST_NAME - MARK.len() - PRINT - 1;
+    let print = revision.facts.fingerprint.short();
+    let room = LONGEST_NAME - MARK.len() - print.len() - 1;
     let name: String = certificate.as_str().chars().take(room).collect();
-    format!("{MARK}{name}-{}", &print[..PRINT.min(print.len())])
+    format!("{MARK}{name}-{print}")
 }
 
 fn wrong(message: String) -> IssuerError {
@@ -294,6 +294,4 @@ const NOT_SEEN: &str = "it is not among those that use the certificate";
 const IMPORTS_KEPT: usize = 20;
 /// CCM API 4.1.5.2.
 const LONGEST_NAME: usize = 63;
-/// Hex digits of the leaf's fingerprint in an upload's name.
-const PRINT: usize = 16;
 const MARK: &str = "renewd-";

@@ -80,7 +80,7 @@ impl Engine {
             .await?;
         crash::point("revoke.asked");
         if policy.is_some() && same_key {
-            // Also by itself the key would be replaced; this clears what blocks it.
+            // It is wanted already; this clears what blocks it elsewhere.
             self.ask_renewal(name).await?;
         }
         Ok(Vec::new())

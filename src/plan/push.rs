@@ -159,3 +159,132 @@ fn failing(
         text,
     );
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{
+        CloudService, ErrorClass, Fingerprint, IssuerId, PushId, Pushed, RemoteTrouble, Seconds,
+        Standing, StepFailure,
+    };
+    use crate::plan::testing;
+
+    const NOW: Timestamp = Timestamp(1_800_000_000);
+
+    fn place() -> PushPolicy {
+        PushPolicy {
+            id: PushId::new("edge").unwrap(),
+            account: IssuerId::new("lab").unwrap(),
+            service: CloudService::Elb,
+            region: "ap-southeast-1".to_owned(),
+            resources: vec!["front".to_owned(), "back".to_owned()],
+            import: false,
+            digest: Fingerprint([9; 32]),
+        }
+    }
+
+    fn world() -> (CertificatePolicy, CertificateState, PushPolicy) {
+        let (mut www, push) = (testing::certificate("www"), place());
+        www.push.insert(push.id.clone());
+        let state = testing::healthy(&www, NOW - Seconds::days(1), Seconds::days(90));
+        (www, state, push)
+    }
+
+    fn done(state: &CertificateState, push: &PushPolicy) -> PushState {
+        PushState {
+            done: Some(Pushed {
+                revision: state.newest.as_ref().unwrap().id.clone(),
+                reference: "scs1".to_owned(),
+                at: NOW,
+                policy: push.digest,
+            }),
+            ..PushState::default()
+        }
+    }
+
+    #[test]
+    fn the_newest_goes_there_once_and_again_when_anything_is_another() {
+        let (www, mut state, mut push) = world();
+        let snapshot = Snapshot::default();
+        let step =
+            |state: &CertificateState, push: &PushPolicy| step(&snapshot, &www, state, push, NOW);
+        assert_eq!(step(&CertificateState::default(), &push), Step::Done);
+        assert_eq!(step(&state, &push), Step::Due);
+        let there = done(&state, &push);
+        state.pushes.insert(push.id.clone(), there.clone());
+        assert_eq!(step(&state, &push), Step::Done);
+        // A resource that did not take it, another policy, another revision.
+        let mut missing = there;
+        missing.missing.insert("back".to_owned(), "no".to_owned());
+        let mut behind = state.clone();
+        behind.pushes.insert(push.id.clone(), missing);
+        assert_eq!(step(&behind, &push), Step::Due);
+        let mut newer = state.clone();
+        newer.newest = Some(testing::revision("02", NOW, Seconds::days(90)));
+        assert_eq!(step(&newer, &push), Step::Due);
+        push.digest = Fingerprint([8; 32]);
+        assert_eq!(step(&state, &push), Step::Due);
+        // What clients refuse goes nowhere.
+        newer.remote = Some(RemoteTrouble {
+            revision: newer.newest.as_ref().unwrap().id.clone(),
+            standing: Standing::Revoked,
+            detail: String::new(),
+        });
+        assert_eq!(step(&newer, &push), Step::Done);
+    }
+
+    #[test]
+    fn what_another_issuer_made_waits_unless_it_is_imported() {
+        let (www, mut state, mut push) = world();
+        state.issuer = Some(IssuerId::new("corp").unwrap());
+        let snapshot = Snapshot::default();
+        let found = step(&snapshot, &www, &state, &push, NOW);
+        assert!(
+            matches!(found, Step::Waits { until: None, .. }),
+            "{found:?}"
+        );
+        push.import = true;
+        assert_eq!(step(&snapshot, &www, &state, &push, NOW), Step::Due);
+    }
+
+    #[test]
+    fn failures_wait_and_name_the_resources() {
+        let (www, mut state, push) = world();
+        let mut known = done(&state, &push);
+        known
+            .missing
+            .insert("back".to_owned(), "there is none".to_owned());
+        known.failures.add(StepFailure {
+            at: NOW,
+            class: ErrorClass::Configuration,
+            message: "ELB did not take it".to_owned(),
+            retry_after: None,
+            policy: push.digest,
+        });
+        state.pushes.insert(push.id.clone(), known);
+        let mut policy = testing::policy();
+        let issuer = testing::issuer();
+        policy.issuers.insert(issuer.id.clone(), issuer);
+        policy.pushes.insert(push.id.clone(), push);
+        let mut snapshot = Snapshot::default();
+        snapshot.certificates.insert(www.id.clone(), state);
+        policy.certificates.insert(www.id.clone(), www);
+        let plan = crate::plan::plan(&policy, &snapshot, NOW);
+        assert_eq!(plan.actions, []);
+        let alert = plan.alerts.values().next().unwrap();
+        assert_eq!(alert.key.kind(), "push-failing");
+        assert!(
+            alert.title.ends_with("did not take it: back"),
+            "{}",
+            alert.title
+        );
+        assert!(
+            alert.text.contains("back: there is none."),
+            "{}",
+            alert.text
+        );
+        let later = crate::plan::plan(&policy, &snapshot, NOW + Seconds::minutes(20));
+        assert_eq!(later.actions.len(), 1, "{:?}", later.actions);
+        assert!(plan.next_wake <= NOW + Seconds::minutes(20));
+    }
+}

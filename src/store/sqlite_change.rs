@@ -2,7 +2,9 @@
 
 use sqlx::{Row, Sqlite, Transaction};
 
-use crate::model::{CertificateId, CertificateState, Failures, Order, RemoteTrouble, Standing};
+use crate::model::{
+    CertificateId, CertificateState, Failures, Order, RemoteTrouble, RevokedBy, Standing,
+};
 use crate::store::codec::decode;
 use crate::store::rows::{
     Event, ORDER, commit, count, query, read_open_of, subject, write_certificate, write_open,
@@ -60,18 +62,16 @@ fn apply(state: &mut CertificateState, change: CertificateChange) {
                 earlier.revoked = true;
             }
         }
-        CertificateChange::Forced => {
-            state.forced = true;
-            // A follower asks its account anew.
-            state.offer = None;
-            state.survey_failures = Failures::default();
-            state.shortened = false;
-            state.failures = Failures::default();
-        }
+        CertificateChange::Forced => force(state),
         CertificateChange::Revoke(revoking) => {
             state
                 .revoking
                 .retain(|one| one.revision != revoking.revision);
+            let newest = state.newest.as_ref().map(|newest| newest.facts.spki);
+            if revoking.by != RevokedBy::Policy && newest.is_some() && newest == revoking.spki {
+                // Together: a wish that is written down half would leave the key in use.
+                force(state);
+            }
             state.revoking.insert(0, revoking);
         }
         CertificateChange::RevocationDone {
@@ -108,6 +108,16 @@ fn apply(state: &mut CertificateState, change: CertificateChange) {
             state.pushes.insert(push, *of);
         }
     }
+}
+
+/// A new revision is wanted, whatever failed before.
+fn force(state: &mut CertificateState) {
+    state.forced = true;
+    // A follower asks its account anew.
+    state.offer = None;
+    state.survey_failures = Failures::default();
+    state.shortened = false;
+    state.failures = Failures::default();
 }
 
 /// The line in the history, for what a person may ask about later.
