@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::cli::args::Arguments;
 use crate::cli::context::{self, execute};
 use crate::cli::exit::{Attempt, Exit};
-use crate::cli::{CommandResult, Failure, control, output};
+use crate::cli::{CommandResult, Failure, control, output, revoke};
 use crate::engine::{
     Begun, Engine, NotAsked, Patience, Rings, RunError, RunOptions, Scope, Wanted, log_sink,
     look_at_services,
@@ -106,7 +106,7 @@ pub(crate) async fn release(
     .await
 }
 
-fn asked(result: Result<Vec<String>, NotAsked>) -> Result<(), Failure> {
+pub(crate) fn asked(result: Result<Vec<String>, NotAsked>) -> Result<(), Failure> {
     match result {
         Ok(notes) => {
             notes.iter().for_each(|note| output::note(note));
@@ -191,7 +191,7 @@ pub(crate) fn tell(engine: &Engine, snapshot: &Snapshot, plan: &Plan, quiet: boo
     summary(engine, snapshot, plan, &Scope::All)
 }
 
-async fn converge(
+pub(crate) async fn converge(
     engine: &Arc<Engine>,
     scope: &Scope,
     wait: Seconds,
@@ -220,6 +220,9 @@ async fn converge(
     for error in shortages(&plan, scope) {
         output::error(&error);
     }
+    for error in unrevoked(engine, &snapshot, scope) {
+        output::error(&error);
+    }
     if !quiet {
         output::note(&counts(&plan));
     }
@@ -227,11 +230,24 @@ async fn converge(
 }
 
 pub(crate) fn summary(engine: &Engine, snapshot: &Snapshot, plan: &Plan, scope: &Scope) -> Exit {
-    in_scope(plan, scope)
+    let exit = in_scope(plan, scope)
         .into_iter()
         .fold(Exit::Done, |exit, (id, verdict)| {
             exit.worse(Exit::of(verdict, attempt(engine, snapshot, id)))
-        })
+        });
+    if unrevoked(engine, snapshot, scope).is_empty() {
+        exit
+    } else {
+        exit.worse(Exit::TryLater)
+    }
+}
+
+/// What a person wants revoked of the one certificate that is asked for, and that is not.
+pub(crate) fn unrevoked(engine: &Engine, snapshot: &Snapshot, scope: &Scope) -> Vec<String> {
+    match scope {
+        Scope::All => Vec::new(),
+        Scope::One(name) => revoke::pending(&engine.policy, snapshot, name, engine.clock.now()),
+    }
 }
 
 /// An alert is raised once; whoever asks again still wants to know why nothing happens. Once for each disk.

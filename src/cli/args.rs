@@ -9,7 +9,9 @@ use clap_complete::Shell;
 
 use crate::cli::Exit;
 use crate::cli::ccm::Ccm;
-use crate::model::{CertificateId, ChannelId, JobName, RevisionId, Seconds, TargetId, Timestamp};
+use crate::model::{
+    CertificateId, ChannelId, JobName, RevisionId, RevocationReason, Seconds, TargetId, Timestamp,
+};
 
 /// The command line as a value, for man pages and completions.
 #[must_use]
@@ -137,6 +139,8 @@ pub(crate) enum Command {
         #[arg(long)]
         force: bool,
     },
+    /// Have the issuer revoke a certificate; one with another key is obtained and rolled out first
+    Revoke(Revoke),
     /// Show each step of every order and rollout of a certificate; changes nothing
     History {
         /// A certificate of the policy
@@ -194,6 +198,28 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: SystemdCommand,
     },
+}
+
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Revoke {
+    /// A certificate of the policy, or one that left it
+    pub(crate) name: CertificateId,
+    /// Why, by RFC 5280: key_compromise, superseded, cessation_of_operation, affiliation_changed, privilege_withdrawn,
+    /// ca_compromise, aa_compromise, certificate_hold or unspecified
+    #[arg(long, value_name = "REASON")]
+    pub(crate) reason: RevocationReason,
+    /// Which revision; without it the newest
+    #[arg(long, value_name = "REVISION")]
+    pub(crate) revision: Option<RevisionId>,
+    /// Revoke it at once, although it is in use: clients may refuse it before another one is in its place
+    #[arg(long)]
+    pub(crate) now: bool,
+    /// Do not ask
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+    /// Wait at most this long for what cannot be done yet
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
+    pub(crate) wait: Seconds,
 }
 
 #[derive(Debug, Clone, clap::Args)]

@@ -341,7 +341,11 @@ pub(crate) fn judge(judged: &Judged<'_>) -> Outcome {
         } => Outcome {
             exit: act::summary(engine, snapshot, plan, scope).code(),
             note: act::counts(plan),
-            errors: act::shortages(plan, scope),
+            errors: [
+                act::shortages(plan, scope),
+                act::unrevoked(engine, snapshot, scope),
+            ]
+            .concat(),
         },
         Judged::Failed(error) => {
             let failure = context::engine_failure(error);

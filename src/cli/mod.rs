@@ -14,6 +14,7 @@ mod control;
 mod exit;
 mod jobs;
 mod output;
+mod revoke;
 mod show;
 mod state;
 mod status;
@@ -100,6 +101,7 @@ async fn dispatch(arguments: Arguments) -> Exit {
         Command::State {
             command: StateCommand::Claim { yes },
         } => state::claim(&arguments, *yes).await,
+        Command::Revoke(wanted) => revoke::revoke(&arguments, wanted).await,
         Command::Target {
             command: TargetCommand::List { json },
         } => target::list(&arguments, *json).await,

@@ -114,6 +114,10 @@ codes! {
     UnknownValidation = "CFG070",
     /// How domains are proven does not fit.
     Validation = "CFG071",
+    /// Where in the cloud certificates go does not fit, or this certificate cannot go there.
+    Push = "CFG072",
+    /// A certificate names a place of the cloud that is defined nowhere.
+    UnknownPush = "CFG073",
 }
 
 impl fmt::Display for Code {

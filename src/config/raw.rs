@@ -5,12 +5,14 @@
 
 mod alert;
 mod export;
+mod push;
 mod target;
 mod validation;
 mod watch;
 
 pub(super) use alert::{ALERT, EMAIL, WEBHOOK};
 pub(super) use export::{EXPORT, JKS, LAYOUT, PEM, PFX, TRUST};
+pub(super) use push::PUSH;
 pub(super) use target::{APACHE, COMMAND, FILES, HAPROXY, HOOKS, NGINX, TARGET, TOMCAT};
 pub(super) use validation::{
     AUTOMATIC, BY_COMMAND, EMAIL_PROOF, HUAWEI_DNS, RESPONDER, RFC2136, VALIDATION, WEB_ROOT,
@@ -205,6 +207,7 @@ pub(super) static ROOT: Table = Table {
         optional("target", Holds::Table(&TARGET)),
         optional("alert", Holds::Table(&ALERT)),
         optional("watch", Holds::Tables(&WATCH)),
+        optional("push", Holds::Tables(&PUSH)),
         optional("metrics", Holds::Table(&METRICS)),
     ]],
 };
@@ -432,6 +435,7 @@ pub(super) static CERTIFICATE: Table = Table {
         optional("expired_days_since", Holds::Count),
         default("targets", Holds::List, "[]"),
         optional("validation", Holds::Text),
+        default("push", Holds::List, "[]"),
         default("tags", Holds::List, "[]"),
         optional("subject", Holds::Table(&SUBJECT)),
     ]],

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::engine::Wanted;
-use crate::model::{CertificateId, JobName, RevisionId, Seconds};
+use crate::engine::{Revocation, Wanted};
+use crate::model::{CertificateId, JobName, RevisionId, Seconds, UnknownReason};
 
 /// Of the protocol. A client says which one it speaks in each request.
 pub const VERSION: u64 = 1;
@@ -103,6 +103,10 @@ struct Written {
     to: Option<String>,
     #[serde(default)]
     force: bool,
+    #[serde(default)]
+    reason: Option<String>,
+    #[serde(default)]
+    now: bool,
 }
 
 /// Understands a line.
@@ -170,6 +174,21 @@ pub fn parse(line: &[u8]) -> Result<Request, (Option<Value>, Fault)> {
             let force = written.force;
             Operation::Do(Wanted::Release { name, force }, wait)
         }
+        "revoke" => {
+            let name = CertificateId::new(name()?).map_err(|error| bad(error.to_string()))?;
+            let revision = written.to.as_deref().map(RevisionId::new).transpose();
+            let missing = || bad("`revoke` wants a `reason`".to_owned());
+            let reason = written.reason.as_deref().ok_or_else(missing)?;
+            let revocation = Revocation {
+                name,
+                revision: revision.map_err(|error| bad(error.to_string()))?,
+                reason: reason
+                    .parse()
+                    .map_err(|error: UnknownReason| bad(error.to_string()))?,
+                at_once: written.now,
+            };
+            Operation::Do(Wanted::Revoke(revocation), wait)
+        }
         "jobs-run" => {
             let name: Result<JobName, _> = name()?.parse();
             let name = name.map_err(|error| bad(error.to_string()))?;
@@ -226,6 +245,15 @@ impl Request {
                         put("name", name.as_str().into());
                         put("force", (*force).into());
                         "release"
+                    }
+                    Wanted::Revoke(wanted) => {
+                        put("name", wanted.name.as_str().into());
+                        put("reason", wanted.reason.as_str().into());
+                        put("now", wanted.at_once.into());
+                        if let Some(revision) = &wanted.revision {
+                            put("to", revision.as_str().into());
+                        }
+                        "revoke"
                     }
                     Wanted::Job(name) => {
                         put("name", name.as_str().into());
@@ -315,6 +343,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::model::RevocationReason;
 
     #[track_caller]
     fn fault(line: &str) -> (Option<Value>, FaultCode) {
@@ -347,6 +376,15 @@ mod tests {
             Operation::Do(back(None), Seconds(0)),
             Operation::Do(back(Some(revision)), Seconds(0)),
             Operation::Do(release, Seconds(0)),
+            Operation::Do(
+                Wanted::Revoke(Revocation {
+                    name: name.clone(),
+                    revision: Some(RevisionId::new("r2").unwrap()),
+                    reason: RevocationReason::KeyCompromise,
+                    at_once: true,
+                }),
+                Seconds(5),
+            ),
             Operation::Do(Wanted::Job(JobName::Check), Seconds(0)),
         ] {
             let request = Request {

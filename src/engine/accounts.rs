@@ -12,11 +12,11 @@ use crate::engine::watch::fresh;
 use crate::engine::{Engine, EngineError};
 use crate::issuer::{Account, Effect, Issuer, IssuerError, Part};
 use crate::model::{
-    AccountLook, ErrorClass, IssuerId, Listed, Seconds, Snapshot, Timestamp, WatchId, WatchState,
-    Watched,
+    AccountLook, ErrorClass, IssuerId, Listed, Seconds, Snapshot, SubjectAltNames, Timestamp,
+    WatchId, WatchState, Watched,
 };
 use crate::plan::watch::account::{Listings, Measure, differing, orphans};
-use crate::plan::watch::managed;
+use crate::plan::watch::{managed, ordered};
 use crate::sys::systemd;
 
 /// What a look needs to know.
@@ -25,6 +25,7 @@ struct Ask {
     days: u32,
     ignore: Vec<String>,
     managed: Arc<BTreeSet<String>>,
+    ordered: Vec<SubjectAltNames>,
     now: Timestamp,
     before: WatchState,
 }
@@ -53,6 +54,7 @@ impl Engine {
                 days: *days,
                 ignore: ignore.clone(),
                 managed: Arc::clone(&managed),
+                ordered: ordered(snapshot, issuer),
                 now,
                 before: fresh(watch, snapshot.watches.get(id)),
             };
@@ -106,6 +108,7 @@ async fn look(issuer: &dyn Issuer, ask: &Ask) -> Result<WatchState, IssuerError>
         days: ask.days,
         ignore: &ask.ignore,
         managed: &ask.managed,
+        ordered: &ask.ordered,
         now: ask.now,
     };
     let mut state = ask.before.clone();

@@ -16,7 +16,7 @@ use crate::model::{
     CertificateId, ErrorClass, OrderClosing, OrderEvent, Seconds, Snapshot, StepFailure, TargetId,
     Timestamp,
 };
-use crate::plan::{Action, Plan, Verdict};
+use crate::plan::{Action, Plan, Tending, Verdict};
 use crate::store::{CertificateChange, Touched};
 use crate::sys::systemd;
 
@@ -288,6 +288,10 @@ impl Engine {
                 None => Ok(Touched::default()),
             },
             Action::Survey { certificate } => self.survey(&certificate, now).await,
+            Action::Tend { certificate, task } => match task {
+                Tending::Revoke(revision) => self.revoke(&certificate, &revision, now).await,
+                Tending::Push(push) => self.push(&certificate, &push, now).await,
+            },
             Action::Observe { target } => self.observe_addresses(&target, now).await,
         }
     }
@@ -370,9 +374,9 @@ impl Engine {
             .map(|c| c.targets.iter().collect())
             .unwrap_or_default();
         match action {
-            Action::OpenOrder { certificate, .. } | Action::Survey { certificate } => {
-                certificate == wanted
-            }
+            Action::OpenOrder { certificate, .. }
+            | Action::Survey { certificate }
+            | Action::Tend { certificate, .. } => certificate == wanted,
             // What its targets wait for, so that all go in with one reload, is carried on too.
             Action::AdvanceOrder { order, .. }
             | Action::AbandonOrder { order, .. }

@@ -95,6 +95,8 @@ impl Engine {
                 None => self.observe_services_beside(snapshot, &busy).await?,
             }
             self.observe_issuers_beside(snapshot, &busy).await?;
+            self.note_superseded(snapshot, &busy).await?;
+            self.keep_up(snapshot).await?;
             self.look_at_credentials(snapshot).await?;
             self.look_at_accounts(snapshot).await?;
         }

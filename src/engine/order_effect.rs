@@ -97,7 +97,10 @@ impl Engine {
         let state = snapshot.certificates.get(&order.certificate)?;
         let newest = state.newest.as_ref()?;
         // Its key may be known to others.
-        if order.reason == Reason::Revoked || state.is_revoked(&newest.id) {
+        if order.reason == Reason::Revoked
+            || state.is_revoked(&newest.id)
+            || state.is_given_up(&newest.facts.spki)
+        {
             return None;
         }
         let material = self

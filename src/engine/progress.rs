@@ -124,7 +124,9 @@ pub(super) fn span(action: &Action, snapshot: &Snapshot) -> Span {
         rollout = tracing::field::Empty,
     );
     match action {
-        Action::OpenOrder { certificate, .. } | Action::Survey { certificate } => {
+        Action::OpenOrder { certificate, .. }
+        | Action::Survey { certificate }
+        | Action::Tend { certificate, .. } => {
             about_certificates(&span, [certificate]);
         }
         Action::AdvanceOrder { order, .. }

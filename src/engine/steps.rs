@@ -14,7 +14,7 @@ use tracing::Instrument as _;
 
 use crate::engine::{Engine, EngineError, progress};
 use crate::model::{CertificateId, IssuerId, Policy, Snapshot, TargetId, Timestamp};
-use crate::plan::Action;
+use crate::plan::{Action, Tending};
 use crate::store::Touched;
 
 /// What an action is about: never more than one action at a time about the same.
@@ -87,6 +87,19 @@ pub(super) fn about(action: &Action, snapshot: &Snapshot, policy: &Policy) -> (S
         Action::OpenOrder { certificate, .. } | Action::Survey { certificate } => {
             let subject = Subject::Certificate(certificate.clone());
             (subject, asking(certificate))
+        }
+        Action::Tend { certificate, task } => {
+            let account = match task {
+                Tending::Revoke(revision) => {
+                    let state = snapshot.certificates.get(certificate);
+                    let mut all = state.into_iter().flat_map(|state| &state.revoking);
+                    all.find(|one| one.revision == *revision)
+                        .map(|one| &one.issuer)
+                }
+                Tending::Push(push) => policy.pushes.get(push).map(|push| &push.account),
+            };
+            let lane = account.map_or(Lane::Host, |account| Lane::Issuer(account.clone()));
+            (Subject::Certificate(certificate.clone()), lane)
         }
         Action::AdvanceOrder { order, .. }
         | Action::AbandonOrder { order, .. }
@@ -345,6 +358,7 @@ fn part(action: &Action, snapshot: &Snapshot) -> Snapshot {
         Action::OpenOrder { .. }
         | Action::OpenRollout { .. }
         | Action::Survey { .. }
+        | Action::Tend { .. }
         | Action::Observe { .. } => {}
     }
     part

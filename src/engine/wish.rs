@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::engine::{Engine, Scope};
+use crate::engine::{Engine, Revocation, Scope};
 use crate::model::{
     CertificateId, JobName, RevisionId, RolloutPhase, Seconds, Snapshot, TargetState, Timestamp,
 };
@@ -33,6 +33,8 @@ pub enum Wanted {
         /// Also in the place of what somebody else put there.
         force: bool,
     },
+    /// A revision of a certificate revoked.
+    Revoke(Revocation),
     /// A run of a job, whatever its schedule says.
     Job(JobName),
     /// Everything that is due, with a look at services that are waited for.
@@ -49,6 +51,7 @@ impl Wanted {
             Self::Renew(name) | Self::Rollback { name, .. } | Self::Release { name, .. } => {
                 Some(name)
             }
+            Self::Revoke(revocation) => Some(&revocation.name),
             Self::Job(_) | Self::Once | Self::Reload => None,
         }
     }

@@ -106,6 +106,7 @@ impl Wishes {
                 Wanted::Renew(_)
                 | Wanted::Rollback { .. }
                 | Wanted::Release { .. }
+                | Wanted::Revoke(_)
                 | Wanted::Reload => {}
             }
         }
@@ -212,6 +213,7 @@ async fn write_down(engine: &Engine, wanted: &Wanted) -> Result<Vec<String>, Not
             engine.ask_rollback(name, to.as_ref(), *force).await
         }
         Wanted::Release { name, force } => engine.ask_release(name, *force).await,
+        Wanted::Revoke(wanted) => engine.ask_revocation(wanted).await,
         Wanted::Job(_) | Wanted::Once | Wanted::Reload => Ok(Vec::new()),
     }
 }

@@ -8,20 +8,22 @@ mod failure;
 mod newest;
 mod orders;
 mod pca;
+mod push;
 mod scm;
 
 use std::future::Future;
 use std::pin::Pin;
 
 use crate::model::{
-    DomainProof, ErrorClass, Fingerprint, Listed, Offer, OrderRequest, Standing, SubjectAltNames,
-    Timestamp,
+    DomainProof, ErrorClass, Fingerprint, Listed, Offer, OrderRequest, RevocationReason, Standing,
+    SubjectAltNames, Timestamp,
 };
 use crate::pki::Secret;
 
 pub use crate::ccm::Limit;
 pub use connect::{client, client_of, connect, connect_within, limit};
 pub use orders::{Applied, Intent, Look, Orders, Sighting, Traced};
+pub use push::{Pushing, Upload, Whereto};
 
 /// An async answer of a trait object.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -60,12 +62,12 @@ pub trait Issuer: Send + Sync {
         now: Timestamp,
     ) -> BoxFuture<'a, Result<Offer, IssuerError>>;
 
-    /// Revokes by the issuer's id (CCM API 4.2.2.9, 7.1.16), for a reason of RFC 5280 §5.3.1 such as `key_compromise`. What
-    /// is revoked already is no error.
+    /// Revokes by the issuer's id (CCM API 4.2.2.9, 7.1.16). One that is revoked already, or on its way there, is no
+    /// error: asking twice is harmless.
     fn revoke<'a>(
         &'a self,
         reference: &'a str,
-        reason: &'a str,
+        reason: RevocationReason,
     ) -> BoxFuture<'a, Result<(), IssuerError>>;
 
     /// What the issuer says of certificates that it issued, in their order; `None`: in order. The CA is asked once, then
@@ -86,6 +88,11 @@ pub trait Issuer: Send + Sync {
 
     /// Orders of public certificates; `None` for an issuer without.
     fn orders(&self) -> Option<&Orders> {
+        None
+    }
+
+    /// What is done with certificates after they are issued; `None` for an issuer without.
+    fn pushing(&self) -> Option<Pushing<'_>> {
         None
     }
 

@@ -15,8 +15,8 @@ use crate::issuer::{
     Accepted, Account, BoxFuture, Fetched, Issuer, IssuerError, Lookup, Part, Trouble, account,
 };
 use crate::model::{
-    ErrorClass, Fingerprint, KeyAlgorithm, Name, Offer, OrderRequest, Seconds, Source, Standing,
-    SubjectAltNames, Timestamp,
+    ErrorClass, Fingerprint, KeyAlgorithm, Name, Offer, OrderRequest, RevocationReason, Seconds,
+    Source, Standing, SubjectAltNames, Timestamp,
 };
 
 /// One CA of PCA.
@@ -218,27 +218,6 @@ impl PcaIssuer {
         )
     }
 
-    /// CCM API 4.2.2.9. The status decides what a refusal means: what is revoked already is done.
-    async fn revoke(&self, reference: &str, reason: &str) -> Result<(), IssuerError> {
-        let word = match reason.replace('-', "_").to_ascii_uppercase().as_str() {
-            "CA_COMPROMISE" => "CERTIFICATE_AUTHORITY_COMPROMISE".to_owned(),
-            word => word.to_owned(),
-        };
-        let revoked = self.pca.revoke_certificate(reference, Some(&word)).await;
-        match revoked {
-            Ok(()) => Ok(()),
-            Err(error) if error.class == Class::Rejected && error.status.is_some() => {
-                let shown = self.pca.show_certificate(reference).await;
-                if shown.map_err(reading)?.status == PrivateStatus::Revoked {
-                    Ok(())
-                } else {
-                    Err(acting(error))
-                }
-            }
-            Err(error) => Err(acting(error)),
-        }
-    }
-
     async fn fetch(&self, reference: &str, with_key: bool) -> Result<Fetched, IssuerError> {
         let shown = self
             .pca
@@ -431,9 +410,22 @@ impl Issuer for PcaIssuer {
     fn revoke<'a>(
         &'a self,
         reference: &'a str,
-        reason: &'a str,
+        reason: RevocationReason,
     ) -> BoxFuture<'a, Result<(), IssuerError>> {
-        boxed(self.revoke(reference, reason))
+        boxed(async move {
+            let revoked = self.pca.revoke_certificate(reference, Some(reason.ccm()));
+            let Err(error) = revoked.await else {
+                return Ok(());
+            };
+            // Refused: perhaps it is revoked already, by an earlier attempt whose answer was lost.
+            if error.class == Class::Rejected
+                && let Ok(shown) = self.pca.show_certificate(reference).await
+                && shown.status == PrivateStatus::Revoked
+            {
+                return Ok(());
+            }
+            Err(acting(error))
+        })
     }
 
     fn describe<'a>(&'a self) -> BoxFuture<'a, Result<String, IssuerError>> {

@@ -9,12 +9,12 @@ use crate::issuer::exported::{self, Examination, Examined};
 use crate::issuer::failure::{own, reading};
 use crate::issuer::pca::boxed;
 use crate::issuer::{
-    Accepted, Account, BoxFuture, Fetched, Issuer, IssuerError, Lookup, Orders, Part, Trouble,
-    account,
+    Accepted, Account, BoxFuture, Fetched, Issuer, IssuerError, Lookup, Orders, Part, Pushing,
+    Trouble, account,
 };
 use crate::model::{
-    CertificateFacts, ErrorClass, Fingerprint, Name, Offer, OrderRequest, ScmPolicy, Seconds,
-    Standing, SubjectAltNames, Timestamp,
+    CertificateFacts, ErrorClass, Fingerprint, Name, Offer, OrderRequest, RevocationReason,
+    ScmPolicy, Seconds, Standing, SubjectAltNames, Timestamp,
 };
 
 /// The certificates of one SCM account.
@@ -282,13 +282,17 @@ impl Issuer for ScmIssuer {
     fn revoke<'a>(
         &'a self,
         reference: &'a str,
-        reason: &'a str,
+        reason: RevocationReason,
     ) -> BoxFuture<'a, Result<(), IssuerError>> {
-        boxed(self.orders.revoke(reference, reason))
+        boxed(self.orders.revoke(reference, reason.as_str()))
     }
 
     fn orders(&self) -> Option<&Orders> {
         Some(&self.orders)
+    }
+
+    fn pushing(&self) -> Option<Pushing<'_>> {
+        Some(Pushing::new(&self.scm))
     }
 
     fn describe<'a>(&'a self) -> BoxFuture<'a, Result<String, IssuerError>> {

@@ -357,6 +357,21 @@ impl Kind {
             About::Certificate,
             "f30c3d45a3eb4eac90a6f31f7f9f37c6",
         ),
+        kind(
+            "revocation-failing",
+            About::Certificate,
+            "5f68dbd6fed848b19eaabda1ce7cc81e",
+        ),
+        kind(
+            "revocation-waits",
+            About::Certificate,
+            "fd566e8a3a9f45ae8cae9ce1970470e6",
+        ),
+        kind(
+            "push-failing",
+            About::Certificate,
+            "a5fd0be0f5814eeda6231a2394366d3f",
+        ),
     ];
 
     /// By its code.

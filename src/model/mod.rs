@@ -26,6 +26,7 @@ mod public;
 mod push;
 mod reason;
 mod recipe;
+mod revocation;
 mod rollout;
 mod shortage;
 mod snapshot;
@@ -79,17 +80,18 @@ pub use public::{
     Assurance, Budget, Buying, Claim, DomainType, Entitlement, Identity, Product, PublicRequest,
     Purchase, Spent, Stale,
 };
-pub use push::{CloudService, PushPolicy, PushState, Pushed};
+pub use push::{CloudService, Imported, PushPolicy, PushState, Pushed, WafResource};
 pub use reason::{Blocked, ErrorClass, Reason, Waiting};
 pub use recipe::{Family, Recipe, RecipeExport};
+pub use revocation::{RevocationReason, UnknownReason};
 pub use rollout::{
     Cause, Look, ProbeFault, ProbeReport, Rollout, RolloutClosing, RolloutEvent, RolloutPhase,
     RolloutStep, UndoPhase,
 };
 pub use shortage::{Scarce, Shortage};
 pub use snapshot::{
-    CertificateState, FailedRollout, Failures, FulfilledOrder, Offer, Relied, Revoking, SetAside,
-    Snapshot, Split, Started, StepFailure, TargetState, Unused,
+    CertificateState, FailedRollout, Failures, FulfilledOrder, Offer, Relied, RevokedBy, Revoking,
+    SetAside, Snapshot, Split, Started, StepFailure, TargetState, Unused,
 };
 pub use standing::{RemoteTrouble, Standing};
 pub use time::{Seconds, TimeError, Timestamp};

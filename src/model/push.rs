@@ -37,6 +37,38 @@ impl fmt::Display for CloudService {
     }
 }
 
+/// A domain of WAF as the policy names it: `cloud:ID` or `premium:ID`, with `@PROJECT` behind it for an enterprise
+/// project.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WafResource<'a> {
+    /// `cloud` or `premium` (dedicated).
+    pub kind: &'a str,
+    /// Its id.
+    pub id: &'a str,
+    /// Id of the enterprise project; `0` is the default one.
+    pub project: &'a str,
+}
+
+impl<'a> WafResource<'a> {
+    /// Reads one; `None` for what is none.
+    #[must_use]
+    pub fn parse(text: &'a str) -> Option<Self> {
+        let (kind, rest) = text.split_once(':')?;
+        let (id, project) = rest.split_once('@').unwrap_or((rest, "0"));
+        let good = |text: &str| {
+            (1..=63).contains(&text.len())
+                && text
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+        };
+        (matches!(kind, "cloud" | "premium") && good(id) && good(project)).then_some(Self {
+            kind,
+            id,
+            project,
+        })
+    }
+}
+
 /// `[push.NAME]`: where in the cloud a certificate goes after it is issued.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PushPolicy {
@@ -46,7 +78,7 @@ pub struct PushPolicy {
     pub account: IssuerId,
     /// Which service.
     pub service: CloudService,
-    /// Project (region) name, such as `ap-southeast-1`.
+    /// Project (region) name, such as `ap-southeast-1`; empty for CDN, which has none.
     pub region: String,
     /// Resources that the certificate is deployed to; empty: it is pushed to the service's list of certificates only.
     pub resources: Vec<String>,
@@ -64,8 +96,24 @@ pub struct PushState {
     pub done: Option<Pushed>,
     /// Resources that did not take it, with what was said; tried again.
     pub missing: BTreeMap<String, String>,
+    /// Uploads of it to the account, the newest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub imports: Vec<Imported>,
     /// In a row.
     pub failures: Failures,
+}
+
+/// A revision that was brought into an account as an uploaded certificate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Imported {
+    /// Which revision.
+    pub revision: RevisionId,
+    /// The certificate's id at SCM.
+    pub reference: String,
+    /// Whose account.
+    pub account: IssuerId,
+    /// End of its validity.
+    pub not_after: Timestamp,
 }
 
 /// A push that was read back.
@@ -79,4 +127,20 @@ pub struct Pushed {
     pub at: Timestamp,
     /// Digest of the push's policy.
     pub policy: Fingerprint,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_domain_of_waf_is_named_with_its_mode_and_perhaps_its_enterprise_project() {
+        let own = WafResource::parse("premium:0a1b").unwrap();
+        assert_eq!((own.kind, own.id, own.project), ("premium", "0a1b", "0"));
+        let other = WafResource::parse("cloud:0a1b@f-2").unwrap();
+        assert_eq!((other.kind, other.project), ("cloud", "f-2"));
+        for bad in ["0a1b", "elb:0a1b", "cloud:", "cloud:a b", "cloud:a@"] {
+            assert_eq!(WafResource::parse(bad), None, "{bad}");
+        }
+    }
 }

@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 use crate::model::{
     Cause, CertificateId, ChannelId, ChannelState, ClockFacts, Drift, EarlierRevision, Entitlement,
     ErrorClass, Fingerprint, HostSeed, Identity, IssuerId, JobName, JobRun, Observed, Order,
-    OrderId, Outage, PushId, PushState, RemoteTrouble, RevisionFacts, RevisionId, Rollout,
-    RolloutId, Seconds, Shortage, Stale, Standing, TargetId, Timestamp, WatchId, WatchState, Wire,
+    OrderId, Outage, PushId, PushState, RemoteTrouble, RevisionFacts, RevisionId, RevocationReason,
+    Rollout, RolloutId, Seconds, Shortage, Stale, Standing, TargetId, Timestamp, WatchId,
+    WatchState, Wire,
 };
 
 /// The planner's view of the world. May be stale: every action is checked again before it is carried out.
@@ -146,6 +147,14 @@ impl CertificateState {
         newest || earlier.any(|earlier| earlier.id == *revision && earlier.revoked)
     }
 
+    /// Whether a person had a revision revoked whose key is this one: no further certificate is to have it.
+    #[must_use]
+    pub fn is_given_up(&self, key: &Fingerprint) -> bool {
+        self.revoking
+            .iter()
+            .any(|one| one.by != RevokedBy::Policy && one.spki.as_ref() == Some(key))
+    }
+
     /// End of validity of one of its revisions, where it is remembered.
     #[must_use]
     pub fn not_after(&self, revision: &RevisionId) -> Option<Timestamp> {
@@ -172,6 +181,19 @@ pub struct Unused {
     pub at: Timestamp,
 }
 
+/// Who wants a revision revoked, and so what is waited for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RevokedBy {
+    /// A person: once the one that replaces it is live everywhere.
+    #[default]
+    Person,
+    /// A person who cannot wait for that.
+    PersonAtOnce,
+    /// The policy, since it was replaced.
+    Policy,
+}
+
 /// A revision that is to be revoked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Revoking {
@@ -181,10 +203,19 @@ pub struct Revoking {
     pub reference: String,
     /// Who issued it.
     pub issuer: IssuerId,
-    /// RFC 5280 §5.3.1, such as `key_compromise`.
-    pub reason: String,
-    /// Not before; until then the one that replaces it is on its way.
+    /// Why.
+    pub reason: RevocationReason,
+    /// Not before.
     pub not_before: Timestamp,
+    /// When it was asked for, or seen to be due.
+    #[serde(default)]
+    pub asked_at: Timestamp,
+    /// Who wants it.
+    #[serde(default)]
+    pub by: RevokedBy,
+    /// Of its public key: what replaces it must have another one.
+    #[serde(default)]
+    pub spki: Option<Fingerprint>,
     /// In a row.
     #[serde(default)]
     pub failures: Failures,

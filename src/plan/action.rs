@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
     Alert, AlertKey, Blocked, CertificateId, Doubt, ErrorClass, OrderEvent, OrderId, OrderStep,
-    Reason, RevisionId, RolloutEvent, RolloutId, RolloutStep, StepFailure, TargetId, Timestamp,
-    Waiting,
+    PushId, Reason, RevisionId, RolloutEvent, RolloutId, RolloutStep, StepFailure, TargetId,
+    Timestamp, Waiting,
 };
 
 /// What should happen now, what was decided for every certificate, and when to look again.
@@ -87,11 +87,38 @@ pub enum Action {
         /// For which certificate.
         certificate: CertificateId,
     },
+    /// Do what is left to do for a certificate that is issued.
+    Tend {
+        /// For which.
+        certificate: CertificateId,
+        /// What.
+        task: Tending,
+    },
     /// Look at addresses that decide nothing. Only where nothing else is to be done: nobody waits for it.
     Observe {
         /// Of which target; it has no open rollout.
         target: TargetId,
     },
+}
+
+/// What is left to do after a certificate was issued. Each is its own answer to "did it happen?": it looks first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Tending {
+    /// Have a revision of it revoked.
+    Revoke(RevisionId),
+    /// Bring its newest revision to a place of the cloud.
+    Push(PushId),
+}
+
+impl Tending {
+    /// The code.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Revoke(_) => "revoke",
+            Self::Push(_) => "push",
+        }
+    }
 }
 
 /// What was decided for one certificate.

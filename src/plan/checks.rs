@@ -147,7 +147,10 @@ fn newer_offered(input: &CheckInput<'_>) -> Option<Reason> {
 }
 
 fn forced(input: &CheckInput<'_>) -> Option<Reason> {
-    input.state.forced.then_some(Reason::Forced)
+    // A key that a person gave up must not stay in use, whoever clears the flag.
+    let (auto, newest) = (input.policy.order == OrderMode::Auto, input.newest);
+    let given_up = newest.is_some_and(|(newest, _)| input.state.is_given_up(&newest.facts.spki));
+    (input.state.forced || (auto && given_up)).then_some(Reason::Forced)
 }
 
 fn renewal_due(input: &CheckInput<'_>) -> Option<Reason> {

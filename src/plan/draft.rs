@@ -8,7 +8,7 @@ use crate::model::{
 };
 use crate::plan::outage::Hold;
 use crate::plan::pacing::OrderBudget;
-use crate::plan::{Action, Plan, Verdict};
+use crate::plan::{Action, Plan, Tending, Verdict};
 
 /// The last of the failures in a row that a certificate met at its issuer.
 #[derive(Debug)]
@@ -41,6 +41,8 @@ pub(crate) struct Draft {
     pub(crate) new_orders: Vec<Action>,
     /// Questions to followers' accounts.
     pub(crate) surveys: Vec<Action>,
+    /// What is left to do for certificates that are issued.
+    pub(crate) tending: Vec<Action>,
     /// Of issuers that answer nobody.
     pub(crate) holds: BTreeMap<IssuerId, Hold>,
     /// What issuers may still be given in this hour.
@@ -71,6 +73,7 @@ impl Draft {
             new_rollouts: Vec::new(),
             new_orders: Vec::new(),
             surveys: Vec::new(),
+            tending: Vec::new(),
             holds: BTreeMap::new(),
             budgets: BTreeMap::new(),
             buying: BTreeSet::new(),
@@ -122,6 +125,38 @@ impl Draft {
     pub(crate) fn is_buying(&self, issuer: &IssuerId, but: &OrderId) -> bool {
         let mut all = self.buying.iter();
         all.any(|(of, order)| of == issuer && order != but)
+    }
+
+    /// One more thing for a certificate that is issued; where something else is done for it already, after that.
+    pub(crate) fn tend(&mut self, certificate: &CertificateId, task: Tending) {
+        let begun = |action: &Action| match action {
+            Action::OpenOrder {
+                certificate: id, ..
+            }
+            | Action::Survey { certificate: id }
+            | Action::Tend {
+                certificate: id, ..
+            } => id == certificate,
+            Action::RecordOrder { .. }
+            | Action::AdvanceOrder { .. }
+            | Action::AbandonOrder { .. }
+            | Action::RecordRollout { .. }
+            | Action::AdvanceRollout { .. }
+            | Action::OpenRollout { .. }
+            | Action::Observe { .. } => false,
+        };
+        let mut others = self.new_orders.iter().chain(&self.surveys);
+        if !others.any(begun) && !self.tending.iter().any(begun) {
+            let certificate = certificate.clone();
+            self.tending.push(Action::Tend { certificate, task });
+        }
+    }
+
+    /// Whether an issuer may be asked one more thing: what is waited for, if not.
+    pub(crate) fn rests(&self, issuer: &IssuerId) -> Option<Timestamp> {
+        match self.holds.get(issuer)? {
+            Hold::Ask(waiting) | Hold::Rest(waiting) => waiting.until(),
+        }
     }
 
     /// How much there is of what may have to be taken back.
@@ -185,6 +220,7 @@ impl Draft {
         actions.append(&mut self.new_rollouts);
         actions.append(&mut self.new_orders);
         actions.append(&mut self.surveys);
+        actions.append(&mut self.tending);
         if actions.is_empty() {
             actions = self.observations;
         }

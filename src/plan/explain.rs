@@ -340,6 +340,7 @@ fn doing<'a>(snapshot: &'a Snapshot, plan: &'a Plan) -> BTreeMap<&'a Certificate
             Action::AdvanceOrder { order, step } => (step.code(), of_order(snapshot, order)),
             Action::RecordOrder { order, event } => (event.code(), of_order(snapshot, order)),
             Action::AbandonOrder { order, .. } => ("abandon-order", of_order(snapshot, order)),
+            Action::Tend { certificate, task } => (task.code(), vec![certificate]),
             // It is done for nobody's sake.
             Action::Observe { .. } => continue,
             Action::OpenRollout { reasons, .. } => (OPEN_ROLLOUT, reasons.keys().collect()),

@@ -20,6 +20,8 @@
 //! | `blame` | which members a failed rollout sets aside, and in which parts the rest goes again |
 //! | [`outage`] | what may be asked of an issuer that answers nobody |
 //! | [`outcome`] | what a certificate or a target is after an order or a rollout |
+//! | [`revoke`] | when a revision is revoked, which certificates of ours are deleted |
+//! | [`push`] | when the newest revision goes to a place of the cloud |
 //! | `again` | when what is blocked is tried again by itself |
 //! | `alerts` | what a person must know |
 //! | [`digest`] | what a digest says |
@@ -56,8 +58,10 @@ pub mod outage;
 pub mod outcome;
 mod pacing;
 pub mod planner;
+pub mod push;
 mod relied;
 pub mod renewal;
+pub mod revoke;
 pub mod rollout_machine;
 pub mod spending;
 pub mod status;
@@ -67,5 +71,5 @@ pub(crate) mod testing;
 pub mod watch;
 mod widespread;
 
-pub use action::{Action, IllegalTransition, Next, OnError, Plan, Trouble, Verdict};
+pub use action::{Action, IllegalTransition, Next, OnError, Plan, Tending, Trouble, Verdict};
 pub use planner::plan;

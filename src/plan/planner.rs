@@ -13,8 +13,8 @@ use crate::plan::draft::Draft;
 use crate::plan::pacing::OrderBudget;
 use crate::plan::targets::{self, Finding, Member, Place};
 use crate::plan::{
-    Plan, Verdict, alerts, clock, jobs, observed, order_machine, outage, relied, renewal, watch,
-    widespread,
+    Plan, Verdict, alerts, clock, jobs, observed, order_machine, outage, push, relied, renewal,
+    revoke, watch, widespread,
 };
 
 /// Decides what should happen next. Reads nothing but its arguments.
@@ -105,6 +105,8 @@ pub fn plan(policy: &Policy, snapshot: &Snapshot, now: Timestamp) -> Plan {
         }
         alerts::target(&place, &members, snapshot, now, &mut draft);
     }
+    revoke::decide(policy, snapshot, now, &mut draft);
+    push::decide(policy, snapshot, now, &mut draft);
     watch::alerts(policy, snapshot, now, &mut draft);
     relied::alerts(policy, snapshot, now, &mut draft);
     widespread::channels(policy, snapshot, now, &mut draft);

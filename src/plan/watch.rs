@@ -9,9 +9,9 @@ use std::collections::BTreeSet;
 pub use report::{WatchReport, report, text};
 
 use crate::model::{
-    AccountLook, CertificateId, Fingerprint, Policy, Seconds, Severity, Snapshot, Timestamp,
-    WatchFaultKind, WatchPolicy, WatchState, WatchTroubleKind, Watched, WatchedCertificate,
-    WatchedPlace,
+    AccountLook, CertificateId, Fingerprint, IssuerId, Order, OrderPhase, Policy, Seconds,
+    Severity, Snapshot, Source, SubjectAltNames, Timestamp, WatchFaultKind, WatchPolicy,
+    WatchState, WatchTroubleKind, Watched, WatchedCertificate, WatchedPlace,
 };
 use crate::plan::alerts::moments;
 use crate::plan::draft::Draft;
@@ -438,11 +438,44 @@ pub fn managed(policy: &Policy, snapshot: &Snapshot) -> BTreeSet<String> {
             .earlier
             .iter()
             .map(|earlier| earlier.reference.clone());
-        newest.chain(earlier)
+        let bought = state.entitlements.iter().map(|one| one.reference.clone());
+        let uploads = state.pushes.values().flat_map(|push| &push.imports);
+        let uploads = uploads.map(|one| one.reference.clone());
+        newest.chain(earlier).chain(bought).chain(uploads)
     });
+    let under_way = snapshot.orders.values().filter_map(reference);
     references
+        .chain(under_way.map(str::to_owned))
         .filter(|reference| !reference.is_empty())
         .collect()
+}
+
+/// What an open order is about at its issuer.
+fn reference(order: &Order) -> Option<&str> {
+    match &order.phase {
+        OrderPhase::Claiming { reference, .. }
+        | OrderPhase::Entitled { reference }
+        | OrderPhase::Submitted { reference, .. } => Some(reference),
+        OrderPhase::KeyStored { entitlement, .. } | OrderPhase::Unclear { entitlement, .. } => {
+            entitlement.as_deref()
+        }
+        OrderPhase::Opened
+        | OrderPhase::Seeking { .. }
+        | OrderPhase::Bare { .. }
+        | OrderPhase::PurchaseUnclear { .. }
+        | OrderPhase::Issued { .. }
+        | OrderPhase::Ending { .. }
+        | OrderPhase::Closed { .. } => None,
+    }
+}
+
+/// For which names an issuer has an open order of this host: another certificate for them is on its way.
+#[must_use]
+pub fn ordered(snapshot: &Snapshot, issuer: &IssuerId) -> Vec<SubjectAltNames> {
+    let orders = snapshot.orders.values();
+    let orders = orders.filter(|order| order.issuer == *issuer);
+    let orders = orders.filter(|order| order.request.source != Source::Follow);
+    orders.map(|order| order.request.names.clone()).collect()
 }
 
 /// Looks in a row that bring nothing before it is told: a packet gets lost, a file is being replaced.

@@ -13,6 +13,7 @@ mod prune;
 mod purchases;
 mod rows;
 mod sqlite;
+mod sqlite_change;
 mod sqlite_open;
 mod sqlite_read;
 mod watches;
@@ -29,9 +30,9 @@ pub use sqlite_open::journal;
 use crate::model::{
     CertificateId, CertificateState, ChannelId, Delivery, Entitlement, Fingerprint, Heard,
     Identity, IssuerId, JobName, JobRun, Letter, Offer, Order, OrderEvent, OrderId, OrderPhase,
-    OrderStep, Post, ProbeReport, Relied, RemoteTrouble, RevisionFacts, RevisionId, Rollout,
-    RolloutEvent, RolloutId, RolloutStep, Slip, Snapshot, StepFailure, TargetId, TargetState,
-    Timestamp, WatchId, WatchState,
+    OrderStep, Post, ProbeReport, PushId, PushState, Relied, RemoteTrouble, RevisionFacts,
+    RevisionId, Revoking, Rollout, RolloutEvent, RolloutId, RolloutStep, Slip, Snapshot,
+    StepFailure, TargetId, TargetState, Timestamp, WatchId, WatchState,
 };
 
 /// An async answer of a store.
@@ -375,6 +376,35 @@ pub enum CertificateChange {
     Entitlements(Vec<Entitlement>),
     /// The issuer took a revision back that is not the newest any more.
     Revoked(RevisionId),
+    /// A revision is to be revoked; in place of what was asked for the same one before.
+    Revoke(Revoking),
+    /// It was revoked.
+    RevocationDone {
+        /// Which.
+        revision: RevisionId,
+        /// When.
+        at: Timestamp,
+        /// One line for people.
+        message: String,
+    },
+    /// Revoking it failed.
+    RevocationFailed {
+        /// Which.
+        revision: RevisionId,
+        /// Why.
+        failure: StepFailure,
+    },
+    /// It is not to be revoked any more.
+    RevocationDropped(RevisionId),
+    /// What is known of it at a place of the cloud.
+    Push {
+        /// Which place.
+        push: PushId,
+        /// All that is known.
+        state: Box<PushState>,
+        /// When, and one line for people.
+        news: (Timestamp, String),
+    },
 }
 
 /// One event of an order or a rollout.
@@ -382,7 +412,7 @@ pub enum CertificateChange {
 pub struct HistoryEntry {
     /// When.
     pub at: Timestamp,
-    /// `order` or `rollout`.
+    /// `order`, `rollout`, `revocation` or `push`.
     pub machine: String,
     /// Its id.
     pub id: String,

@@ -8,7 +8,7 @@ mod beside;
 pub(crate) mod ccm;
 mod check;
 mod completions;
-mod daemon;
+pub(crate) mod daemon;
 mod desktop;
 mod exit;
 mod looking;

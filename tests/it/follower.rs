@@ -2,7 +2,9 @@
 
 use renewd::ccm_server::Faults;
 use renewd::issuer::{Fetched, Issuer};
-use renewd::model::{ErrorClass, KeyAlgorithm, Offer, OrderRequest, Seconds, Source};
+use renewd::model::{
+    ErrorClass, KeyAlgorithm, Offer, OrderRequest, RevocationReason, Seconds, Source,
+};
 use renewd::pki::{Material, PrivateKey, check};
 use serde_json::json;
 
@@ -262,7 +264,10 @@ async fn a_host_follows_what_another_one_orders_from_pca() {
     let (_, renewed) = followed(&ccm, &*issuer, &wanted).await.unwrap();
     assert_ne!(renewed.revision_id(), material.revision_id());
 
-    issuer.revoke(&second, "superseded").await.unwrap();
+    issuer
+        .revoke(&second, RevocationReason::KeyCompromise)
+        .await
+        .unwrap();
     let (reference, _) = followed(&ccm, &*issuer, &wanted).await.unwrap();
     assert_eq!(reference, first, "what was revoked is not followed");
     ccm.advance(Seconds::days(31));

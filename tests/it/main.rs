@@ -4,6 +4,7 @@
     reason = "helpers of tests stop at the first surprise, as tests do"
 )]
 
+mod after;
 mod architecture;
 mod bundles;
 mod catalog;

@@ -45,7 +45,7 @@ fn accepted(text: &str) -> Policy {
 fn general(header: &str) -> String {
     let mut parts: Vec<&str> = header.split('.').collect();
     let named: &[usize] = match parts.first() {
-        Some(&"certificate" | &"watch") => &[1],
+        Some(&"certificate" | &"watch" | &"push") => &[1],
         Some(&"issuer" | &"target" | &"alert" | &"validation") => &[2, 5],
         _ => &[],
     };

@@ -17,6 +17,7 @@ mod names;
 mod pacing;
 mod proving;
 mod public;
+mod push;
 mod scm;
 mod sockets;
 mod target;
@@ -112,6 +113,7 @@ pub(super) fn policy(
         }
     }
 
+    let mut pushes = lift.pushes(&top, &mut issuers_defined);
     let mut certificates = BTreeMap::new();
     let mut headers = BTreeMap::new();
     for (name, fields) in top.tables("certificate", &raw::CERTIFICATE) {
@@ -123,7 +125,9 @@ pub(super) fn policy(
                 &mut issuers_defined,
                 &mut targets_defined,
             );
-            if let Some(certificate) = certificate {
+            let push = lift.pushed_to(&id, &fields, certificate.as_ref(), &mut pushes);
+            if let (Some(mut certificate), Some(push)) = (certificate, push) {
+                certificate.push = push;
                 lift.validation_fits(&certificate, &fields, &validations);
                 headers.insert(id.clone(), fields.header);
                 certificates.insert(id, certificate);
@@ -149,6 +153,7 @@ pub(super) fn policy(
     twins::report(&targets, &certificates, &headers, lift.problems);
     clash::report(&lift.users, &claims, lift.problems);
     issuers_defined.report_unused(lift.problems);
+    pushes.report_unused(lift.problems);
     targets_defined.report_unused(lift.problems);
     lift.validations_defined.report_unused(lift.problems);
     Policy {
@@ -162,6 +167,6 @@ pub(super) fn policy(
         watches,
         metrics,
         validations,
-        pushes: BTreeMap::new(),
+        pushes: pushes.into_policies(),
     }
 }

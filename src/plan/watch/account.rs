@@ -7,7 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
-    Listed, ListedStanding, Name, Seconds, Timestamp, WatchedCertificate, WatchedPlace,
+    Listed, ListedStanding, Name, Seconds, SubjectAltNames, Timestamp, WatchedCertificate,
+    WatchedPlace,
 };
 
 /// What the listings say. `ending` and `expired` are those by filter; `None` where the API has no such filter.
@@ -28,6 +29,8 @@ pub struct Measure<'a> {
     pub ignore: &'a [String],
     /// Ids of certificates that this host manages.
     pub managed: &'a BTreeSet<String>,
+    /// Names that this host has open orders for at that account.
+    pub ordered: &'a [SubjectAltNames],
     /// The moment.
     pub now: Timestamp,
 }
@@ -66,7 +69,7 @@ pub fn orphans(
     let mut places = BTreeMap::new();
     let mut settled = BTreeSet::new();
     for one in whole.iter().filter(|one| measure.asks(one)) {
-        if superseded(one, whole, measure.now) {
+        if superseded(one, whole, measure.now) || is_ordered(one, measure.ordered) {
             settled.insert(one.id.clone());
         } else if let Some(not_after) = one.not_after {
             let certificate = WatchedCertificate {
@@ -105,6 +108,12 @@ fn superseded(one: &Listed, whole: &[Listed], now: Timestamp) -> bool {
                 .all(|name| have.iter().any(|one| one.covers(name)))
         }
     })
+}
+
+/// An open order is for all of its names; should it fail, that is told of the order, and of this one when it is closed.
+fn is_ordered(one: &Listed, ordered: &[SubjectAltNames]) -> bool {
+    let wanted: SubjectAltNames = names(one).collect();
+    !wanted.is_empty() && ordered.iter().any(|order| order.cover(&wanted))
 }
 
 fn names(one: &Listed) -> impl Iterator<Item = Name> {
@@ -229,9 +238,31 @@ mod tests {
             days: 30,
             ignore: &ignore,
             managed: &managed,
+            ordered: &[],
             now: NOW,
         };
         orphans(whole, &measure).0.into_keys().collect()
+    }
+
+    #[test]
+    fn what_an_open_order_of_this_host_is_for_is_renewed() {
+        let whole = [
+            listed("ours", &["www.example.com"], 5),
+            listed("wider", &["www.example.com", "example.com"], 5),
+        ];
+        let ordered: SubjectAltNames = [Name::parse("*.example.com").unwrap()]
+            .into_iter()
+            .collect();
+        let measure = Measure {
+            days: 30,
+            ignore: &[],
+            managed: &BTreeSet::new(),
+            ordered: &[ordered],
+            now: NOW,
+        };
+        let (told, settled) = orphans(&whole, &measure);
+        assert_eq!(told.into_keys().collect::<Vec<_>>(), ["wider"]);
+        assert!(settled.contains("ours"));
     }
 
     #[test]
@@ -291,6 +322,7 @@ mod tests {
             days: 30,
             ignore: &ignore,
             managed: &managed,
+            ordered: &[],
             now: NOW,
         };
         let said = |ending: &[&str], expired: &[&str]| -> Vec<String> {

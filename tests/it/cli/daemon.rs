@@ -17,19 +17,19 @@ use crate::support::ccm::Ccm;
 use crate::support::world::World;
 
 /// A running daemon and what it tells systemd.
-pub(super) struct Daemon {
+pub(crate) struct Daemon {
     pub(super) child: Child,
     notices: mpsc::Receiver<String>,
     log: PathBuf,
 }
 
 impl Daemon {
-    pub(super) fn start(agent: &Agent) -> Self {
+    pub(crate) fn start(agent: &Agent) -> Self {
         Self::start_with(agent, "")
     }
 
     /// With fail points.
-    pub(super) fn start_with(agent: &Agent, failpoints: &str) -> Self {
+    pub(crate) fn start_with(agent: &Agent, failpoints: &str) -> Self {
         let socket = agent.path().join("notify");
         let _ = std::fs::remove_file(&socket);
         let notices = UnixDatagram::bind(&socket).unwrap();
@@ -65,7 +65,7 @@ impl Daemon {
 
     /// The next notice that begins like this, such as `STATUS=`; others before it are passed over.
     #[track_caller]
-    pub(super) fn tells(&self, what: &str) -> String {
+    pub(crate) fn tells(&self, what: &str) -> String {
         let mut seen = Vec::new();
         loop {
             let Ok(text) = self.notices.recv_timeout(PATIENCE) else {
@@ -78,18 +78,18 @@ impl Daemon {
         }
     }
 
-    pub(super) fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         let id = i32::try_from(self.child.id()).unwrap();
         kill(Pid::from_raw(id), signal).unwrap();
     }
 
-    pub(super) fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap()
     }
 
     /// Ends it as systemd does; it must end well, and must have kept standard output to itself.
     #[track_caller]
-    pub(super) fn stop(mut self) -> String {
+    pub(crate) fn stop(mut self) -> String {
         self.signal(Signal::SIGTERM);
         self.tells("STOPPING=1");
         let status = self.child.wait().unwrap();

@@ -293,6 +293,9 @@ impl World {
             Action::AdvanceRollout { rollout, step } => self.rollout_step(&rollout, step),
             Action::RecordRollout { rollout, event } => self.rollout_event(&rollout, event),
             Action::Survey { certificate } => self.survey(&certificate),
+            Action::Tend { certificate, task } => {
+                panic!("{certificate}: no scenario has a {}", task.code())
+            }
             Action::Observe { target } => panic!("{target} observes nothing"),
         }
     }
@@ -858,7 +861,9 @@ fn one_action_each(plan: &Plan, snapshot: &Snapshot) {
                 );
                 format!("certificate {certificate}")
             }
-            Action::Survey { certificate } => format!("certificate {certificate}"),
+            Action::Survey { certificate } | Action::Tend { certificate, .. } => {
+                format!("certificate {certificate}")
+            }
             Action::Observe { target } => format!("target {target}"),
             Action::OpenRollout { target, .. } => {
                 assert!(

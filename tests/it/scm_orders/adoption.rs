@@ -346,7 +346,10 @@ async fn a_certificate_is_marked_revoked_and_deleted_and_each_twice_does_no_harm
     assert_eq!(all["renewd-host"], "one");
     assert_eq!(all["renewd-intent"], "o-1");
     for _ in 0..2 {
-        host.issuer.revoke(&id, "key_compromise").await.unwrap();
+        host.issuer
+            .revoke(&id, renewd::model::RevocationReason::KeyCompromise)
+            .await
+            .unwrap();
     }
     let shown = scm.show_certificate(&id).await.unwrap();
     assert_eq!(shown.status, renewd::ccm::ScmStatus::Revoked);

@@ -392,7 +392,15 @@ async fn the_project_of_the_policy_is_asked_for_nowhere() {
     }
     let id = scene.issued("www.example.com", 1).await;
     // With somebody else's project nothing is revoked, and with that of IAM it is.
-    let error = hosts[1].issuer.revoke(&id, "superseded").await.unwrap_err();
+    let error = hosts[1]
+        .issuer
+        .revoke(&id, renewd::model::RevocationReason::Superseded)
+        .await
+        .unwrap_err();
     assert!(error.message.contains("SCM.0002"), "{error}");
-    hosts[0].issuer.revoke(&id, "superseded").await.unwrap();
+    hosts[0]
+        .issuer
+        .revoke(&id, renewd::model::RevocationReason::Superseded)
+        .await
+        .unwrap();
 }

@@ -1,0 +1,297 @@
+//! Brings a certificate to a place of the cloud: imports it where it must, pushes or deploys it, and reads back where it
+//! is used.
+
+use std::collections::BTreeMap;
+
+use crate::engine::{Engine, EngineError};
+use crate::issuer::{Effect, Issuer, IssuerError, Pushing, Upload, Whereto};
+use crate::model::{
+    CertificateId, CertificatePolicy, CertificateState, ErrorClass, Failures, Imported, PushId,
+    PushPolicy, PushState, Pushed, RevisionFacts, Snapshot, StepFailure, Timestamp,
+};
+use crate::plan::push::{self, Step};
+use crate::store::{CertificateChange, Touched};
+use crate::sys::{crash, error_chain};
+
+impl Engine {
+    /// Brings the newest revision there.
+    pub(super) async fn push(
+        &self,
+        certificate: &CertificateId,
+        place: &PushId,
+        now: Timestamp,
+    ) -> Result<Touched, EngineError> {
+        let mut touched = Touched::default();
+        touched.certificates.insert(certificate.clone());
+        let (Some(policy), Some(push)) = (
+            self.policy.certificates.get(certificate),
+            self.policy.pushes.get(place),
+        ) else {
+            return Ok(touched);
+        };
+        // The plan may be stale.
+        let state = self.certificate_state(certificate).await?;
+        let asked = Snapshot {
+            host: self.host,
+            ..Snapshot::default()
+        };
+        let due = push::step(&asked, policy, &state, push, now) == Step::Due;
+        let Some(newest) = push::wanted(&state, now).filter(|_| due) else {
+            return Ok(touched);
+        };
+        if self.issuers.is_silent(&push.account) {
+            return Ok(touched);
+        }
+        let round = self.issuers.round();
+        let mut known = state.pushes.get(place).cloned().unwrap_or_default();
+        let brought = match self.issuers.get(&push.account) {
+            Ok(issuer) => {
+                self.bring(&*issuer, (policy, push), (&state, newest), &mut known)
+                    .await
+            }
+            Err(error) => Err(error),
+        };
+        let news = match brought {
+            Ok(Brought { reference, missing }) => {
+                self.issuers.answered(&push.account);
+                self.judge_push(push, newest, reference, missing, &mut known)
+            }
+            Err(error) => {
+                let doubt = error.effect == Effect::Unknown;
+                let what = format!("bringing it to {place}");
+                let mut failure =
+                    self.tending_failed(certificate, &push.account, &what, error, (round, now));
+                failure.policy = push.digest;
+                if doubt {
+                    // What was sent may take effect late; until it would have, nothing is sent twice.
+                    let late = self.issuers.policy(&push.account);
+                    let late = late.map(|late| now + late.access.timeout + late.settle);
+                    failure.retry_after = failure.retry_after.max(late);
+                }
+                let message = failure.message.clone();
+                known.failures.add(failure);
+                message
+            }
+        };
+        if known.failures.count == 0 {
+            self.done(certificate, news.clone());
+        } else if !known.missing.is_empty() {
+            (self.progress)(crate::engine::Progress::Failed {
+                subject: certificate.to_string(),
+                text: news.clone(),
+                output: String::new(),
+                milestone: None,
+            });
+        }
+        self.write_push(certificate, place, known, news).await?;
+        crash::point("push.done");
+        Ok(touched)
+    }
+
+    async fn bring(
+        &self,
+        issuer: &dyn Issuer,
+        (certificate, push): (&CertificatePolicy, &PushPolicy),
+        (state, newest): (&CertificateState, &RevisionFacts),
+        known: &mut PushState,
+    ) -> Result<Brought, IssuerError> {
+        let Some(pushing) = issuer.pushing() else {
+            return Err(wrong(format!("issuer {} pushes nothing", push.account)));
+        };
+        let reference = if push.import {
+            self.imported(&pushing, (certificate, push), (state, newest), known)
+                .await?
+        } else {
+            newest.reference.clone()
+        };
+        let to = Whereto {
+            service: push.service,
+            region: &push.region,
+        };
+        if push.resources.is_empty() {
+            pushing.push(&reference, to).await?;
+            crash::point("push.deploy.effect");
+            return Ok(Brought {
+                reference,
+                missing: BTreeMap::new(),
+            });
+        }
+        let wanted: Vec<&str> = push.resources.iter().map(String::as_str).collect();
+        let there = pushing.deployed(&reference, to, &wanted).await?;
+        let rest: Vec<&str> = wanted
+            .iter()
+            .copied()
+            .filter(|one| !there.contains(one))
+            .collect();
+        let mut said = BTreeMap::new();
+        if !rest.is_empty() {
+            said = pushing.deploy(&reference, to, &rest).await?;
+            crash::point("push.deploy.effect");
+        }
+        // What counts is what is used, not what was answered.
+        let there = pushing.deployed(&reference, to, &wanted).await?;
+        let missing = wanted.iter().filter(|one| !there.contains(*one));
+        let missing = missing
+            .map(|one| {
+                let why = said.remove(*one).filter(|why| !why.is_empty());
+                let why = why.unwrap_or_else(|| NOT_SEEN.to_owned());
+                ((*one).to_owned(), why)
+            })
+            .collect();
+        Ok(Brought { reference, missing })
+    }
+
+    /// The id of the upload of this revision; brings it in where the account has none.
+    async fn imported(
+        &self,
+        pushing: &Pushing<'_>,
+        (certificate, push): (&CertificatePolicy, &PushPolicy),
+        (state, newest): (&CertificateState, &RevisionFacts),
+        known: &mut PushState,
+    ) -> Result<String, IssuerError> {
+        // Another place of the same account may have it.
+        let all = state.pushes.values().flat_map(|other| &other.imports);
+        let mut all = known.imports.iter().chain(all);
+        let here = all.find(|one| one.revision == newest.id && one.account == push.account);
+        if let Some(here) = here {
+            return Ok(here.reference.clone());
+        }
+        let name = upload_name(&certificate.id, newest);
+        let leaf = newest.facts.fingerprint;
+        // Did it happen? An answer may have been lost.
+        let reference = match pushing.find(&name, leaf).await? {
+            Some(reference) => reference,
+            None => {
+                let materials = self.deployer.materials();
+                let material = materials
+                    .load_revision(&certificate.id, &newest.id)
+                    .map_err(|error| wrong(error_chain(&error)))?;
+                let key = material.key.to_pem();
+                let upload = Upload {
+                    name: &name,
+                    certificate: &material.leaf_pem(),
+                    chain: &material.chain_pem(),
+                    private_key: key
+                        .expose_str()
+                        .ok_or_else(|| wrong("the key is not PEM".to_owned()))?,
+                };
+                let reference = pushing.import(&upload).await?;
+                crash::point("push.import.effect");
+                reference
+            }
+        };
+        known.imports.insert(
+            0,
+            Imported {
+                revision: newest.id.clone(),
+                reference: reference.clone(),
+                account: push.account.clone(),
+                not_after: newest.facts.not_after,
+            },
+        );
+        known.imports.truncate(IMPORTS_KEPT);
+        let news = format!("imported as {reference}");
+        self.done(&certificate.id, news.clone());
+        let written = self
+            .write_push(&certificate.id, &push.id, known.clone(), news)
+            .await;
+        written.map_err(|error| wrong(error_chain(&error)))?;
+        crash::point("push.import.done");
+        self.keep_tags(pushing, &certificate.id, &reference).await?;
+        Ok(reference)
+    }
+
+    /// What became of it, in the state and in a line.
+    fn judge_push(
+        &self,
+        push: &PushPolicy,
+        newest: &RevisionFacts,
+        reference: String,
+        missing: BTreeMap<String, String>,
+        known: &mut PushState,
+    ) -> String {
+        let now = self.clock.now();
+        if missing.is_empty() {
+            let what = match push.resources.len() {
+                0 => format!("{} of {}", push.service, push.id),
+                count => format!("{count} of {} at {}", push.service, push.id),
+            };
+            let news = format!("{reference} is in use: {what}");
+            known.done = Some(Pushed {
+                revision: newest.id.clone(),
+                reference,
+                at: now,
+                policy: push.digest,
+            });
+            known.missing.clear();
+            known.failures = Failures::default();
+            return news;
+        }
+        let all: Vec<String> = missing
+            .iter()
+            .map(|(resource, why)| format!("{resource} ({why})"))
+            .collect();
+        let message = format!(
+            "{} did not take {reference}: {}",
+            push.service,
+            all.join("; ")
+        );
+        known.missing = missing;
+        known.failures.add(StepFailure {
+            at: now,
+            class: ErrorClass::Configuration,
+            message: message.clone(),
+            retry_after: None,
+            policy: push.digest,
+        });
+        message
+    }
+
+    async fn write_push(
+        &self,
+        certificate: &CertificateId,
+        push: &PushId,
+        state: PushState,
+        message: String,
+    ) -> Result<(), crate::store::StoreError> {
+        let change = CertificateChange::Push {
+            push: push.clone(),
+            state: Box::new(state),
+            news: (self.clock.now(), message),
+        };
+        self.store.change_certificate(certificate, change).await
+    }
+}
+
+/// What was read back.
+struct Brought {
+    /// The certificate's id at SCM.
+    reference: String,
+    /// Resources that do not use it, with what was said.
+    missing: BTreeMap<String, String>,
+}
+
+/// The same for the same revision, and no other's: it is found again by it.
+fn upload_name(certificate: &CertificateId, revision: &RevisionFacts) -> String {
+    let print = revision.facts.fingerprint.short();
+    let room = LONGEST_NAME - MARK.len() - print.len() - 1;
+    let name: String = certificate.as_str().chars().take(room).collect();
+    format!("{MARK}{name}-{print}")
+}
+
+fn wrong(message: String) -> IssuerError {
+    IssuerError {
+        class: ErrorClass::Configuration,
+        effect: Effect::None,
+        message,
+        retry_after: None,
+        everybody: false,
+    }
+}
+
+const NOT_SEEN: &str = "it is not among those that use the certificate";
+/// Of one certificate at one place; the rest is forgotten here, and stays in the account.
+const IMPORTS_KEPT: usize = 20;
+/// CCM API 4.1.5.2.
+const LONGEST_NAME: usize = 63;
+const MARK: &str = "renewd-";

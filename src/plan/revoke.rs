@@ -1,0 +1,528 @@
+//! When a revision is revoked: asked for by a person, or replaced, where the policy says so. And which certificates of
+//! ours are deleted at their end.
+//!
+//! Nothing that is served, or may be put back, is revoked, unless a person says that it cannot wait.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::model::{
+    CertificateId, CertificatePolicy, CertificateState, ErrorClass, Fingerprint, IssuerId,
+    IssuerKind, Listed, ListedStanding, OrderMode, Policy, RevisionFacts, RevisionId,
+    RevocationReason, RevokedBy, Revoking, Seconds, Severity, Snapshot, Superseded, Timestamp,
+};
+use crate::plan::backoff::{self, Seed};
+use crate::plan::draft::Draft;
+use crate::plan::{Tending, alerts};
+
+/// What is to be done about a revision that is to be revoked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Revoke it now.
+    Due,
+    /// Not yet.
+    Waits {
+        /// When to look again; `None` where another action or a person ends the wait.
+        until: Option<Timestamp>,
+        /// For what, as the end of a sentence.
+        why: String,
+    },
+    /// The policy does not want it any more.
+    Dropped,
+}
+
+impl Step {
+    fn waits(why: impl Into<String>) -> Self {
+        Self::Waits {
+            until: None,
+            why: why.into(),
+        }
+    }
+}
+
+/// What is to be done about one of them.
+#[must_use]
+pub fn step(
+    policy: &Policy,
+    snapshot: &Snapshot,
+    certificate: &CertificateId,
+    revoking: &Revoking,
+    now: Timestamp,
+) -> Step {
+    let Some(issuer) = policy.issuers.get(&revoking.issuer) else {
+        return Step::waits(format!("issuer {} left the policy", revoking.issuer));
+    };
+    if revoking.by == RevokedBy::Policy && grace(policy, &revoking.issuer).is_none() {
+        return Step::Dropped;
+    }
+    if revoking.by != RevokedBy::PersonAtOnce
+        && let Some(why) = in_use(policy, snapshot, certificate, revoking)
+    {
+        return Step::waits(why);
+    }
+    if revoking.by == RevokedBy::Policy && revoking.not_before > now {
+        return Step::Waits {
+            until: Some(revoking.not_before),
+            why: "the policy gives it time".to_owned(),
+        };
+    }
+    let seed = Seed::new(certificate.as_str(), snapshot.host);
+    match backoff::waiting(&revoking.failures, seed, issuer.digest, now) {
+        Some(waiting) => Step::Waits {
+            until: waiting.until(),
+            why: waiting.to_string(),
+        },
+        None => Step::Due,
+    }
+}
+
+/// Why a revision cannot be missed yet.
+fn in_use(
+    policy: &Policy,
+    snapshot: &Snapshot,
+    id: &CertificateId,
+    revoking: &Revoking,
+) -> Option<String> {
+    let revision = &revoking.revision;
+    if let Some(certificate) = policy.certificates.get(id) {
+        let state = snapshot.certificates.get(id)?;
+        let newest = state.newest.as_ref()?;
+        if newest.id == *revision {
+            return Some("the one that replaces it is not there yet".to_owned());
+        }
+        if revoking.by != RevokedBy::Policy && Some(newest.facts.spki) == revoking.spki {
+            return Some("the newest revision has the same key".to_owned());
+        }
+        if let Some(why) = not_everywhere(certificate, state, snapshot, newest) {
+            return Some(why);
+        }
+    }
+    let serves = |set: &BTreeMap<CertificateId, RevisionId>| set.get(id) == Some(revision);
+    for (target, state) in &snapshot.targets {
+        if serves(&state.live) {
+            return Some(format!("{target} still has it"));
+        }
+        if state.wanted.as_ref().is_some_and(serves) {
+            return Some(format!("a person wants it back on {target}"));
+        }
+    }
+    let mut rollouts = snapshot.rollouts.values();
+    let rollout = rollouts.find(|open| serves(&open.revisions) || serves(&open.previous))?;
+    Some(format!(
+        "a rollout of {} is open, which may return to it",
+        rollout.target
+    ))
+}
+
+/// Where the newest revision is not yet.
+fn not_everywhere(
+    certificate: &CertificatePolicy,
+    state: &CertificateState,
+    snapshot: &Snapshot,
+    newest: &RevisionFacts,
+) -> Option<String> {
+    let elsewhere = certificate.targets.iter().find(|&target| {
+        let place = snapshot.targets.get(target);
+        place.and_then(|place| place.live.get(&certificate.id)) != Some(&newest.id)
+    });
+    if let Some(target) = elsewhere {
+        return Some(format!(
+            "{target} does not serve revision {} yet",
+            newest.id
+        ));
+    }
+    let behind = certificate.push.iter().find(|&push| {
+        let done = state.pushes.get(push).and_then(|push| push.done.as_ref());
+        done.is_none_or(|done| done.revision != newest.id)
+    })?;
+    Some(format!("{behind} does not have revision {} yet", newest.id))
+}
+
+/// How long after they were replaced certificates of an issuer are revoked; `None` for never.
+fn grace(policy: &Policy, issuer: &IssuerId) -> Option<Seconds> {
+    match &policy.issuers.get(issuer)?.kind {
+        IssuerKind::Pca(pca) => match pca.superseded {
+            Superseded::Keep => None,
+            Superseded::RevokeAfter(grace) => Some(grace),
+        },
+        IssuerKind::Scm(_) => None,
+    }
+}
+
+/// Revisions that were replaced, and that the policy wants revoked. `known` is every revision of the journal, `ours` the
+/// issuer's ids of what this host applied for itself: what others applied for is theirs to revoke.
+#[must_use]
+pub fn superseded(
+    policy: &Policy,
+    snapshot: &Snapshot,
+    certificate: &CertificatePolicy,
+    known: &[(IssuerId, RevisionFacts)],
+    ours: &BTreeSet<String>,
+    now: Timestamp,
+) -> Vec<Revoking> {
+    let Some(state) = snapshot.certificates.get(&certificate.id) else {
+        return Vec::new();
+    };
+    let Some(newest) = state.newest.as_ref() else {
+        return Vec::new();
+    };
+    if certificate.order != OrderMode::Auto
+        || not_everywhere(certificate, state, snapshot, newest).is_some()
+    {
+        return Vec::new();
+    }
+    let mut found = Vec::new();
+    for (issuer, revision) in known {
+        let Some(grace) = grace(policy, issuer) else {
+            continue;
+        };
+        let wanted = revision.id != newest.id
+            && revision.issued_at <= newest.issued_at
+            && revision.facts.not_after > now + grace
+            && ours.contains(&revision.reference)
+            && !state.is_revoked(&revision.id)
+            && !state.revoking.iter().any(|one| one.revision == revision.id);
+        if wanted {
+            found.push(Revoking {
+                revision: revision.id.clone(),
+                reference: revision.reference.clone(),
+                issuer: issuer.clone(),
+                reason: RevocationReason::Superseded,
+                not_before: now + grace,
+                asked_at: now,
+                by: RevokedBy::Policy,
+                spki: Some(revision.facts.spki),
+                failures: crate::model::Failures::default(),
+            });
+        }
+    }
+    found
+}
+
+/// Whether certificates that were replaced may have to be revoked: only then is the journal asked for them.
+#[must_use]
+pub fn may_supersede(
+    policy: &Policy,
+    certificate: &CertificatePolicy,
+    state: &CertificateState,
+) -> bool {
+    certificate.order == OrderMode::Auto
+        && !state.earlier.is_empty()
+        && policy
+            .issuers
+            .keys()
+            .any(|issuer| grace(policy, issuer).is_some())
+}
+
+/// Which of an account's expired certificates may be deleted: `known` are the ids of ours with the end of what the
+/// journal knows of them. Both must say that it is over, and a day must have passed.
+#[must_use]
+pub fn deletable(
+    expired: &[Listed],
+    known: &BTreeMap<String, Timestamp>,
+    now: Timestamp,
+) -> Vec<String> {
+    let over = |end: Timestamp| end + SLACK <= now;
+    expired
+        .iter()
+        .filter(|one| one.standing == ListedStanding::Expired)
+        .filter(|one| known.get(&one.id).is_some_and(|end| over(*end)))
+        .filter(|one| one.not_after.is_none_or(over))
+        .map(|one| one.id.clone())
+        .collect()
+}
+
+/// Adds what is due, and what a person must know.
+pub(crate) fn decide(policy: &Policy, snapshot: &Snapshot, now: Timestamp, draft: &mut Draft) {
+    let all = snapshot.certificates.iter();
+    for (id, state) in all.filter(|(_, state)| !state.revoking.is_empty()) {
+        for revoking in &state.revoking {
+            let step = step(policy, snapshot, id, revoking, now);
+            match &step {
+                Step::Due => match draft.rests(&revoking.issuer) {
+                    Some(until) => draft.wake(until),
+                    None => draft.tend(id, Tending::Revoke(revoking.revision.clone())),
+                },
+                Step::Waits {
+                    until: Some(until), ..
+                } => draft.wake(*until),
+                Step::Waits { until: None, .. } | Step::Dropped => {}
+            }
+            let digest = policy.issuers.get(&revoking.issuer).map(|one| one.digest);
+            failing(id, revoking, digest, draft);
+            waiting(id, revoking, &step, now, draft);
+        }
+    }
+}
+
+fn failing(
+    id: &CertificateId,
+    revoking: &Revoking,
+    digest: Option<Fingerprint>,
+    draft: &mut Draft,
+) {
+    let count = digest.map_or(0, |digest| backoff::count(&revoking.failures, digest));
+    let Some(last) = revoking.failures.last.as_ref().filter(|_| count > 0) else {
+        return;
+    };
+    if count < 2 && passes(last.class) {
+        return;
+    }
+    let revision = &revoking.revision;
+    draft.alert_step(
+        Severity::Warning,
+        ("revocation-failing", alerts::step(count)),
+        &format!("{revision}/{id}"),
+        format!("{id}: revision {revision} cannot be revoked: {}", last.message),
+        format!(
+            "It is {} at issuer {}, and good until its end for whoever has its key. It is tried again by itself; revoke it at the issuer by hand if it cannot wait.",
+            revoking.reference, revoking.issuer
+        ),
+    );
+}
+
+/// What a person wants revoked is not for long without anybody knowing why.
+fn waiting(
+    id: &CertificateId,
+    revoking: &Revoking,
+    step: &Step,
+    now: Timestamp,
+    draft: &mut Draft,
+) {
+    let Step::Waits { until: None, why } = step else {
+        return;
+    };
+    if revoking.by == RevokedBy::Policy {
+        return;
+    }
+    let told_at = revoking.asked_at + PATIENCE;
+    if now < told_at {
+        draft.wake(told_at);
+        return;
+    }
+    let revision = &revoking.revision;
+    draft.alert(
+        Severity::Warning,
+        "revocation-waits",
+        &format!("{revision}/{id}"),
+        format!("{id}: revision {revision} is not revoked yet: {why}"),
+        format!(
+            "It was asked for at {} ({}). `renewd status {id}` says what keeps the one that replaces it back; `renewd revoke {id} --revision {revision} --reason {} --now` waits for nothing.",
+            revoking.asked_at, revoking.reason, revoking.reason
+        ),
+    );
+}
+
+/// Whether a failure of this class may be over before anybody could do something about it.
+pub(super) const fn passes(class: ErrorClass) -> bool {
+    match class {
+        ErrorClass::Transient | ErrorClass::RateLimited => true,
+        ErrorClass::Authentication
+        | ErrorClass::Configuration
+        | ErrorClass::Rejected
+        | ErrorClass::Bug => false,
+    }
+}
+
+/// An order takes minutes, and a rollout waits for its window.
+const PATIENCE: Seconds = Seconds::hours(1);
+
+/// The account's times carry no zone.
+const SLACK: Seconds = Seconds::hours(24);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{CertificateState, Failures, StepFailure, TargetId, TargetState};
+    use crate::plan::testing;
+
+    const NOW: Timestamp = Timestamp(1_800_000_000);
+
+    /// `www` with a second revision that `web` serves, after a first one that is to be revoked.
+    fn world() -> (Policy, Snapshot, Revoking) {
+        let mut policy = testing::policy();
+        let issuer = testing::issuer();
+        let web = TargetId::new("web").unwrap();
+        let mut www = testing::certificate("www");
+        www.targets.insert(web.clone());
+        let old = testing::revision("01", NOW - Seconds::days(60), Seconds::days(90));
+        let mut new = testing::revision("02", NOW - Seconds::days(1), Seconds::days(90));
+        new.facts.spki = Fingerprint([4; 32]);
+        let revoking = Revoking {
+            revision: old.id,
+            reference: old.reference,
+            issuer: issuer.id.clone(),
+            reason: RevocationReason::KeyCompromise,
+            not_before: NOW,
+            asked_at: NOW,
+            by: RevokedBy::Person,
+            spki: Some(old.facts.spki),
+            failures: Failures::default(),
+        };
+        let live = [(www.id.clone(), new.id.clone())].into_iter().collect();
+        let state = CertificateState {
+            newest: Some(new),
+            issuer: Some(issuer.id.clone()),
+            revoking: vec![revoking.clone()],
+            ..CertificateState::default()
+        };
+        let mut snapshot = Snapshot::default();
+        snapshot.certificates.insert(www.id.clone(), state);
+        let place = TargetState {
+            live,
+            ..TargetState::default()
+        };
+        snapshot.targets.insert(web, place);
+        policy.issuers.insert(issuer.id.clone(), issuer);
+        policy.certificates.insert(www.id.clone(), www);
+        (policy, snapshot, revoking)
+    }
+
+    fn why(policy: &Policy, snapshot: &Snapshot, revoking: &Revoking) -> String {
+        let www = CertificateId::new("www").unwrap();
+        match step(policy, snapshot, &www, revoking, NOW) {
+            Step::Due => "due".to_owned(),
+            Step::Waits { why, .. } => why,
+            Step::Dropped => "dropped".to_owned(),
+        }
+    }
+
+    #[test]
+    fn nothing_that_is_in_use_or_may_be_again_is_revoked_unless_it_cannot_wait() {
+        type Change = fn(&mut Policy, &mut Snapshot, &mut Revoking);
+        let cases: [(&str, Change); 8] = [
+            ("due", |_, _, _| {}),
+            (
+                "web does not serve revision r02 yet",
+                |_, snapshot, revoking| {
+                    let place = snapshot.targets.values_mut().next().unwrap();
+                    place
+                        .live
+                        .values_mut()
+                        .for_each(|live| *live = revoking.revision.clone());
+                },
+            ),
+            ("a person wants it back on web", |_, snapshot, revoking| {
+                let place = snapshot.targets.values_mut().next().unwrap();
+                let www = CertificateId::new("www").unwrap();
+                place.wanted = Some([(www, revoking.revision.clone())].into_iter().collect());
+            }),
+            // Also where the policy does not name the target any more.
+            ("old still has it", |_, snapshot, revoking| {
+                let www = CertificateId::new("www").unwrap();
+                let live = [(www, revoking.revision.clone())].into_iter().collect();
+                let place = TargetState {
+                    live,
+                    ..TargetState::default()
+                };
+                snapshot
+                    .targets
+                    .insert(TargetId::new("old").unwrap(), place);
+            }),
+            (
+                "the newest revision has the same key",
+                |_, snapshot, revoking| {
+                    let state = snapshot.certificates.values_mut().next().unwrap();
+                    state.newest.as_mut().unwrap().facts.spki = revoking.spki.unwrap();
+                },
+            ),
+            (
+                "the one that replaces it is not there yet",
+                |_, snapshot, revoking| {
+                    let state = snapshot.certificates.values_mut().next().unwrap();
+                    state.newest.as_mut().unwrap().id = revoking.revision.clone();
+                },
+            ),
+            ("edge does not have revision r02 yet", |policy, _, _| {
+                let www = policy.certificates.values_mut().next().unwrap();
+                www.push.insert(crate::model::PushId::new("edge").unwrap());
+            }),
+            ("issuer lab left the policy", |policy, _, _| {
+                policy.issuers.clear()
+            }),
+        ];
+        for (expected, change) in cases {
+            let (mut policy, mut snapshot, mut revoking) = world();
+            change(&mut policy, &mut snapshot, &mut revoking);
+            assert_eq!(why(&policy, &snapshot, &revoking), expected);
+            if !policy.issuers.is_empty() {
+                revoking.by = RevokedBy::PersonAtOnce;
+                assert_eq!(why(&policy, &snapshot, &revoking), "due", "{expected}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_certificate_that_left_the_policy_is_revoked_when_nothing_serves_it() {
+        let (mut policy, mut snapshot, revoking) = world();
+        policy.certificates.clear();
+        assert_eq!(why(&policy, &snapshot, &revoking), "due");
+        let place = snapshot.targets.values_mut().next().unwrap();
+        place
+            .live
+            .values_mut()
+            .for_each(|live| *live = revoking.revision.clone());
+        assert_eq!(why(&policy, &snapshot, &revoking), "web still has it");
+    }
+
+    #[test]
+    fn what_the_policy_gave_up_is_dropped_and_what_failed_waits_and_is_told() {
+        let (policy, mut snapshot, mut revoking) = world();
+        revoking.by = RevokedBy::Policy;
+        assert_eq!(
+            why(&policy, &snapshot, &revoking),
+            "dropped",
+            "SCM has no such setting"
+        );
+        revoking.by = RevokedBy::Person;
+        revoking.failures.add(StepFailure {
+            at: NOW,
+            class: ErrorClass::Rejected,
+            message: "no".to_owned(),
+            retry_after: None,
+            policy: policy.issuers.values().next().unwrap().digest,
+        });
+        assert!(why(&policy, &snapshot, &revoking).contains("no"));
+        let state = snapshot.certificates.values_mut().next().unwrap();
+        state.revoking = vec![revoking];
+        let plan = crate::plan::plan(&policy, &snapshot, NOW);
+        let alert = plan
+            .alerts
+            .values()
+            .find(|alert| alert.key.kind() == "revocation-failing");
+        assert!(
+            alert.is_some_and(|alert| alert.key.subject() == "r01/www"),
+            "{plan:?}"
+        );
+    }
+
+    #[test]
+    fn only_what_both_sides_call_over_and_the_journal_knows_is_deleted() {
+        let listed = |id: &str, standing, ended: i64| Listed {
+            id: id.to_owned(),
+            name: String::new(),
+            names: Vec::new(),
+            not_before: None,
+            not_after: Some(NOW - Seconds::days(ended)),
+            standing,
+        };
+        let expired = [
+            listed("ours", ListedStanding::Expired, 3),
+            listed("theirs", ListedStanding::Expired, 3),
+            listed("just", ListedStanding::Expired, 0),
+            listed("good-here", ListedStanding::Expired, 3),
+            listed("good-there", ListedStanding::Valid, 3),
+        ];
+        let ended = NOW - Seconds::days(3);
+        let known = [
+            ("ours", ended),
+            ("just", NOW),
+            ("good-here", NOW + Seconds::days(3)),
+            ("good-there", ended),
+        ];
+        let known = known
+            .map(|(id, end)| (id.to_owned(), end))
+            .into_iter()
+            .collect();
+        assert_eq!(deletable(&expired, &known, NOW), ["ours"]);
+    }
+}

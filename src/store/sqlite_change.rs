@@ -1,0 +1,193 @@
+//! Changes of what is known of a certificate, beside its orders.
+
+use sqlx::{Row, Sqlite, Transaction};
+
+use crate::model::{
+    CertificateId, CertificateState, Failures, Order, RemoteTrouble, RevokedBy, Standing,
+};
+use crate::store::codec::decode;
+use crate::store::rows::{
+    Event, ORDER, commit, count, query, read_open_of, subject, write_certificate, write_open,
+};
+use crate::store::sqlite::SqliteStore;
+use crate::store::{CertificateChange, StoreError};
+
+impl SqliteStore {
+    pub(super) async fn write_change(
+        &self,
+        id: &CertificateId,
+        change: CertificateChange,
+    ) -> Result<(), StoreError> {
+        const WHAT: &str = "change a certificate";
+        let mut tx = self.begin(WHAT).await?;
+        let row = sqlx::query("SELECT state FROM certificates WHERE id = $1")
+            .bind(id.as_str())
+            .fetch_optional(&mut *tx)
+            .await
+            .map_err(query(WHAT))?;
+        let mut state: CertificateState = match row {
+            Some(row) => decode("certificates.state", row.get(0))?,
+            None => CertificateState::default(),
+        };
+        note(&mut tx, id, &change).await?;
+        let forced = matches!(change, CertificateChange::Forced);
+        apply(&mut state, change);
+        write_certificate(&mut tx, id, &state).await?;
+        if forced {
+            const SQL: &str =
+                "SELECT body FROM orders WHERE certificate = $1 AND closed_at IS NULL";
+            let open: Option<Order> = read_open_of(&mut tx, SQL, id.as_str()).await?;
+            if let Some(mut order) = open {
+                order.failures = Failures::default();
+                write_open(&mut tx, ORDER, order.id.as_str(), &order, None).await?;
+            }
+        }
+        commit(tx, WHAT).await
+    }
+}
+
+fn apply(state: &mut CertificateState, change: CertificateChange) {
+    match change {
+        CertificateChange::Offer { offer, under } => {
+            state.offer = Some(offer);
+            state.offered_under = Some(under);
+            state.survey_failures = Failures::default();
+        }
+        CertificateChange::SurveyFailed(failure) => count(&mut state.survey_failures, &failure),
+        CertificateChange::Unusable(detail) => state.unusable = detail,
+        CertificateChange::Remote(trouble) => state.remote = trouble,
+        CertificateChange::Entitlements(all) => state.entitlements = all,
+        CertificateChange::Revoked(revision) => {
+            let mut earlier = state.earlier.iter_mut();
+            if let Some(earlier) = earlier.find(|earlier| earlier.id == revision) {
+                earlier.revoked = true;
+            }
+        }
+        CertificateChange::Forced => force(state),
+        CertificateChange::Revoke(revoking) => {
+            state
+                .revoking
+                .retain(|one| one.revision != revoking.revision);
+            let newest = state.newest.as_ref().map(|newest| newest.facts.spki);
+            if revoking.by != RevokedBy::Policy && newest.is_some() && newest == revoking.spki {
+                // Together: a wish that is written down half would leave the key in use.
+                force(state);
+            }
+            state.revoking.insert(0, revoking);
+        }
+        CertificateChange::RevocationDone {
+            revision, message, ..
+        } => {
+            state.revoking.retain(|one| one.revision != revision);
+            if state
+                .newest
+                .as_ref()
+                .is_some_and(|newest| newest.id == revision)
+            {
+                state.remote = Some(RemoteTrouble {
+                    revision: revision.clone(),
+                    standing: Standing::Revoked,
+                    detail: message,
+                });
+            }
+            for earlier in &mut state.earlier {
+                earlier.revoked |= earlier.id == revision;
+            }
+        }
+        CertificateChange::RevocationFailed { revision, failure } => {
+            let mut all = state.revoking.iter_mut();
+            if let Some(revoking) = all.find(|one| one.revision == revision) {
+                count(&mut revoking.failures, &failure);
+            }
+        }
+        CertificateChange::RevocationDropped(revision) => {
+            state.revoking.retain(|one| one.revision != revision);
+        }
+        CertificateChange::Push {
+            push, state: of, ..
+        } => {
+            state.pushes.insert(push, *of);
+        }
+    }
+}
+
+/// A new revision is wanted, whatever failed before.
+fn force(state: &mut CertificateState) {
+    state.forced = true;
+    // A follower asks its account anew.
+    state.offer = None;
+    state.survey_failures = Failures::default();
+    state.shortened = false;
+    state.failures = Failures::default();
+}
+
+/// The line in the history, for what a person may ask about later.
+async fn note(
+    tx: &mut Transaction<'_, Sqlite>,
+    id: &CertificateId,
+    change: &CertificateChange,
+) -> Result<(), StoreError> {
+    let (machine, of, at, kind, phase, message) = match change {
+        CertificateChange::Revoke(revoking) => (
+            REVOCATION,
+            revoking.revision.as_str(),
+            revoking.asked_at,
+            "opened",
+            "wanted",
+            format!("{} to be revoked: {}", revoking.reference, revoking.reason),
+        ),
+        CertificateChange::RevocationDone {
+            revision,
+            at,
+            message,
+        } => (
+            REVOCATION,
+            revision.as_str(),
+            *at,
+            "succeeded",
+            "revoked",
+            message.clone(),
+        ),
+        CertificateChange::RevocationFailed { revision, failure } => (
+            REVOCATION,
+            revision.as_str(),
+            failure.at,
+            "failed",
+            "wanted",
+            failure.message.clone(),
+        ),
+        CertificateChange::Push { push, state, news } => (
+            PUSH,
+            push.as_str(),
+            news.0,
+            if state.failures.count == 0 {
+                "succeeded"
+            } else {
+                "failed"
+            },
+            if state.failures.count == 0 {
+                "pushed"
+            } else {
+                "behind"
+            },
+            news.1.clone(),
+        ),
+        CertificateChange::Entitlements(_)
+        | CertificateChange::Offer { .. }
+        | CertificateChange::SurveyFailed(_)
+        | CertificateChange::Forced
+        | CertificateChange::Unusable(_)
+        | CertificateChange::Remote(_)
+        | CertificateChange::Revoked(_)
+        | CertificateChange::RevocationDropped(_) => return Ok(()),
+    };
+    let key = format!("{of}/{id}");
+    subject(tx, id, machine, &key).await?;
+    Event::new(machine, &key, at, kind, phase)
+        .message(&message)
+        .insert(tx)
+        .await
+}
+
+const REVOCATION: &str = "revocation";
+const PUSH: &str = "push";

@@ -1,0 +1,227 @@
+//! Certificates brought to ELB, WAF and CDN.
+
+use renewd::ccm::Scm;
+use renewd::ccm_server::NewResource;
+use renewd::model::{KeyAlgorithm, Seconds};
+use renewd::pki::{facts, pem};
+
+use super::{cloud, pushed, uploads};
+use crate::support::ccm::{Ccm, Wanted};
+use crate::support::certs;
+use crate::support::engine::{Rig, healthy};
+use crate::support::world::{NAME, World};
+
+const REGION: &str = "ap-southeast-3";
+
+async fn resource(ccm: &Ccm, service: &str, name: &str) -> String {
+    let new = NewResource {
+        account: "default".to_owned(),
+        service: service.to_owned(),
+        region: if service == "CDN" { "" } else { REGION }.to_owned(),
+        name: name.to_owned(),
+        kind: None,
+        enterprise_project: "0".to_owned(),
+    };
+    let added = ccm.running.admin().add_resource(new).await.unwrap();
+    added["id"].as_str().unwrap().to_owned()
+}
+
+/// Serial of what a resource serves.
+async fn served(ccm: &Ccm, resource: &str) -> Option<String> {
+    let served = ccm.running.admin().served(resource).await.unwrap()?;
+    let leaf = pem::certificates(&served.certificate).unwrap().remove(0);
+    Some(facts(&leaf).unwrap().serial)
+}
+
+fn place(name: &str, service: &str, resources: &[&str], import: bool) -> String {
+    let region = match service {
+        "CDN" => String::new(),
+        _ => format!("region = \"{REGION}\"\n"),
+    };
+    format!(
+        "\n[push.{name}]\naccount = \"cloud\"\nservice = \"{service}\"\n{region}resources = {resources:?}\nimport = {import}\n"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_private_certificate_is_imported_once_deployed_to_each_listener_and_again_when_it_is_renewed()
+ {
+    let rig = Rig::live(Wanted::new().at("2027-04-01")).await;
+    let ccm = &rig.world.ccm;
+    let (front, back) = (
+        resource(ccm, "ELB", "front").await,
+        resource(ccm, "ELB", "back").await,
+    );
+    let text = pushed(&rig.world.policy(), &["list", "edge"])
+        + &cloud(ccm)
+        + &place("edge", "ELB", &[&front, &back], true)
+        + &place("list", "WAF", &[], true);
+    rig.world.agent.write_policy(&text);
+    assert!(healthy(&rig.tick().await));
+    let told = rig.told();
+    let serial = rig.newest("www").await.facts.serial;
+    for listener in [&front, &back] {
+        assert_eq!(
+            served(ccm, listener).await.as_ref(),
+            Some(&serial),
+            "{told:#?}"
+        );
+    }
+    let there = uploads(ccm).await;
+    assert_eq!(
+        there.len(),
+        1,
+        "both places take the same upload: {told:#?}"
+    );
+    let tags = Scm::new(ccm.client())
+        .list_tags(&there[0].id)
+        .await
+        .unwrap();
+    let tag = |key: &str| {
+        let found = tags.tags.iter().find(|tag| tag.key == key);
+        found.and_then(|tag| tag.value.clone())
+    };
+    assert_eq!(tag("managed-by").as_deref(), Some("renewd"));
+    assert_eq!(tag("renewd-certificate").as_deref(), Some("www"));
+    // Once.
+    assert!(healthy(&rig.tick().await));
+    assert_eq!(rig.told(), Vec::<String>::new());
+
+    rig.force("www").await;
+    assert!(healthy(&rig.settle().await));
+    rig.tick().await;
+    let newer = rig.newest("www").await.facts.serial;
+    assert_ne!(newer, serial);
+    for listener in [&front, &back] {
+        assert_eq!(
+            served(ccm, listener).await.as_ref(),
+            Some(&newer),
+            "{:#?}",
+            rig.told()
+        );
+    }
+    let there = uploads(ccm).await;
+    assert_eq!(there.len(), 2, "what was there before is left");
+    let history = rig.history("www").await;
+    assert!(
+        history
+            .iter()
+            .any(|entry| entry.machine == "push" && entry.kind == "succeeded"),
+        "{history:#?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_some_resources_refuse_is_told_by_name_and_tried_again_and_the_others_have_it() {
+    let rig = Rig::live(Wanted::new().at("2027-04-01")).await;
+    let ccm = &rig.world.ccm;
+    let front = resource(ccm, "ELB", "front").await;
+    let gone = "0123456789abcdef0123456789abcdef";
+    let text = pushed(&rig.world.policy(), &["cdn", "edge"])
+        + &cloud(ccm)
+        + &place("edge", "ELB", &[&front, gone], true)
+        + &place("cdn", "CDN", &[NAME], true);
+    rig.world.agent.write_policy(&text);
+    rig.tick().await;
+    let serial = rig.newest("www").await.facts.serial;
+    assert_eq!(served(ccm, &front).await.as_ref(), Some(&serial));
+    let told = rig.told();
+    for resource in [gone, NAME] {
+        let named = told
+            .iter()
+            .any(|line| line.starts_with("alert warning: www: ") && line.ends_with(resource));
+        assert!(named, "{resource}: {told:#?}");
+    }
+    // Not before its time.
+    rig.tick().await;
+    assert_eq!(rig.told(), Vec::<String>::new());
+    let domain = resource(ccm, "CDN", NAME).await;
+    rig.clock.advance(Seconds::hours(1));
+    rig.tick().await;
+    assert_eq!(served(ccm, &domain).await.as_ref(), Some(&serial));
+    let told = rig.told();
+    assert!(
+        told.iter()
+            .any(|line| line.starts_with("resolved: www: CDN")),
+        "{told:#?}"
+    );
+    assert_eq!(uploads(ccm).await.len(), 1, "{told:#?}");
+    // A person mends the policy.
+    rig.world
+        .agent
+        .write_policy(&text.replace(&format!(", \"{gone}\""), ""));
+    rig.tick().await;
+    let told = rig.told();
+    assert!(
+        told.iter()
+            .any(|line| line.starts_with("resolved: www: ELB")),
+        "{told:#?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_of_the_account_is_pushed_as_it_is() {
+    let rig = Rig::new(Wanted::new().at("2027-04-01")).await;
+    let ccm = &rig.world.ccm;
+    let now = rig.clock_now();
+    let validity = certs::Validity(now - Seconds::days(1), now + Seconds::days(80));
+    let sample = certs::sample(KeyAlgorithm::EcP256, &[NAME], validity);
+    let key = sample.material.key.to_pem();
+    let reference = ccm
+        .import_scm(
+            "bought",
+            "ISSUED",
+            &sample.material.leaf_pem(),
+            &sample.material.chain_pem(),
+            key.expose_str().unwrap(),
+        )
+        .await;
+    let firewall = resource(ccm, "WAF", NAME).await;
+    let waf = format!("cloud:{firewall}");
+    let text = cloud(ccm)
+        + &place("wall", "WAF", &[&waf], false)
+        + &format!(
+            "\n[certificate.www]\nissuer = \"cloud\"\norder = \"never\"\nnames = [\"{NAME}\"]\npush = [\"wall\"]\n"
+        );
+    rig.world.agent.write_policy(&text);
+    rig.tick().await;
+    let told = rig.told();
+    assert_eq!(
+        served(ccm, &firewall).await,
+        Some(sample.material.facts().unwrap().serial),
+        "{told:#?}"
+    );
+    assert_eq!(rig.reference("www").await, reference);
+    assert!(uploads(ccm).await.is_empty(), "nothing is imported");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_at_any_boundary_of_a_push_leads_to_one_upload_and_the_newest_in_use() {
+    let world = World::live(Ccm::start().await).await;
+    let front = resource(&world.ccm, "ELB", "front").await;
+    let text = pushed(&world.policy(), &["edge"])
+        + &cloud(&world.ccm)
+        + &place("edge", "ELB", &[&front], true);
+    world.agent.write_policy(&text);
+    world.agent.run(&["once"]).expect(0);
+    for point in [
+        "push.import.effect",
+        "push.import.done",
+        "push.deploy.effect",
+        "push.done",
+    ] {
+        let before = uploads(&world.ccm).await.len();
+        let killed = world
+            .agent
+            .run_with(&format!("{point}=return"), &["renew", "www"]);
+        assert_eq!(killed.signal, Some(9), "{point} is not on the way");
+        world.agent.run(&["once"]).expect(0);
+        let serial = world.agent.status("www")["serial"].clone();
+        assert_eq!(
+            served(&world.ccm, &front).await.as_deref(),
+            serial.as_str(),
+            "{point}"
+        );
+        assert_eq!(uploads(&world.ccm).await.len(), before + 1, "{point}");
+    }
+}
