@@ -122,7 +122,12 @@ pub enum Applied {
     Unused,
     /// Under way or issued, and ours by its CSR or public key.
     Ours,
-    /// Under way or issued, and not ours, or nothing says whose it is.
+    /// Under way or issued with another key than ours: an application of ours had no effect and can have none any more.
+    Taken {
+        /// One line.
+        detail: String,
+    },
+    /// Under way or issued, and nothing says whose it is; or it is not there.
     Foreign {
         /// One line.
         detail: String,

@@ -65,9 +65,8 @@ dns_port = {}
     ));
     // Signed updates go by the time that BIND has, too.
     rig.adjust = Arc::new(|engine| {
-        let resolve = Arc::new(|secret: &_| {
-            secret_ref::resolve(secret).map_err(|error| error.to_string())
-        });
+        let resolve =
+            Arc::new(|secret: &_| secret_ref::resolve(secret).map_err(|error| error.to_string()));
         let prover = Validations::new(resolve, Arc::new(SystemClock), Arc::new(SystemRunner));
         engine.prover = Arc::new(prover);
     });

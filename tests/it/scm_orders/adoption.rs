@@ -195,9 +195,9 @@ async fn an_application_that_cannot_be_shown_to_be_ours_is_told_and_left_alone()
     assert_eq!(became.await.unwrap(), Applied::Ours);
     let ours = certs::key(KeyAlgorithm::EcP256).spki();
     let became = host.orders().applied(&id, &request, Some(ours)).await;
-    assert!(matches!(became.unwrap(), Applied::Foreign { .. }));
+    assert!(matches!(became.unwrap(), Applied::Taken { .. }));
     let became = host.orders().applied(&id, &request, None).await.unwrap();
-    assert!(matches!(became, Applied::Foreign { .. }));
+    assert!(matches!(became, Applied::Taken { .. }));
     // It is in nobody's way who wants something else, and nothing of it is free.
     let other = wanted(&["shop.example.com"]);
     let seen = host.look("o-1", &other, now).await.unwrap();

@@ -123,7 +123,11 @@ async fn a_claim_names_the_journal_anew_and_gives_up_what_nothing_was_applied_fo
     };
     store.identify(&one).await.unwrap();
     store.identify(&two).await.unwrap();
-    assert_eq!(store.identity().await.unwrap().unwrap(), one, "it has a name");
+    assert_eq!(
+        store.identity().await.unwrap().unwrap(),
+        one,
+        "it has a name"
+    );
     let open = bare(&store, "a", &["scs7", "scs8"]).await;
     let private = order("b", "www");
     store.open_order(&private).await.unwrap();

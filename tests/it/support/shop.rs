@@ -14,6 +14,7 @@ use renewd::model::{
 use renewd::plan::Plan;
 use renewd::sys::clock::{Clock, ManualClock};
 
+use crate::ccm_server::http::client;
 use crate::ccm_server::resolver::Resolver;
 use crate::support::agent::write_secret;
 use crate::support::ccm::{Ccm, Wanted};
@@ -262,6 +263,20 @@ impl Shop {
             }
         }
         panic!("the account cannot be listed");
+    }
+
+    /// Another plan of faults; answers the one before.
+    pub(crate) async fn faults(&self, plan: &str) -> String {
+        let address = self.ccm.running.management().unwrap();
+        let url = format!("http://{address}/faults");
+        let before = client().request("GET".parse().unwrap(), &url);
+        let before = before.send().await.unwrap().text().await.unwrap();
+        let before: serde_json::Value = serde_json::from_str(&before).unwrap();
+        let body = serde_json::json!({ "plan": plan }).to_string();
+        let request = client().request("POST".parse().unwrap(), &url).body(body);
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status().as_u16(), 200);
+        before["plan"].as_str().unwrap().to_owned()
     }
 
     /// Takes back and deletes whatever is there.
