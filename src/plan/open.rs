@@ -249,7 +249,10 @@ mod tests {
             certificate.names = names.collect();
             product(&certificate)
         };
-        assert_eq!(named(&["*.example"]), format!("{ov} WILDCARD for 1, 2 years"));
+        assert_eq!(
+            named(&["*.example"]),
+            format!("{ov} WILDCARD for 1, 2 years")
+        );
         let multi = format!("{ov} MULTI_DOMAIN for 3, 2 years");
         assert_eq!(named(&["a.example", "b.example", "*.example"]), multi);
     }

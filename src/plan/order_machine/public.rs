@@ -16,8 +16,7 @@ use std::collections::BTreeSet;
 
 use crate::model::{
     Blocked, Budget, Buying, DomainMethod, Order, OrderEvent, OrderPhase, OrderStep, ProofStage,
-    ProofState, Purchase, Review, Seconds, Spent, Stale, Timestamp, Unused, Waiting,
-    Want,
+    ProofState, Purchase, Review, Seconds, Spent, Stale, Timestamp, Unused, Waiting, Want,
 };
 use crate::plan::Next;
 use crate::plan::backoff;

@@ -15,7 +15,10 @@ fn fifty(renew: &str) -> World {
     let prod = "issuer prod: kind=scm purchase=DV_SSL_CERT day=50 month=500";
     obey(&mut world, prod);
     for number in 0..50 {
-        obey(&mut world, &format!("policy c{number:02}: issuer=prod renew_at={renew}"));
+        obey(
+            &mut world,
+            &format!("policy c{number:02}: issuer=prod renew_at={renew}"),
+        );
     }
     obey(&mut world, "scm-lifetime 100d");
     world
@@ -57,7 +60,9 @@ fn fifty_certificates_pass_into_lifetimes_of_47_days_without_a_gap() {
         for (id, verdict) in &ahead.verdicts {
             let newest = world.snapshot.certificates[id].newest.as_ref().unwrap();
             match verdict {
-                Verdict::Healthy { renew_at } => assert!(*renew_at < newest.facts.not_after, "{id}"),
+                Verdict::Healthy { renew_at } => {
+                    assert!(*renew_at < newest.facts.not_after, "{id}")
+                }
                 Verdict::Act(reason) => assert_eq!(reason.code(), "renewal-due", "{id}"),
                 Verdict::Wait(waiting) => panic!("{id}: {waiting}"),
                 Verdict::Blocked(blocked) => panic!("{id}: {blocked}"),

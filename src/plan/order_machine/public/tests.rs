@@ -212,7 +212,10 @@ fn what_hinders_a_trace_is_never_an_absence() {
             message: String::new(),
         },
     };
-    assert!(transition(&order.phase, &failed).is_err(), "another order would buy again");
+    assert!(
+        transition(&order.phase, &failed).is_err(),
+        "another order would buy again"
+    );
 }
 
 #[test]
@@ -249,7 +252,15 @@ fn a_failed_purchase_means_what_is_known_of_its_effect() {
     });
     let decide = |class, unknown| {
         let trouble = trouble(class);
-        on_error(&order, OrderStep::Buy, trouble, unknown, TIMING, POLICY, NOW)
+        on_error(
+            &order,
+            OrderStep::Buy,
+            trouble,
+            unknown,
+            TIMING,
+            POLICY,
+            NOW,
+        )
     };
     for class in ErrorClass::ALL {
         assert_eq!(
@@ -291,7 +302,11 @@ fn the_budget_is_the_larger_of_journal_and_account() {
     assert_eq!(until(&[], &old), Some(ago(500) + month));
     assert_eq!(until(&[ago(720), ago(400), ago(300)], &[]), None);
     let ahead = [NOW + Seconds::days(4000), NOW + Seconds::days(4001)];
-    assert_eq!(until(&ahead, &[]), Some(NOW + day), "a wrong clock counts, for no longer");
+    assert_eq!(
+        until(&ahead, &[]),
+        Some(NOW + day),
+        "a wrong clock counts, for no longer"
+    );
     let none = Budget {
         per_day: 0,
         per_month: 9,
@@ -307,7 +322,11 @@ fn bought_is_only_by_a_journal_that_can_be_believed_after_a_look_that_is_fresh()
     assert_eq!(step(&order, &free, NOW), Next::Step(OrderStep::Buy));
     let look = Next::Step(OrderStep::Look);
     assert_eq!(step(&order, &free, NOW + Seconds(301)), look);
-    assert_eq!(step(&order, &free, NOW - Seconds(1)), look, "the clock was set back");
+    assert_eq!(
+        step(&order, &free, NOW - Seconds(1)),
+        look,
+        "the clock was set back"
+    );
     let stale = Stale::OtherMachine;
     let copied = Money {
         stale: Some(&stale),
@@ -317,7 +336,11 @@ fn bought_is_only_by_a_journal_that_can_be_believed_after_a_look_that_is_fresh()
     assert_eq!(step(&order, &copied, NOW), blocked);
     assert_eq!(step(&order, &copied, NOW + Seconds(3599)), blocked);
     assert_eq!(looks_again(&order), Some(NOW + Seconds::hours(1)));
-    assert_eq!(step(&order, &copied, NOW + Seconds(3600)), look, "a person may have bought");
+    assert_eq!(
+        step(&order, &copied, NOW + Seconds(3600)),
+        look,
+        "a person may have bought"
+    );
     let references: BTreeSet<String> = ["scs9".to_owned()].into();
     let unknown = bare_order(Spent {
         at: Vec::new(),
@@ -402,7 +425,10 @@ fn what_was_left_unused_is_looked_for_before_another_is_bought() {
         });
         step(&order, &money, now)
     };
-    assert!(matches!(at(&[], 74), Next::Wait(Waiting::Entitlement { .. })));
+    assert!(matches!(
+        at(&[], 74),
+        Next::Wait(Waiting::Entitlement { .. })
+    ));
     assert_eq!(at(&[], 75), Next::Step(OrderStep::Buy));
     assert!(matches!(
         at(&["scs1"], 359),
@@ -476,7 +502,10 @@ fn a_proof_is_published_once_and_seen_before_the_issuer_is_asked() {
         examine_at: at + Seconds(30),
     };
     let visible = OrderEvent::Visible { at: NOW };
-    assert!(transition(&order.phase, &visible).is_err(), "it is not published");
+    assert!(
+        transition(&order.phase, &visible).is_err(),
+        "it is not published"
+    );
     order.phase = transition(&order.phase, &published(NOW)).unwrap();
     assert!(matches!(
         step(&order, &money, NOW),
@@ -513,16 +542,16 @@ fn a_proof_that_is_replaced_is_not_forgotten() {
     assert_eq!(state_of(&phase).superseded, old);
     let phase = transition(&phase, &wanted("t1", dns, NOW)).unwrap();
     let other = vec![proof("a.example", "t2", dns)];
-    assert_eq!(state_of(&phase).superseded, other, "wanted again, it is not old");
+    assert_eq!(
+        state_of(&phase).superseded,
+        other,
+        "wanted again, it is not old"
+    );
 }
 
 #[test]
 fn a_mail_is_a_persons_and_leaves_nothing_to_take_away() {
-    let phase = transition(
-        &submitted_with(None),
-        &wanted("", DomainMethod::Email, NOW),
-    )
-    .unwrap();
+    let phase = transition(&submitted_with(None), &wanted("", DomainMethod::Email, NOW)).unwrap();
     let order = order(phase.clone());
     assert!(matches!(
         step(&order, &Money::default(), NOW),
@@ -637,7 +666,10 @@ fn a_certificate_that_is_there_is_put_away_before_its_proof_is() {
     assert!(transition(&phase, &give_up).is_err(), "it is there");
     let close = OrderEvent::Closed { closing };
     let ending = transition(&phase, &close).unwrap();
-    assert!(transition(&ending, &close).is_err(), "the proof is published still");
+    assert!(
+        transition(&ending, &close).is_err(),
+        "the proof is published still"
+    );
     let retracted = transition(&ending, &OrderEvent::Retracted).unwrap();
     let closed = transition(&retracted, &close).unwrap();
     assert_eq!(closed.code(), "fulfilled");
@@ -655,7 +687,15 @@ fn an_application_that_cannot_be_withdrawn_holds_nothing_up() {
     let order = order(phase);
     let decide = |class| {
         let trouble = trouble(class);
-        on_error(&order, OrderStep::Withdraw, trouble, false, TIMING, POLICY, NOW)
+        on_error(
+            &order,
+            OrderStep::Withdraw,
+            trouble,
+            false,
+            TIMING,
+            POLICY,
+            NOW,
+        )
     };
     assert_eq!(
         decide(ErrorClass::Rejected),
