@@ -74,6 +74,12 @@ pub(crate) struct Paper {
 }
 
 impl Paper {
+    /// With the key of this one.
+    pub(crate) fn has_certificates_to_come(&self, now: Timestamp) -> bool {
+        let alive = matches!(&self.stage, Stage::Issued { not_after, .. } if *not_after > now);
+        alive && self.remaining > 0 && !self.has_successor
+    }
+
     /// Of the application or the certificate.
     pub(crate) fn key(&self) -> Option<Fingerprint> {
         match &self.stage {
@@ -101,6 +107,8 @@ pub(crate) struct Scm {
     pub(crate) tags_in: Seconds,
     /// What is answered is so old.
     pub(crate) lag: Seconds,
+    /// Certificates of an order beyond one for each year.
+    pub(crate) more: u32,
     /// Whether it applies for successors.
     pub(crate) successors: bool,
     /// Purchases that were made.
@@ -118,6 +126,7 @@ impl Default for Scm {
             effect_in: Seconds(0),
             tags_in: Seconds(0),
             lag: Seconds(0),
+            more: 0,
             successors: true,
             bought: 0,
         }
@@ -138,7 +147,11 @@ impl Scm {
             else {
                 continue;
             };
-            if !self.successors || paper.remaining == 0 || paper.has_successor || *not_after - AHEAD > now {
+            if !self.successors
+                || paper.remaining == 0
+                || paper.has_successor
+                || *not_after - AHEAD > now
+            {
                 continue;
             }
             let next = Paper {
@@ -174,7 +187,7 @@ impl Scm {
             kind: kind.to_owned(),
             domain_type,
             domains,
-            remaining: years.saturating_sub(1),
+            remaining: years.saturating_sub(1) + self.more,
             appears_at: now,
             intent: None,
             claim: None,
@@ -315,7 +328,8 @@ impl Scm {
             };
         }
         if let Some(reference) = foreign {
-            let detail = format!("an application for {wanted} is under way and not ours: {reference}");
+            let detail =
+                format!("an application for {wanted} is under way and not ours: {reference}");
             let want = Want::Person { detail };
             return OrderEvent::Wanting { want, look_at };
         }
@@ -337,7 +351,10 @@ impl Scm {
             panic!("confirm in {}", order.phase.code());
         };
         let paper = self.get(reference);
-        let ours = paper.claim.as_ref().is_some_and(|mark| mark.order == order.id);
+        let ours = paper
+            .claim
+            .as_ref()
+            .is_some_and(|mark| mark.order == order.id);
         if ours && paper.stage == Stage::Paid {
             OrderEvent::Confirmed
         } else {
@@ -389,7 +406,14 @@ impl Scm {
                 let reference = paper.reference.clone();
                 return Some(OrderEvent::Bought { reference });
             }
-            let product = order.request.public.as_ref().unwrap().buying.as_ref().unwrap();
+            let product = order
+                .request
+                .public
+                .as_ref()
+                .unwrap()
+                .buying
+                .as_ref()
+                .unwrap();
             let product = &product.product;
             // Before, it may be another one's, whose tags are not seen yet.
             let decisive = purchase.absences > 0 || now >= purchase.decisive_at;
