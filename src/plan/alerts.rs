@@ -7,9 +7,9 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use crate::model::{
-    Blocked, CertificateId, ErrorClass, Failures, Fingerprint, IssuerId, Order, OrderMode, OrderPhase,
-    ProbeFault, RemoteTrouble, Rollout, RolloutPhase, RolloutStep, Seconds, SetAside, Severity, Shortage,
-    Snapshot, Standing, StepFailure, Timestamp, Waiting,
+    Blocked, CertificateId, ErrorClass, Failures, Fingerprint, IssuerId, Order, OrderMode,
+    OrderPhase, ProbeFault, RemoteTrouble, Rollout, RolloutPhase, RolloutStep, Seconds, SetAside,
+    Severity, Shortage, Snapshot, Standing, StepFailure, Timestamp, Waiting,
 };
 use crate::plan::certificates::Subject;
 use crate::plan::draft::{Draft, Met};
@@ -28,7 +28,9 @@ pub(crate) fn certificate(
 ) {
     let id = subject.policy.id.as_str();
     let failing = failing(subject, digest);
-    let long = subject.order.is_some_and(|order| orders::is_long(order, now));
+    let long = subject
+        .order
+        .is_some_and(|order| orders::is_long(order, now));
     let untroubled = matches!(verdict, Verdict::Act(_)) && !troubled(subject, digest) && !long;
     if let Some(failure) = latest(subject, digest) {
         draft.met.push(Met {

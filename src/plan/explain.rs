@@ -12,8 +12,8 @@ use crate::model::{
     RevisionId, Rollout, RolloutPhase, SightKind, Snapshot, TargetId, TargetPolicy, TargetState,
     Timestamp, Waiting,
 };
-use crate::plan::status::Code;
 use crate::plan::spending::{self, Spending};
+use crate::plan::status::Code;
 use crate::plan::{Action, Plan, Verdict};
 
 /// What is known and decided about one certificate.
@@ -78,12 +78,7 @@ impl TargetReport {
 
 /// A report for every certificate of the policy, in the order of their names.
 #[must_use]
-pub fn report(
-    policy: &Policy,
-    snapshot: &Snapshot,
-    plan: &Plan,
-    now: Timestamp,
-) -> Vec<Report> {
+pub fn report(policy: &Policy, snapshot: &Snapshot, plan: &Plan, now: Timestamp) -> Vec<Report> {
     let unknown = CertificateState::default();
     let doing = doing(snapshot, plan);
     let mut spending = spending::of(policy, snapshot, plan, now);

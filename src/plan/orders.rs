@@ -5,9 +5,9 @@
 //! nor raises it again. Every phase that waits has a deadline after which it is told.
 
 use crate::model::{
-    Assurance, DomainMethod, Fingerprint, IssuerPolicy, Order, OrderEvent, OrderPhase, Policy, ProofStage,
-    ProofState, PublicRequest, Purchase, Review, Seconds, Severity, Snapshot, Spent, Stale, Timestamp, Waiting,
-    Want,
+    Assurance, DomainMethod, Fingerprint, IssuerPolicy, Order, OrderEvent, OrderPhase, Policy,
+    ProofStage, ProofState, PublicRequest, Purchase, Review, Seconds, Severity, Snapshot, Spent,
+    Stale, Timestamp, Waiting, Want,
 };
 use crate::plan::certificates::Subject;
 use crate::plan::draft::Draft;
@@ -373,7 +373,10 @@ fn proven(policy: &Policy, id: &str, proof: &ProofState, now: Timestamp, draft: 
         return;
     };
     let way = policy.validations.get(&proof.by);
-    let from = at + way.map_or(PROPAGATION, |way| way.propagation).max(PROPAGATION);
+    let from = at
+        + way
+            .map_or(PROPAGATION, |way| way.propagation)
+            .max(PROPAGATION);
     draft.wake(from);
     if from > now {
         return;
@@ -436,7 +439,8 @@ pub(crate) fn left_over(id: &str, order: &Order, draft: &mut Draft) {
 pub(crate) fn is_wanted(policy: &Policy, subject: &Subject<'_>, order: &Order) -> bool {
     let (old, new) = (&order.request, open::request(subject.policy));
     let public = open::public(policy, subject.policy);
-    let validation = |public: Option<&PublicRequest>| public.map(|public| public.validation.clone());
+    let validation =
+        |public: Option<&PublicRequest>| public.map(|public| public.validation.clone());
     order.issuer == subject.policy.issuer
         && old.source == new.source
         && old.names == new.names

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::model::{
     Cause, CertificateId, CertificateState, Difference, Drift, DriftKind, EarlierRevision,
     FailedRollout, Failures, Fingerprint, FulfilledOrder, Look, Order, OrderClosing, OrderEvent,
-    OrderPhase, ProbeFault, Reason, RevisionFacts, RevisionId, Rollout, RolloutClosing, RolloutPhase,
-    RolloutStep, StepFailure, TargetState, Timestamp, UndoPhase,
+    OrderPhase, ProbeFault, Reason, RevisionFacts, RevisionId, Rollout, RolloutClosing,
+    RolloutPhase, RolloutStep, StepFailure, TargetState, Timestamp, UndoPhase,
 };
 use crate::plan::{blame, entitlements, pacing};
 

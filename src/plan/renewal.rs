@@ -140,7 +140,12 @@ mod tests {
     #[test]
     fn renewal_is_due_at_the_share_or_a_twentieth_earlier() {
         for serial in 0..500 {
-            let window = window(share(1, 3), Seconds(0), &id("www"), &revision(&serial.to_string(), 90));
+            let window = window(
+                share(1, 3),
+                Seconds(0),
+                &id("www"),
+                &revision(&serial.to_string(), 90),
+            );
             let days = window.renew_at.0 as f64 / DAY as f64;
             assert!((55.5..=60.0).contains(&days), "{days}");
             assert!(window.fits);
@@ -168,7 +173,12 @@ mod tests {
 
     #[test]
     fn days_before_expiry_are_kept_where_they_fit() {
-        let window = window(RenewRule::DaysBefore(30), Seconds(0), &id("www"), &revision("01", 365));
+        let window = window(
+            RenewRule::DaysBefore(30),
+            Seconds(0),
+            &id("www"),
+            &revision("01", 365),
+        );
         assert!(window.fits);
         assert!(window.renew_at <= Timestamp(335 * DAY));
         assert!(window.renew_at >= Timestamp(335 * DAY - 15 * DAY / 2));
@@ -178,11 +188,24 @@ mod tests {
     #[test]
     fn a_day_count_longer_than_what_the_issuer_gave_becomes_a_third() {
         for days in [7, 30, 33] {
-            let window = window(RenewRule::DaysBefore(30), Seconds(0), &id("www"), &revision("01", days));
+            let window = window(
+                RenewRule::DaysBefore(30),
+                Seconds(0),
+                &id("www"),
+                &revision("01", days),
+            );
             assert!(!window.fits, "{days}");
             assert!(window.renew_at > Timestamp(days * DAY / 2), "{days}");
         }
-        assert!(window(RenewRule::DaysBefore(30), Seconds(0), &id("www"), &revision("01", 34)).fits);
+        assert!(
+            window(
+                RenewRule::DaysBefore(30),
+                Seconds(0),
+                &id("www"),
+                &revision("01", 34)
+            )
+            .fits
+        );
     }
 
     #[test]
@@ -211,6 +234,11 @@ mod tests {
         revision.facts.not_after = Timestamp(i64::MAX);
         revision.facts.not_before = Timestamp(i64::MIN);
         let _ = window(share(1, 3), Seconds(0), &id("www"), &revision);
-        let _ = window(RenewRule::DaysBefore(u32::MAX), Seconds(0), &id("www"), &revision);
+        let _ = window(
+            RenewRule::DaysBefore(u32::MAX),
+            Seconds(0),
+            &id("www"),
+            &revision,
+        );
     }
 }

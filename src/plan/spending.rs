@@ -113,7 +113,10 @@ fn spending(
     snapshot: &Snapshot,
     now: Timestamp,
 ) -> Spending {
-    let journal = snapshot.purchases.get(issuer).map_or(&[][..], Vec::as_slice);
+    let journal = snapshot
+        .purchases
+        .get(issuer)
+        .map_or(&[][..], Vec::as_slice);
     let (day, month) = order_machine::spent(journal, account, now);
     Spending {
         issuer: issuer.to_string(),

@@ -14,8 +14,7 @@
 
 use crate::model::{
     Blocked, Budget, Buying, DomainMethod, Order, OrderEvent, OrderPhase, OrderStep, ProofStage,
-    ProofState, Purchase, Review, Seconds, Spent, Stale, Timestamp, Unused, Waiting,
-    Want,
+    ProofState, Purchase, Review, Seconds, Spent, Stale, Timestamp, Unused, Waiting, Want,
 };
 use crate::plan::Next;
 use crate::plan::backoff;
@@ -140,9 +139,7 @@ pub(super) fn next(
         }
         OrderPhase::PurchaseUnclear { .. } => Next::Step(OrderStep::Trace),
         OrderPhase::Bare {
-            looked_at,
-            spent,
-            ..
+            looked_at, spent, ..
         } => bare(order, *looked_at, spent, money, now),
         OrderPhase::Seeking { .. }
         | OrderPhase::Opened
@@ -195,7 +192,10 @@ fn bare(
             // What a person buys meanwhile, or frees, is seen.
             let old = looked_at > now || looked_at + ENTITLEMENT_INTERVAL <= now;
             let fresh = !old && looked_at.until(now) <= FRESH;
-            if money.unused.is_some_and(|unused| unused.at + COMES_BACK > now) {
+            if money
+                .unused
+                .is_some_and(|unused| unused.at + COMES_BACK > now)
+            {
                 let until = looked_at + BETWEEN_TRACES;
                 return if backoff::is_ahead(until, now) && !old {
                     Next::Wait(Waiting::Entitlement { until })

@@ -68,7 +68,12 @@ impl World {
             .collect();
         for state in self.snapshot.certificates.values() {
             known.extend(state.newest.iter().map(|newest| newest.reference.clone()));
-            known.extend(state.earlier.iter().map(|earlier| earlier.reference.clone()));
+            known.extend(
+                state
+                    .earlier
+                    .iter()
+                    .map(|earlier| earlier.reference.clone()),
+            );
         }
         let bought = self.bought.clone();
         let who = Who {

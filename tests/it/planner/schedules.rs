@@ -30,7 +30,9 @@ fn no_schedule_buys_twice_or_leaves_a_certificate_out() {
         return;
     }
     let asked = std::env::var("RENEWD_SEEDS").ok();
-    let seeds: u64 = asked.map_or(SEEDS, |text| text.parse().expect("RENEWD_SEEDS is a number"));
+    let seeds: u64 = asked.map_or(SEEDS, |text| {
+        text.parse().expect("RENEWD_SEEDS is a number")
+    });
     let workers = std::thread::available_parallelism().map_or(1, |count| count.get() as u64);
     let parts: Vec<_> = (0..workers)
         .map(|part| {
@@ -50,7 +52,10 @@ fn no_schedule_buys_twice_or_leaves_a_certificate_out() {
     print(seeds, &sum);
     // A world in which nothing goes wrong proves nothing.
     for (what, count) in sum.of() {
-        assert!(count * 200 >= seeds, "only {count} {what} in {seeds} schedules");
+        assert!(
+            count * 200 >= seeds,
+            "only {count} {what} in {seeds} schedules"
+        );
     }
 }
 
@@ -169,9 +174,13 @@ enum Call {
     /// Refused with an answer: no effect.
     Refused(ErrorClass),
     /// It had its effect, or will have, or has none; nobody knows.
-    Lost { effect: bool },
+    Lost {
+        effect: bool,
+    },
     /// The process dies, before or after the effect.
-    Crash { effect: bool },
+    Crash {
+        effect: bool,
+    },
 }
 
 /// One certificate of one host.
@@ -235,7 +244,10 @@ impl Schedule {
         for host in 0..hosts {
             let wanted = (0..=random.below(2)).map(|number| {
                 // Two hosts may want the same names.
-                let name = format!("c{number}.h{}.example", if random.percent(20) { 0 } else { host });
+                let name = format!(
+                    "c{number}.h{}.example",
+                    if random.percent(20) { 0 } else { host }
+                );
                 Wanted {
                     id: CertificateId::new(&format!("c{number}")).unwrap(),
                     names: [Name::parse(&name).unwrap()].into_iter().collect(),
@@ -397,7 +409,11 @@ impl Schedule {
                 return self.event(host, at, &order, OrderEvent::Closed { closing });
             }
         }
-        let journal: Vec<Timestamp> = self.hosts[host].purchases.iter().map(|(_, at)| *at).collect();
+        let journal: Vec<Timestamp> = self.hosts[host]
+            .purchases
+            .iter()
+            .map(|(_, at)| *at)
+            .collect();
         let others = self.hosts[host].wanted.iter().enumerate();
         let mut others = others.filter(|(other, _)| *other != at);
         let busy = others.any(|(_, other)| {
@@ -480,7 +496,9 @@ impl Schedule {
         order.started = Some(Started { step, at: self.now });
         self.hosts[host].wanted[at].order = Some(order.clone());
         if step == OrderStep::Buy {
-            self.hosts[host].purchases.push((order.id.clone(), self.now));
+            self.hosts[host]
+                .purchases
+                .push((order.id.clone(), self.now));
             self.hosts[host].sent.push(self.now);
         }
         let (class, lost) = match call {
@@ -536,7 +554,13 @@ impl Schedule {
     }
 
     /// The effect of a step and what it answers; `None`: it is refused for good.
-    fn effect(&mut self, host: usize, at: usize, order: &Order, step: OrderStep) -> Option<OrderEvent> {
+    fn effect(
+        &mut self,
+        host: usize,
+        at: usize,
+        order: &Order,
+        step: OrderStep,
+    ) -> Option<OrderEvent> {
         let now = self.now;
         self.scm.pass(now);
         let of = &self.hosts[host];
@@ -546,7 +570,11 @@ impl Schedule {
             .chain(&of.kept_keys)
             .copied()
             .collect();
-        let others = of.wanted.iter().enumerate().filter(|(other, _)| *other != at);
+        let others = of
+            .wanted
+            .iter()
+            .enumerate()
+            .filter(|(other, _)| *other != at);
         let open: Vec<&Order> = others.filter_map(|(_, one)| one.order.as_ref()).collect();
         let mut known: BTreeSet<String> = open
             .iter()
@@ -554,8 +582,20 @@ impl Schedule {
             .map(str::to_owned)
             .collect();
         for wanted in &of.wanted {
-            known.extend(wanted.state.newest.iter().map(|newest| newest.reference.clone()));
-            known.extend(wanted.state.earlier.iter().map(|earlier| earlier.reference.clone()));
+            known.extend(
+                wanted
+                    .state
+                    .newest
+                    .iter()
+                    .map(|newest| newest.reference.clone()),
+            );
+            known.extend(
+                wanted
+                    .state
+                    .earlier
+                    .iter()
+                    .map(|earlier| earlier.reference.clone()),
+            );
         }
         let open: BTreeSet<OrderId> = open.iter().map(|other| other.id.clone()).collect();
         let bought: BTreeSet<OrderId> = of.purchases.iter().map(|(id, _)| id.clone()).collect();
@@ -600,7 +640,12 @@ impl Schedule {
                 .scm
                 .applied(taken(order).unwrap(), key.unwrap(), now)
                 .unwrap_or_else(|| order_machine::absent(order, TIMING, now)),
-            (OrderStep::Fetch, OrderPhase::Submitted { reference, spki, .. }) => {
+            (
+                OrderStep::Fetch,
+                OrderPhase::Submitted {
+                    reference, spki, ..
+                },
+            ) => {
                 // It came to nothing, or somebody else has it now: no certificate for our key comes of it.
                 if self.scm.get(reference).key() != *spki {
                     return None;
@@ -621,7 +666,12 @@ impl Schedule {
                     },
                 }
             }
-            (OrderStep::Publish, OrderPhase::Submitted { proof: Some(proof), .. }) => {
+            (
+                OrderStep::Publish,
+                OrderPhase::Submitted {
+                    proof: Some(proof), ..
+                },
+            ) => {
                 self.scm.publish(&proof.proofs);
                 OrderEvent::Published {
                     at: now,
@@ -629,11 +679,23 @@ impl Schedule {
                 }
             }
             (OrderStep::Examine, _) => OrderEvent::Visible { at: now },
-            (OrderStep::Retract, OrderPhase::Ending { proof: Some(proof), .. }) => {
-                self.scm.retract(proof.proofs.iter().chain(&proof.superseded));
+            (
+                OrderStep::Retract,
+                OrderPhase::Ending {
+                    proof: Some(proof), ..
+                },
+            ) => {
+                self.scm
+                    .retract(proof.proofs.iter().chain(&proof.superseded));
                 OrderEvent::Retracted
             }
-            (OrderStep::Withdraw, OrderPhase::Ending { withdraw: Some(reference), .. }) => {
+            (
+                OrderStep::Withdraw,
+                OrderPhase::Ending {
+                    withdraw: Some(reference),
+                    ..
+                },
+            ) => {
                 self.scm.withdraw(reference);
                 OrderEvent::Withdrawn
             }
@@ -658,7 +720,11 @@ impl Schedule {
         };
         self.tell(order, &event);
         if self.loud {
-            say(&format!("{now} h{host} {}: {} -> {event:?}", order.certificate, order.phase.code()));
+            say(&format!(
+                "{now} h{host} {}: {} -> {event:?}",
+                order.certificate,
+                order.phase.code()
+            ));
         }
         let mut revision = None;
         if let (OrderEvent::Issued { .. }, OrderPhase::Submitted { reference, .. }) =
@@ -761,7 +827,9 @@ impl Schedule {
                 (Seconds::days(30), self.budget.per_month),
             ] {
                 for (at, first) in sent.iter().enumerate() {
-                    let within = sent[at..].iter().filter(|later| first.until(**later) < span);
+                    let within = sent[at..]
+                        .iter()
+                        .filter(|later| first.until(**later) < span);
                     let count = within.count();
                     assert!(
                         count <= most as usize,

@@ -138,7 +138,11 @@ impl Scm {
             else {
                 continue;
             };
-            if !self.successors || paper.remaining == 0 || paper.has_successor || *not_after - AHEAD > now {
+            if !self.successors
+                || paper.remaining == 0
+                || paper.has_successor
+                || *not_after - AHEAD > now
+            {
                 continue;
             }
             let next = Paper {
@@ -309,7 +313,8 @@ impl Scm {
             return OrderEvent::Wanting { want, look_at };
         }
         if let Some(reference) = foreign {
-            let detail = format!("an application for {wanted} is under way and not ours: {reference}");
+            let detail =
+                format!("an application for {wanted} is under way and not ours: {reference}");
             let want = Want::Person { detail };
             return OrderEvent::Wanting { want, look_at };
         }
@@ -331,7 +336,10 @@ impl Scm {
             panic!("confirm in {}", order.phase.code());
         };
         let paper = self.get(reference);
-        let ours = paper.claim.as_ref().is_some_and(|mark| mark.order == order.id);
+        let ours = paper
+            .claim
+            .as_ref()
+            .is_some_and(|mark| mark.order == order.id);
         if ours && paper.stage == Stage::Paid {
             OrderEvent::Confirmed
         } else {
@@ -383,7 +391,14 @@ impl Scm {
                 let reference = paper.reference.clone();
                 return Some(OrderEvent::Bought { reference });
             }
-            let product = order.request.public.as_ref().unwrap().buying.as_ref().unwrap();
+            let product = order
+                .request
+                .public
+                .as_ref()
+                .unwrap()
+                .buying
+                .as_ref()
+                .unwrap();
             let product = &product.product;
             // Before, it may be another one's, whose tags are not seen yet.
             let decisive = purchase.absences > 0 || now >= purchase.decisive_at;

@@ -61,13 +61,13 @@ use std::fmt::Write as _;
 use croner::parser::CronParser;
 use jiff::tz::TimeZone;
 use renewd::model::{
-    Budget, CertificateId, CertificatePolicy, Difference, DomainMethod, DomainType, DriftKind, DriftMode,
-    ErrorClass, Failures,
-    Fingerprint, Hooks, IssuerId, IssuerKind, IssuerPace, IssuerPolicy, JobName, JobPolicy,
-    JobResult, JobRun, KeyAlgorithm, KeyReuse, KeySource, MaintenanceWindow, Name, OrderId,
-    OrderMode, Pacing, PcaPolicy, Probe, PurchasePolicy, RemoteAccess, RemoteAuth, RemoteTrouble, RenewRule, Scarce, ScmPolicy, Seconds,
-    SecretRef, Shortage, Stale, Standing, Subject, TargetId, TargetKind, TargetPolicy, TargetState,
-    Timestamp, ValidationId, ValidationKind, ValidationPolicy,
+    Budget, CertificateId, CertificatePolicy, Difference, DomainMethod, DomainType, DriftKind,
+    DriftMode, ErrorClass, Failures, Fingerprint, Hooks, IssuerId, IssuerKind, IssuerPace,
+    IssuerPolicy, JobName, JobPolicy, JobResult, JobRun, KeyAlgorithm, KeyReuse, KeySource,
+    MaintenanceWindow, Name, OrderId, OrderMode, Pacing, PcaPolicy, Probe, PurchasePolicy,
+    RemoteAccess, RemoteAuth, RemoteTrouble, RenewRule, Scarce, ScmPolicy, Seconds, SecretRef,
+    Shortage, Stale, Standing, Subject, TargetId, TargetKind, TargetPolicy, TargetState, Timestamp,
+    ValidationId, ValidationKind, ValidationPolicy,
 };
 use renewd::plan::explain;
 

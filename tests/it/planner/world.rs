@@ -8,8 +8,7 @@ use renewd::model::{
     Alert, AlertKey, CertificateId, CertificateState, Control, ErrorClass, Failures, Fingerprint,
     IssuerId, Name, Offer, Order, OrderClosing, OrderEvent, OrderId, OrderPhase, OrderStep, Policy,
     RevisionFacts, RevisionId, Rollout, RolloutClosing, RolloutEvent, RolloutId, RolloutPhase,
-    RolloutStep, Seconds, Snapshot, Started, StepFailure, TargetId, Timestamp,
-    Want,
+    RolloutStep, Seconds, Snapshot, Started, StepFailure, TargetId, Timestamp, Want,
 };
 use renewd::plan::order_machine::{self, Timing};
 use renewd::plan::rollout_machine::{self, Failed};
