@@ -25,7 +25,11 @@ struct Account {
 
 impl Account {
     fn answer(&mut self, request: &Request) -> Reply {
-        assert!(request.header("authorization").starts_with("SDK-HMAC-SHA256 Access=ak"));
+        assert!(
+            request
+                .header("authorization")
+                .starts_with("SDK-HMAC-SHA256 Access=ak")
+        );
         let path = request.path();
         let sets = format!("/v2/zones/{ZONE}/recordsets");
         if path == "/v2/zones" {
@@ -34,22 +38,28 @@ impl Account {
             let zones: Vec<Value> = found.then_some(zone).into_iter().collect();
             return Reply::json(200, &json!({"zones": zones}));
         }
-        let id = path.strip_prefix(&sets).and_then(|rest| rest.strip_prefix("/set"));
+        let id = path
+            .strip_prefix(&sets)
+            .and_then(|rest| rest.strip_prefix("/set"));
         let id = id.and_then(|id| id.parse::<usize>().ok());
-        let shown = |index: usize, set: &(String, String, Vec<String>)| {
-            json!({"id": format!("set{index}"), "name": set.0, "type": set.1, "ttl": 300, "records": set.2})
-        };
+        let shown = |index: usize, set: &(String, String, Vec<String>)| json!({"id": format!("set{index}"), "name": set.0, "type": set.1, "ttl": 300, "records": set.2});
         match (request.method.as_str(), id) {
             ("GET", None) => {
                 let all = self.sets.iter().enumerate();
-                let fit = all.filter(|(_, set)| set.0 == request.query("name") && !set.2.is_empty());
+                let fit =
+                    all.filter(|(_, set)| set.0 == request.query("name") && !set.2.is_empty());
                 let found: Vec<Value> = fit.map(|(index, set)| shown(index, set)).collect();
                 Reply::json(200, &json!({"recordsets": found}))
             }
             ("POST", None) => {
                 let (name, kind, values) = wanted(request);
-                if self.sets.iter().any(|set| set.0 == name && !set.2.is_empty()) {
-                    let error = json!({"code": "DNS.0312", "message": "This record set already exists."});
+                if self
+                    .sets
+                    .iter()
+                    .any(|set| set.0 == name && !set.2.is_empty())
+                {
+                    let error =
+                        json!({"code": "DNS.0312", "message": "This record set already exists."});
                     return Reply::json(400, &error);
                 }
                 self.sets.push((name, kind, values));
@@ -70,7 +80,10 @@ impl Account {
                 self.sets[id].2.clear();
                 Reply::json(202, &json!({"id": format!("set{id}")}))
             }
-            _ => Reply::json(404, &json!({"code": "DNS.0004", "message": "No record sets found."})),
+            _ => Reply::json(
+                404,
+                &json!({"code": "DNS.0004", "message": "No record sets found."}),
+            ),
         }
     }
 }
@@ -79,7 +92,9 @@ fn wanted(request: &Request) -> (String, String, Vec<String>) {
     let body = request.json();
     let text = |key: &str| body[key].as_str().unwrap().to_owned();
     let values = body["records"].as_array().unwrap().iter();
-    let values: Vec<String> = values.map(|value| value.as_str().unwrap().to_owned()).collect();
+    let values: Vec<String> = values
+        .map(|value| value.as_str().unwrap().to_owned())
+        .collect();
     assert!(body["ttl"].as_u64().is_some() && !values.is_empty());
     (text("name"), text("type"), values)
 }
@@ -157,8 +172,23 @@ async fn a_domain_that_the_account_has_no_zone_for_is_told_of() {
     let proofs = [record("www.example.org", "_dnsauth.www.example.org", "one")];
     let error = ways().publish(&policy, &proofs).await.unwrap_err();
     assert_eq!(error.class, ErrorClass::Configuration);
-    assert!(error.message.contains("the account has no public zone for it"), "{error}");
-    assert!(error.message.contains("validation cloud: adding the record _dnsauth.www.example.org"), "{error}");
+    assert!(
+        error
+            .message
+            .contains("the account has no public zone for it"),
+        "{error}"
+    );
+    assert!(
+        error
+            .message
+            .contains("validation cloud: adding the record _dnsauth.www.example.org"),
+        "{error}"
+    );
     // Nothing is called where the way of proving is another.
-    assert!(validations().resume(&[(&policy, &proofs[..])]).await.is_empty());
+    assert!(
+        validations()
+            .resume(&[(&policy, &proofs[..])])
+            .await
+            .is_empty()
+    );
 }

@@ -62,7 +62,10 @@ async fn a_file_of_a_web_root_is_seen_through_nginx_and_leaves_nothing_behind() 
     let seen = validations.examine(&policy, &proofs, None).await.unwrap();
     let text = seen.to_string();
     assert!(matches!(seen, Sighting::NotYet(_)), "{text}");
-    let url = format!("http://www.example.test:{}{PLACE}: not visible yet at 127.0.0.1", nginx.port);
+    let url = format!(
+        "http://www.example.test:{}{PLACE}: not visible yet at 127.0.0.1",
+        nginx.port
+    );
     assert!(text.contains(&url), "{text}");
 
     validations.publish(&policy, &proofs).await.unwrap();
@@ -73,7 +76,11 @@ async fn a_file_of_a_web_root_is_seen_through_nginx_and_leaves_nothing_behind() 
     assert_eq!(seen, Sighting::Everywhere);
     let other = [file("www.example.test", PLACE, "three")];
     let seen = validations.examine(&policy, &other, None).await.unwrap();
-    assert!(seen.to_string().contains("another value than the proof's: \"one\""), "{seen}");
+    assert!(
+        seen.to_string()
+            .contains("another value than the proof's: \"one\""),
+        "{seen}"
+    );
 
     validations.retract(&policy, &proofs).await.unwrap();
     assert_eq!(std::fs::read_dir(nginx.root()).unwrap().count(), 0);
@@ -91,7 +98,10 @@ async fn a_web_server_that_is_away_is_told_from_a_domain_without_an_address() {
     };
     let seen = look("www.example.test").await;
     assert!(matches!(seen, Sighting::NotYet(_)), "{seen}");
-    assert!(seen.to_string().contains("127.0.0.1 cannot be asked"), "{seen}");
+    assert!(
+        seen.to_string().contains("127.0.0.1 cannot be asked"),
+        "{seen}"
+    );
     let seen = look("bare.example.test").await;
     assert!(matches!(seen, Sighting::Hindered(_)), "{seen}");
     assert!(seen.to_string().contains("has no address in DNS"), "{seen}");
@@ -105,10 +115,22 @@ async fn a_web_root_that_is_none_is_told_with_its_key() {
     let proofs = [file("www.example.test", PLACE, "one")];
     let error = validations().publish(&policy, &proofs).await.unwrap_err();
     assert_eq!(error.class, ErrorClass::Configuration);
-    assert!(error.message.contains("is no directory; correct `path`"), "{error}");
-    let records = [super::record("www.example.test", "_dnsauth.www.example.test", "one")];
+    assert!(
+        error.message.contains("is no directory; correct `path`"),
+        "{error}"
+    );
+    let records = [super::record(
+        "www.example.test",
+        "_dnsauth.www.example.test",
+        "one",
+    )];
     let error = validations().publish(&policy, &records).await.unwrap_err();
-    assert!(error.message.contains("by DNS, and this way proves by FILE"), "{error}");
+    assert!(
+        error
+            .message
+            .contains("by DNS, and this way proves by FILE"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -132,7 +154,10 @@ async fn the_responder_listens_while_proofs_are_needed_and_after_a_restart() {
     }
     let error = validations().publish(&policy, &one).await.unwrap_err();
     assert_eq!(error.class, ErrorClass::Configuration);
-    assert!(error.message.contains("[validation.web_root.NAME]"), "{error}");
+    assert!(
+        error.message.contains("[validation.web_root.NAME]"),
+        "{error}"
+    );
 
     first.retract(&policy, &one).await.unwrap();
     let seen = first.examine(&policy, &one, None).await.unwrap();
