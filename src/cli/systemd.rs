@@ -142,11 +142,54 @@ const RUNTIME: &str = "/run/renewd";
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{Fingerprint, ProofPorts, Seconds, ValidationId, ValidationPolicy};
+    use crate::plan;
 
     #[test]
     fn a_path_is_quoted_for_systemd() {
         let path = Path::new("/srv/a b/100%/\"x\"\\y");
         let expected = "ReadWritePaths=\"-/srv/a b/100%%/\\\"x\\\"\\\\y\"\n";
         assert_eq!(line(path), expected);
+    }
+
+    #[test]
+    fn low_ports_of_responders_and_web_roots_are_allowed() {
+        let way = |name: &str, kind| {
+            let id = ValidationId::new(name).unwrap();
+            let policy = ValidationPolicy {
+                id: id.clone(),
+                kind,
+                resolvers: Vec::new(),
+                propagation: Seconds(600),
+                ports: ProofPorts::default(),
+                digest: Fingerprint([0; 32]),
+            };
+            (id, policy)
+        };
+        let listen = |listen: &str| ValidationKind::Responder {
+            listen: listen.to_owned(),
+        };
+        let mut policy = plan::testing::policy();
+        policy.validations.extend([
+            way("low", listen("[::]:80")),
+            way("high", listen("127.0.0.1:8080")),
+            way(
+                "files",
+                ValidationKind::WebRoot {
+                    path: "/nowhere/www".into(),
+                    owner: None,
+                    group: None,
+                    mode: 0o644,
+                },
+            ),
+        ]);
+        let (text, missing) = render(&policy);
+        assert_eq!(text.matches("CAP_NET_BIND_SERVICE").count(), 1, "{text}");
+        assert!(text.contains("# validation low: [::]:80\n"), "{text}");
+        assert!(
+            text.contains("ReadWritePaths=\"-/nowhere/www\"\n"),
+            "{text}"
+        );
+        assert!(missing.contains(&"/nowhere/www".to_owned()));
     }
 }

@@ -6,8 +6,8 @@ use crate::engine::Engine;
 use crate::engine::order_effect::{Failure, Outcome, material_failure, wrong_phase};
 use crate::issuer::{Accepted, Applied, Intent, Issuer, Look, Orders, Sighting, Traced};
 use crate::model::{
-    Claim, ErrorClass, Fingerprint, Identity, IssuerKind, Order, OrderEvent, OrderId, OrderPhase,
-    PublicRequest, Reason, Seconds, Snapshot, Timestamp, Want,
+    Claim, ErrorClass, Fingerprint, Identity, IssuerKind, Order, OrderClosing, OrderEvent, OrderId,
+    OrderPhase, PublicRequest, Reason, Seconds, Snapshot, Timestamp, Want,
 };
 use crate::pki::PrivateKey;
 use crate::plan::order_machine;
@@ -223,7 +223,9 @@ impl Engine {
                 let message = format!("not there yet: {}", refused.message);
                 Err(Failure::local(ErrorClass::Transient, message))
             }
-            Applied::Unused | Applied::Foreign { .. } => Err(refused.into()),
+            Applied::Unused | Applied::Taken { .. } | Applied::Foreign { .. } => {
+                Err(refused.into())
+            }
         }
     }
 
@@ -258,6 +260,14 @@ impl Engine {
                 let event = order_machine::absent(order, self.timing(order), now);
                 let message = format!("entitlement {entitlement} is unused still");
                 Ok(Outcome::new(event, message))
+            }
+            // Another order, which finds or buys what this one needs.
+            Applied::Taken { detail } => {
+                let closing = OrderClosing::Abandoned {
+                    message: format!("another host was faster with the entitlement: {detail}"),
+                };
+                let message = format!("the entitlement is taken: {detail}");
+                Ok(Outcome::new(OrderEvent::Closed { closing }, message))
             }
             // It may be ours all the same, so the order and its key stay; another one would have to be paid for.
             Applied::Foreign { detail } => Err(Failure::local(

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::model::{Hooks, Policy, Probe, Seconds, TargetPolicy};
+use crate::model::{Hooks, Policy, Probe, Seconds, TargetPolicy, ValidationKind};
 
 /// The longest step that the policy allows, between two signs of life: a call of an issuer, a hook, or what a target's
 /// commands and proof take on the way back.
@@ -16,8 +16,28 @@ pub(super) fn longest_step(policy: &Policy) -> Duration {
         Seconds(call.saturating_add(i64::from(turns)))
     });
     let steps = policy.targets.values().map(of_target);
-    let longest = calls.chain(steps).max().unwrap_or(Seconds(0));
+    let proofs = policy.validations.values();
+    let proofs = proofs.map(|validation| of_validation(&validation.kind));
+    let longest = calls.chain(steps).chain(proofs).max().unwrap_or(Seconds(0));
     longest.to_std()
+}
+
+/// Each proof of a domain is a sign of life.
+fn of_validation(kind: &ValidationKind) -> Seconds {
+    match kind {
+        ValidationKind::Command { timeout, .. } => {
+            Seconds(timeout.0.max(LOOK.0).saturating_add(DYING.0))
+        }
+        ValidationKind::HuaweiDns { access } => {
+            let call = access.connect_timeout.0.saturating_add(access.timeout.0);
+            Seconds(call.max(LOOK.0))
+        }
+        ValidationKind::Automatic
+        | ValidationKind::Rfc2136 { .. }
+        | ValidationKind::WebRoot { .. }
+        | ValidationKind::Responder { .. }
+        | ValidationKind::Email => LOOK,
+    }
 }
 
 fn of_target(target: &TargetPolicy) -> Seconds {
@@ -40,13 +60,25 @@ fn of_target(target: &TargetPolicy) -> Seconds {
 /// From the end of a command's time to that of its last child.
 const DYING: Seconds = Seconds(11);
 
-/// For all names of a service at a check, where each answers as late as it may.
+/// For all names of a service at a check, where each answers as late as it may; for one proof of a domain where no name
+/// server answers.
 const LOOK: Seconds = Seconds(120);
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::plan::testing::target;
+
+    #[test]
+    fn a_command_that_publishes_may_take_its_time() {
+        let kind = ValidationKind::Command {
+            auth: vec!["/bin/true".to_owned()],
+            cleanup: None,
+            timeout: Seconds::hours(1),
+            method: crate::model::DomainMethod::Dns,
+        };
+        assert_eq!(of_validation(&kind), Seconds(3611));
+    }
 
     #[test]
     fn hooks_and_the_way_back_may_take_their_time() {

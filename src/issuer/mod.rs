@@ -9,6 +9,7 @@ mod newest;
 mod orders;
 mod pca;
 mod push;
+mod revoke;
 mod scm;
 
 use std::future::Future;

@@ -13,6 +13,7 @@ use crate::issuer::failure::{acting, own, reading};
 use crate::issuer::newest::{Candidate, Newest};
 use crate::issuer::{
     Accepted, Account, BoxFuture, Fetched, Issuer, IssuerError, Lookup, Part, Trouble, account,
+    revoke,
 };
 use crate::model::{
     ErrorClass, Fingerprint, KeyAlgorithm, Name, Offer, OrderRequest, RevocationReason, Seconds,
@@ -412,20 +413,7 @@ impl Issuer for PcaIssuer {
         reference: &'a str,
         reason: RevocationReason,
     ) -> BoxFuture<'a, Result<(), IssuerError>> {
-        boxed(async move {
-            let revoked = self.pca.revoke_certificate(reference, Some(reason.ccm()));
-            let Err(error) = revoked.await else {
-                return Ok(());
-            };
-            // Refused: perhaps it is revoked already, by an earlier attempt whose answer was lost.
-            if error.class == Class::Rejected
-                && let Ok(shown) = self.pca.show_certificate(reference).await
-                && shown.status == PrivateStatus::Revoked
-            {
-                return Ok(());
-            }
-            Err(acting(error))
-        })
+        boxed(revoke::of_pca(&self.pca, reference, reason))
     }
 
     fn describe<'a>(&'a self) -> BoxFuture<'a, Result<String, IssuerError>> {

@@ -2,6 +2,7 @@
 
 use crate::model::{DomainMethod, DomainProof, ErrorClass, Seconds};
 use crate::sys::process::{End, Invocation, Runner};
+use crate::sys::systemd;
 use crate::validation::ValidationError;
 
 /// Which of the two commands.
@@ -40,6 +41,7 @@ pub(super) async fn run(
             leaves_daemon: false,
         };
         let outcome = runner.run(&invocation).await;
+        systemd::alive();
         if outcome.success() {
             continue;
         }

@@ -32,6 +32,7 @@ use crate::model::{
 use crate::pki::Secret;
 use crate::sys::clock::Clock;
 use crate::sys::process::Runner;
+use crate::sys::systemd;
 
 use command::Call;
 use dns::{Changed, Primary, TsigKey};
@@ -91,6 +92,7 @@ impl Validations {
                     let _turn = self.turn.lock().await;
                     for proof in proofs {
                         huawei::publish(&dns, proof).await?;
+                        systemd::alive();
                     }
                 }
                 ValidationKind::Rfc2136 { ttl, .. } => {
@@ -136,6 +138,7 @@ impl Validations {
                 if let Some(brand) = brand {
                     gaps.extend(dns::forbids(policy, &proof.domain, brand).await?);
                 }
+                systemd::alive();
             }
             Ok(Sighting::of(gaps))
         };
@@ -236,6 +239,7 @@ impl Validations {
         let now = u64::try_from(self.clock.now().0).unwrap_or(0);
         for proof in proofs {
             dns::change(&primary, proof, changed, now).await?;
+            systemd::alive();
         }
         Ok(())
     }

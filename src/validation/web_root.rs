@@ -282,7 +282,7 @@ mod tests {
             let error = root.publish(&proof(place, "x")).unwrap_err();
             assert_eq!(error.class, ErrorClass::Rejected, "{place}: {error}");
         }
-        std::os::unix::fs::symlink(&outside, inside.join(".well-known")).unwrap();
+        fs::switch_link(&inside.join(".well-known"), &outside).unwrap();
         let error = root.publish(&proof(PLACE, "x")).unwrap_err();
         assert!(error.message.contains("is a symbolic link"), "{error}");
         assert_eq!(error.class, ErrorClass::Configuration);

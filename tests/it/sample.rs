@@ -55,7 +55,9 @@ fn general(header: &str) -> String {
             *part = "NAME";
         }
     }
-    if deep {
+    // What only one kind has is described with it.
+    let own = matches!(parts.last(), Some(&("applicant" | "purchase")));
+    if deep && !own {
         parts[1] = "KIND";
     }
     parts.join(".")

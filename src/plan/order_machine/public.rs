@@ -407,3 +407,6 @@ const COMES_BACK: Seconds = Seconds::minutes(75);
 const COMES_FREE: Seconds = Seconds::hours(6);
 /// From the publication of a proof that is not seen from here until the issuer is asked all the same.
 const UNSEEN: Seconds = Seconds::hours(1);
+
+#[cfg(test)]
+mod tests;

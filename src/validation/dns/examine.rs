@@ -2,6 +2,9 @@
 //! signatures, as CAs do.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
 
 use crate::model::{DomainProof, Timestamp, ValidationPolicy};
 use crate::validation::ValidationError;
@@ -40,6 +43,7 @@ pub(in crate::validation) async fn record(
 }
 
 /// What is to be found.
+#[derive(Clone)]
 struct Wanted {
     kind: u16,
     value: String,
@@ -100,16 +104,28 @@ impl Look<'_> {
             );
             return Ok(Seen::Gaps(vec![self.gap("", Lack::NoZone(why))]));
         }
-        let signed = self.is_signed(&zone).await?;
+        let asked = Arc::new(Asked {
+            wanted: self.wanted.clone(),
+            name: name.to_owned(),
+            signed: self.is_signed(&zone).await?,
+            now: self.now,
+        });
+        // All at once: several that do not answer take no longer than one.
+        let mut looks = JoinSet::new();
+        for server in self.resolvers.servers(&zone).await? {
+            let asked = Arc::clone(&asked);
+            looks.spawn(async move { asked.server(&server).await });
+        }
         let mut gaps = Vec::new();
         let mut elsewhere = None;
-        for server in self.resolvers.servers(&zone).await? {
-            match self.server(&server, name, signed).await {
+        for found in looks.join_all().await {
+            match found {
                 Ok(()) => {}
                 Err(Found::Alias(next)) => elsewhere = Some(next),
                 Err(Found::Lack(who, lack)) => gaps.push(self.gap(&who, lack)),
             }
         }
+        gaps.sort_by(|one, other| one.server.cmp(&other.server));
         if let Some(next) = elsewhere.filter(|_| gaps.is_empty()) {
             return Ok(Seen::Elsewhere(next));
         }
@@ -144,9 +160,20 @@ impl Look<'_> {
                 .answers_unchecked(name, self.wanted.kind)
                 .await)
     }
+}
 
+/// One question, for every server of a zone.
+struct Asked {
+    wanted: Wanted,
+    name: String,
+    /// Whether its answer must have a signature.
+    signed: bool,
+    now: i64,
+}
+
+impl Asked {
     /// Whether one server has it. Any of its addresses may answer: hosts have IPv6 or not.
-    async fn server(&self, server: &Server, name: &str, signed: bool) -> Result<(), Found> {
+    async fn server(&self, server: &Server) -> Result<(), Found> {
         if server.addresses.is_empty() {
             let why = "it has no address".to_owned();
             return Err(Found::Lack(server.name.clone(), Lack::Silent(why)));
@@ -154,8 +181,8 @@ impl Look<'_> {
         let (mut answered, mut silent) = (false, None);
         for address in &server.addresses {
             let who = format!("{} ({})", server.name, shown(*address));
-            let lack = match ask(*address, name, self.wanted.kind, 0).await {
-                Ok(answer) => match self.judge(&answer, name, signed) {
+            let lack = match ask(*address, &self.name, self.wanted.kind, 0).await {
+                Ok(answer) => match self.judge(&answer) {
                     None => {
                         answered = true;
                         continue;
@@ -176,7 +203,7 @@ impl Look<'_> {
         }
     }
 
-    fn judge(&self, answer: &Message, name: &str, signed: bool) -> Option<Judged> {
+    fn judge(&self, answer: &Message) -> Option<Judged> {
         match answer.rcode() {
             Rcode::NO_ERROR | Rcode::NO_SUCH_NAME => {}
             Rcode::REFUSED => return Some(Judged::Lack(Lack::Lame)),
@@ -185,10 +212,12 @@ impl Look<'_> {
         if !answer.has(flag::AUTHORITATIVE) {
             return Some(Judged::Lack(Lack::Lame));
         }
-        let values = self.wanted.values(answer, name);
+        let values = self.wanted.values(answer, &self.name);
         if !values.contains(&self.wanted.value) {
             let alias = answer.answers.iter().find_map(|record| match &record.data {
-                Data::Alias(next) if record.name == name && self.wanted.kind != kind::CNAME => {
+                Data::Alias(next)
+                    if record.name == self.name && self.wanted.kind != kind::CNAME =>
+                {
                     Some(next.clone())
                 }
                 _ => None,
@@ -199,8 +228,8 @@ impl Look<'_> {
                 None => Judged::Lack(Lack::Other(values)),
             });
         }
-        if signed {
-            self.unsigned(answer, name)
+        if self.signed {
+            self.unsigned(answer)
         } else {
             None
         }
@@ -208,7 +237,7 @@ impl Look<'_> {
 
     /// What is wrong with the signatures of a record in a zone that must have them, as far as it is seen without keys: the
     /// rest is a validating resolver's.
-    fn unsigned(&self, answer: &Message, name: &str) -> Option<Judged> {
+    fn unsigned(&self, answer: &Message) -> Option<Judged> {
         let mut signatures = answer
             .answers
             .iter()
@@ -217,7 +246,7 @@ impl Look<'_> {
                     covered,
                     inception,
                     expiration,
-                } if record.name == name && covered == self.wanted.kind => {
+                } if record.name == self.name && covered == self.wanted.kind => {
                     Some((inception, expiration))
                 }
                 _ => None,

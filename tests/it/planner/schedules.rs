@@ -865,6 +865,20 @@ impl Schedule {
                 }
             }
             for wanted in &host.wanted {
+                let state = &wanted.state;
+                let earlier = state.earlier.iter().map(|earlier| &earlier.reference);
+                let newest = state.newest.iter().map(|newest| &newest.reference);
+                for reference in earlier.chain(newest) {
+                    let paper = self.scm.get(reference);
+                    let key = paper.key().unwrap();
+                    assert!(
+                        !paper.has_certificates_to_come(self.now) || host.kept_keys.contains(&key),
+                        "{}",
+                        self.fail(&format!(
+                            "the key of {reference} is gone before its successor"
+                        ))
+                    );
+                }
                 assert_eq!(wanted.obtained, wanted.due, "{}", self.fail("not obtained"));
                 due += wanted.to_buy;
             }

@@ -74,6 +74,12 @@ pub(crate) struct Paper {
 }
 
 impl Paper {
+    /// With the key of this one.
+    pub(crate) fn has_certificates_to_come(&self, now: Timestamp) -> bool {
+        let alive = matches!(&self.stage, Stage::Issued { not_after, .. } if *not_after > now);
+        alive && self.remaining > 0 && !self.has_successor
+    }
+
     /// Of the application or the certificate.
     pub(crate) fn key(&self) -> Option<Fingerprint> {
         match &self.stage {
@@ -101,6 +107,8 @@ pub(crate) struct Scm {
     pub(crate) tags_in: Seconds,
     /// What is answered is so old.
     pub(crate) lag: Seconds,
+    /// Certificates of an order beyond one for each year.
+    pub(crate) more: u32,
     /// Whether it applies for successors.
     pub(crate) successors: bool,
     /// Purchases that were made.
@@ -118,6 +126,7 @@ impl Default for Scm {
             effect_in: Seconds(0),
             tags_in: Seconds(0),
             lag: Seconds(0),
+            more: 0,
             successors: true,
             bought: 0,
         }
@@ -178,7 +187,7 @@ impl Scm {
             kind: kind.to_owned(),
             domain_type,
             domains,
-            remaining: years.saturating_sub(1),
+            remaining: years.saturating_sub(1) + self.more,
             appears_at: now,
             intent: None,
             claim: None,

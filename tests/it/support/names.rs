@@ -21,9 +21,12 @@ const NAMED: &str = "/usr/sbin/named";
 pub(crate) const PRIMARY: &str = "127.0.0.1";
 pub(crate) const SECONDARY: &str = "::1";
 
-/// Name of the key that updates are signed with.
-pub(crate) const KEY_NAME: &str = "renewd-key";
-/// The key, in base64.
+/// Name of the key that updates are signed with; there is one for each algorithm.
+fn key_name(algorithm: TsigAlgorithm) -> String {
+    format!("renewd-{}", algorithm.as_str())
+}
+
+/// Each key, in base64.
 pub(crate) const KEY: &str = "c2VjcmV0IHNlY3JldCBzZWNyZXQgc2VjcmV0IDMyYnk=";
 
 /// A zone file without its first record.
@@ -102,8 +105,13 @@ impl Names {
             secondary: None,
             resolver: None,
         };
-        let mut primary =
-            format!("key \"{KEY_NAME}\" {{ algorithm hmac-sha256; secret \"{KEY}\"; }};\n");
+        let mut primary: String = TsigAlgorithm::ALL
+            .iter()
+            .map(|algorithm| {
+                let (name, word) = (key_name(*algorithm), algorithm.as_str());
+                format!("key \"{name}\" {{ algorithm {word}; secret \"{KEY}\"; }};\n")
+            })
+            .collect();
         let mut secondary = String::new();
         let mut delegations = top.to_owned();
         for zone in zones {
@@ -117,7 +125,11 @@ impl Names {
                 None => std::fs::write(&file, zone.text()).unwrap(),
             }
             let updates = if zone.dynamic {
-                format!("update-policy {{ grant {KEY_NAME} zonesub TXT CNAME; }};")
+                let grants: String = TsigAlgorithm::ALL
+                    .iter()
+                    .map(|algorithm| format!("grant {} zonesub TXT CNAME; ", key_name(*algorithm)))
+                    .collect();
+                format!("update-policy {{ {grants}}};")
             } else {
                 String::new()
             };
@@ -161,13 +173,18 @@ impl Names {
         names
     }
 
-    /// The policy of updates by the key.
+    /// The policy of updates by the usual key.
     pub(crate) fn policy(&self) -> ValidationPolicy {
+        self.policy_by(TsigAlgorithm::HmacSha256)
+    }
+
+    /// The policy of updates by the key of this algorithm.
+    pub(crate) fn policy_by(&self, algorithm: TsigAlgorithm) -> ValidationPolicy {
         self.policy_of(ValidationKind::Rfc2136 {
             server: format!("{PRIMARY}:{}", self.port),
             zone: None,
-            key_name: KEY_NAME.to_owned(),
-            algorithm: TsigAlgorithm::HmacSha256,
+            key_name: key_name(algorithm),
+            algorithm,
             key: SecretRef::Env("TSIG".to_owned()),
             ttl: Seconds(60),
         })

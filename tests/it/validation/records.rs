@@ -1,8 +1,12 @@
 //! Records come into a real zone and go again.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests arrange files and processes directly"
+)]
 
 use std::sync::Arc;
 
-use renewd::model::{ErrorClass, Timestamp, ValidationKind};
+use renewd::model::{ErrorClass, Timestamp, TsigAlgorithm, ValidationKind};
 use renewd::sys::clock::{Clock as _, SystemClock};
 use renewd::validation::Sighting;
 
@@ -76,6 +80,20 @@ async fn a_key_that_the_server_does_not_know_is_told_from_one_that_is_wrong_or_m
 }
 
 #[tokio::test]
+async fn every_algorithm_is_understood_by_the_server() {
+    let names = Names::start(&[Zone::new("example.test", "")], "", "");
+    let validations = validations();
+    for algorithm in TsigAlgorithm::ALL {
+        let value = algorithm.as_str();
+        let proofs = [record("example.test", PLACE, value)];
+        let policy = names.policy_by(algorithm);
+        validations.publish(&policy, &proofs).await.unwrap();
+        assert_eq!(at(&names), [format!("\"{value}\"")]);
+        validations.retract(&policy, &proofs).await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn a_clock_that_is_wrong_is_named_as_the_reason() {
     let names = Names::start(&[Zone::new("example.test", "")], "", "");
     let late = Late(SystemClock.now().0 + 3600);
@@ -143,7 +161,7 @@ async fn commands_publish_by_the_tools_of_the_name_server() {
     std::fs::write(
         &script,
         format!(
-            "#!/bin/sh\n[ \"$CERTBOT_VALIDATION\" = \"$RENEWD_RECORD_VALUE\" ] || exit 3\n/usr/bin/nsupdate -y hmac-sha256:renewd-key:{KEY} <<END\nserver {PRIMARY} {}\nupdate $1 $RENEWD_RECORD_NAME 60 $RENEWD_RECORD_TYPE \"$RENEWD_RECORD_VALUE\"\nsend\nEND\n",
+            "#!/bin/sh\n[ \"$CERTBOT_VALIDATION\" = \"$RENEWD_RECORD_VALUE\" ] || exit 3\n/usr/bin/nsupdate -y hmac-sha256:renewd-hmac-sha256:{KEY} <<END\nserver {PRIMARY} {}\nupdate $1 $RENEWD_RECORD_NAME 60 $RENEWD_RECORD_TYPE \"$RENEWD_RECORD_VALUE\"\nsend\nEND\n",
             names.port
         ),
     )

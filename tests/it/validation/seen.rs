@@ -78,6 +78,21 @@ async fn another_value_and_an_alias_are_seen_for_what_they_are() {
 }
 
 #[tokio::test]
+async fn a_record_among_too_many_for_a_datagram_is_seen() {
+    let mut records: String = (0..40)
+        .map(|number| format!("_dnsauth TXT \"{}{number}\"\n", "x".repeat(100)))
+        .collect();
+    records.push_str("_dnsauth TXT \"one\"\n");
+    let names = Names::start(&[Zone::new("example.test", &records)], "", "");
+    assert_eq!(look(&names, PLACE, "one").await, Sighting::Everywhere);
+    let seen = look(&names, PLACE, "two").await;
+    assert!(
+        seen.to_string().contains("another value than the proof's"),
+        "{seen}"
+    );
+}
+
+#[tokio::test]
 async fn a_domain_without_a_zone_is_told_from_one_whose_record_is_missing() {
     let names = Names::start(&[Zone::new("example.test", "")], "", "");
     let seen = look(&names, "_dnsauth.unregistered.test", "one").await;
