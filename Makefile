@@ -31,9 +31,9 @@ test: ## The whole suite; .ci/run calls exactly this
 	$(CARGO) test --locked --doc $(FEATURES)
 	scripts/run-tests.sh --locked $(FEATURES)
 
-soak: ## A simulated year of 1 100 certificates, and the full crash grid: every boundary many times, each after each (hours)
+soak: ## A simulated year of 1 100 certificates, the full crash grid, and a million random schedules of purchases (hours)
 	scripts/install-tools.sh test
-	RENEWD_SOAK=1 NEXTEST_PROFILE=soak scripts/run-tests.sh --locked $(FEATURES) soak:: crash
+	RENEWD_SOAK=1 RENEWD_SEEDS=1000000 NEXTEST_PROFILE=soak scripts/run-tests.sh --locked $(FEATURES) soak:: crash schedules::
 
 bench: ## Benchmarks; results with command and machine are kept in docs/performance.md
 	scripts/install-tools.sh bench

@@ -6,8 +6,8 @@ use crate::engine::Engine;
 use crate::engine::order_effect::{Failure, Outcome, material_failure, wrong_phase};
 use crate::issuer::{Accepted, Applied, Intent, Issuer, Look, Orders, Sighting, Traced};
 use crate::model::{
-    Claim, ErrorClass, Fingerprint, Identity, IssuerKind, Order, OrderEvent, OrderId, OrderPhase,
-    PublicRequest, Reason, Seconds, Snapshot, Timestamp, Want,
+    Claim, ErrorClass, Fingerprint, Identity, IssuerKind, Order, OrderClosing, OrderEvent, OrderId,
+    OrderPhase, PublicRequest, Reason, Seconds, Snapshot, Timestamp, Want,
 };
 use crate::pki::PrivateKey;
 use crate::plan::order_machine;
@@ -219,12 +219,22 @@ impl Engine {
                 reference: entitlement.to_owned(),
                 poll_after: 0,
             }),
-            Applied::Foreign { .. } if self.clock.now() < order.opened_at + SETTLED => {
+            Applied::Foreign { .. } if self.has_bought(order).await? => {
                 let message = format!("not there yet: {}", refused.message);
                 Err(Failure::local(ErrorClass::Transient, message))
             }
-            Applied::Unused | Applied::Foreign { .. } => Err(refused.into()),
+            Applied::Unused | Applied::Taken { .. } | Applied::Foreign { .. } => {
+                Err(refused.into())
+            }
         }
+    }
+
+    /// Whether the order itself bought what it applies with, not long ago.
+    async fn has_bought(&self, order: &Order) -> Result<bool, Failure> {
+        let bought = self.store.bought().await;
+        let bought =
+            bought.map_err(|error| Failure::local(ErrorClass::Transient, error_chain(&error)))?;
+        Ok(bought.contains(&order.id) && self.clock.now() < order.opened_at + SETTLED)
     }
 
     /// Looks what became of an application with a lost answer.
@@ -250,6 +260,14 @@ impl Engine {
                 let event = order_machine::absent(order, self.timing(order), now);
                 let message = format!("entitlement {entitlement} is unused still");
                 Ok(Outcome::new(event, message))
+            }
+            // Another order, which finds or buys what this one needs.
+            Applied::Taken { detail } => {
+                let closing = OrderClosing::Abandoned {
+                    message: format!("another host was faster with the entitlement: {detail}"),
+                };
+                let message = format!("the entitlement is taken: {detail}");
+                Ok(Outcome::new(OrderEvent::Closed { closing }, message))
             }
             // It may be ours all the same, so the order and its key stay; another one would have to be paid for.
             Applied::Foreign { detail } => Err(Failure::local(

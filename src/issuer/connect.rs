@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::ccm::{Access, Auth, Client, Limit, Pca, Projects, Scm};
 use crate::issuer::failure::{own, reading};
+use crate::issuer::orders::Where;
 use crate::issuer::pca::PcaIssuer;
 use crate::issuer::scm::ScmIssuer;
 use crate::issuer::{Issuer, IssuerError, orders};
@@ -57,30 +58,36 @@ pub fn connect_within(
     Ok(match &policy.kind {
         IssuerKind::Pca(pca) => Box::new(PcaIssuer::new(Pca::new(client), pca.ca.clone())),
         IssuerKind::Scm(scm) => {
-            let projects = match &scm.project {
-                Some(_) => None,
-                None => Some(projects(policy, resolve, clock).map_err(named)?),
+            let project = match &scm.project {
+                Some(project) => Where::Known(project.clone()),
+                None => projects(policy, resolve, clock).map_err(named)?,
             };
-            Box::new(ScmIssuer::new(Scm::new(client), scm, projects))
+            Box::new(ScmIssuer::new(Scm::new(client), project))
         }
     })
 }
 
-/// Who tells the projects of the account.
+/// Who tells the projects of the account, and the name of the one that is wanted: that of a token, else of the region.
 fn projects(
     policy: &IssuerPolicy,
     resolve: &dyn Fn(&SecretRef) -> Result<Secret, String>,
     clock: Arc<dyn Clock>,
-) -> Result<Projects, IssuerError> {
-    let endpoint = match &policy.access.auth {
-        RemoteAuth::Password { iam_endpoint, .. } => iam_endpoint.clone(),
-        RemoteAuth::AccessKey { .. } | RemoteAuth::Agency { .. } => {
-            orders::iam_of(&policy.access.endpoint)
-        }
+) -> Result<Where, IssuerError> {
+    let scm = &policy.access.endpoint;
+    let (endpoint, name) = match &policy.access.auth {
+        RemoteAuth::Password {
+            iam_endpoint,
+            project,
+            ..
+        } => (iam_endpoint.clone(), Some(project.clone())),
+        RemoteAuth::AccessKey { .. } | RemoteAuth::Agency { .. } => (
+            orders::iam_of(scm),
+            orders::region_of(scm).map(str::to_owned),
+        ),
     };
     let access = access(&policy.access, resolve)?;
     let client = Client::new(Access { endpoint, ..access }, clock).map_err(reading)?;
-    Ok(Projects::new(client))
+    Ok(Where::AskedFrom(Projects::new(client), name))
 }
 
 /// The client of an issuer's account, for people who call operations by hand. Sends nothing.

@@ -8,6 +8,7 @@ mod failure;
 mod newest;
 mod orders;
 mod pca;
+mod revoke;
 mod scm;
 
 use std::future::Future;

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use tokio::sync::OnceCell;
 
-pub(super) use version2::iam_of;
+pub(super) use version2::{iam_of, region_of};
 
 use crate::ccm::{Projects, Scm, ScmV2};
 use crate::issuer::IssuerError;
@@ -35,8 +35,18 @@ pub struct Orders {
     project: Option<String>,
     /// Who is asked for it, where the policy has none.
     projects: Option<Projects>,
+    /// How the project is called that is asked for.
+    project_name: Option<String>,
     version2: OnceCell<ScmV2>,
     leaves: Leaves,
+}
+
+/// In which project chapter 7 of the API is spoken.
+pub(super) enum Where {
+    /// That of the policy.
+    Known(String),
+    /// One that IAM tells, of this name if there is one.
+    AskedFrom(Projects, Option<String>),
 }
 
 /// What a look through the account is for.
@@ -122,7 +132,12 @@ pub enum Applied {
     Unused,
     /// Under way or issued, and ours by its CSR or public key.
     Ours,
-    /// Under way or issued, and not ours, or nothing says whose it is.
+    /// Under way or issued with another key than ours: an application of ours had no effect and can have none any more.
+    Taken {
+        /// One line.
+        detail: String,
+    },
+    /// Under way or issued, and nothing says whose it is; or it is not there.
     Foreign {
         /// One line.
         detail: String,
@@ -143,11 +158,16 @@ pub struct Intent<'a> {
 }
 
 impl Orders {
-    pub(super) fn new(scm: Arc<Scm>, project: Option<String>, projects: Option<Projects>) -> Self {
+    pub(super) fn new(scm: Arc<Scm>, project: Where) -> Self {
+        let (project, projects, project_name) = match project {
+            Where::Known(project) => (Some(project), None, None),
+            Where::AskedFrom(projects, name) => (None, Some(projects), name),
+        };
         Self {
             scm,
             project,
             projects,
+            project_name,
             version2: OnceCell::new(),
             leaves: Leaves::default(),
         }

@@ -13,6 +13,7 @@ use crate::issuer::failure::{acting, own, reading};
 use crate::issuer::newest::{Candidate, Newest};
 use crate::issuer::{
     Accepted, Account, BoxFuture, Fetched, Issuer, IssuerError, Lookup, Part, Trouble, account,
+    revoke,
 };
 use crate::model::{
     ErrorClass, Fingerprint, KeyAlgorithm, Name, Offer, OrderRequest, Seconds, Source, Standing,
@@ -218,27 +219,6 @@ impl PcaIssuer {
         )
     }
 
-    /// CCM API 4.2.2.9. The status decides what a refusal means: what is revoked already is done.
-    async fn revoke(&self, reference: &str, reason: &str) -> Result<(), IssuerError> {
-        let word = match reason.replace('-', "_").to_ascii_uppercase().as_str() {
-            "CA_COMPROMISE" => "CERTIFICATE_AUTHORITY_COMPROMISE".to_owned(),
-            word => word.to_owned(),
-        };
-        let revoked = self.pca.revoke_certificate(reference, Some(&word)).await;
-        match revoked {
-            Ok(()) => Ok(()),
-            Err(error) if error.class == Class::Rejected && error.status.is_some() => {
-                let shown = self.pca.show_certificate(reference).await;
-                if shown.map_err(reading)?.status == PrivateStatus::Revoked {
-                    Ok(())
-                } else {
-                    Err(acting(error))
-                }
-            }
-            Err(error) => Err(acting(error)),
-        }
-    }
-
     async fn fetch(&self, reference: &str, with_key: bool) -> Result<Fetched, IssuerError> {
         let shown = self
             .pca
@@ -433,7 +413,7 @@ impl Issuer for PcaIssuer {
         reference: &'a str,
         reason: &'a str,
     ) -> BoxFuture<'a, Result<(), IssuerError>> {
-        boxed(self.revoke(reference, reason))
+        boxed(revoke::of_pca(&self.pca, reference, reason))
     }
 
     fn describe<'a>(&'a self) -> BoxFuture<'a, Result<String, IssuerError>> {

@@ -3,18 +3,19 @@
 use std::sync::Arc;
 
 use crate::ccm::{
-    CcmError, Class, Collector, Projects, Scm, ScmCertificate, ScmDetails, ScmQuery, ScmStatus,
+    CcmError, Class, Collector, Scm, ScmCertificate, ScmDetails, ScmQuery, ScmStatus,
 };
 use crate::issuer::exported::{self, Examination, Examined};
 use crate::issuer::failure::{own, reading};
+use crate::issuer::orders::Where;
 use crate::issuer::pca::boxed;
 use crate::issuer::{
     Accepted, Account, BoxFuture, Fetched, Issuer, IssuerError, Lookup, Orders, Part, Trouble,
     account,
 };
 use crate::model::{
-    CertificateFacts, ErrorClass, Fingerprint, Name, Offer, OrderRequest, ScmPolicy, Seconds,
-    Standing, SubjectAltNames, Timestamp,
+    CertificateFacts, ErrorClass, Fingerprint, Name, Offer, OrderRequest, Seconds, Standing,
+    SubjectAltNames, Timestamp,
 };
 
 /// The certificates of one SCM account.
@@ -25,11 +26,10 @@ pub(super) struct ScmIssuer {
 }
 
 impl ScmIssuer {
-    /// `projects` are asked for the project of chapter 7, where the policy has none.
-    pub(super) fn new(scm: Scm, policy: &ScmPolicy, projects: Option<Projects>) -> Self {
+    pub(super) fn new(scm: Scm, project: Where) -> Self {
         let scm = Arc::new(scm);
         Self {
-            orders: Orders::new(Arc::clone(&scm), policy.project.clone(), projects),
+            orders: Orders::new(Arc::clone(&scm), project),
             scm,
             examined: Examined::default(),
         }

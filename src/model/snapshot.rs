@@ -165,6 +165,9 @@ impl CertificateState {
 pub struct Unused {
     /// Its id at SCM.
     pub reference: String,
+    /// Of the order's key: the application may have been granted before it was withdrawn.
+    #[serde(default)]
+    pub spki: Option<Fingerprint>,
     /// When that order ended. A listing of soon after may be too old to show it.
     pub at: Timestamp,
 }

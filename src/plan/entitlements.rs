@@ -38,27 +38,32 @@ pub(crate) fn has_successor(state: &CertificateState) -> bool {
     newest.is_some_and(|newest| successor(state, &newest.reference).is_some())
 }
 
-/// Public keys whose private ones must be kept, since an order of several years may bring a certificate for them.
+/// Public keys whose private ones must be kept, since the account may bring a certificate for them yet: by an order of
+/// several years, or by an application that was given up and may have been granted all the same.
 #[must_use]
 pub fn keys(state: &CertificateState, now: Timestamp) -> BTreeSet<Fingerprint> {
     let all = state.entitlements.iter();
-    all.filter(|entitlement| entitlement.remaining > 0 && entitlement.until + LATE > now)
-        .filter_map(|entitlement| entitlement.spki)
-        .collect()
+    let to_come = all
+        .filter(|entitlement| entitlement.remaining > 0 && entitlement.until + LATE > now)
+        .filter_map(|entitlement| entitlement.spki);
+    let given_up = state.unused.as_ref().and_then(|unused| unused.spki);
+    to_come.chain(given_up).collect()
 }
 
 /// What an order that ends in this phase leaves unused in the account, or will once its application is withdrawn.
 pub(crate) fn left(order: &Order, now: Timestamp) -> Option<Unused> {
-    let reference = match &order.phase {
-        OrderPhase::Entitled { reference }
-        | OrderPhase::Submitted {
+    let (reference, spki) = match &order.phase {
+        OrderPhase::Entitled { reference } => (reference, None),
+        OrderPhase::Submitted {
             reference,
             public: true,
+            spki,
             ..
-        } => reference,
-        OrderPhase::KeyStored { entitlement, .. } | OrderPhase::Unclear { entitlement, .. } => {
-            entitlement.as_ref()?
-        }
+        } => (reference, *spki),
+        OrderPhase::KeyStored { entitlement, spki } => (entitlement.as_ref()?, Some(*spki)),
+        OrderPhase::Unclear {
+            entitlement, spki, ..
+        } => (entitlement.as_ref()?, *spki),
         OrderPhase::Opened
         | OrderPhase::Seeking { .. }
         | OrderPhase::Claiming { .. }
@@ -71,6 +76,7 @@ pub(crate) fn left(order: &Order, now: Timestamp) -> Option<Unused> {
     };
     Some(Unused {
         reference: reference.clone(),
+        spki,
         at: now,
     })
 }

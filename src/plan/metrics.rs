@@ -26,6 +26,7 @@ pub fn render(status: &Status) -> String {
     certificates(&mut out, &status.certificates);
     targets(&mut out, &status.targets);
     channels(&mut out, status);
+    purchases(&mut out, status);
     out.0
 }
 
@@ -185,6 +186,34 @@ fn channels(out: &mut Text, status: &Status) {
             ];
             let value = values.get(at).copied().unwrap_or_default();
             out.sample(name, &[("channel", &one.name)], value);
+        }
+    }
+}
+
+fn purchases(out: &mut Text, status: &Status) {
+    let families = [
+        (
+            "renewd_purchases",
+            "Certificates that this host has bought, or may have, within a day and within 30 days.",
+            false,
+        ),
+        (
+            "renewd_purchases_allowed",
+            "Certificates that the policy allows all hosts of the account to buy within that time.",
+            true,
+        ),
+    ];
+    for (name, help, allowed) in families {
+        out.family(name, help);
+        for one in &status.purchases {
+            let (day, month) = match allowed {
+                false => (one.day, one.month),
+                true => (one.day_allowed, one.month_allowed),
+            };
+            for (within, count) in [("1d", day), ("30d", month)] {
+                let labels = [("issuer", one.name.as_str()), ("within", within)];
+                out.sample(name, &labels, f64::from(count));
+            }
         }
     }
 }

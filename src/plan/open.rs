@@ -174,3 +174,97 @@ fn strange(state: &TargetState) -> BTreeSet<CertificateId> {
         .filter_map(|seen| seen.certificate.clone())
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Budget, Name, ScmPolicy, Seconds, ValidationId};
+    use crate::plan::testing;
+
+    const NOW: Timestamp = Timestamp(1_000_000_000);
+
+    fn world() -> (Policy, CertificatePolicy, CertificateState) {
+        let mut policy = testing::policy();
+        let mut issuer = testing::issuer();
+        issuer.kind = IssuerKind::Scm(ScmPolicy {
+            purchase: Some(PurchasePolicy {
+                brand: "GEOTRUST".to_owned(),
+                kind: "OV_SSL_CERT".to_owned(),
+                domain_type: None,
+                years: 2,
+                automatic_payment: true,
+                budget: Budget {
+                    per_day: 1,
+                    per_month: 5,
+                },
+            }),
+            validation: Some(ValidationId::new("zone").unwrap()),
+            ..ScmPolicy::default()
+        });
+        policy.issuers.insert(issuer.id.clone(), issuer);
+        let certificate = testing::certificate("www");
+        let state = testing::healthy(&certificate, NOW, Seconds::days(200));
+        (policy, certificate, state)
+    }
+
+    fn replaces(
+        reason: Reason,
+        change: impl Fn(&mut CertificatePolicy, &mut CertificateState),
+    ) -> bool {
+        let (policy, mut certificate, mut state) = world();
+        change(&mut certificate, &mut state);
+        let id = OrderId::new("o1").unwrap();
+        let order = order(id, &policy, &certificate, &state, reason, NOW);
+        order.request.public.unwrap().replaces.is_some()
+    }
+
+    #[test]
+    fn a_successor_is_enough_only_where_time_is_the_reason() {
+        let due = || Reason::RenewalDue { since: NOW };
+        assert!(replaces(due(), |_, _| {}));
+        assert!(replaces(Reason::Expired { since: NOW }, |_, _| {}));
+        for reason in [Reason::Revoked, Reason::Forced, Reason::KeyChanged] {
+            assert!(!replaces(reason, |_, _| {}));
+        }
+        assert!(!replaces(due(), |_, state| state.forced = true));
+        let more = |certificate: &mut CertificatePolicy, _: &mut CertificateState| {
+            let names = ["www.example", "more.example"].map(|name| Name::parse(name).unwrap());
+            certificate.names = names.into_iter().collect();
+        };
+        assert!(!replaces(due(), more), "names were added");
+    }
+
+    #[test]
+    fn what_is_bought_goes_by_the_names() {
+        let (policy, mut certificate, _) = world();
+        let product = |certificate: &CertificatePolicy| {
+            let buying = public(&policy, certificate).unwrap().buying.unwrap();
+            buying.product.to_string()
+        };
+        let ov = "GEOTRUST OV_SSL_CERT";
+        let single = format!("{ov} SINGLE_DOMAIN for 1, 2 years");
+        assert_eq!(product(&certificate), single);
+        let mut named = |names: &[&str]| {
+            let names = names.iter().map(|name| Name::parse(name).unwrap());
+            certificate.names = names.collect();
+            product(&certificate)
+        };
+        assert_eq!(
+            named(&["*.example"]),
+            format!("{ov} WILDCARD for 1, 2 years")
+        );
+        let multi = format!("{ov} MULTI_DOMAIN for 3, 2 years");
+        assert_eq!(named(&["a.example", "b.example", "*.example"]), multi);
+    }
+
+    #[test]
+    fn a_follower_and_a_private_certificate_are_not_public() {
+        let (mut policy, mut certificate, _) = world();
+        certificate.order = OrderMode::Never;
+        assert_eq!(public(&policy, &certificate), None);
+        certificate.order = OrderMode::Auto;
+        assert!(public(&policy, &certificate).is_some());
+        policy.issuers.clear();
+        assert_eq!(public(&policy, &certificate), None);
+    }
+}

@@ -467,3 +467,221 @@ const PATIENCE: Seconds = Seconds::hours(1);
 const DAY: Seconds = Seconds::days(1);
 /// Where the policy no longer has the way by which a proof was published.
 const PROPAGATION: Seconds = Seconds::minutes(10);
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::model::{
+        CertificateState, DomainProof, ErrorClass, Failures, OrderClosing, OrderId, OrderStep,
+        Reason, RevisionId, StepFailure, ValidationId,
+    };
+    use crate::plan::{outcome, plan, testing};
+
+    const NOW: Timestamp = Timestamp(1_000_000_000);
+
+    fn order(phase: OrderPhase) -> Order {
+        let (policy, state) = (testing::policy(), CertificateState::default());
+        let certificate = testing::certificate("www");
+        let id = OrderId::new("o1").unwrap();
+        let reason = Reason::NoRevision;
+        let mut order = open::order(id, &policy, &certificate, &state, reason, NOW);
+        order.request.public = Some(Box::new(PublicRequest {
+            buying: None,
+            validation: ValidationId::new("zone").unwrap(),
+            kind: None,
+            replaces: None,
+            replaces_until: None,
+        }));
+        order.phase = phase;
+        order
+    }
+
+    fn proof() -> Box<ProofState> {
+        Box::new(ProofState {
+            by: ValidationId::new("zone").unwrap(),
+            proofs: vec![DomainProof {
+                domain: "www.example".to_owned(),
+                method: DomainMethod::Dns,
+                place: "_dnsauth.www.example".to_owned(),
+                record_type: "TXT".to_owned(),
+                value: "t".to_owned(),
+            }],
+            stage: ProofStage::Wanted,
+            superseded: Vec::new(),
+        })
+    }
+
+    fn ending(withdraw: bool) -> OrderPhase {
+        OrderPhase::Ending {
+            closing: OrderClosing::Abandoned {
+                message: String::new(),
+            },
+            withdraw: withdraw.then(|| "scs1".to_owned()),
+            proof: Some(proof()),
+        }
+    }
+
+    /// What a plan does for an order of a certificate that left the policy, with its issuer or without.
+    fn orphan(order: &Order, issuer: bool) -> Action {
+        let mut policy = testing::policy();
+        if issuer {
+            let lab = testing::issuer();
+            policy.issuers.insert(lab.id.clone(), lab);
+        }
+        let snapshot = Snapshot {
+            orders: BTreeMap::from([(order.id.clone(), order.clone())]),
+            ..Snapshot::default()
+        };
+        let mut plan = plan(&policy, &snapshot, NOW + Seconds(60));
+        assert_eq!(plan.actions.len(), 1, "{:?}", plan.actions);
+        plan.actions.remove(0)
+    }
+
+    fn steps(step: OrderStep) -> impl Fn(&Action) -> bool {
+        move |action| matches!(action, Action::AdvanceOrder { step: one, .. } if *one == step)
+    }
+
+    #[test]
+    fn an_order_that_nobody_wants_clears_away_what_it_left_also_without_its_issuer() {
+        let withdraw = order(ending(true));
+        assert!(steps(OrderStep::Withdraw)(&orphan(&withdraw, true)));
+        // Nobody can be asked; the proof is still taken away.
+        let recorded = orphan(&withdraw, false);
+        let Action::RecordOrder { event, .. } = recorded else {
+            panic!("{recorded:?}");
+        };
+        assert_eq!(event, OrderEvent::Withdrawn);
+        let retract = order(ending(false));
+        for issuer in [true, false] {
+            assert!(steps(OrderStep::Retract)(&orphan(&retract, issuer)));
+        }
+        let issued = order(OrderPhase::Issued {
+            revision: RevisionId::new("r1").unwrap(),
+            proof: Some(proof()),
+        });
+        for issuer in [true, false] {
+            assert!(steps(OrderStep::Close)(&orphan(&issued, issuer)));
+        }
+    }
+
+    #[test]
+    fn an_order_that_may_have_bought_is_traced_before_it_is_given_up() {
+        let purchase = |automatic_payment, absences| {
+            order(OrderPhase::PurchaseUnclear {
+                purchase: Box::new(Purchase {
+                    began_at: NOW,
+                    decisive_at: NOW + Seconds(630),
+                    absences,
+                    listed: std::collections::BTreeSet::new(),
+                    automatic_payment,
+                }),
+                look_at: NOW,
+            })
+        };
+        let trace = steps(OrderStep::Trace);
+        assert!(trace(&orphan(&purchase(true, 0), true)));
+        assert!(trace(&orphan(&purchase(true, 1), true)));
+        assert!(trace(&orphan(&purchase(false, 0), true)));
+        let given_up = orphan(&purchase(false, 1), true);
+        let Action::AbandonOrder { message, .. } = given_up else {
+            panic!("{given_up:?}");
+        };
+        assert!(message.contains("unpaid"), "{message}");
+        let mut buys = order(OrderPhase::Bare {
+            listed: std::collections::BTreeSet::new(),
+            looked_at: NOW,
+            spent: Spent::default(),
+        });
+        buys.started = Some(crate::model::Started {
+            step: OrderStep::Buy,
+            at: NOW,
+        });
+        let recorded = orphan(&buys, true);
+        assert!(
+            matches!(
+                recorded,
+                Action::RecordOrder {
+                    event: OrderEvent::PurchaseLost { .. },
+                    ..
+                }
+            ),
+            "{recorded:?}"
+        );
+    }
+
+    #[test]
+    fn an_application_with_a_lost_answer_is_found_before_it_is_withdrawn() {
+        let unclear = order(OrderPhase::Unclear {
+            spki: None,
+            submitted_at: NOW,
+            decisive_at: NOW,
+            absences: 0,
+            look_at: NOW,
+            entitlement: Some("scs1".to_owned()),
+        });
+        assert!(steps(OrderStep::Resolve)(&orphan(&unclear, true)));
+        let given_up = orphan(&unclear, false);
+        assert!(matches!(given_up, Action::AbandonOrder { .. }));
+    }
+
+    #[test]
+    fn what_an_order_cannot_clear_away_is_told_of_also_for_what_left_the_policy() {
+        let mut order = order(ending(false));
+        order.failures = Failures {
+            count: 3,
+            last: Some(StepFailure {
+                at: NOW,
+                class: ErrorClass::Transient,
+                message: "the server is gone".to_owned(),
+                retry_after: None,
+                policy: order.request.policy,
+            }),
+        };
+        let policy = testing::policy();
+        let snapshot = Snapshot {
+            orders: BTreeMap::from([(order.id.clone(), order.clone())]),
+            ..Snapshot::default()
+        };
+        let plan = plan(&policy, &snapshot, NOW + Seconds(1));
+        assert!(plan.actions.is_empty(), "it waits: {:?}", plan.actions);
+        let kinds: Vec<&str> = plan.alerts.keys().map(|key| key.as_str()).collect();
+        assert_eq!(kinds, ["left-over/www"]);
+    }
+
+    #[test]
+    fn a_failure_counts_once_however_long_the_end_takes() {
+        let closing = OrderClosing::Failed {
+            class: ErrorClass::Rejected,
+            message: "no".to_owned(),
+        };
+        let event = OrderEvent::Closed {
+            closing: closing.clone(),
+        };
+        let state = CertificateState::default();
+        let submitted = order(OrderPhase::Submitted {
+            spki: None,
+            reference: "scs1".to_owned(),
+            poll_after: NOW,
+            public: true,
+            proof: Some(proof()),
+            review: Review::default(),
+        });
+        let policy = submitted.request.policy;
+        let after = outcome::certificate_after(&state, &submitted, &event, None, policy, NOW);
+        let state = after.unwrap();
+        assert_eq!(state.failures.count, 1);
+        assert_eq!(state.unused.as_ref().unwrap().reference, "scs1");
+        let ends = order(OrderPhase::Ending {
+            closing,
+            withdraw: None,
+            proof: None,
+        });
+        let later = NOW + Seconds::hours(9);
+        let after = outcome::certificate_after(&state, &ends, &event, None, policy, later);
+        let state = after.unwrap();
+        assert_eq!(state.failures.count, 1);
+        assert_eq!(state.unused.unwrap().at, later, "only now it is withdrawn");
+    }
+}

@@ -52,11 +52,16 @@ pub fn certificate_after(
             }
             OrderClosing::Fulfilled { .. } => None,
         },
+        // Somebody else has used what was its own, and left another one for it, or will.
+        OrderEvent::Wanting { .. } => {
+            let mut after = state.clone();
+            after.unused = Some(entitlements::left(order, now)?);
+            Some(after)
+        }
         OrderEvent::Claimed { .. }
         | OrderEvent::Confirmed
         | OrderEvent::Yielded { .. }
         | OrderEvent::Adopted { .. }
-        | OrderEvent::Wanting { .. }
         | OrderEvent::NothingFree { .. }
         | OrderEvent::Bought { .. }
         | OrderEvent::PurchaseLost { .. }

@@ -228,6 +228,24 @@ mod tests {
     }
 
     #[test]
+    fn an_organization_is_begun_two_weeks_sooner_but_not_in_the_first_third() {
+        let lead = Assurance::Organization.lead();
+        let at = |days, rule| {
+            let plain = window(rule, Seconds(0), &id("www"), &revision("01", days));
+            let early = window(rule, lead, &id("www"), &revision("01", days));
+            assert_eq!(early.emergency_at, plain.emergency_at);
+            (plain.renew_at.0 - early.renew_at.0) / DAY
+        };
+        for days in [200, 100] {
+            assert_eq!(at(days, share(1, 3)), 14, "{days}");
+            assert_eq!(at(days, RenewRule::DaysBefore(30)), 14, "{days}");
+        }
+        assert_eq!(at(47, share(1, 3)), 14);
+        assert_eq!(at(47, share(1, 2)), 7, "two thirds are left");
+        assert_eq!(at(47, RenewRule::DaysBefore(40)), 0, "it is early already");
+    }
+
+    #[test]
     fn impossible_validity_is_no_panic() {
         let mut revision = revision("01", -1);
         let _ = window(share(1, 3), Seconds(0), &id("www"), &revision);

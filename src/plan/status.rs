@@ -11,12 +11,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Blocked, CertificateId, CertificatePolicy, CertificateState, Failures, Order, Policy, Rollout,
-    Seconds, Snapshot, TargetId, TargetState, Timestamp,
+    Blocked, CertificateId, CertificatePolicy, CertificateState, Failures, IssuerKind, Order,
+    Policy, Rollout, Seconds, Snapshot, TargetId, TargetState, Timestamp,
 };
 use crate::plan::explain::{self, Report, TargetReport};
 use crate::plan::watch::{self, WatchReport};
-use crate::plan::{Plan, renewal};
+use crate::plan::{Plan, order_machine, renewal};
 
 /// Of the form of [`Status`].
 pub const VERSION: u32 = 1;
@@ -48,6 +48,9 @@ pub struct Status {
     /// What is watched and not managed, in the order of the policy.
     #[serde(default)]
     pub watched: Vec<WatchReport>,
+    /// Issuers that may be bought from, by name.
+    #[serde(default)]
+    pub purchases: Vec<PurchaseStatus>,
 }
 
 /// The process that looks after the certificates.
@@ -198,6 +201,21 @@ pub struct ChannelStatus {
     pub refused: usize,
 }
 
+/// What was bought of an issuer, as far as this host's journal knows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PurchaseStatus {
+    /// Name of the issuer.
+    pub name: String,
+    /// Within 24 hours.
+    pub day: u32,
+    /// What the policy allows within 24 hours.
+    pub day_allowed: u32,
+    /// Within 30 days.
+    pub month: u32,
+    /// What the policy allows within 30 days.
+    pub month_allowed: u32,
+}
+
 /// What the planner does not know.
 #[derive(Debug, Clone, Default)]
 pub struct Surroundings {
@@ -264,6 +282,7 @@ impl Status {
                 })
                 .collect(),
             watched: watch::report(policy, snapshot, now),
+            purchases: purchases(policy, snapshot, now),
         };
         status.settle(now);
         status
@@ -443,6 +462,25 @@ fn certificate(
     };
     one.settle(now);
     one
+}
+
+fn purchases(policy: &Policy, snapshot: &Snapshot, now: Timestamp) -> Vec<PurchaseStatus> {
+    let all = policy.issuers.iter().filter_map(|(id, issuer)| {
+        let budget = match &issuer.kind {
+            IssuerKind::Scm(scm) => scm.purchase.as_ref()?.budget,
+            IssuerKind::Pca(_) => return None,
+        };
+        let made = snapshot.purchases.get(id).map_or(&[][..], Vec::as_slice);
+        let (day, month) = order_machine::spent(made, &[], now);
+        Some(PurchaseStatus {
+            name: id.to_string(),
+            day,
+            day_allowed: budget.per_day,
+            month,
+            month_allowed: budget.per_month,
+        })
+    });
+    all.collect()
 }
 
 fn target(id: &TargetId, state: Option<&TargetState>, open: Option<&Rollout>) -> TargetStatus {

@@ -17,6 +17,7 @@ mod quiet;
 mod rollback;
 mod socket;
 mod space;
+mod state;
 mod status;
 
 use crate::support::agent::{Agent, Run, write_secret};

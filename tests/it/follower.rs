@@ -262,7 +262,10 @@ async fn a_host_follows_what_another_one_orders_from_pca() {
     let (_, renewed) = followed(&ccm, &*issuer, &wanted).await.unwrap();
     assert_ne!(renewed.revision_id(), material.revision_id());
 
-    issuer.revoke(&second, "superseded").await.unwrap();
+    for _ in 0..2 {
+        issuer.revoke(&second, "key_compromise").await.unwrap();
+    }
+    assert!(issuer.revoke(&first, "spite").await.is_err());
     let (reference, _) = followed(&ccm, &*issuer, &wanted).await.unwrap();
     assert_eq!(reference, first, "what was revoked is not followed");
     ccm.advance(Seconds::days(31));

@@ -9,6 +9,7 @@ mod account;
 mod aside;
 mod batch;
 mod faults;
+mod fifty;
 mod hooks;
 mod pacing;
 mod properties;

@@ -4,4 +4,5 @@
 mod claim;
 mod killed;
 mod life;
+mod real;
 mod schedules;

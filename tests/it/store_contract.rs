@@ -4,6 +4,8 @@
     reason = "tests arrange files and processes directly"
 )]
 
+mod purchases;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use renewd::model::{

@@ -50,9 +50,8 @@ impl Orders {
             return Ok(Applied::Unused);
         }
         let names = names_of(shown.domain.as_deref(), shown.sans.as_deref());
-        let told = |why: &str| Applied::Foreign {
-            detail: format!("{reference} ({}) for {names}: {why}", shown.status),
-        };
+        let told = |why: &str| format!("{reference} ({}) for {names}: {why}", shown.status);
+        let taken = |why: &str| Applied::Taken { detail: told(why) };
         let mut said = self.applicant(reference).await?;
         if said == Said::Unsaid
             && shown.status == ScmStatus::Issued
@@ -67,10 +66,12 @@ impl Orders {
         Ok(match (said, spki) {
             (Said::Csr(key), Some(spki)) if key == spki => Applied::Ours,
             (Said::Ccm, None) if names == fit::names(request) => Applied::Ours,
-            (Said::Ccm, None) => told("it is for other names than this order"),
-            (Said::Csr(_), _) => told("its CSR is of another key than this order's"),
-            (Said::Ccm, Some(_)) => told("its key is made at CCM, this order's is not"),
-            (Said::Unsaid, _) => told("nothing says of which key it is"),
+            (Said::Ccm, None) => taken("it is for other names than this order"),
+            (Said::Csr(_), _) => taken("its CSR is of another key than this order's"),
+            (Said::Ccm, Some(_)) => taken("its key is made at CCM, this order's is not"),
+            (Said::Unsaid, _) => Applied::Foreign {
+                detail: told("nothing says of which key it is"),
+            },
         })
     }
 

@@ -94,7 +94,9 @@ impl<'a> View<'a> {
                 ScmStatus::Unpassed => self.is_ours(one) || self.is_related(one),
                 _ => false,
             };
-            free && one.sold.fits(&self.wanted) && !one.tags.held_by_others(self.look)
+            // The next of somebody else's order is theirs, also while it waits to be applied for again.
+            let own = one.follows.is_empty() || self.is_ours(one) || self.is_related(one);
+            free && own && one.sold.fits(&self.wanted) && !one.tags.held_by_others(self.look)
         };
         let mut all: Vec<&One> = self.others().filter(fits).collect();
         all.sort_by_key(|one| {
@@ -169,6 +171,15 @@ impl Orders {
             };
             if !leaf.facts.covers(&view.look.request.names) || leaf.facts.not_after <= view.look.now
             {
+                continue;
+            }
+            // What follows within our own order keeps its key, whatever the policy asks for by now.
+            let algorithm = view.look.request.key_algorithm;
+            let other = leaf
+                .facts
+                .key_algorithm
+                .is_none_or(|made| made != algorithm);
+            if other && !view.is_related(one) {
                 continue;
             }
             let spki = match view.look.request.source {

@@ -139,9 +139,8 @@ pub(super) async fn put(scm: &Scm, id: &str, wanted: &[(&str, &str)]) -> Result<
     let written = scm
         .batch_tags(id, &batch(TagAction::Create, wanted.clone()))
         .await;
-    let refused = match written {
-        Ok(_) => return Ok(()),
-        Err(error) => error,
+    let Err(refused) = written else {
+        return Ok(());
     };
     if refused.class != Class::Rejected || refused.status.is_none() {
         return Err(reading(refused));

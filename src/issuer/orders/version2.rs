@@ -29,9 +29,9 @@ impl Orders {
                 "no project is known, and nobody can be asked".to_owned(),
             ));
         };
-        let region = region(self.scm.host());
-        let mut found = iam.list(region).await.map_err(reading)?;
-        if found.is_empty() && region.is_some() {
+        let name = self.project_name.as_deref();
+        let mut found = iam.list(name).await.map_err(reading)?;
+        if found.is_empty() && name.is_some() {
             found = iam.list(None).await.map_err(reading)?;
         }
         let usable = |one: &&Project| one.enabled != Some(false);
@@ -39,7 +39,7 @@ impl Orders {
         let first = found
             .iter()
             .filter(usable)
-            .min_by_key(|one| (one.name.as_deref() != region, one.name.clone()));
+            .min_by_key(|one| (one.name.as_deref() != name, one.name.clone()));
         match first {
             Some(project) => Ok(project.id.clone()),
             None => Err(unknown(format!("IAM at {} shows no project", iam.host()))),
@@ -47,9 +47,10 @@ impl Orders {
     }
 }
 
-/// The region in a name such as `scm.ap-southeast-1.myhuaweicloud.com`.
-fn region(host: &str) -> Option<&str> {
-    let (_, rest) = host.strip_prefix("scm.").map(|rest| ("", rest))?;
+/// The region in an endpoint such as `https://scm.ap-southeast-1.myhuaweicloud.com`, after which a project is called.
+pub(in crate::issuer) fn region_of(endpoint: &str) -> Option<&str> {
+    let (_, host) = endpoint.split_once("://")?;
+    let (_, rest) = host.split_once('.')?;
     let (region, rest) = rest.split_once('.')?;
     rest.starts_with("myhuaweicloud.").then_some(region)
 }
@@ -91,9 +92,10 @@ mod tests {
             assert_eq!(iam_of(scm), iam);
         }
         assert_eq!(
-            region("scm.ap-southeast-1.myhuaweicloud.com:443"),
+            region_of("https://scm.ap-southeast-1.myhuaweicloud.com:443"),
             Some("ap-southeast-1")
         );
-        assert_eq!(region("127.0.0.1:8443"), None);
+        assert_eq!(region_of("https://ccm.myhuaweicloud.com"), None);
+        assert_eq!(region_of("http://127.0.0.1:8443"), None);
     }
 }

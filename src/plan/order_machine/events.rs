@@ -2,7 +2,7 @@
 
 use crate::model::{
     DomainProof, Fingerprint, OrderClosing, OrderEvent, OrderPhase, ProofStage, ProofState,
-    Purchase, Review, Timestamp, ValidationId, Want,
+    Purchase, Review, Seconds, Timestamp, ValidationId, Want,
 };
 use crate::plan::IllegalTransition;
 use crate::plan::order_machine::{ABSENCES, public};
@@ -105,7 +105,7 @@ fn after(phase: &OrderPhase, event: &OrderEvent) -> Option<OrderPhase> {
             review,
             poll_after,
         } => reviewed(phase, review, *poll_after, |before| {
-            Some(Box::new(wanted(before, by, proofs)))
+            Some(Box::new(wanted(before, by, proofs, review.since)))
         }),
         OrderEvent::Published { at, examine_at } => with_proof(phase, *examine_at, |stage| {
             Some(match stage {
@@ -331,9 +331,15 @@ fn reviewed(
     })
 }
 
-/// The same proofs again are where they are: published once, looked at as often as need be. Others take their place, and
-/// what may be published of the ones before is not forgotten.
-fn wanted(before: Option<&ProofState>, by: &ValidationId, proofs: &[DomainProof]) -> ProofState {
+/// The same proofs again are where they are: published once, looked at as often as need be, and published again where the
+/// issuer does not find what was seen long ago, since somebody may have taken it away. Others take their place, and what
+/// may be published of the ones before is not forgotten.
+fn wanted(
+    before: Option<&ProofState>,
+    by: &ValidationId,
+    proofs: &[DomainProof],
+    now: Timestamp,
+) -> ProofState {
     let Some(before) = before else {
         return ProofState {
             by: by.clone(),
@@ -343,7 +349,16 @@ fn wanted(before: Option<&ProofState>, by: &ValidationId, proofs: &[DomainProof]
         };
     };
     if before.proofs == proofs {
-        return before.clone();
+        let stage = match before.stage {
+            ProofStage::Visible { at } if at + AGAIN <= now => ProofStage::Wanted,
+            ProofStage::Wanted | ProofStage::Published { .. } | ProofStage::Visible { .. } => {
+                before.stage
+            }
+        };
+        return ProofState {
+            stage,
+            ..before.clone()
+        };
     }
     let mut superseded = before.superseded.clone();
     superseded.extend(before.proofs.iter().cloned());
@@ -506,3 +521,6 @@ fn since(before: &Review, now: &Review) -> Review {
         now.clone()
     }
 }
+
+/// Longer than a CA takes to look again.
+const AGAIN: Seconds = Seconds::hours(1);

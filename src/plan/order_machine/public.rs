@@ -12,6 +12,8 @@
 //! A definite no is two complete answers ten minutes apart, the first no earlier than ten minutes after the time-out of
 //! the purchase. Nothing else allows a second purchase for an order.
 
+use std::collections::BTreeSet;
+
 use crate::model::{
     Blocked, Budget, Buying, DomainMethod, Order, OrderEvent, OrderPhase, OrderStep, ProofStage,
     ProofState, Purchase, Review, Seconds, Spent, Stale, Timestamp, Unused, Waiting, Want,
@@ -139,8 +141,10 @@ pub(super) fn next(
         }
         OrderPhase::PurchaseUnclear { .. } => Next::Step(OrderStep::Trace),
         OrderPhase::Bare {
-            looked_at, spent, ..
-        } => bare(order, *looked_at, spent, money, now),
+            looked_at,
+            spent,
+            listed,
+        } => bare(order, *looked_at, (listed, spent), money, now),
         OrderPhase::Seeking { .. }
         | OrderPhase::Opened
         | OrderPhase::Entitled { .. }
@@ -181,7 +185,7 @@ pub(crate) fn buying(order: &Order) -> Option<&Buying> {
 fn bare(
     order: &Order,
     looked_at: Timestamp,
-    spent: &Spent,
+    (listed, spent): (&BTreeSet<String>, &Spent),
     money: &Money<'_>,
     now: Timestamp,
 ) -> Next<OrderStep, OrderEvent> {
@@ -192,10 +196,11 @@ fn bare(
             // What a person buys meanwhile, or frees, is seen.
             let old = looked_at > now || looked_at + ENTITLEMENT_INTERVAL <= now;
             let fresh = !old && looked_at.until(now) <= FRESH;
-            if money
-                .unused
-                .is_some_and(|unused| unused.at + COMES_BACK > now)
-            {
+            // What others claim and do not use is free before long, too.
+            let listed = !listed.is_empty();
+            if money.unused.is_some_and(|unused| {
+                unused.at + COMES_BACK > now || (listed && unused.at + COMES_FREE > now)
+            }) {
                 let until = looked_at + BETWEEN_TRACES;
                 return if backoff::is_ahead(until, now) && !old {
                     Next::Wait(Waiting::Entitlement { until })
@@ -398,5 +403,10 @@ const BUSY: Seconds = Seconds::minutes(10);
 /// From the end of an order until what it left unused is free for the next one, or something else is: a listing may lag,
 /// and another host that took it for its own lost purchase leaves that one in its place, with a claim that lasts an hour.
 const COMES_BACK: Seconds = Seconds::minutes(75);
+/// The same, while others claim what is unused.
+const COMES_FREE: Seconds = Seconds::hours(6);
 /// From the publication of a proof that is not seen from here until the issuer is asked all the same.
 const UNSEEN: Seconds = Seconds::hours(1);
+
+#[cfg(test)]
+mod tests;

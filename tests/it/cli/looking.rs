@@ -169,6 +169,7 @@ async fn what_scripts_read_has_the_documented_keys() {
         "not_after",
         "reason",
         "serial",
+        "spending",
         "targets",
         "verdict",
     ];

@@ -66,12 +66,23 @@ proptest! {
         for (at, (event, step)) in events.into_iter().enumerate() {
             let now = Timestamp(i64::try_from(at).unwrap() * 60);
             let before = order.phase.clone();
+            let purchase = matches!(&before, OrderPhase::PurchaseUnclear { purchase, .. } if purchase.absences < 2);
             match order_machine::transition(&order.phase, &event) {
                 Ok(phase) => order.phase = phase,
                 Err(error) => prop_assert_eq!(error.phase, before.code()),
             }
             if matches!(before, OrderPhase::Closed { .. }) {
                 prop_assert_eq!(&order.phase, &before, "a closed order stays closed");
+            }
+            if purchase {
+                let known = matches!(
+                    order.phase,
+                    OrderPhase::PurchaseUnclear { .. }
+                        | OrderPhase::Claiming { purchase: Some(_), .. }
+                        | OrderPhase::Entitled { .. }
+                        | OrderPhase::Closed { closing: OrderClosing::Abandoned { .. } }
+                );
+                prop_assert!(known, "a purchase was forgotten: {:?}", order.phase);
             }
             order.started = step.map(|step| renewd::model::Started { step, at: now });
             match order_machine::next(&order, TIMING, &order_machine::Money::default(), Fingerprint([0; 32]), HostSeed(7), now) {
@@ -317,7 +328,8 @@ const TIMING: Timing = Timing {
 
 fn an_order() -> Order {
     let mut world = World::new();
-    obey(&mut world, "policy a:");
+    obey(&mut world, "issuer prod: kind=scm purchase=DV_SSL_CERT");
+    obey(&mut world, "policy a: issuer=prod");
     let id = renewd::model::OrderId::new("o1").unwrap();
     let state = renewd::model::CertificateState::default();
     let certificate = &world.policy.certificates["a"];
@@ -370,12 +382,77 @@ fn order_event() -> impl Strategy<Value = (OrderEvent, Option<OrderStep>)> {
         2 => Just(OrderEvent::DefinitelyAbsent),
         1 => at().prop_map(|poll_after| OrderEvent::NotYet { poll_after, review: renewd::model::Review::default() }),
         1 => revision().prop_map(|revision| OrderEvent::Issued { revision }),
+        6 => public_event(),
         1 => closing.prop_map(|closing| OrderEvent::Closed { closing }),
     ];
     (
         event,
         prop::option::of(prop::sample::select(OrderStep::ALL.to_vec())),
     )
+}
+
+/// What only an order of a public certificate meets.
+fn public_event() -> impl Strategy<Value = OrderEvent> {
+    use renewd::model::{DomainMethod, DomainProof, Review, Spent, ValidationId, Want};
+    let reference = || "scs1".to_owned();
+    let want = prop::sample::select(vec![
+        Want::Entitlement,
+        Want::Successor {
+            not_after: Timestamp(2_000_000),
+        },
+        Want::Person {
+            detail: String::new(),
+        },
+    ]);
+    let proof = |value: &str| DomainProof {
+        domain: "a.example".to_owned(),
+        method: DomainMethod::Dns,
+        place: "_dnsauth.a.example".to_owned(),
+        record_type: "TXT".to_owned(),
+        value: value.to_owned(),
+    };
+    let proof = prop::sample::select(vec![proof("one"), proof("two")]);
+    prop_oneof![
+        at().prop_map(move |confirm_at| OrderEvent::Claimed {
+            reference: reference(),
+            confirm_at
+        }),
+        Just(OrderEvent::Confirmed),
+        at().prop_map(|look_at| OrderEvent::Yielded { look_at }),
+        at().prop_map(move |poll_after| OrderEvent::Adopted {
+            reference: reference(),
+            spki: None,
+            poll_after
+        }),
+        (want, at()).prop_map(|(want, look_at)| OrderEvent::Wanting { want, look_at }),
+        at().prop_map(|looked_at| OrderEvent::NothingFree {
+            listed: std::collections::BTreeSet::new(),
+            looked_at,
+            spent: Spent::default(),
+        }),
+        Just(OrderEvent::Bought {
+            reference: reference()
+        }),
+        (at(), at(), any::<bool>()).prop_map(|(began_at, decisive_at, automatic_payment)| {
+            OrderEvent::PurchaseLost {
+                began_at,
+                decisive_at,
+                automatic_payment,
+            }
+        }),
+        (at(), at()).prop_map(|(asked_at, look_at)| OrderEvent::NotBought { asked_at, look_at }),
+        Just(OrderEvent::DefinitelyNotBought),
+        (proof, at()).prop_map(|(proof, poll_after)| OrderEvent::ProofWanted {
+            by: ValidationId::new("zone").unwrap(),
+            proofs: vec![proof],
+            review: Review::default(),
+            poll_after,
+        }),
+        (at(), at()).prop_map(|(at, examine_at)| OrderEvent::Published { at, examine_at }),
+        at().prop_map(|at| OrderEvent::Visible { at }),
+        Just(OrderEvent::Retracted),
+        Just(OrderEvent::Withdrawn),
+    ]
 }
 
 fn rollout_event() -> impl Strategy<Value = RolloutEvent> {

@@ -189,8 +189,9 @@ struct Wanted {
     names: SubjectAltNames,
     state: CertificateState,
     order: Option<Order>,
-    /// Certificates that were due up to now.
+    /// Certificates that were due up to now, and those of them that have to be bought.
     due: u32,
+    to_buy: u32,
     obtained: u32,
     next_at: Timestamp,
     /// Its policy changed: what is not sent yet is given up.
@@ -213,6 +214,7 @@ struct Schedule {
     seed: u64,
     random: Random,
     now: Timestamp,
+    begin: Timestamp,
     scm: Scm,
     hosts: Vec<Host>,
     budget: Budget,
@@ -220,6 +222,8 @@ struct Schedule {
     /// Chances of a hundred while they last.
     faults: u64,
     faults_end: Timestamp,
+    /// How far listings are behind changes then.
+    lag_until: Timestamp,
     count: u32,
     loud: bool,
     sum: Counts,
@@ -238,7 +242,7 @@ impl Schedule {
         let mut random = Random::new(seed);
         let years = 1 + random.below(2) as u32;
         let hosts = 1 + random.below(3);
-        let per_day = [1, 2, 50][random.below(3) as usize];
+        let per_day = [1, 2, 50, 50, 50, 50, 50, 50][random.below(8) as usize];
         let now = Timestamp(1_800_000_000);
         let mut all = Vec::new();
         for host in 0..hosts {
@@ -254,6 +258,7 @@ impl Schedule {
                     state: CertificateState::default(),
                     order: None,
                     due: 0,
+                    to_buy: 0,
                     obtained: 0,
                     next_at: now + Seconds(60 * number as i64),
                     changed: false,
@@ -277,12 +282,14 @@ impl Schedule {
             },
             budget: Budget {
                 per_day,
-                per_month: if random.percent(5) { 3 } else { 20 },
+                per_month: if random.percent(2) { 3 } else { 20 },
             },
             faults: [0, 10, 30, 60][random.below(4) as usize],
-            faults_end: now + Seconds::hours(2 + random.below(60) as i64),
+            faults_end: now,
+            lag_until: now,
             random,
             now,
+            begin: now,
             hosts: all,
             years,
             count: 0,
@@ -291,19 +298,25 @@ impl Schedule {
         }
     }
 
-    /// Until each certificate has been obtained twice: at first, and when it ends.
+    /// Until each certificate has been obtained: at first, perhaps once more when a person asks for it, and when it ends.
     fn play(mut self) -> Counts {
-        for round in 1..=2 {
+        let asked = self.random.percent(30);
+        let rounds = [Some(false), asked.then_some(true), Some(false)];
+        for forced in rounds.into_iter().flatten() {
             for host in 0..self.hosts.len() {
                 for at in 0..self.hosts[host].wanted.len() {
                     let now = self.now;
                     let wanted = &mut self.hosts[host].wanted[at];
-                    wanted.due = round;
+                    wanted.due += 1;
+                    wanted.state.forced = forced;
                     wanted.next_at = now;
+                    let first = wanted.due == 1;
+                    // An order of several years brings the next one without a purchase.
+                    wanted.to_buy += u32::from(first || forced || self.years == 1);
                     self.open(host, at);
                 }
             }
-            self.faults_end = self.now + Seconds::hours(2 + self.random.below(40) as i64);
+            self.faults_end = self.now + Seconds::hours(1 + self.random.below(8) as i64);
             while let Some((host, at)) = self.first() {
                 self.now = self.now.max(self.hosts[host].wanted[at].next_at);
                 self.step(host, at);
@@ -311,8 +324,12 @@ impl Schedule {
                 assert!(self.sum.steps < 200_000, "{}", self.fail("it does not end"));
             }
             self.check();
-            // The ends of what there is come near, and some are past their successor's beginning.
-            self.now = self.now + Seconds::days(165) + self.random.seconds(20 * 86_400);
+            self.now = if asked && self.now < self.begin + Seconds::days(59) {
+                self.begin + Seconds::days(60)
+            } else {
+                // The ends of what there is come near, and some are past their successor's beginning.
+                self.begin + Seconds::days(165) + self.random.seconds(20 * 86_400)
+            };
             self.scm.pass(self.now);
         }
         self.sum.bought += u64::from(self.scm.bought);
@@ -343,12 +360,15 @@ impl Schedule {
         self.count += 1;
         let (now, years, budget) = (self.now, self.years, self.budget);
         let wanted = &mut self.hosts[host].wanted[at];
+        let forced = wanted.state.forced;
         let newest = wanted.state.newest.as_ref();
+        let replaced = newest.filter(|_| !forced);
         let order = Order {
             id: OrderId::new(&format!("o{}", self.count)).unwrap(),
             certificate: wanted.id.clone(),
             issuer: IssuerId::new("prod").unwrap(),
             reason: match newest {
+                Some(_) if forced => Reason::Forced,
                 Some(_) => Reason::RenewalDue { since: now },
                 None => Reason::NoRevision,
             },
@@ -375,8 +395,8 @@ impl Schedule {
                     }),
                     validation: ValidationId::new("zone").unwrap(),
                     kind: None,
-                    replaces: newest.map(|newest| newest.reference.clone()),
-                    replaces_until: newest.map(|newest| newest.facts.not_after),
+                    replaces: replaced.map(|newest| newest.reference.clone()),
+                    replaces_until: replaced.map(|newest| newest.facts.not_after),
                 })),
             },
             opened_at: now,
@@ -391,7 +411,8 @@ impl Schedule {
     fn step(&mut self, host: usize, at: usize) {
         let now = self.now;
         let faulty = now < self.faults_end;
-        let Some(order) = self.hosts[host].wanted[at].order.clone() else {
+        // Put back by whatever becomes of it.
+        let Some(order) = self.hosts[host].wanted[at].order.take() else {
             return self.open(host, at);
         };
         // A person changes the policy now and then; what is not sent yet is given up for it.
@@ -406,7 +427,7 @@ impl Schedule {
                     message: String::new(),
                 };
                 self.sum.abandoned += 1;
-                return self.event(host, at, &order, OrderEvent::Closed { closing });
+                return self.event(host, at, order, OrderEvent::Closed { closing });
             }
         }
         let journal: Vec<Timestamp> = self.hosts[host]
@@ -421,7 +442,7 @@ impl Schedule {
             order.is_some_and(order_machine::is_buying)
         });
         let public = order.request.public.as_ref().unwrap();
-        let state = self.hosts[host].wanted[at].state.clone();
+        let state = &self.hosts[host].wanted[at].state;
         let own = public.replaces.as_ref().and_then(|replaces| {
             let mut all = state.entitlements.iter();
             all.find(|one| one.reference == *replaces && one.remaining > 0)
@@ -436,18 +457,22 @@ impl Schedule {
         let host_seed = HostSeed(host as u64);
         match order_machine::next(&order, TIMING, &money, POLICY, host_seed, now) {
             Next::Step(step) => self.carry_out(host, at, order, step),
-            Next::Record(event) => self.event(host, at, &order, event),
+            Next::Record(event) => self.event(host, at, order, event),
             Next::Wait(waiting) => {
                 if waiting.code() == "purchase-budget" {
                     self.sum.budget_waits += 1;
                 }
                 let until = waiting.until().unwrap();
                 let looks = order_machine::looks_again(&order).filter(|at| *at > now);
-                self.hosts[host].wanted[at].next_at = looks.map_or(until, |at| until.min(at));
+                let wanted = &mut self.hosts[host].wanted[at];
+                wanted.next_at = looks.map_or(until, |at| until.min(at));
+                wanted.order = Some(order);
             }
             Next::Blocked(blocked) => {
                 let until = blocked.until().unwrap_or(now + Seconds::hours(1));
-                self.hosts[host].wanted[at].next_at = until;
+                let wanted = &mut self.hosts[host].wanted[at];
+                wanted.next_at = until;
+                wanted.order = Some(order);
             }
             Next::Done => panic!("{}", self.fail("a closed order is open")),
         }
@@ -475,12 +500,17 @@ impl Schedule {
 
     fn carry_out(&mut self, host: usize, at: usize, order: Order, step: OrderStep) {
         let faulty = self.now < self.faults_end;
-        // Listings come from replicas, and tags from an index: both may be behind.
-        self.scm.lag = if faulty && self.random.percent(30) {
-            self.random.seconds(8 * 60)
-        } else {
-            Seconds(0)
-        };
+        // Listings come from replicas, and tags from an index: both may be behind, for a while.
+        if !faulty {
+            self.scm.lag = Seconds(0);
+        } else if self.now >= self.lag_until {
+            let behind = self.random.percent(40);
+            self.scm.lag = match behind {
+                true => self.random.seconds(9 * 60),
+                false => Seconds(0),
+            };
+            self.lag_until = self.now + self.random.seconds(30 * 60);
+        }
         self.scm.tags_in = if self.random.percent(self.faults) {
             self.random.seconds(15 * 60)
         } else {
@@ -489,12 +519,15 @@ impl Schedule {
         let call = self.call(step);
         let late = matches!(call, Call::Lost { effect: true });
         self.scm.effect_in = match late {
+            // As late as can be, or at any time before.
+            true if self.random.percent(50) => {
+                Seconds(TIMING.timeout.0 + PURCHASE_SETTLES - self.random.seconds(120).0)
+            }
             true => self.random.seconds(TIMING.timeout.0 + PURCHASE_SETTLES),
             false => Seconds(0),
         };
         let mut order = order;
         order.started = Some(Started { step, at: self.now });
-        self.hosts[host].wanted[at].order = Some(order.clone());
         if step == OrderStep::Buy {
             self.hosts[host]
                 .purchases
@@ -504,7 +537,7 @@ impl Schedule {
         let (class, lost) = match call {
             Call::Answered => {
                 if let Some(event) = self.effect(host, at, &order, step) {
-                    return self.event(host, at, &order, event);
+                    return self.event(host, at, order, event);
                 }
                 (ErrorClass::Rejected, false)
             }
@@ -517,6 +550,7 @@ impl Schedule {
                 let down = self.random.seconds(20 * 60);
                 let wanted = &mut self.hosts[host].wanted[at];
                 wanted.next_at = self.now + down + Seconds(1);
+                wanted.order = Some(order);
                 return;
             }
             Call::Lost { effect } => {
@@ -542,13 +576,13 @@ impl Schedule {
             retry_after: None,
         };
         match order_machine::on_error(&order, step, trouble, lost, TIMING, POLICY, self.now) {
-            OnError::Event(event) => self.event(host, at, &order, event),
+            OnError::Event(event) => self.event(host, at, order, event),
             OnError::Retry(failure) => {
+                order.started = None;
+                order.failures.add(failure);
                 let wanted = &mut self.hosts[host].wanted[at];
                 wanted.next_at = self.now + Seconds(1);
-                let open = wanted.order.as_mut().unwrap();
-                open.started = None;
-                open.failures.add(failure);
+                wanted.order = Some(order);
             }
         }
     }
@@ -712,13 +746,13 @@ impl Schedule {
     }
 
     /// What the journal writes for an event.
-    fn event(&mut self, host: usize, at: usize, order: &Order, event: OrderEvent) {
+    fn event(&mut self, host: usize, at: usize, mut order: Order, event: OrderEvent) {
         let now = self.now;
         let phase = match order_machine::transition(&order.phase, &event) {
             Ok(phase) => phase,
             Err(error) => panic!("{}", self.fail(&error.to_string())),
         };
-        self.tell(order, &event);
+        self.tell(&order, &event);
         if self.loud {
             say(&format!(
                 "{now} h{host} {}: {} -> {event:?}",
@@ -730,7 +764,7 @@ impl Schedule {
         if let (OrderEvent::Issued { .. }, OrderPhase::Submitted { reference, .. }) =
             (&event, &order.phase)
         {
-            revision = Some(self.scm.revision(reference, order));
+            revision = Some(self.scm.revision(reference, &order));
         }
         if event == OrderEvent::DefinitelyNotBought {
             self.hosts[host].forget_purchase(&order.id);
@@ -750,7 +784,7 @@ impl Schedule {
         let wanted = &mut of.wanted[at];
         let after = outcome::certificate_after(
             &wanted.state,
-            order,
+            &order,
             &event,
             revision.as_ref(),
             POLICY,
@@ -763,35 +797,27 @@ impl Schedule {
             entitlements::remember(&mut wanted.state, entitlement, now);
         }
         if let OrderPhase::Closed { closing } = &phase {
-            wanted.order = None;
             wanted.next_at = now + Seconds(1);
-            let key = of.order_keys.remove(&order.id);
-            match closing {
-                OrderClosing::Fulfilled { .. } => {
-                    wanted.obtained += 1;
-                    self.sum.obtained += 1;
-                    // The engine keeps a revision's key with the revision, and those that are still needed.
-                    of.kept_keys.extend(key);
-                    let newest = wanted.state.newest.as_ref().unwrap().facts.spki;
-                    let mut needed: BTreeSet<Fingerprint> = of
-                        .wanted
-                        .iter()
-                        .flat_map(|one| entitlements::keys(&one.state, now))
-                        .collect();
-                    needed.insert(newest);
-                    let newest = of.wanted.iter().filter_map(|one| one.state.newest.as_ref());
-                    needed.extend(newest.map(|newest| newest.facts.spki));
-                    of.kept_keys.retain(|key| needed.contains(key));
-                }
-                OrderClosing::Failed { .. } | OrderClosing::Abandoned { .. } => {}
+            if let OrderClosing::Fulfilled { .. } = closing {
+                wanted.obtained += 1;
+                self.sum.obtained += 1;
             }
+            // As the engine does: a revision's key stays with it, and so do those that are needed yet.
+            let key = of.order_keys.remove(&order.id);
+            of.kept_keys.extend(key);
+            let mut needed = BTreeSet::new();
+            for one in &of.wanted {
+                needed.extend(entitlements::keys(&one.state, now));
+                needed.extend(one.state.newest.iter().map(|newest| newest.facts.spki));
+            }
+            of.kept_keys.retain(|key| needed.contains(key));
             return;
         }
-        let open = wanted.order.as_mut().unwrap();
-        open.phase = phase;
-        open.started = None;
-        open.failures = renewd::model::Failures::default();
+        order.phase = phase;
+        order.started = None;
+        order.failures = renewd::model::Failures::default();
         wanted.next_at = now + Seconds(1);
+        wanted.order = Some(order);
     }
 
     /// A certificate without its key is none.
@@ -839,8 +865,22 @@ impl Schedule {
                 }
             }
             for wanted in &host.wanted {
+                let state = &wanted.state;
+                let earlier = state.earlier.iter().map(|earlier| &earlier.reference);
+                let newest = state.newest.iter().map(|newest| &newest.reference);
+                for reference in earlier.chain(newest) {
+                    let paper = self.scm.get(reference);
+                    let key = paper.key().unwrap();
+                    assert!(
+                        !paper.has_certificates_to_come(self.now) || host.kept_keys.contains(&key),
+                        "{}",
+                        self.fail(&format!(
+                            "the key of {reference} is gone before its successor"
+                        ))
+                    );
+                }
                 assert_eq!(wanted.obtained, wanted.due, "{}", self.fail("not obtained"));
-                due += if self.years == 1 { wanted.due } else { 1 };
+                due += wanted.to_buy;
             }
         }
         let bought = self.scm.bought;

@@ -74,6 +74,12 @@ pub(crate) struct Paper {
 }
 
 impl Paper {
+    /// With the key of this one.
+    pub(crate) fn has_certificates_to_come(&self, now: Timestamp) -> bool {
+        let alive = matches!(&self.stage, Stage::Issued { not_after, .. } if *not_after > now);
+        alive && self.remaining > 0 && !self.has_successor
+    }
+
     /// Of the application or the certificate.
     pub(crate) fn key(&self) -> Option<Fingerprint> {
         match &self.stage {
@@ -101,6 +107,8 @@ pub(crate) struct Scm {
     pub(crate) tags_in: Seconds,
     /// What is answered is so old.
     pub(crate) lag: Seconds,
+    /// Certificates of an order beyond one for each year.
+    pub(crate) more: u32,
     /// Whether it applies for successors.
     pub(crate) successors: bool,
     /// Purchases that were made.
@@ -118,6 +126,7 @@ impl Default for Scm {
             effect_in: Seconds(0),
             tags_in: Seconds(0),
             lag: Seconds(0),
+            more: 0,
             successors: true,
             bought: 0,
         }
@@ -178,7 +187,7 @@ impl Scm {
             kind: kind.to_owned(),
             domain_type,
             domains,
-            remaining: years.saturating_sub(1),
+            remaining: years.saturating_sub(1) + self.more,
             appears_at: now,
             intent: None,
             claim: None,
@@ -241,7 +250,7 @@ impl Scm {
         let wanted = &order.request.names;
         let look_at = now + Seconds::hours(1);
         let mut foreign = None;
-        let mut free: Option<(bool, &Paper)> = None;
+        let mut free: Option<(u8, &Paper)> = None;
         let mut listed = BTreeSet::new();
         let mut spent = Spent::default();
         for paper in self.papers.iter().filter(|paper| paper.appears_at <= seen) {
@@ -264,12 +273,15 @@ impl Scm {
                         && paper.domain_type == DomainType::of(wanted)
                         && paper.domains as usize >= wanted.len();
                     if fits && self.is_free(paper, order, who, now) {
-                        let own = |mark: &Option<Mark>| {
-                            mark.as_ref().is_some_and(|mark| mark.order == order.id)
+                        // Its own first, then its journal's: another host may be looking for one of its own.
+                        let rank = |mark: &Option<Mark>| match mark {
+                            Some(mark) if mark.order == order.id => 2,
+                            Some(mark) if mark.journal == who.journal => 1,
+                            Some(_) | None => 0,
                         };
-                        let own = own(&paper.claim) || own(&paper.intent);
-                        if free.is_none_or(|(before, _)| own && !before) {
-                            free = Some((own, paper));
+                        let rank = rank(&paper.claim).max(rank(&paper.intent));
+                        if free.is_none_or(|(before, _)| rank > before) {
+                            free = Some((rank, paper));
                         }
                     }
                 }
@@ -310,7 +322,10 @@ impl Scm {
             let want = Want::Successor {
                 not_after: *not_after,
             };
-            return OrderEvent::Wanting { want, look_at };
+            return OrderEvent::Wanting {
+                want,
+                look_at: now + Seconds::hours(12),
+            };
         }
         if let Some(reference) = foreign {
             let detail =

@@ -479,6 +479,7 @@ fn scm(world: &mut World, values: &BTreeMap<&str, &str>) -> ScmPolicy {
         kind: ValidationKind::Automatic,
         resolvers: Vec::new(),
         propagation: Seconds::minutes(10),
+        ports: renewd::model::ProofPorts::default(),
         digest: Fingerprint([0; 32]),
     };
     world.policy.validations.insert(zone.clone(), way);

@@ -99,8 +99,10 @@ async fn a_journal_of_another_machine_buys_nothing_until_it_is_claimed() {
 async fn a_journal_that_was_restored_from_before_a_purchase_buys_nothing_until_it_is_claimed() {
     let shop = Shop::at("2027-04-01").await;
     let host = shop.host(&policy(&shop, &purchase(3, 1)));
-    // As it was before anything was bought.
-    host.tick().await;
+    // As it was before anything was bought: it has a name, and nothing else.
+    let engine = host.engine().await;
+    engine.observe().await.unwrap();
+    engine.store.close().await.unwrap();
     let state = host.dir().join("state");
     let saved = host.dir().join("saved");
     copy(&state, &saved);

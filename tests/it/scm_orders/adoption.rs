@@ -65,7 +65,7 @@ async fn a_successor_is_waited_for_and_taken_over_on_the_first_key() {
     // The server's name server forgets nothing, but a CA may: without its record the successor waits.
     scene.names.clear("_dnsauth.www.example.com");
     scene
-        .pass(scene.ccm.now().until(until) - Seconds::days(29))
+        .pass(scene.ccm.now().until(until - Seconds::days(29)))
         .await;
     let seen = host.look("o-2", &request, scene.ccm.now()).await.unwrap();
     let Sighting::UnderWay {
@@ -95,6 +95,15 @@ async fn a_successor_is_waited_for_and_taken_over_on_the_first_key() {
         reference: reference.clone(),
     };
     assert_eq!(seen, again);
+    // Withdrawn it is as free as anything that is paid for, but for those whose order it is not.
+    let key = host.key();
+    host.apply(&reference, &request, Some(&key)).await.unwrap();
+    host.orders().withdraw(&reference).await.unwrap();
+    let seen = host.look("o-2", &request, scene.ccm.now()).await.unwrap();
+    assert_eq!(seen, again);
+    let theirs = wanted(&["www.example.com"]);
+    let seen = stranger.look("o-9", &theirs, scene.ccm.now()).await;
+    assert!(matches!(seen.unwrap(), Sighting::Nothing { .. }));
     let key = host.key();
     host.apply(&reference, &request, Some(&key)).await.unwrap();
     scene.prove(&reference).await;
@@ -134,7 +143,7 @@ async fn successors_cost_nothing_though_they_bear_the_tags_of_the_first() {
     let (_, until) = issued(&scene, &mut host, &request).await;
     // 47 days: the next is applied for 17 days later, well within the month of the budget.
     scene
-        .pass(scene.ccm.now().until(until) - Seconds::days(29))
+        .pass(scene.ccm.now().until(until - Seconds::days(29)))
         .await;
     let other = wanted(&["shop.example.com"]);
     let seen = host.look("o-2", &other, scene.ccm.now()).await.unwrap();
@@ -163,6 +172,11 @@ async fn a_colleagues_certificate_is_taken_over_where_ccm_hands_its_key_out_and_
     // As something else than the policy wants it is not.
     let mut other = at_ccm(request.clone());
     other.public.as_mut().unwrap().kind = Some("OV_SSL_CERT".to_owned());
+    let seen = host.look("o-1", &other, now).await.unwrap();
+    assert!(matches!(seen, Sighting::Nothing { .. }), "{seen:?}");
+    // Nor with another kind of key.
+    let mut other = at_ccm(request.clone());
+    other.key_algorithm = KeyAlgorithm::Rsa2048;
     let seen = host.look("o-1", &other, now).await.unwrap();
     assert!(matches!(seen, Sighting::Nothing { .. }), "{seen:?}");
     // Nor where what is there is as good.
@@ -195,9 +209,9 @@ async fn an_application_that_cannot_be_shown_to_be_ours_is_told_and_left_alone()
     assert_eq!(became.await.unwrap(), Applied::Ours);
     let ours = certs::key(KeyAlgorithm::EcP256).spki();
     let became = host.orders().applied(&id, &request, Some(ours)).await;
-    assert!(matches!(became.unwrap(), Applied::Foreign { .. }));
+    assert!(matches!(became.unwrap(), Applied::Taken { .. }));
     let became = host.orders().applied(&id, &request, None).await.unwrap();
-    assert!(matches!(became, Applied::Foreign { .. }));
+    assert!(matches!(became, Applied::Taken { .. }));
     // It is in nobody's way who wants something else, and nothing of it is free.
     let other = wanted(&["shop.example.com"]);
     let seen = host.look("o-1", &other, now).await.unwrap();

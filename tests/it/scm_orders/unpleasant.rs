@@ -7,13 +7,14 @@ use std::sync::{Arc, Mutex};
 use renewd::ccm::{Brand, Buy, DomainType, ScmKind};
 use renewd::ccm_server::Faults;
 use renewd::issuer::{Effect, Intent, Sighting, Traced};
-use renewd::model::{ErrorClass, Identity, IssuerKind, ScmPolicy, Seconds};
+use renewd::model::{ErrorClass, Identity, IssuerKind, RemoteAuth, ScmPolicy, Seconds, SecretRef};
+use renewd::pki::Secret;
 use serde_json::{Value, json};
 
 use super::hand::{Hand, buying, by_hand, lost, order, wanted};
 use crate::ccm_server::applicant::Applicant;
-use crate::support::account::{NOW, connected};
-use crate::support::ccm::Wanted;
+use crate::support::account::{NOW, connected, policy};
+use crate::support::ccm::{Ccm, Wanted};
 use crate::support::peer::{Peer, Reply, Request};
 
 async fn faults(scene: &Applicant, plan: &str) {
@@ -391,8 +392,29 @@ async fn the_project_of_the_policy_is_asked_for_nowhere() {
         hosts.push(host);
     }
     let id = scene.issued("www.example.com", 1).await;
+    let by_token = by_token(&scene.ccm);
+    by_token.issuer.revoke(&id, "superseded").await.unwrap();
+    let id = scene.issued("shop.example.com", 1).await;
     // With somebody else's project nothing is revoked, and with that of IAM it is.
     let error = hosts[1].issuer.revoke(&id, "superseded").await.unwrap_err();
     assert!(error.message.contains("SCM.0002"), "{error}");
     hosts[0].issuer.revoke(&id, "superseded").await.unwrap();
+}
+
+/// A host that has a password, and tokens for one project.
+fn by_token(ccm: &Ccm) -> Hand {
+    let mut host = Hand::on("one", ccm);
+    let mut policy = policy(&ccm.endpoint(), IssuerKind::Scm(ScmPolicy::default()));
+    policy.access.auth = RemoteAuth::Password {
+        iam_endpoint: ccm.endpoint(),
+        user: ccm.user.name.clone(),
+        password: SecretRef::Env("PASSWORD".to_owned()),
+        domain: ccm.user.account.clone(),
+        project: ccm.user.project.clone(),
+    };
+    let password = ccm.password().to_owned();
+    let clock = Arc::clone(ccm.clock.as_ref().unwrap());
+    let resolve = move |_: &SecretRef| Ok(Secret::from(password.clone()));
+    host.issuer = renewd::issuer::connect(&policy, &resolve, clock).unwrap();
+    host
 }

@@ -8,12 +8,13 @@ use renewd::ccm::{Scm, ScmCertificate, ScmQuery, ScmStatus};
 use renewd::ccm_server::{Faults, ScmOptions};
 use renewd::engine::{Engine, ProofError, Prover, Proving, Resumed, Seen};
 use renewd::model::{
-    DomainMethod, DomainProof, ErrorClass, Fingerprint, OrderPhase, Policy, ProofPorts, Seconds,
-    Snapshot, Timestamp, ValidationId, ValidationKind, ValidationPolicy,
+    DomainMethod, DomainProof, ErrorClass, OrderPhase, Policy, Seconds, Snapshot, Timestamp,
+    ValidationPolicy,
 };
 use renewd::plan::Plan;
 use renewd::sys::clock::{Clock, ManualClock};
 
+use crate::ccm_server::http::client;
 use crate::ccm_server::resolver::Resolver;
 use crate::support::agent::write_secret;
 use crate::support::ccm::{Ccm, Wanted};
@@ -133,25 +134,14 @@ impl Prover for Board {
     }
 }
 
-/// The way `zone` of the policies here.
-pub(crate) fn zone() -> ValidationPolicy {
-    ValidationPolicy {
-        id: ValidationId::new("zone").unwrap(),
-        kind: ValidationKind::Command {
-            auth: vec!["/usr/bin/true".to_owned()],
-            cleanup: None,
-            timeout: Seconds(10),
-            method: DomainMethod::Dns,
-        },
-        resolvers: Vec::new(),
-        propagation: Seconds::minutes(10),
-        ports: ProofPorts::default(),
-        digest: Fingerprint([7; 32]),
-    }
-}
-
 /// An SCM issuer with keys in the agent's directory, which `{dir}` stands for.
 pub(crate) fn issuer(endpoint: &str, purchase: &str) -> String {
+    let hook = "[validation.command.zone]\nauth = [\"/usr/bin/true\"]\n";
+    issuer_proven(endpoint, purchase, hook)
+}
+
+/// The same with another table for `zone`.
+pub(crate) fn issuer_proven(endpoint: &str, purchase: &str, validation: &str) -> String {
     format!(
         r#"
 [issuer.scm.public]
@@ -168,6 +158,7 @@ phone = "13212345678"
 email = "tom@example.com"
 
 {purchase}
+{validation}
 "#
     )
 }
@@ -274,6 +265,20 @@ impl Shop {
         panic!("the account cannot be listed");
     }
 
+    /// Another plan of faults; answers the one before.
+    pub(crate) async fn faults(&self, plan: &str) -> String {
+        let address = self.ccm.running.management().unwrap();
+        let url = format!("http://{address}/faults");
+        let before = client().request("GET".parse().unwrap(), &url);
+        let before = before.send().await.unwrap().text().await.unwrap();
+        let before: serde_json::Value = serde_json::from_str(&before).unwrap();
+        let body = serde_json::json!({ "plan": plan }).to_string();
+        let request = client().request("POST".parse().unwrap(), &url).body(body);
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status().as_u16(), 200);
+        before["plan"].as_str().unwrap().to_owned()
+    }
+
     /// Takes back and deletes whatever is there.
     pub(crate) async fn clear(&self) {
         let scm = Scm::new(self.ccm.client());
@@ -324,12 +329,9 @@ impl Host {
 
     pub(crate) fn policy(&self) -> Policy {
         let loaded = renewd::config::load(&self.dir().join("renewd.toml"));
-        let mut policy = loaded
+        loaded
             .unwrap_or_else(|problems| panic!("{problems}"))
-            .policy;
-        let zone = zone();
-        policy.validations.insert(zone.id.clone(), zone);
-        policy
+            .policy
     }
 
     /// As after a start of the process.
