@@ -115,6 +115,10 @@ impl Default for IssuerPace {
 
 /// The services.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a policy has a few issuers, and they are not moved around"
+)]
 pub enum IssuerKind {
     /// Private certificates.
     Pca(PcaPolicy),

@@ -293,8 +293,10 @@ pub(super) fn submitted(
             until: poll_after,
         });
     }
+    if state.is_by_mail() {
+        return fetch();
+    }
     match state.stage {
-        _ if state.is_by_mail() => fetch(),
         ProofStage::Wanted => Next::Step(OrderStep::Publish),
         ProofStage::Published { .. } if ahead => {
             Next::Wait(Waiting::DomainProof { until: poll_after })

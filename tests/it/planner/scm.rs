@@ -254,16 +254,14 @@ impl Scm {
         let mut listed = BTreeSet::new();
         let mut spent = Spent::default();
         for paper in self.papers.iter().filter(|paper| paper.appears_at <= seen) {
-            if let Some(intent) = paper
-                .intent
-                .as_ref()
-                .filter(|mark| mark.seen_from <= seen && paper.renews.is_none())
-            {
-                if intent.at + Seconds::days(30) > now {
-                    spent.at.push(intent.at);
-                    if intent.journal == who.journal && !who.bought.contains(&intent.order) {
-                        spent.unknown.insert(paper.reference.clone());
-                    }
+            let bought = paper.intent.as_ref().filter(|mark| {
+                let recent = mark.at + Seconds::days(30) > now;
+                recent && mark.seen_from <= seen && paper.renews.is_none()
+            });
+            if let Some(intent) = bought {
+                spent.at.push(intent.at);
+                if intent.journal == who.journal && !who.bought.contains(&intent.order) {
+                    spent.unknown.insert(paper.reference.clone());
                 }
             }
             match &paper.stage {

@@ -845,6 +845,13 @@ fn unfit(issued: &Issued, order: &Order, now: Timestamp) -> Option<&'static str>
 fn one_action_each(plan: &Plan, snapshot: &Snapshot) {
     let mut seen = BTreeSet::new();
     for action in &plan.actions {
+        if let Action::AdvanceOrder { order, step } = action
+            && *step == OrderStep::Buy
+        {
+            // So that the budget is known.
+            let issuer = &snapshot.orders[order].issuer;
+            assert!(seen.insert(format!("purchase at {issuer}")));
+        }
         let subject = match action {
             Action::RecordOrder { order, .. }
             | Action::AdvanceOrder { order, .. }
