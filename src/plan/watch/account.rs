@@ -322,6 +322,7 @@ mod tests {
             days: 30,
             ignore: &ignore,
             managed: &managed,
+            ordered: &[],
             now: NOW,
         };
         let said = |ending: &[&str], expired: &[&str]| -> Vec<String> {
