@@ -3,6 +3,7 @@
 //! One transaction writes the event and the new phase. The intent (`started`) is written before the effect.
 //! `engine` writes, `plan` reads it as part of the snapshot; nobody else knows how it is kept.
 
+mod change;
 mod codec;
 mod error;
 mod foreseen;
@@ -21,6 +22,7 @@ mod watches;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+pub use change::CertificateChange;
 pub use error::StoreError;
 pub use foreseen::Foreseen;
 pub use keep::{is_over, referenced_revisions};
@@ -28,11 +30,10 @@ pub use sqlite::SqliteStore;
 pub use sqlite_open::journal;
 
 use crate::model::{
-    CertificateId, CertificateState, ChannelId, Delivery, Entitlement, Fingerprint, Heard,
-    Identity, IssuerId, JobName, JobRun, Letter, Offer, Order, OrderEvent, OrderId, OrderPhase,
-    OrderStep, Post, ProbeReport, PushId, PushState, Relied, RemoteTrouble, RevisionFacts,
-    RevisionId, Revoking, Rollout, RolloutEvent, RolloutId, RolloutStep, Slip, Snapshot,
-    StepFailure, TargetId, TargetState, Timestamp, WatchId, WatchState,
+    CertificateId, CertificateState, ChannelId, Delivery, Heard, Identity, IssuerId, JobName,
+    JobRun, Letter, Order, OrderEvent, OrderId, OrderPhase, OrderStep, Post, ProbeReport, Relied,
+    RevisionFacts, Rollout, RolloutEvent, RolloutId, RolloutStep, Slip, Snapshot, StepFailure,
+    TargetId, TargetState, Timestamp, WatchId, WatchState,
 };
 
 /// An async answer of a store.
@@ -352,59 +353,6 @@ pub struct RolloutAdvance {
     pub output: String,
     /// What the target is after it, where that changes.
     pub target: Option<TargetState>,
-}
-
-/// A change of what is known of a certificate, beside orders.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CertificateChange {
-    /// A follower's account was asked.
-    Offer {
-        /// What it said.
-        offer: Offer,
-        /// Digest of the certificate's policy whose names were asked for.
-        under: Fingerprint,
-    },
-    /// Asking a follower's account failed.
-    SurveyFailed(StepFailure),
-    /// A person asked for a new revision; clears what blocks one, also failures of the open order.
-    Forced,
-    /// Whether the stored revision can be used.
-    Unusable(Option<String>),
-    /// What the issuer says of the newest revision; `None`: it is in order.
-    Remote(Option<RemoteTrouble>),
-    /// What its issuer says of the orders at SCM that it came from.
-    Entitlements(Vec<Entitlement>),
-    /// The issuer took a revision back that is not the newest any more.
-    Revoked(RevisionId),
-    /// A revision is to be revoked; in place of what was asked for the same one before.
-    Revoke(Revoking),
-    /// It was revoked.
-    RevocationDone {
-        /// Which.
-        revision: RevisionId,
-        /// When.
-        at: Timestamp,
-        /// One line for people.
-        message: String,
-    },
-    /// Revoking it failed.
-    RevocationFailed {
-        /// Which.
-        revision: RevisionId,
-        /// Why.
-        failure: StepFailure,
-    },
-    /// It is not to be revoked any more.
-    RevocationDropped(RevisionId),
-    /// What is known of it at a place of the cloud.
-    Push {
-        /// Which place.
-        push: PushId,
-        /// All that is known.
-        state: Box<PushState>,
-        /// When, and one line for people.
-        news: (Timestamp, String),
-    },
 }
 
 /// One event of an order or a rollout.

@@ -20,6 +20,7 @@ const CLOUD: &str = r#"
 endpoint = "ENDPOINT"
 access_key = "file:{dir}/ak"
 secret_key = "file:{dir}/sk"
+connect_timeout = "1s"
 timeout = "2s"
 settle = "1s"
 "#;

@@ -300,7 +300,24 @@ impl Unfit {
 
 fn unfit(certificate: &CertificatePolicy, push: &PushPolicy) -> Option<Unfit> {
     let (id, place) = (&certificate.id, &push.id);
-    if !push.import && certificate.issuer != push.account {
+    let elsewhere = certificate.issuer != push.account;
+    if !push.import && certificate.key_source == KeySource::Local {
+        let import = format!(
+            "`import = true` in [push.{place}], so that this key is given to CCM with the certificate"
+        );
+        return Some(Unfit {
+            message: format!("certificate `{id}` cannot be pushed by `{place}`"),
+            label: "its key is made here and never leaves this host, and a service cannot use a certificate without its key".to_owned(),
+            help: if elsewhere {
+                format!("write {import}")
+            } else {
+                format!(
+                    "write `key = \"ccm\"` in [certificate.{id}], so that CCM makes the key and keeps it, or {import}"
+                )
+            },
+        });
+    }
+    if !push.import && elsewhere {
         return Some(Unfit {
             message: format!("certificate `{id}` cannot be pushed by `{place}`"),
             label: format!(
@@ -309,15 +326,6 @@ fn unfit(certificate: &CertificatePolicy, push: &PushPolicy) -> Option<Unfit> {
             ),
             help: format!(
                 "write `import = true` in [push.{place}]: it is then brought into that account with its key"
-            ),
-        });
-    }
-    if !push.import && certificate.key_source == KeySource::Local {
-        return Some(Unfit {
-            message: format!("certificate `{id}` cannot be pushed by `{place}`"),
-            label: "its key is made here and never leaves this host, and a service cannot use a certificate without its key".to_owned(),
-            help: format!(
-                "write `key = \"ccm\"` in [certificate.{id}], so that CCM makes the key and keeps it, or `import = true` in [push.{place}], so that this key is given to CCM"
             ),
         });
     }

@@ -99,7 +99,10 @@ dns_port = {}
     let engine = rig.engine().await;
     let account = engine.issuers.get(&"public".parse().unwrap()).unwrap();
     account
-        .revoke(&second.reference, "key_compromise")
+        .revoke(
+            &second.reference,
+            renewd::model::RevocationReason::KeyCompromise,
+        )
         .await
         .unwrap();
     let admin = rig.world.ccm.running.admin();

@@ -393,7 +393,11 @@ async fn the_project_of_the_policy_is_asked_for_nowhere() {
     }
     let id = scene.issued("www.example.com", 1).await;
     let by_token = by_token(&scene.ccm);
-    by_token.issuer.revoke(&id, "superseded").await.unwrap();
+    by_token
+        .issuer
+        .revoke(&id, renewd::model::RevocationReason::Superseded)
+        .await
+        .unwrap();
     let id = scene.issued("shop.example.com", 1).await;
     // With somebody else's project nothing is revoked, and with that of IAM it is.
     let error = hosts[1]

@@ -1,0 +1,59 @@
+//! What of a certificate's state is changed beside its orders; `sqlite_change` writes it.
+
+use crate::model::{
+    Entitlement, Fingerprint, Offer, PushId, PushState, RemoteTrouble, RevisionId, Revoking,
+    StepFailure, Timestamp,
+};
+
+/// A change of what is known of a certificate, beside orders.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CertificateChange {
+    /// A follower's account was asked.
+    Offer {
+        /// What it said.
+        offer: Offer,
+        /// Digest of the certificate's policy whose names were asked for.
+        under: Fingerprint,
+    },
+    /// Asking a follower's account failed.
+    SurveyFailed(StepFailure),
+    /// A person asked for a new revision; clears what blocks one, also failures of the open order.
+    Forced,
+    /// Whether the stored revision can be used.
+    Unusable(Option<String>),
+    /// What the issuer says of the newest revision; `None`: it is in order.
+    Remote(Option<RemoteTrouble>),
+    /// What its issuer says of the orders at SCM that it came from.
+    Entitlements(Vec<Entitlement>),
+    /// The issuer took a revision back that is not the newest any more.
+    Revoked(RevisionId),
+    /// A revision is to be revoked; in place of what was asked for the same one before.
+    Revoke(Revoking),
+    /// It was revoked.
+    RevocationDone {
+        /// Which.
+        revision: RevisionId,
+        /// When.
+        at: Timestamp,
+        /// One line for people.
+        message: String,
+    },
+    /// Revoking it failed.
+    RevocationFailed {
+        /// Which.
+        revision: RevisionId,
+        /// Why.
+        failure: StepFailure,
+    },
+    /// It is not to be revoked any more.
+    RevocationDropped(RevisionId),
+    /// What is known of it at a place of the cloud.
+    Push {
+        /// Which place.
+        push: PushId,
+        /// All that is known.
+        state: Box<PushState>,
+        /// When, and one line for people.
+        news: (Timestamp, String),
+    },
+}
