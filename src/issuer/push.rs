@@ -253,7 +253,7 @@ fn wire(service: CloudService) -> WireService {
 }
 
 /// As the API knows a resource of the policy.
-fn id<'r>(service: CloudService, resource: &'r str) -> &'r str {
+fn id(service: CloudService, resource: &str) -> &str {
     match service {
         CloudService::Waf => WafResource::parse(resource).map_or(resource, |one| one.id),
         CloudService::Elb | CloudService::Cdn => resource,
