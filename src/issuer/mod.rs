@@ -15,8 +15,8 @@ use std::future::Future;
 use std::pin::Pin;
 
 use crate::model::{
-    DomainProof, ErrorClass, Fingerprint, Listed, Offer, OrderRequest, Standing, SubjectAltNames,
-    Timestamp,
+    DomainProof, ErrorClass, Fingerprint, Listed, Offer, OrderRequest, RevocationReason, Standing,
+    SubjectAltNames, Timestamp,
 };
 use crate::pki::Secret;
 
@@ -61,12 +61,12 @@ pub trait Issuer: Send + Sync {
         now: Timestamp,
     ) -> BoxFuture<'a, Result<Offer, IssuerError>>;
 
-    /// Revokes by the issuer's id (CCM API 4.2.2.9, 7.1.16), for a reason of RFC 5280 §5.3.1 such as `key_compromise`. What
-    /// is revoked already is no error.
+    /// Revokes by the issuer's id (CCM API 4.2.2.9, 7.1.16). One that is revoked already, or on its way there, is no
+    /// error: asking twice is harmless.
     fn revoke<'a>(
         &'a self,
         reference: &'a str,
-        reason: &'a str,
+        reason: RevocationReason,
     ) -> BoxFuture<'a, Result<(), IssuerError>>;
 
     /// What the issuer says of certificates that it issued, in their order; `None`: in order. The CA is asked once, then

@@ -16,8 +16,8 @@ use crate::issuer::{
     revoke,
 };
 use crate::model::{
-    ErrorClass, Fingerprint, KeyAlgorithm, Name, Offer, OrderRequest, Seconds, Source, Standing,
-    SubjectAltNames, Timestamp,
+    ErrorClass, Fingerprint, KeyAlgorithm, Name, Offer, OrderRequest, RevocationReason, Seconds,
+    Source, Standing, SubjectAltNames, Timestamp,
 };
 
 /// One CA of PCA.
@@ -411,7 +411,7 @@ impl Issuer for PcaIssuer {
     fn revoke<'a>(
         &'a self,
         reference: &'a str,
-        reason: &'a str,
+        reason: RevocationReason,
     ) -> BoxFuture<'a, Result<(), IssuerError>> {
         boxed(revoke::of_pca(&self.pca, reference, reason))
     }

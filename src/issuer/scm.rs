@@ -14,8 +14,8 @@ use crate::issuer::{
     account,
 };
 use crate::model::{
-    CertificateFacts, ErrorClass, Fingerprint, Name, Offer, OrderRequest, Seconds, Standing,
-    SubjectAltNames, Timestamp,
+    CertificateFacts, ErrorClass, Fingerprint, Name, Offer, OrderRequest, RevocationReason,
+    Seconds, Standing, SubjectAltNames, Timestamp,
 };
 
 /// The certificates of one SCM account.
@@ -282,9 +282,9 @@ impl Issuer for ScmIssuer {
     fn revoke<'a>(
         &'a self,
         reference: &'a str,
-        reason: &'a str,
+        reason: RevocationReason,
     ) -> BoxFuture<'a, Result<(), IssuerError>> {
-        boxed(self.orders.revoke(reference, reason))
+        boxed(self.orders.revoke(reference, reason.as_str()))
     }
 
     fn orders(&self) -> Option<&Orders> {

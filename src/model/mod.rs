@@ -26,6 +26,7 @@ mod public;
 mod push;
 mod reason;
 mod recipe;
+mod revocation;
 mod rollout;
 mod shortage;
 mod snapshot;
@@ -82,6 +83,7 @@ pub use public::{
 pub use push::{CloudService, PushPolicy, PushState, Pushed};
 pub use reason::{Blocked, ErrorClass, Reason, Waiting};
 pub use recipe::{Family, Recipe, RecipeExport};
+pub use revocation::{RevocationReason, UnknownReason};
 pub use rollout::{
     Cause, Look, ProbeFault, ProbeReport, Rollout, RolloutClosing, RolloutEvent, RolloutPhase,
     RolloutStep, UndoPhase,

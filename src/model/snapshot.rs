@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::model::{
     Cause, CertificateId, ChannelId, ChannelState, ClockFacts, Drift, EarlierRevision, Entitlement,
     ErrorClass, Fingerprint, HostSeed, IssuerId, JobName, JobRun, Observed, Order, OrderId, Outage,
-    PushId, PushState, RemoteTrouble, RevisionFacts, RevisionId, Rollout, RolloutId, Seconds,
-    Shortage, Stale, Standing, TargetId, Timestamp, WatchId, WatchState, Wire,
+    PushId, PushState, RemoteTrouble, RevisionFacts, RevisionId, RevocationReason, Rollout,
+    RolloutId, Seconds, Shortage, Stale, Standing, TargetId, Timestamp, WatchId, WatchState, Wire,
 };
 
 /// The planner's view of the world. May be stale: every action is checked again before it is carried out.
@@ -164,8 +164,8 @@ pub struct Revoking {
     pub reference: String,
     /// Who issued it.
     pub issuer: IssuerId,
-    /// RFC 5280 §5.3.1, such as `key_compromise`.
-    pub reason: String,
+    /// Why.
+    pub reason: RevocationReason,
     /// Not before; until then the one that replaces it is on its way.
     pub not_before: Timestamp,
     /// In a row.
