@@ -2,7 +2,7 @@
 
 use renewd::ccm::{Apply, DomainMethod, Scm};
 use renewd::issuer::{Applied, Sighting};
-use renewd::model::{KeyAlgorithm, OrderRequest, Seconds, Timestamp};
+use renewd::model::{KeyAlgorithm, OrderRequest, RevocationReason, Seconds, Timestamp};
 use renewd::pki::csr;
 use serde_json::{Value, json};
 
@@ -361,7 +361,7 @@ async fn a_certificate_is_marked_revoked_and_deleted_and_each_twice_does_no_harm
     assert_eq!(all["renewd-intent"], "o-1");
     for _ in 0..2 {
         host.issuer
-            .revoke(&id, renewd::model::RevocationReason::KeyCompromise)
+            .revoke(&id, RevocationReason::KeyCompromise)
             .await
             .unwrap();
     }

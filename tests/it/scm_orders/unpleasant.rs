@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex};
 use renewd::ccm::{Brand, Buy, DomainType, ScmKind};
 use renewd::ccm_server::Faults;
 use renewd::issuer::{Effect, Intent, Sighting, Traced};
-use renewd::model::{ErrorClass, Identity, IssuerKind, RemoteAuth, ScmPolicy, Seconds, SecretRef};
+use renewd::model::{
+    ErrorClass, Identity, IssuerKind, RemoteAuth, RevocationReason, ScmPolicy, Seconds, SecretRef,
+};
 use renewd::pki::Secret;
 use serde_json::{Value, json};
 
@@ -395,20 +397,20 @@ async fn the_project_of_the_policy_is_asked_for_nowhere() {
     let by_token = by_token(&scene.ccm);
     by_token
         .issuer
-        .revoke(&id, renewd::model::RevocationReason::Superseded)
+        .revoke(&id, RevocationReason::Superseded)
         .await
         .unwrap();
     let id = scene.issued("shop.example.com", 1).await;
     // With somebody else's project nothing is revoked, and with that of IAM it is.
     let error = hosts[1]
         .issuer
-        .revoke(&id, renewd::model::RevocationReason::Superseded)
+        .revoke(&id, RevocationReason::Superseded)
         .await
         .unwrap_err();
     assert!(error.message.contains("SCM.0002"), "{error}");
     hosts[0]
         .issuer
-        .revoke(&id, renewd::model::RevocationReason::Superseded)
+        .revoke(&id, RevocationReason::Superseded)
         .await
         .unwrap();
 }
