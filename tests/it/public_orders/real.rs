@@ -14,7 +14,7 @@ use renewd::validation::Validations;
 use crate::support::agent::write_secret;
 use crate::support::ccm::Wanted;
 use crate::support::engine::{Rig, healthy};
-use crate::support::names::{KEY, KEY_NAME, Names, PRIMARY, Zone};
+use crate::support::names::{KEY, Names, PRIMARY, Zone};
 use crate::support::shop::{issuer_proven, purchase};
 use crate::support::world::NAME;
 
@@ -47,7 +47,7 @@ async fn an_order_of_two_years_is_bought_proven_served_renewed_and_replaced_when
         r#"
 [validation.rfc2136.zone]
 server = "{PRIMARY}:{}"
-key_name = "{KEY_NAME}"
+key_name = "renewd-hmac-sha256"
 tsig_key = "file:{{dir}}/tsig"
 resolvers = ["{}"]
 dns_port = {}
