@@ -101,6 +101,8 @@ fn world(size: usize) -> (Policy, Snapshot) {
         alerting: renewd::model::Alerting::default(),
         watches: BTreeMap::new(),
         metrics: renewd::model::Metrics::default(),
+        validations: BTreeMap::new(),
+        pushes: BTreeMap::new(),
     };
     (policy, snapshot)
 }
@@ -123,6 +125,8 @@ fn certificate(id: &CertificateId, issuer: &IssuerId, target: &TargetId) -> Cert
         validity: Seconds::days(90),
         renew: RenewRule::Share { part: 1, whole: 3 },
         targets: [target.clone()].into_iter().collect(),
+        validation: None,
+        push: std::collections::BTreeSet::new(),
         tags: std::collections::BTreeSet::new(),
         digest: DIGEST,
     }
@@ -153,6 +157,7 @@ fn issuer() -> IssuerPolicy {
     IssuerPolicy {
         id: IssuerId::new("corp").expect("an id"),
         kind: IssuerKind::Pca(PcaPolicy {
+            superseded: renewd::model::Superseded::Keep,
             ca: "corp-issuing".to_owned(),
         }),
         access: RemoteAccess {
