@@ -7,9 +7,9 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use crate::model::{
-    Blocked, CertificateId, ErrorClass, Failures, Fingerprint, IssuerId, Order, OrderMode,
-    OrderPhase, ProbeFault, RemoteTrouble, Rollout, RolloutPhase, RolloutStep, Seconds, SetAside,
-    Severity, Shortage, Snapshot, Standing, StepFailure, Timestamp, Waiting,
+    Blocked, CertificateId, ErrorClass, Failures, Fingerprint, OrderMode, ProbeFault,
+    RemoteTrouble, Rollout, RolloutPhase, RolloutStep, Seconds, SetAside, Severity, Shortage,
+    Snapshot, Standing, StepFailure, Timestamp, Waiting,
 };
 use crate::plan::certificates::Subject;
 use crate::plan::draft::{Draft, Met};
@@ -35,7 +35,7 @@ pub(crate) fn certificate(
     if let Some(failure) = latest(subject, digest) {
         draft.met.push(Met {
             certificate: subject.policy.id.clone(),
-            issuer: asked(subject).clone(),
+            issuer: orders::asked(subject).clone(),
             count: failure.0,
             failure: failure.1.clone(),
             not_after: window.map(|window| window.not_after),
@@ -482,18 +482,11 @@ fn open_rollout(
 
 /// Whether anything failed at all, were it once.
 fn troubled(subject: &Subject<'_>, digest: Fingerprint) -> bool {
-    let order = renewing(subject).map(|order| &order.failures);
+    let order = orders::renewing(subject).map(|order| &order.failures);
     let surveys = backoff::count(&subject.state.survey_failures, subject.policy.digest);
     order.is_some_and(|failures| backoff::count(failures, digest) > 0)
         || backoff::count(&subject.state.failures, digest) > 0
         || surveys > 0
-}
-
-/// The open order, unless it only clears away what it left: of that it is told on its own.
-fn renewing<'a>(subject: &Subject<'a>) -> Option<&'a Order> {
-    subject
-        .order
-        .filter(|order| !matches!(order.phase, OrderPhase::Ending { .. }))
 }
 
 /// Class, number and message of the failures in a row that are worth a word: of the open order, of orders before, of
@@ -504,7 +497,7 @@ fn failing(subject: &Subject<'_>, digest: Fingerprint) -> Option<(ErrorClass, u3
         let count = backoff::count(failures, digest);
         (count >= patience(last.class).min(2)).then(|| (last.class, count, last.message.clone()))
     };
-    renewing(subject)
+    orders::renewing(subject)
         .and_then(|order| of(&order.failures, digest))
         .or_else(|| of(&subject.state.failures, digest))
         .or_else(|| of(&subject.state.survey_failures, subject.policy.digest))
@@ -520,17 +513,10 @@ fn latest<'a>(subject: &Subject<'a>, digest: Fingerprint) -> Option<(u32, &'a St
             .filter(|_| count > 0)
             .map(|last| (count, last))
     };
-    renewing(subject)
+    orders::renewing(subject)
         .and_then(|order| of(&order.failures, digest))
         .or_else(|| of(&subject.state.failures, digest))
         .or_else(|| of(&subject.state.survey_failures, subject.policy.digest))
-}
-
-/// The issuer that is asked at present.
-fn asked<'a>(subject: &Subject<'a>) -> &'a IssuerId {
-    subject
-        .order
-        .map_or(&subject.policy.issuer, |order| &order.issuer)
 }
 
 /// How often failures in a row were told again.

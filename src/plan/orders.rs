@@ -5,9 +5,9 @@
 //! nor raises it again. Every phase that waits has a deadline after which it is told.
 
 use crate::model::{
-    Assurance, DomainMethod, Fingerprint, IssuerPolicy, Order, OrderEvent, OrderPhase, Policy,
-    ProofStage, ProofState, PublicRequest, Purchase, Review, Seconds, Severity, Snapshot, Spent,
-    Stale, Timestamp, Waiting, Want,
+    Assurance, DomainMethod, Fingerprint, IssuerId, IssuerPolicy, Order, OrderEvent, OrderPhase,
+    Policy, ProofStage, ProofState, PublicRequest, Purchase, Review, Seconds, Severity, Snapshot,
+    Spent, Stale, Timestamp, Waiting, Want,
 };
 use crate::plan::certificates::Subject;
 use crate::plan::draft::Draft;
@@ -141,6 +141,20 @@ fn lost(purchase: &Purchase, because: &str) -> (bool, String) {
         purchase.began_at
     );
     (persons, message)
+}
+
+/// The open order, unless it only clears away what it left: of that it is told on its own.
+pub(crate) fn renewing<'a>(subject: &Subject<'a>) -> Option<&'a Order> {
+    subject
+        .order
+        .filter(|order| !matches!(order.phase, OrderPhase::Ending { .. }))
+}
+
+/// The issuer that is asked at present.
+pub(crate) fn asked<'a>(subject: &Subject<'a>) -> &'a IssuerId {
+    subject
+        .order
+        .map_or(&subject.policy.issuer, |order| &order.issuer)
 }
 
 /// Whether an order has come to where it waits for others, however often it looks.
