@@ -114,6 +114,10 @@ impl Default for IssuerPace {
 }
 
 /// The services.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a policy has a handful of issuers, and each is read far more often than moved"
+)]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum IssuerKind {
     /// Private certificates.

@@ -3,6 +3,7 @@
 //! One transaction writes the event and the new phase. The intent (`started`) is written before the effect.
 //! `engine` writes, `plan` reads it as part of the snapshot; nobody else knows how it is kept.
 
+mod changes;
 mod codec;
 mod error;
 mod keep;
@@ -19,16 +20,16 @@ mod watches;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+pub use changes::{CertificateChange, Claimed};
 pub use error::StoreError;
 pub use keep::{is_over, referenced_revisions};
 pub use sqlite::SqliteStore;
 
 use crate::model::{
-    CertificateId, CertificateState, ChannelId, Delivery, Entitlement, Fingerprint, Heard,
-    Identity, IssuerId, JobName, JobRun, Letter, Offer, Order, OrderEvent, OrderId, OrderPhase,
-    OrderStep, Post, ProbeReport, Relied, RemoteTrouble, RevisionFacts, RevisionId, Rollout,
-    RolloutEvent, RolloutId, RolloutStep, Slip, Snapshot, StepFailure, TargetId, TargetState,
-    Timestamp, WatchId, WatchState,
+    CertificateId, CertificateState, ChannelId, Delivery, Heard, Identity, IssuerId, JobName,
+    JobRun, Letter, Order, OrderEvent, OrderId, OrderPhase, OrderStep, Post, ProbeReport, Relied,
+    RevisionFacts, Rollout, RolloutEvent, RolloutId, RolloutStep, Slip, Snapshot, StepFailure,
+    TargetId, TargetState, Timestamp, WatchId, WatchState,
 };
 
 /// An async answer of a store.
@@ -244,15 +245,6 @@ pub trait Store: Send + Sync {
     fn another(&self) -> BoxFuture<'_, Arc<dyn Store>>;
 }
 
-/// What a claim changed beside the identity.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Claimed {
-    /// Orders that were given up.
-    pub orders: BTreeSet<OrderId>,
-    /// Purchases that were taken over: their ids at SCM.
-    pub purchases: BTreeSet<String>,
-}
-
 /// What waits, by channel and recipient.
 pub type Slips = BTreeMap<(ChannelId, String), Vec<Slip>>;
 
@@ -348,30 +340,6 @@ pub struct RolloutAdvance {
     pub output: String,
     /// What the target is after it, where that changes.
     pub target: Option<TargetState>,
-}
-
-/// A change of what is known of a certificate, beside orders.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CertificateChange {
-    /// A follower's account was asked.
-    Offer {
-        /// What it said.
-        offer: Offer,
-        /// Digest of the certificate's policy whose names were asked for.
-        under: Fingerprint,
-    },
-    /// Asking a follower's account failed.
-    SurveyFailed(StepFailure),
-    /// A person asked for a new revision; clears what blocks one, also failures of the open order.
-    Forced,
-    /// Whether the stored revision can be used.
-    Unusable(Option<String>),
-    /// What the issuer says of the newest revision; `None`: it is in order.
-    Remote(Option<RemoteTrouble>),
-    /// What its issuer says of the orders at SCM that it came from.
-    Entitlements(Vec<Entitlement>),
-    /// The issuer took a revision back that is not the newest any more.
-    Revoked(RevisionId),
 }
 
 /// One event of an order or a rollout.

@@ -10,12 +10,12 @@ use sqlx::sqlite::SqlitePool;
 use sqlx::{Row, Sqlite, Transaction};
 
 use crate::model::{
-    CertificateId, CertificateState, ChannelId, Delivery, Failures, Heard, Identity, IssuerId,
-    JobName, JobRun, Letter, Order, OrderClosing, OrderEvent, OrderId, OrderPhase, OrderStep, Post,
-    Relied, RevisionFacts, Rollout, RolloutEvent, RolloutId, RolloutPhase, RolloutStep, Snapshot,
-    Started, StepFailure, TargetId, TargetState, Timestamp, WatchId, WatchState,
+    CertificateId, ChannelId, Delivery, Failures, Heard, Identity, IssuerId, JobName, JobRun,
+    Letter, Order, OrderClosing, OrderEvent, OrderId, OrderPhase, OrderStep, Post, Relied,
+    RevisionFacts, Rollout, RolloutEvent, RolloutId, RolloutPhase, RolloutStep, Snapshot, Started,
+    StepFailure, TargetId, TargetState, Timestamp, WatchId, WatchState,
 };
-use crate::store::codec::{decode, encode};
+use crate::store::codec::encode;
 use crate::store::purchases;
 use crate::store::rows::{
     Event, ORDER, ROLLOUT, commit, count, fault, insert_revision, open_error, query, read_open,
@@ -353,58 +353,7 @@ impl Store for SqliteStore {
         id: &'a CertificateId,
         change: CertificateChange,
     ) -> BoxFuture<'a, ()> {
-        Box::pin(async move {
-            const WHAT: &str = "change a certificate";
-            let mut tx = self.begin(WHAT).await?;
-            let row = sqlx::query("SELECT state FROM certificates WHERE id = $1")
-                .bind(id.as_str())
-                .fetch_optional(&mut *tx)
-                .await
-                .map_err(query(WHAT))?;
-            let forced = matches!(change, CertificateChange::Forced);
-            let mut state: CertificateState = match row {
-                Some(row) => decode("certificates.state", row.get(0))?,
-                None => CertificateState::default(),
-            };
-            match change {
-                CertificateChange::Offer { offer, under } => {
-                    state.offer = Some(offer);
-                    state.offered_under = Some(under);
-                    state.survey_failures = Failures::default();
-                }
-                CertificateChange::SurveyFailed(failure) => {
-                    count(&mut state.survey_failures, &failure)
-                }
-                CertificateChange::Unusable(detail) => state.unusable = detail,
-                CertificateChange::Remote(trouble) => state.remote = trouble,
-                CertificateChange::Entitlements(all) => state.entitlements = all,
-                CertificateChange::Revoked(revision) => {
-                    let mut earlier = state.earlier.iter_mut();
-                    if let Some(earlier) = earlier.find(|earlier| earlier.id == revision) {
-                        earlier.revoked = true;
-                    }
-                }
-                CertificateChange::Forced => {
-                    state.forced = true;
-                    // A follower asks its account anew.
-                    state.offer = None;
-                    state.survey_failures = Failures::default();
-                    state.shortened = false;
-                    state.failures = Failures::default();
-                }
-            }
-            write_certificate(&mut tx, id, &state).await?;
-            if forced {
-                const SQL: &str =
-                    "SELECT body FROM orders WHERE certificate = $1 AND closed_at IS NULL";
-                let open: Option<Order> = read_open_of(&mut tx, SQL, id.as_str()).await?;
-                if let Some(mut order) = open {
-                    order.failures = Failures::default();
-                    write_open(&mut tx, ORDER, order.id.as_str(), &order, None).await?;
-                }
-            }
-            commit(tx, WHAT).await
-        })
+        Box::pin(self.write_change(id, change))
     }
 
     fn hurry_rollout<'a>(&'a self, target: &'a TargetId) -> BoxFuture<'a, ()> {
