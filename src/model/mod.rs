@@ -4,6 +4,7 @@
 //! What is *not* here: how a value is read from TOML (`config`), kept in the journal (`store`) or sent (`ccm`).
 
 mod alert;
+mod blocked;
 mod certificate;
 mod channel;
 mod clock;
@@ -12,6 +13,7 @@ mod drift;
 mod export;
 mod hooks;
 mod ids;
+mod issuer;
 mod job;
 mod letter;
 mod messages;
@@ -36,6 +38,7 @@ mod validation;
 mod watch;
 
 pub use alert::{Alert, AlertKey, Severity};
+pub use blocked::Blocked;
 pub use certificate::{
     CertificateFacts, EarlierRevision, Fingerprint, KeyAlgorithm, RevisionFacts,
 };
@@ -55,6 +58,10 @@ pub use ids::{
     CertificateId, ChannelId, IdError, IssuerId, OrderId, PushId, RevisionId, RolloutId, TargetId,
     ValidationId, WatchId,
 };
+pub use issuer::{
+    Applicant, IssuerKind, IssuerPace, IssuerPolicy, PcaPolicy, PurchasePolicy, RemoteAccess,
+    RemoteAuth, ScmPolicy, Superseded,
+};
 pub use job::{HostSeed, JobName, JobPolicy, JobResult, JobRun, UnknownJob};
 pub use letter::{
     ChannelState, Concerned, Delivery, Digest, Held, LONGEST_QUEUE, Letter, Message, Occasion,
@@ -71,17 +78,16 @@ pub use order::{
 pub use outage::Outage;
 pub use pacing::{MaintenanceWindow, Pacing};
 pub use policy::{
-    Applicant, CertificatePolicy, DriftMode, IssuerKind, IssuerPace, IssuerPolicy, KeyReuse,
-    KeySource, Listeners, OrderMode, PcaPolicy, Policy, Prelude, Probe, ProxyProtocol,
-    PurchasePolicy, Reload, RemoteAccess, RemoteAuth, RenewRule, Roots, ScmPolicy, SecretRef,
-    Signal, StartTls, Superseded, TargetKind, TargetPolicy,
+    CertificatePolicy, DriftMode, KeyReuse, KeySource, Listeners, OrderMode, Policy, Prelude,
+    Probe, ProxyProtocol, Reload, RenewRule, Roots, SecretRef, Signal, StartTls, TargetKind,
+    TargetPolicy,
 };
 pub use public::{
     Assurance, Budget, Buying, Claim, DomainType, Entitlement, Identity, Product, PublicRequest,
     Purchase, Spent, Stale,
 };
 pub use push::{CloudService, Imported, PushPolicy, PushState, Pushed, WafResource};
-pub use reason::{Blocked, ErrorClass, Reason, Waiting};
+pub use reason::{ErrorClass, Reason, Waiting};
 pub use recipe::{Family, Recipe, RecipeExport};
 pub use revocation::{RevocationReason, UnknownReason};
 pub use rollout::{

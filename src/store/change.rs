@@ -1,8 +1,11 @@
-//! What of a certificate's state is changed beside its orders; `sqlite_change` writes it.
+//! What of a certificate's state is changed beside its orders (`sqlite_change` writes it), and what a claim of the journal
+//! changes.
+
+use std::collections::BTreeSet;
 
 use crate::model::{
-    Entitlement, Fingerprint, Offer, PushId, PushState, RemoteTrouble, RevisionId, Revoking,
-    StepFailure, Timestamp,
+    Entitlement, Fingerprint, Offer, OrderId, PushId, PushState, RemoteTrouble, RevisionId,
+    Revoking, StepFailure, Timestamp,
 };
 
 /// A change of what is known of a certificate, beside orders.
@@ -56,4 +59,13 @@ pub enum CertificateChange {
         /// When, and one line for people.
         news: (Timestamp, String),
     },
+}
+
+/// What a claim changed beside the identity.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Claimed {
+    /// Orders that were given up.
+    pub orders: BTreeSet<OrderId>,
+    /// Purchases that were taken over: their ids at SCM.
+    pub purchases: BTreeSet<String>,
 }

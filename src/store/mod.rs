@@ -22,7 +22,7 @@ mod watches;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-pub use change::CertificateChange;
+pub use change::{CertificateChange, Claimed};
 pub use error::StoreError;
 pub use foreseen::Foreseen;
 pub use keep::{is_over, referenced_revisions};
@@ -247,15 +247,6 @@ pub trait Store: Send + Sync {
 
     /// The same journal once more, for work beside that of this one.
     fn another(&self) -> BoxFuture<'_, Arc<dyn Store>>;
-}
-
-/// What a claim changed beside the identity.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Claimed {
-    /// Orders that were given up.
-    pub orders: BTreeSet<OrderId>,
-    /// Purchases that were taken over: their ids at SCM.
-    pub purchases: BTreeSet<String>,
 }
 
 /// What waits, by channel and recipient.

@@ -8,8 +8,7 @@ use renewd::ccm::{Scm, ScmCertificate, ScmQuery, ScmStatus};
 use renewd::ccm_server::{Faults, ScmOptions};
 use renewd::engine::{Engine, ProofError, Prover, Proving, Resumed, Seen};
 use renewd::model::{
-    DomainMethod, DomainProof, ErrorClass, OrderPhase, Policy, Seconds, Snapshot, Timestamp,
-    ValidationPolicy,
+    DomainMethod, DomainProof, ErrorClass, Policy, Seconds, Snapshot, Timestamp, ValidationPolicy,
 };
 use renewd::plan::Plan;
 use renewd::sys::clock::{Clock, ManualClock};
@@ -362,21 +361,6 @@ impl Host {
             shop.wake(&plan).await;
         }
         panic!("not healthy after {MOST_TICKS} ticks:\n{:#?}", self.told());
-    }
-
-    /// Ticks until the one open order is in this phase.
-    pub(crate) async fn until(&self, shop: &Shop, phase: &str) -> OrderPhase {
-        for _ in 0..MOST_TICKS {
-            let snapshot = self.snapshot().await;
-            if let Some(order) = snapshot.orders.values().next()
-                && order.phase.code() == phase
-            {
-                return order.phase.clone();
-            }
-            let plan = self.tick().await;
-            shop.wake(&plan).await;
-        }
-        panic!("never {phase}:\n{:#?}", self.told());
     }
 
     pub(crate) fn told(&self) -> Vec<String> {
