@@ -53,10 +53,6 @@ impl Default for IssuerPace {
     reason = "a policy has a handful of issuers, and each is read far more often than moved"
 )]
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a policy has a few issuers, and they are not moved around"
-)]
 pub enum IssuerKind {
     /// Private certificates.
     Pca(PcaPolicy),

@@ -21,9 +21,6 @@ const NAMED: &str = "/usr/sbin/named";
 pub(crate) const PRIMARY: &str = "127.0.0.1";
 pub(crate) const SECONDARY: &str = "::1";
 
-/// Name of the usual key that updates are signed with.
-pub(crate) const KEY_NAME: &str = "renewd-hmac-sha256";
-
 /// Names of the keys: there is one for each algorithm.
 fn key_name(algorithm: TsigAlgorithm) -> String {
     format!("renewd-{}", algorithm.as_str())
