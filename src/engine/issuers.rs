@@ -23,6 +23,8 @@ pub struct Issuers {
     /// What each may be asked in a second, whatever becomes of a connection.
     limits: BTreeMap<IssuerId, Arc<Limit>>,
     met: Mutex<Met>,
+    /// Held by who buys.
+    buying: tokio::sync::Mutex<()>,
 }
 
 /// Outages by the rounds of steps.
@@ -59,7 +61,13 @@ impl Issuers {
             clock,
             connected: Mutex::new(BTreeMap::new()),
             met: Mutex::default(),
+            buying: tokio::sync::Mutex::default(),
         }
+    }
+
+    /// Waits until nobody else buys.
+    pub(super) async fn buying(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.buying.lock().await
     }
 
     /// The policy of an issuer, for its time-outs and digest.

@@ -30,7 +30,12 @@ impl Engine {
 
     /// What the journal knows, without a look at anything else.
     pub(super) async fn known(&self) -> Result<Snapshot, EngineError> {
-        let mut snapshot = self.store.snapshot().await?;
+        let snapshot = self.store.snapshot().await?;
+        self.own(snapshot).await
+    }
+
+    /// Says in a snapshot of the journal whose it is: this host's, and perhaps not only.
+    pub(super) async fn own(&self, mut snapshot: Snapshot) -> Result<Snapshot, EngineError> {
         snapshot.host = self.host;
         if snapshot.identity.is_none() {
             // The first look of an executor, which holds the lock.

@@ -61,6 +61,17 @@ impl Engine {
             // Not begun, so nothing failed: the next plan says when it may be.
             return Ok(Touched::default());
         }
+        // Purchases of this process go one after the other, and each is held against what the journal says by then.
+        let _alone = if step == OrderStep::Buy {
+            let alone = self.issuers.buying().await;
+            let fresh = self.store.snapshot().await?;
+            if !order_machine::may_buy(order, &fresh, self.clock.now()) {
+                return Ok(touched(order));
+            }
+            Some(alone)
+        } else {
+            None
+        };
         let round = self.issuers.round();
         self.store.order_started(&order.id, step, now).await?;
         crash::point(&format!("order.{step}.started"));

@@ -10,7 +10,7 @@ use crate::model::{
     OrderPhase, PublicRequest, Reason, Seconds, Snapshot, Timestamp, Want,
 };
 use crate::pki::PrivateKey;
-use crate::plan::order_machine;
+use crate::plan::{entitlements, order_machine};
 use crate::sys::error_chain;
 
 /// What a look goes by.
@@ -379,12 +379,14 @@ impl Engine {
 
     /// Keys that no order and no entitlement refers to any more go.
     pub(super) fn tidy_kept_keys(&self, snapshot: &Snapshot) {
-        let mut keep: BTreeSet<Fingerprint> = snapshot
-            .certificates
-            .values()
-            .flat_map(|state| &state.entitlements)
-            .filter_map(|entitlement| entitlement.spki)
-            .collect();
+        let now = self.clock.now();
+        let mut keep = BTreeSet::new();
+        for state in snapshot.certificates.values() {
+            let entitlements = state.entitlements.iter();
+            keep.extend(entitlements.filter_map(|entitlement| entitlement.spki));
+            // What an application that was given up may have come to all the same.
+            keep.extend(entitlements::keys(state, now));
+        }
         keep.extend(
             snapshot
                 .orders
@@ -460,6 +462,14 @@ fn known_references(order: &Order, snapshot: &Snapshot) -> BTreeSet<String> {
     let others = snapshot.orders.values().filter(|one| one.id != order.id);
     known.extend(others.filter_map(|one| reference(&one.phase).cloned()));
     known.remove("");
+    if let (Reason::Unusable { .. }, Some(state)) =
+        (&order.reason, snapshot.certificates.get(&order.certificate))
+    {
+        // What is damaged here is whole there.
+        if let Some(newest) = &state.newest {
+            known.remove(&newest.reference);
+        }
+    }
     known
 }
 

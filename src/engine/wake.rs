@@ -482,10 +482,7 @@ impl Daemon {
             Ok(None) | Err(_) => None,
         };
         match still {
-            Some(mut snapshot) => {
-                snapshot.host = self.engine.host;
-                Ok(snapshot)
-            }
+            Some(snapshot) => self.engine.own(snapshot).await,
             None => self.engine.known().await,
         }
     }

@@ -172,7 +172,7 @@ impl CertificateState {
 /// An entitlement that an order had, and ended without a certificate for it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unused {
-    /// Its id at SCM.
+    /// Its id at SCM; empty where nobody knows what a purchase without an answer came to.
     pub reference: String,
     /// Of the order's key: the application may have been granted before it was withdrawn.
     #[serde(default)]

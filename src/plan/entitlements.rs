@@ -52,7 +52,13 @@ pub fn keys(state: &CertificateState, now: Timestamp) -> BTreeSet<Fingerprint> {
 
 /// What an order that ends in this phase leaves unused in the account, or will once its application is withdrawn.
 pub(crate) fn left(order: &Order, now: Timestamp) -> Option<Unused> {
+    let unknown = String::new();
     let (reference, spki) = match &order.phase {
+        // Whatever was bought, or may have been.
+        OrderPhase::PurchaseUnclear { .. }
+        | OrderPhase::Claiming {
+            purchase: Some(_), ..
+        } => (&unknown, None),
         OrderPhase::Entitled { reference } => (reference, None),
         OrderPhase::Submitted {
             reference,
@@ -66,9 +72,8 @@ pub(crate) fn left(order: &Order, now: Timestamp) -> Option<Unused> {
         } => (entitlement.as_ref()?, *spki),
         OrderPhase::Opened
         | OrderPhase::Seeking { .. }
-        | OrderPhase::Claiming { .. }
+        | OrderPhase::Claiming { purchase: None, .. }
         | OrderPhase::Bare { .. }
-        | OrderPhase::PurchaseUnclear { .. }
         | OrderPhase::Submitted { .. }
         | OrderPhase::Issued { .. }
         | OrderPhase::Ending { .. }

@@ -6,7 +6,7 @@
 //! | `Csr` | store the key, submit, fetch, close |
 //! | `Ccm` | submit, fetch, close |
 //! | `Follow` | locate, fetch, close |
-//! | public | look (buy), store the key, submit, publish the domain proof, fetch, close, retract: see [`public`] |
+//! | public | look (buy), store the key, submit, publish the domain proof, fetch, close, retract: see `public` |
 //!
 //! A submit is the one step that must not be done twice. Once its intent is in the journal without an outcome, or its
 //! answer is lost, the order is `Unclear`: the issuer's listings are searched for the key at once and again, and only
@@ -17,7 +17,8 @@ mod events;
 mod public;
 
 pub use events::transition;
-pub use public::{Money, allowed_at, is_buying, looks_again, spent};
+pub(crate) use public::last_purchase;
+pub use public::{Money, allowed_at, is_buying, looks_again, may_buy, spent};
 pub(crate) use public::{OVERDUE, buying};
 
 use crate::model::{

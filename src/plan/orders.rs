@@ -27,6 +27,7 @@ pub(crate) fn money<'a>(
     let replaces = replaces.and_then(|public| public.replaces.as_deref());
     Money {
         journal: purchases.map_or(&[], Vec::as_slice),
+        last: order_machine::last_purchase(snapshot),
         stale: snapshot.stale.as_ref(),
         busy: draft.is_buying(&order.issuer, &order.id),
         unused: subject.and_then(|subject| subject.state.unused.as_ref()),

@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use sqlx::{Row, Sqlite, SqliteConnection, Transaction};
 
 use crate::model::{
-    Identity, IssuerId, Order, OrderClosing, OrderEvent, OrderId, OrderPhase, OrderStep, Timestamp,
+    CertificateState, Identity, IssuerId, Order, OrderClosing, OrderEvent, OrderId, OrderPhase,
+    OrderStep, Timestamp, Unused,
 };
 use crate::store::codec::{decode, encode};
-use crate::store::rows::{Event, ORDER, commit, query, write_open};
+use crate::store::rows::{Event, ORDER, commit, query, write_certificate, write_open};
 use crate::store::sqlite::SqliteStore;
 use crate::store::sqlite_read::id;
 use crate::store::{Claimed, StoreError};
@@ -59,6 +60,13 @@ impl SqliteStore {
                     claimed.purchases.insert(reference.clone());
                 }
             }
+            if let OrderPhase::Claiming { reference, .. } | OrderPhase::Entitled { reference } =
+                &order.phase
+            {
+                // The mark on it is that of the journal as it was called before, and holds for a while still: it is waited
+                // for, and nothing is bought in its place.
+                leave(&mut tx, &order, reference, at).await?;
+            }
             // Its id may be another journal's as well, and tags at the account would be taken for this one's.
             let message = "the journal was claimed anew by `renewd state claim`".to_owned();
             order.phase = OrderPhase::Closed {
@@ -100,16 +108,41 @@ impl SqliteStore {
     }
 }
 
-/// Nothing was applied for yet: nothing is lost when it is begun anew.
+/// Notes at the certificate of an order what that order leaves unused in the account.
+async fn leave(
+    tx: &mut Transaction<'_, Sqlite>,
+    order: &Order,
+    reference: &str,
+    at: Timestamp,
+) -> Result<(), StoreError> {
+    let row = sqlx::query("SELECT state FROM certificates WHERE id = $1")
+        .bind(order.certificate.as_str())
+        .fetch_optional(&mut **tx)
+        .await
+        .map_err(query(CLAIM))?;
+    let mut state: CertificateState = match row {
+        Some(row) => decode("certificates.state", row.get(0))?,
+        None => CertificateState::default(),
+    };
+    state.unused = Some(Unused {
+        reference: reference.to_owned(),
+        spki: None,
+        at,
+    });
+    write_certificate(tx, &order.certificate, &state).await
+}
+
+/// Nothing was applied for yet, and nothing may have been bought that is not known: nothing is lost when it is begun anew.
 const fn is_unbegun(phase: &OrderPhase) -> bool {
     match phase {
+        OrderPhase::Claiming { purchase, .. } => purchase.is_none(),
         OrderPhase::Opened
         | OrderPhase::Seeking { .. }
-        | OrderPhase::Claiming { .. }
         | OrderPhase::Bare { .. }
-        | OrderPhase::PurchaseUnclear { .. }
         | OrderPhase::Entitled { .. } => true,
-        OrderPhase::KeyStored { .. }
+        // By its intent it is found whatever the journal is called.
+        OrderPhase::PurchaseUnclear { .. }
+        | OrderPhase::KeyStored { .. }
         | OrderPhase::Unclear { .. }
         | OrderPhase::Submitted { .. }
         | OrderPhase::Issued { .. }

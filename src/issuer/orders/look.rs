@@ -348,7 +348,8 @@ pub(super) fn spent(survey: &Survey, look: &Look<'_>) -> Spent {
         }
         // Without any time it may have been just now.
         spent.at.push(bought.unwrap_or(look.now));
-        let knows = intent == look.order.as_str() || look.purchases.contains(intent);
+        // Not even what bears the very order of this look: a journal from before its purchase has the same order.
+        let knows = look.purchases.contains(intent);
         if one.tags.journal() == Some(look.identity.journal.as_str()) && !knows {
             spent.unknown.insert(one.id.clone());
         }

@@ -16,7 +16,8 @@ use std::collections::BTreeSet;
 
 use crate::model::{
     Blocked, Budget, Buying, DomainMethod, Order, OrderEvent, OrderPhase, OrderStep, ProofStage,
-    ProofState, Purchase, Review, Seconds, Spent, Stale, Timestamp, Unused, Waiting, Want,
+    ProofState, Purchase, Review, Seconds, Snapshot, Spent, Stale, Timestamp, Unused, Waiting,
+    Want,
 };
 use crate::plan::Next;
 use crate::plan::backoff;
@@ -27,6 +28,9 @@ use crate::plan::order_machine::Timing;
 pub struct Money<'a> {
     /// Purchases of this journal within the last 30 days, in order.
     pub journal: &'a [Timestamp],
+    /// The last purchase of this journal at whatever issuer: two of them may be one account, and what a look before it saw
+    /// does not count it.
+    pub last: Option<Timestamp>,
     /// Why the journal may not buy at all.
     pub stale: Option<&'a Stale>,
     /// Another order of the issuer may be buying now: purchases go one after the other, so that the budget is known.
@@ -57,6 +61,44 @@ pub fn is_buying(order: &Order) -> bool {
         | OrderPhase::Ending { .. }
         | OrderPhase::Closed { .. } => false,
     }
+}
+
+/// The last purchase of a journal.
+pub(crate) fn last_purchase(snapshot: &Snapshot) -> Option<Timestamp> {
+    let all = snapshot.purchases.values();
+    all.filter_map(|of| of.last()).max().copied()
+}
+
+/// The last purchase, where a look cannot have counted it. One of a clock that was far ahead says nothing.
+fn unseen(last: Option<Timestamp>, looked_at: Timestamp, now: Timestamp) -> Option<Timestamp> {
+    last.filter(|last| *last >= looked_at && *last <= now + FRESH)
+}
+
+/// Whether an order may buy at this moment, by the journal as it is at this moment: a plan can be older than what other
+/// steps have done since.
+#[must_use]
+pub fn may_buy(order: &Order, snapshot: &Snapshot, now: Timestamp) -> bool {
+    let Some(order) = snapshot.orders.get(&order.id) else {
+        return false;
+    };
+    let (
+        OrderPhase::Bare {
+            spent, looked_at, ..
+        },
+        Some(buying),
+    ) = (&order.phase, buying(order))
+    else {
+        return false;
+    };
+    let journal = snapshot.purchases.get(&order.issuer);
+    let journal = journal.map_or(&[][..], Vec::as_slice);
+    order.started.is_none()
+        && unseen(last_purchase(snapshot), *looked_at, now).is_none()
+        && allowed_at(buying.budget, journal, &spent.at, now).is_none()
+        && !snapshot
+            .orders
+            .values()
+            .any(|other| other.id != order.id && other.issuer == order.issuer && is_buying(other))
 }
 
 /// When another purchase may be made; `None` for at once. What counts is the larger of what journal and account say.
@@ -195,7 +237,9 @@ fn bare(
         (None, Some(buying)) => {
             // What a person buys meanwhile, or frees, is seen.
             let old = looked_at > now || looked_at + ENTITLEMENT_INTERVAL <= now;
-            let fresh = !old && looked_at.until(now) <= FRESH;
+            let fresh = !old
+                && looked_at.until(now) <= FRESH
+                && unseen(money.last, looked_at, now).is_none();
             // What others claim and do not use is free before long, too.
             let listed = !listed.is_empty();
             if money.unused.is_some_and(|unused| {
@@ -213,7 +257,13 @@ fn bare(
                 Some(Hindrance::Wait(waiting)) => Next::Wait(waiting),
                 Some(Hindrance::Blocked(blocked)) => Next::Blocked(blocked),
                 None if fresh => Next::Step(OrderStep::Buy),
-                None => Next::Step(OrderStep::Look),
+                // A look of the same second would not be later.
+                None => match unseen(money.last, looked_at, now).filter(|last| *last >= now) {
+                    Some(last) => Next::Wait(Waiting::Purchase {
+                        until: last + Seconds(1),
+                    }),
+                    None => Next::Step(OrderStep::Look),
+                },
             };
         }
     };

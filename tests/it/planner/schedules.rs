@@ -449,6 +449,7 @@ impl Schedule {
         });
         let money = Money {
             journal: &journal,
+            last: journal.iter().max().copied(),
             stale: None,
             busy,
             successor: own.map(|one| one.until),

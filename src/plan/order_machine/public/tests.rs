@@ -703,3 +703,61 @@ fn an_application_that_cannot_be_withdrawn_holds_nothing_up() {
     );
     assert!(matches!(decide(ErrorClass::Transient), OnError::Retry(_)));
 }
+
+#[test]
+fn nothing_is_bought_after_a_look_that_did_not_see_the_last_purchase() {
+    let order = bare_order(Spent::default());
+    let after = |last: i64, now: i64| {
+        let money = Money {
+            last: Some(NOW + Seconds(last)),
+            ..Money::default()
+        };
+        step(&order, &money, NOW + Seconds(now))
+    };
+    assert_eq!(after(-1, 0), Next::Step(OrderStep::Buy));
+    assert_eq!(after(0, 5), Next::Step(OrderStep::Look));
+    assert_eq!(after(5, 9), Next::Step(OrderStep::Look));
+    let until = NOW + Seconds(6);
+    assert_eq!(
+        after(5, 5),
+        Next::Wait(Waiting::Purchase { until }),
+        "a look of the same second would see no more"
+    );
+    let wrong = i64::from(u32::MAX);
+    assert_eq!(after(wrong, 0), Next::Step(OrderStep::Buy));
+}
+
+#[test]
+fn a_purchase_that_is_about_to_begin_is_held_against_the_journal_of_that_moment() {
+    let own = bare_order(Spent::default());
+    let at = |change: &dyn Fn(&mut Snapshot)| {
+        let mut snapshot = Snapshot::default();
+        snapshot.orders.insert(own.id.clone(), own.clone());
+        change(&mut snapshot);
+        may_buy(&own, &snapshot, NOW)
+    };
+    assert!(at(&|_| {}));
+    assert!(!at(&|snapshot| snapshot.orders.clear()), "it is over");
+    assert!(!at(&|snapshot| {
+        let own = snapshot.orders.values_mut().next().unwrap();
+        own.phase = OrderPhase::Opened;
+    }));
+    let bought = |issuer: &str, ago: i64| {
+        let issuer = crate::model::IssuerId::new(issuer).unwrap();
+        let at = NOW - Seconds(ago);
+        move |snapshot: &mut Snapshot| drop(snapshot.purchases.insert(issuer.clone(), vec![at]))
+    };
+    assert!(!at(&bought("lab", 3600)), "one a day");
+    assert!(at(&bought("lab", 86_400)));
+    assert!(!at(&bought("other", 0)), "perhaps of the same account");
+    assert!(at(&bought("other", 1)));
+    assert!(!at(&|snapshot| {
+        let mut other = bare_order(Spent::default());
+        other.id = OrderId::new("o2").unwrap();
+        other.started = Some(Started {
+            step: OrderStep::Buy,
+            at: NOW,
+        });
+        snapshot.orders.insert(other.id.clone(), other);
+    }));
+}
