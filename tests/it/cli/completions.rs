@@ -7,7 +7,12 @@ use crate::support::agent::Run;
 #[test]
 fn bash_completes_commands_options_and_words() {
     for (program, name, typed, expected) in [
-        (env!("CARGO_BIN_EXE_renewd"), "renewd", "sta", "status"),
+        (
+            env!("CARGO_BIN_EXE_renewd"),
+            "renewd",
+            "stat",
+            "status\nstate",
+        ),
         (
             env!("CARGO_BIN_EXE_renewd"),
             "renewd",

@@ -140,6 +140,85 @@ async fn a_journal_that_was_restored_from_before_a_purchase_buys_nothing_until_i
     host.settle(&shop).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_journal_from_before_the_purchase_of_its_open_order_does_not_take_it_for_its_own() {
+    let shop = Shop::at("2027-04-01").await;
+    let host = shop.host(&policy(&shop, &purchase(3, 1)));
+    // The order is open, and its first look came to nothing.
+    shop.faults("at=4.1.2.1:1:server-error").await;
+    host.tick().await;
+    assert_eq!(host.snapshot().await.orders.len(), 1);
+    let engine = host.engine().await;
+    engine.store.close().await.unwrap();
+    let (state, saved) = (host.dir().join("state"), host.dir().join("saved"));
+    copy(&state, &saved);
+    host.settle(&shop).await;
+    assert_eq!(shop.ccm.running.requests_of("4.1.3.1"), 1);
+    remove(&state);
+    copy(&saved, &state);
+    for _ in 0..12 {
+        let plan = host.tick().await;
+        shop.wake(&plan).await;
+    }
+    assert_eq!(
+        shop.ccm.running.requests_of("4.1.3.1"),
+        1,
+        "{:#?}",
+        host.told()
+    );
+    let plan = host.tick().await;
+    let verdict = &plan.verdicts[&id("www")];
+    let Verdict::Blocked(blocked) = verdict else {
+        panic!("{verdict:?}");
+    };
+    assert_eq!(blocked.code(), "stale-journal");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_does_not_forget_a_purchase_whose_answer_is_lost() {
+    let shop = Shop::at("2027-04-01").await;
+    let host = shop.host(&policy(&shop, &purchase(3, 1)));
+    shop.faults("at=4.1.3.1:1:lost-response,late-effect=300")
+        .await;
+    host.tick().await;
+    let snapshot = host.snapshot().await;
+    let open: Vec<&str> = snapshot
+        .orders
+        .values()
+        .map(|order| order.phase.code())
+        .collect();
+    assert_eq!(open, ["purchase-unclear"]);
+    let engine = host.engine().await;
+    let identity = new_identity();
+    let claimed = engine.store.claim(&identity, shop.clock_now());
+    assert_eq!(claimed.await.unwrap().orders.len(), 0);
+    host.settle(&shop).await;
+    assert_eq!(shop.ccm.running.requests_of("4.1.3.1"), 1);
+    assert_eq!(shop.all().await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_leaves_what_its_order_had_claimed_and_buys_nothing_in_its_place() {
+    let shop = Shop::at("2027-04-01").await;
+    buy(&shop).await;
+    let host = shop.host(&policy(&shop, &purchase(3, 1)));
+    host.tick().await;
+    let snapshot = host.snapshot().await;
+    let open: Vec<&str> = snapshot
+        .orders
+        .values()
+        .map(|order| order.phase.code())
+        .collect();
+    assert_eq!(open, ["claiming"]);
+    let engine = host.engine().await;
+    let identity = new_identity();
+    let claimed = engine.store.claim(&identity, shop.clock_now());
+    assert_eq!(claimed.await.unwrap().orders.len(), 1);
+    host.settle(&shop).await;
+    assert_eq!(shop.ccm.running.requests_of("4.1.3.1"), 1, "only ours");
+    assert_eq!(shop.all().await.len(), 1);
+}
+
 #[expect(clippy::disallowed_methods, reason = "tests arrange files directly")]
 fn copy(from: &std::path::Path, to: &std::path::Path) {
     let done = std::process::Command::new("cp")

@@ -24,9 +24,10 @@ async fn an_empty_account_has_nothing_and_nothing_was_spent() {
 #[tokio::test]
 async fn what_was_bought_is_found_by_its_order_first_and_counts_against_the_budget() {
     let scene = Applicant::at("2027-04-01").await;
-    let host = Hand::on("one", &scene.ccm);
+    let mut host = Hand::on("one", &scene.ccm);
     let now = scene.ccm.now();
     let id = host.buy("o-1", now).await.unwrap();
+    host.purchases.insert(order("o-1"));
     let request = wanted(&["www.example.com"]);
     let seen = host.look("o-1", &request, now).await.unwrap();
     let unused = Sighting::Unused {
@@ -45,6 +46,13 @@ async fn what_was_bought_is_found_by_its_order_first_and_counts_against_the_budg
     assert_eq!(unused.len(), 1);
     assert_eq!(spent.at, [now]);
     assert!(spent.unknown.is_empty());
+    // The journal is of before that, with the same order.
+    host.purchases.clear();
+    let seen = host.look("o-1", &several, now).await.unwrap();
+    let Sighting::Nothing { spent, .. } = seen else {
+        panic!("{seen:?}");
+    };
+    assert_eq!(spent.unknown.len(), 1);
 }
 
 #[tokio::test]
