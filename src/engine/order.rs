@@ -133,6 +133,9 @@ impl Engine {
                 "the purchase was not made; another may be".to_owned()
             }
             OrderEvent::Wanting { .. } => "nothing to apply with".to_owned(),
+            OrderEvent::LeftBehind { what } => {
+                format!("no longer tried, the certificate needs another order: {what}")
+            }
             OrderEvent::Claimed { .. }
             | OrderEvent::Confirmed
             | OrderEvent::Yielded { .. }

@@ -461,6 +461,11 @@ pub enum OrderEvent {
     Retracted,
     /// The application is taken back, or nothing is left of it.
     Withdrawn,
+    /// It could not be cleared away for long, and the certificate needs another order: it stays where it is.
+    LeftBehind {
+        /// What, and why: for a person.
+        what: String,
+    },
     /// The key is on disk.
     KeyStored {
         /// Of its public key.
@@ -529,6 +534,7 @@ impl OrderEvent {
             Self::Visible { .. } => "visible",
             Self::Retracted => "retracted",
             Self::Withdrawn => "withdrawn",
+            Self::LeftBehind { .. } => "left-behind",
             Self::KeyStored { .. } => "key-stored",
             Self::Accepted { .. } => "accepted",
             Self::AnswerLost { .. } => "answer-lost",

@@ -117,6 +117,9 @@ pub struct CertificateState {
     /// The entitlement that its last order left unused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unused: Option<Unused>,
+    /// What its orders left elsewhere for a person to clear away, the newest last.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub left_behind: Vec<LeftBehind>,
     /// Where in the cloud it is, by place.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub pushes: BTreeMap<PushId, PushState>,
@@ -167,6 +170,15 @@ impl CertificateState {
                 .map(|earlier| earlier.not_after),
         }
     }
+}
+
+/// What an order could not clear away, so that the next one was begun all the same.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftBehind {
+    /// What, and why: for a person.
+    pub what: String,
+    /// When it was given up.
+    pub at: Timestamp,
 }
 
 /// An entitlement that an order had, and ended without a certificate for it.

@@ -74,6 +74,21 @@ pub fn is_ahead(moment: Timestamp, now: Timestamp) -> bool {
     moment > now && moment <= now + LONGEST_ASKED
 }
 
+/// How long what failed this often in a row, and always so, was tried at least.
+#[must_use]
+pub fn lasted(failures: &Failures) -> Seconds {
+    let Some(last) = &failures.last else {
+        return Seconds(0);
+    };
+    let (base, cap) = pace(last.class);
+    let delays = (1..failures.count.min(LASTED_COUNTED)).map(|count| {
+        base.0
+            .saturating_mul(1 << count.saturating_sub(1).min(32))
+            .min(cap.0)
+    });
+    Seconds(delays.sum())
+}
+
 /// How many failures in a row count under this policy.
 #[must_use]
 pub fn count(failures: &Failures, policy: Fingerprint) -> u32 {
@@ -154,6 +169,9 @@ const JITTER_SHARE: u64 = 4;
 
 /// Finer than a second on the longest delay.
 const JITTER_STEPS: u64 = 1 << 20;
+
+/// Enough for months.
+const LASTED_COUNTED: u32 = 1000;
 
 /// A remote side that asks for more than a day is believed for a day: a wrong header must not end renewals. No wait that
 /// is written down is longer.

@@ -97,7 +97,19 @@ pub(crate) fn decide(
         .filter(|order| !matches!(order.phase, OrderPhase::Closed { .. }));
     let mark = draft.mark();
     let verdict = match (order, subject.policy.order) {
-        (Some(order), _) => carry_on(policy, snapshot, subject, order, now, draft),
+        (Some(order), _) => {
+            let due = || checks::first(&input);
+            match orders::leaves_behind(order, subject.state, due) {
+                Some(event) => {
+                    draft.orders.push(Action::RecordOrder {
+                        order: order.id.clone(),
+                        event,
+                    });
+                    Verdict::Act(order.reason.clone())
+                }
+                None => carry_on(policy, snapshot, subject, order, now, draft),
+            }
+        }
         (None, OrderMode::Auto) => match checks::first(&input) {
             // Asking again would bring the same: a person should know now, not when it is due again.
             None if subject.state.shortened => shortened(subject, draft),
@@ -121,6 +133,7 @@ pub(crate) fn decide(
         }
         (Some(_) | None, _) => verdict,
     };
+    orders::left_behind(subject, now, draft);
     if let Some(order) = order {
         orders::alerts(policy, snapshot, (subject, order, window), now, draft);
     }

@@ -5,15 +5,15 @@
 //! nor raises it again. Every phase that waits has a deadline after which it is told.
 
 use crate::model::{
-    Assurance, DomainMethod, Fingerprint, IssuerId, IssuerPolicy, Order, OrderEvent, OrderPhase,
-    Policy, ProofStage, ProofState, PublicRequest, Purchase, Review, Seconds, Severity, Snapshot,
-    Spent, Stale, Timestamp, Waiting, Want,
+    Assurance, CertificateState, DomainMethod, Fingerprint, IssuerId, IssuerPolicy, LeftBehind,
+    Order, OrderEvent, OrderPhase, Policy, ProofStage, ProofState, PublicRequest, Purchase, Reason,
+    Review, Seconds, Severity, Snapshot, Spent, Stale, Timestamp, Waiting, Want,
 };
 use crate::plan::certificates::Subject;
 use crate::plan::draft::Draft;
 use crate::plan::order_machine::{self, Money, Timing};
 use crate::plan::renewal::Window;
-use crate::plan::{Action, Next, alerts, entitlements, open};
+use crate::plan::{Action, Next, alerts, backoff, entitlements, open};
 
 /// What speaks for and against a purchase for this order.
 pub(crate) fn money<'a>(
@@ -428,7 +428,18 @@ pub(crate) fn left_over(id: &str, order: &Order, draft: &mut Draft) {
     if order.failures.count < alerts::patience(last.class) {
         return;
     }
-    let what = match (withdraw, proof) {
+    let what = what_is_left(withdraw.as_deref(), proof.as_deref());
+    draft.alert_step(
+        Severity::Warning,
+        ("left-over", alerts::step(order.failures.count)),
+        id,
+        format!("{id}: {what}: {}", last.message),
+        "It is tried again by itself. Another order of the certificate, should it need one, is begun once this has failed for three days, or in an emergency. What stays may be cleared away by hand.".to_owned(),
+    );
+}
+
+fn what_is_left(withdraw: Option<&str>, proof: Option<&ProofState>) -> String {
+    match (withdraw, proof) {
         (Some(reference), _) => format!("the application {reference} is not withdrawn"),
         (None, Some(proof)) => {
             let places: Vec<&str> = proof
@@ -440,14 +451,68 @@ pub(crate) fn left_over(id: &str, order: &Order, draft: &mut Draft) {
             format!("{} is not taken away", places.join(", "))
         }
         (None, None) => "its order is not put away".to_owned(),
+    }
+}
+
+/// Whether an order whose end is decided is to leave behind what it cannot clear away: a certificate does not run out for
+/// a record that stayed. As long as nothing is due nothing is lost by trying on.
+pub(crate) fn leaves_behind(
+    order: &Order,
+    state: &CertificateState,
+    due: impl FnOnce() -> Option<Reason>,
+) -> Option<OrderEvent> {
+    let OrderPhase::Ending {
+        withdraw, proof, ..
+    } = &order.phase
+    else {
+        return None;
     };
-    draft.alert_step(
+    let last = order.failures.last.as_ref()?;
+    if (withdraw.is_none() && proof.is_none())
+        || order.failures.count < alerts::patience(last.class)
+    {
+        return None;
+    }
+    let reason = due()?;
+    let urgent = state.forced
+        || matches!(
+            reason,
+            Reason::Revoked | Reason::Expired { .. } | Reason::Emergency { .. } | Reason::Forced
+        );
+    if !urgent && backoff::lasted(&order.failures) < CLEARED_WITHIN {
+        return None;
+    }
+    let what = what_is_left(withdraw.as_deref(), proof.as_deref());
+    Some(OrderEvent::LeftBehind {
+        what: format!("{what}: {}", last.message),
+    })
+}
+
+/// What earlier orders of a certificate left for a person to clear away. Nobody looks whether it is still there, so it is
+/// told of for a month.
+pub(crate) fn left_behind(subject: &Subject<'_>, now: Timestamp, draft: &mut Draft) {
+    let all = subject.state.left_behind.iter();
+    let told: Vec<&LeftBehind> = all.filter(|left| is_told(left, now)).collect();
+    let Some(last) = told.last() else {
+        return;
+    };
+    for left in &told {
+        draft.wake(left.at + LEFT_TOLD);
+    }
+    let id = subject.policy.id.as_str();
+    let what: Vec<&str> = told.iter().map(|left| left.what.as_str()).collect();
+    draft.alert(
         Severity::Warning,
-        ("left-over", alerts::step(order.failures.count)),
+        "left-over",
         id,
-        format!("{id}: {what}: {}", last.message),
-        "It is tried again by itself, and no other order of the certificate is begun before. What stays may be cleared away by hand.".to_owned(),
+        format!("{id}: {}", what.join("; ")),
+        format!("It was tried until {}, when the certificate needed another order, and is tried no more: clear it away by hand. This is told of for 30 days.", last.at),
     );
+}
+
+/// Whether what was left behind is still told of.
+pub(crate) fn is_told(left: &LeftBehind, now: Timestamp) -> bool {
+    left.at + LEFT_TOLD > now
 }
 
 /// Whether an application under way is still for what the policy wants.
@@ -480,6 +545,10 @@ pub(crate) fn is_current(policy: &Policy, subject: &Subject<'_>, order: &Order) 
 /// Long enough for the steps in between, and for a purchase to be found.
 const PATIENCE: Seconds = Seconds::hours(1);
 const DAY: Seconds = Seconds::days(1);
+/// So long what an order left is tried to be cleared away while the certificate needs another one.
+const CLEARED_WITHIN: Seconds = Seconds::days(3);
+/// So long a person is told of what stayed.
+const LEFT_TOLD: Seconds = Seconds::days(30);
 /// Where the policy no longer has the way by which a proof was published.
 const PROPAGATION: Seconds = Seconds::minutes(10);
 
@@ -489,8 +558,8 @@ mod tests {
 
     use super::*;
     use crate::model::{
-        CertificateState, DomainProof, ErrorClass, Failures, OrderClosing, OrderId, OrderStep,
-        Reason, RevisionId, StepFailure, ValidationId,
+        DomainProof, ErrorClass, Failures, OrderClosing, OrderId, OrderStep, RevisionId,
+        StepFailure, ValidationId,
     };
     use crate::plan::{outcome, plan, testing};
 
@@ -663,6 +732,112 @@ mod tests {
         assert!(plan.actions.is_empty(), "it waits: {:?}", plan.actions);
         let kinds: Vec<&str> = plan.alerts.keys().map(|key| key.as_str()).collect();
         assert_eq!(kinds, ["left-over/www"]);
+    }
+
+    fn failed(order: &mut Order, count: u32, class: ErrorClass) {
+        order.failures = Failures {
+            count,
+            last: Some(StepFailure {
+                at: NOW,
+                class,
+                message: "the token expired".to_owned(),
+                retry_after: None,
+                policy: order.request.policy,
+            }),
+        };
+    }
+
+    #[test]
+    fn what_cannot_be_cleared_away_keeps_no_certificate_that_is_due_waiting() {
+        let state = CertificateState::default();
+        let not_after = NOW;
+        let due = || Some(Reason::RenewalDue { since: NOW });
+        let emergency = || Some(Reason::Emergency { not_after });
+        for (withdraw, what) in [
+            (
+                true,
+                "the application scs1 is not withdrawn: the token expired",
+            ),
+            (
+                false,
+                "_dnsauth.www.example is not taken away: the token expired",
+            ),
+        ] {
+            let mut order = order(ending(withdraw));
+            assert_eq!(leaves_behind(&order, &state, emergency), None, "not tried");
+            failed(&mut order, 5, ErrorClass::Authentication);
+            assert_eq!(leaves_behind(&order, &state, due), None, "for hours only");
+            let event = leaves_behind(&order, &state, emergency).unwrap();
+            assert_eq!(
+                event,
+                OrderEvent::LeftBehind {
+                    what: what.to_owned()
+                }
+            );
+            failed(&mut order, 30, ErrorClass::Authentication);
+            assert_eq!(
+                leaves_behind(&order, &state, || None),
+                None,
+                "nothing is due"
+            );
+            assert_eq!(leaves_behind(&order, &state, due), Some(event.clone()));
+            // One after the other.
+            let after = order_machine::transition(&order.phase, &event).unwrap();
+            let OrderPhase::Ending {
+                withdraw: None,
+                proof: left,
+                ..
+            } = &after
+            else {
+                panic!("{after:?}");
+            };
+            assert_eq!(left.is_some(), withdraw);
+        }
+        let mut cleared = order(ending(false));
+        let OrderPhase::Ending { proof, .. } = &mut cleared.phase else {
+            panic!("it ends");
+        };
+        *proof = None;
+        failed(&mut cleared, 30, ErrorClass::Transient);
+        assert_eq!(
+            leaves_behind(&cleared, &state, emergency),
+            None,
+            "only put away"
+        );
+    }
+
+    #[test]
+    fn what_was_left_behind_is_told_of_for_a_month_beside_the_next_order() {
+        let order = order(ending(false));
+        let event = OrderEvent::LeftBehind {
+            what: "a record is not taken away".to_owned(),
+        };
+        let state = CertificateState::default();
+        let policy = order.request.policy;
+        let after = outcome::certificate_after(&state, &order, &event, None, policy, NOW);
+        let state = after.unwrap();
+        let mut policy = testing::policy();
+        let certificate = testing::certificate("www");
+        let id = certificate.id.clone();
+        policy
+            .issuers
+            .insert(certificate.issuer.clone(), testing::issuer());
+        policy.certificates.insert(id.clone(), certificate);
+        let snapshot = Snapshot {
+            certificates: BTreeMap::from([(id, state)]),
+            ..Snapshot::default()
+        };
+        let tells = |now| {
+            let plan = plan(&policy, &snapshot, now);
+            let opens = |action: &Action| matches!(action, Action::OpenOrder { .. });
+            assert!(plan.actions.iter().any(opens), "{:?}", plan.actions);
+            plan.alerts
+                .keys()
+                .any(|key| key.as_str() == "left-over/www")
+        };
+        assert!(tells(NOW));
+        assert!(tells(NOW + Seconds::days(29)));
+        assert!(!tells(NOW + Seconds::days(30)));
     }
 
     #[test]

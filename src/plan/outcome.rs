@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
     Cause, CertificateId, CertificateState, Difference, Drift, DriftKind, EarlierRevision,
-    FailedRollout, Failures, Fingerprint, FulfilledOrder, Look, Order, OrderClosing, OrderEvent,
-    OrderPhase, ProbeFault, Reason, RevisionFacts, RevisionId, Rollout, RolloutClosing,
+    FailedRollout, Failures, Fingerprint, FulfilledOrder, LeftBehind, Look, Order, OrderClosing,
+    OrderEvent, OrderPhase, ProbeFault, Reason, RevisionFacts, RevisionId, Rollout, RolloutClosing,
     RolloutPhase, RolloutStep, StepFailure, TargetState, Timestamp, UndoPhase,
 };
-use crate::plan::{blame, entitlements, pacing};
+use crate::plan::{blame, entitlements, orders, pacing};
 
 /// The certificate after an event of its order; `None` where the event does not change it.
 ///
@@ -52,6 +52,17 @@ pub fn certificate_after(
             }
             OrderClosing::Fulfilled { .. } => None,
         },
+        OrderEvent::LeftBehind { what } => {
+            let mut after = state.clone();
+            after
+                .left_behind
+                .retain(|left| left.what != *what && orders::is_told(left, now));
+            after.left_behind.push(LeftBehind {
+                what: what.clone(),
+                at: now,
+            });
+            Some(after)
+        }
         // Somebody else has used what was its own, and left another one for it, or will.
         OrderEvent::Wanting { .. } => {
             let mut after = state.clone();

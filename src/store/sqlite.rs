@@ -149,6 +149,7 @@ impl Store for SqliteStore {
             let kind = match &advance.event {
                 OrderEvent::AnswerLost { .. }
                 | OrderEvent::PurchaseLost { .. }
+                | OrderEvent::LeftBehind { .. }
                 | OrderEvent::Closed {
                     closing: OrderClosing::Failed { .. } | OrderClosing::Abandoned { .. },
                 } => "failed",

@@ -152,6 +152,23 @@ fn after(phase: &OrderPhase, event: &OrderEvent) -> Option<OrderPhase> {
                 proof: proof.clone(),
             })
         }
+        OrderEvent::LeftBehind { .. } => {
+            let OrderPhase::Ending {
+                closing,
+                withdraw,
+                proof,
+            } = phase
+            else {
+                return None;
+            };
+            // One after the other: what the next one is left with is tried on its own.
+            let kept = proof.clone().filter(|_| withdraw.is_some());
+            (withdraw.is_some() || proof.is_some()).then(|| OrderPhase::Ending {
+                closing: closing.clone(),
+                withdraw: None,
+                proof: kept,
+            })
+        }
         OrderEvent::KeyStored { spki } => {
             let entitlement = match phase {
                 OrderPhase::Entitled { reference } => Some(reference.clone()),

@@ -452,6 +452,9 @@ fn public_event() -> impl Strategy<Value = OrderEvent> {
         at().prop_map(|at| OrderEvent::Visible { at }),
         Just(OrderEvent::Retracted),
         Just(OrderEvent::Withdrawn),
+        Just(OrderEvent::LeftBehind {
+            what: "a record".to_owned(),
+        }),
     ]
 }
 
