@@ -17,7 +17,7 @@ mod events;
 mod public;
 
 pub use events::transition;
-pub use public::{Money, allowed_at, is_buying, looks_again, spent};
+pub use public::{Money, allowed_at, is_buying, looks_again, spent, was_taken_back};
 pub(crate) use public::{OVERDUE, buying};
 
 use crate::model::{
