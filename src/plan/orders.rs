@@ -12,7 +12,7 @@ use crate::model::{
 use crate::plan::certificates::Subject;
 use crate::plan::draft::Draft;
 use crate::plan::order_machine::{self, Money, Timing};
-use crate::plan::renewal::Window;
+use crate::plan::renewal::{self, Window};
 use crate::plan::{Action, Next, alerts, backoff, entitlements, open};
 
 /// What speaks for and against a purchase for this order.
@@ -187,7 +187,7 @@ pub(crate) fn alerts(
             ..
         } => purchase_lost(id, issuer, purchase, now, draft),
         OrderPhase::Submitted { proof, review, .. } => {
-            reviewed(id, order, review, now, draft);
+            reviewed(subject, order, review, now, draft);
             if let Some(proof) = proof {
                 proven(policy, id, proof, now, draft);
             }
@@ -377,7 +377,14 @@ fn purchase_lost(id: &str, issuer: &str, purchase: &Purchase, now: Timestamp, dr
     );
 }
 
-fn reviewed(id: &str, order: &Order, review: &Review, now: Timestamp, draft: &mut Draft) {
+fn reviewed(
+    subject: &Subject<'_>,
+    order: &Order,
+    review: &Review,
+    now: Timestamp,
+    draft: &mut Draft,
+) {
+    let id = subject.policy.id.as_str();
     if review.status.is_empty() {
         return;
     }
@@ -385,7 +392,7 @@ fn reviewed(id: &str, order: &Order, review: &Review, now: Timestamp, draft: &mu
     let kind = public.and_then(|public| public.kind.as_deref());
     let assurance = kind
         .and_then(Assurance::of_kind)
-        .unwrap_or(Assurance::Domain);
+        .unwrap_or_else(|| renewal::assurance(subject.state));
     let from = review.since + assurance.lead().max(DAY);
     draft.wake(from);
     if from > now {
