@@ -19,6 +19,7 @@ impl Engine {
         let mut known = Entitlement {
             reference: revision.reference.clone(),
             purchase: None,
+            kind: None,
             spki,
             remaining: 0,
             auto_renew: false,
@@ -94,6 +95,7 @@ impl Engine {
 
 fn merge(known: &mut Entitlement, said: Entitlement) {
     known.purchase = said.purchase.or(known.purchase.take());
+    known.kind = said.kind.or(known.kind.take());
     known.spki = known.spki.or(said.spki);
     known.remaining = said.remaining;
     known.auto_renew = said.auto_renew;

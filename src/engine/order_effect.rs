@@ -8,7 +8,7 @@ use crate::model::{
     OrderPhase, Reason, Review, RevisionFacts, Seconds, Snapshot, Source, Timestamp,
 };
 use crate::pki::{self, Material, PrivateKey};
-use crate::plan::order_machine;
+use crate::plan::order_machine::{self, Timing};
 use crate::store::referenced_revisions;
 use crate::sys::error_chain;
 
@@ -212,6 +212,19 @@ impl Engine {
                     status,
                     since: self.clock.now(),
                 };
+                let timing = self.issuers.policy(&order.issuer).map(Timing::from);
+                if timing
+                    .is_some_and(|timing| order_machine::was_taken_back(order, &review, timing))
+                {
+                    // The next order finds what it was made with, and applies anew.
+                    return Err(Failure::local(
+                        ErrorClass::Rejected,
+                        format!(
+                            "the application {reference} was taken back: {} has it as {}",
+                            order.issuer, review.status
+                        ),
+                    ));
+                }
                 let by = order.request.public.as_ref();
                 let by = by.map(|public| public.validation.clone());
                 let (event, message) = match by.filter(|_| !proofs.is_empty()) {

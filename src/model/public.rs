@@ -181,6 +181,9 @@ pub struct Entitlement {
     /// The order of the account that it was bought by, where it says so.
     #[serde(default)]
     pub purchase: Option<String>,
+    /// What it was bought as, such as `OV_SSL_CERT`, where the account says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
     /// Of the key in the first application's CSR: what follows comes with it. `None` where CCM made the key.
     #[serde(default)]
     pub spki: Option<Fingerprint>,

@@ -169,7 +169,7 @@ fn coming(
         let Some(newest) = &state.newest else {
             continue;
         };
-        let window = renewal::of(policy, one, newest);
+        let window = renewal::of(policy, one, state, newest);
         let end = window.not_after;
         if one.order == OrderMode::Auto && window.renew_at <= facts.next && end > now {
             let when = window.renew_at.max(now);

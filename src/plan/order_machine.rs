@@ -18,7 +18,7 @@ mod public;
 
 pub use events::transition;
 pub(crate) use public::last_purchase;
-pub use public::{Money, allowed_at, is_buying, looks_again, may_buy, spent};
+pub use public::{Money, allowed_at, is_buying, looks_again, may_buy, spent, was_taken_back};
 pub(crate) use public::{OVERDUE, buying};
 
 use crate::model::{

@@ -12,7 +12,7 @@ use crate::model::{
 use crate::plan::certificates::Subject;
 use crate::plan::draft::Draft;
 use crate::plan::order_machine::{self, Money, Timing};
-use crate::plan::renewal::Window;
+use crate::plan::renewal::{self, Window};
 use crate::plan::{Action, Next, alerts, backoff, entitlements, open};
 
 /// What speaks for and against a purchase for this order.
@@ -176,14 +176,19 @@ pub(crate) fn alerts(
     let money = money(order, Some(subject), snapshot, draft);
     match &order.phase {
         OrderPhase::Seeking { want, .. } => wanting(id, order, want, now, draft),
-        OrderPhase::Bare { spent, .. } => bare(id, order, spent, &money, window, now, draft),
+        OrderPhase::Bare { spent, .. } => {
+            bare(id, order, spent, &money, window, now, draft);
+            if money.busy {
+                held_up(id, order, snapshot, now, draft);
+            }
+        }
         OrderPhase::PurchaseUnclear { purchase, .. }
         | OrderPhase::Claiming {
             purchase: Some(purchase),
             ..
         } => purchase_lost(id, issuer, purchase, now, draft),
         OrderPhase::Submitted { proof, review, .. } => {
-            reviewed(id, order, review, now, draft);
+            reviewed(subject, order, review, now, draft);
             if let Some(proof) = proof {
                 proven(policy, id, proof, now, draft);
             }
@@ -305,6 +310,46 @@ fn bare(
     );
 }
 
+/// Purchases go one after the other, so one whose outcome nobody finds out holds up all others of its issuer.
+fn held_up(id: &str, order: &Order, snapshot: &Snapshot, now: Timestamp, draft: &mut Draft) {
+    if order_machine::buying(order).is_none() {
+        return;
+    }
+    let others = snapshot.orders.values().filter(|other| {
+        other.issuer == order.issuer && other.id != order.id && order_machine::is_buying(other)
+    });
+    let began = |other: &Order| {
+        let (OrderPhase::PurchaseUnclear { purchase, .. }
+        | OrderPhase::Claiming {
+            purchase: Some(purchase),
+            ..
+        }) = &other.phase
+        else {
+            return None;
+        };
+        Some(purchase.began_at)
+    };
+    let longest = others.filter_map(|other| Some((began(other)?, other)));
+    let Some((began_at, other)) = longest.min_by_key(|(began_at, _)| *began_at) else {
+        return;
+    };
+    let from = began_at.max(order.opened_at) + PATIENCE;
+    draft.wake(from);
+    if from > now {
+        return;
+    }
+    let (whose, issuer) = (&other.certificate, &order.issuer);
+    draft.alert(
+        Severity::Warning,
+        "purchase-unclear",
+        id,
+        format!("{id}: not bought: it waits for the purchase of {whose}, begun at {began_at}"),
+        format!(
+            "Nothing is bought of {issuer} until it is known whether that purchase was made: see what is told of {whose}. What a person buys for {id} in the console is found and applied for."
+        ),
+    );
+}
+
 fn purchase_lost(id: &str, issuer: &str, purchase: &Purchase, now: Timestamp, draft: &mut Draft) {
     // By then two complete answers were given, if the account answers at all.
     let from = if purchase.automatic_payment {
@@ -333,7 +378,14 @@ fn purchase_lost(id: &str, issuer: &str, purchase: &Purchase, now: Timestamp, dr
     );
 }
 
-fn reviewed(id: &str, order: &Order, review: &Review, now: Timestamp, draft: &mut Draft) {
+fn reviewed(
+    subject: &Subject<'_>,
+    order: &Order,
+    review: &Review,
+    now: Timestamp,
+    draft: &mut Draft,
+) {
+    let id = subject.policy.id.as_str();
     if review.status.is_empty() {
         return;
     }
@@ -341,7 +393,7 @@ fn reviewed(id: &str, order: &Order, review: &Review, now: Timestamp, draft: &mu
     let kind = public.and_then(|public| public.kind.as_deref());
     let assurance = kind
         .and_then(Assurance::of_kind)
-        .unwrap_or(Assurance::Domain);
+        .unwrap_or_else(|| renewal::assurance(subject.state));
     let from = review.since + assurance.lead().max(DAY);
     draft.wake(from);
     if from > now {
@@ -838,6 +890,78 @@ mod tests {
         assert!(tells(NOW));
         assert!(tells(NOW + Seconds::days(29)));
         assert!(!tells(NOW + Seconds::days(30)));
+    }
+
+    #[test]
+    fn a_purchase_that_stays_unclear_is_told_of_whoever_waits_for_it() {
+        let mut waits = order(OrderPhase::Bare {
+            listed: std::collections::BTreeSet::new(),
+            looked_at: NOW,
+            spent: Spent::default(),
+        });
+        waits.request.public.as_mut().unwrap().buying = Some(crate::model::Buying {
+            product: crate::model::Product {
+                brand: "GEOTRUST".to_owned(),
+                kind: "DV_SSL_CERT".to_owned(),
+                domain_type: crate::model::DomainType::SingleDomain,
+                domains: 1,
+                years: 1,
+            },
+            automatic_payment: true,
+            budget: crate::model::Budget {
+                per_day: 9,
+                per_month: 9,
+            },
+        });
+        let mut other = order(OrderPhase::PurchaseUnclear {
+            purchase: Box::new(Purchase {
+                began_at: NOW,
+                decisive_at: NOW + Seconds(630),
+                absences: 0,
+                listed: std::collections::BTreeSet::new(),
+                automatic_payment: true,
+            }),
+            look_at: NOW,
+        });
+        other.id = OrderId::new("o2").unwrap();
+        other.certificate = crate::model::CertificateId::new("shop").unwrap();
+        let told = |orders: &[&Order], now| {
+            let all = orders
+                .iter()
+                .map(|order| (order.id.clone(), (*order).clone()));
+            let snapshot = Snapshot {
+                orders: all.collect(),
+                ..Snapshot::default()
+            };
+            let (policy, mut draft) = (testing::policy(), Draft::new(now));
+            let (certificate, state) = (testing::certificate("www"), CertificateState::default());
+            let subject = Subject {
+                policy: &certificate,
+                state: &state,
+                order: Some(&waits),
+                shortage: None,
+                lead: Seconds(0),
+            };
+            draft.buys(&other.issuer, &other.id);
+            alerts(
+                &policy,
+                &snapshot,
+                (&subject, &waits, None),
+                now,
+                &mut draft,
+            );
+            let plan = draft.finish(Vec::new());
+            let key = |key: &&crate::model::AlertKey| key.as_str() == "purchase-unclear/www";
+            let key = plan.alerts.keys().find(key).cloned();
+            key.map(|key| plan.alerts[&key].title.clone())
+        };
+        let hour = NOW + Seconds::hours(1);
+        assert_eq!(told(&[&waits, &other], hour - Seconds(1)), None);
+        let title = told(&[&waits, &other], hour).unwrap();
+        assert!(title.contains("waits for the purchase of shop"), "{title}");
+        let mut elsewhere = other.clone();
+        elsewhere.issuer = IssuerId::new("elsewhere").unwrap();
+        assert_eq!(told(&[&waits, &elsewhere], hour), None);
     }
 
     #[test]

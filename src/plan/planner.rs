@@ -58,12 +58,13 @@ pub fn plan(policy: &Policy, snapshot: &Snapshot, now: Timestamp) -> Plan {
     let mut states = snapshot.certificates.iter().peekable();
     let mut order = orders.iter().peekable();
     for (at, (id, certificate)) in policy.certificates.iter().enumerate() {
+        let state = advance(&mut states, id).unwrap_or(&unknown_certificate);
         let subject = Subject {
             policy: certificate,
-            state: advance(&mut states, id).unwrap_or(&unknown_certificate),
+            state,
             order: advance(&mut order, &id).copied(),
             shortage: snapshot.shortages.get(id),
-            lead: leads.of(certificate),
+            lead: leads.of(certificate, state),
         };
         let verdict = certificates::decide((policy, snapshot), &subject, now, &mut draft);
         places.visit(at, id, &subject);

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::model::{
-    Assurance, CertificateId, CertificatePolicy, IssuerId, IssuerKind, IssuerPolicy, OrderMode,
-    Policy, RenewRule, RevisionFacts, Seconds, Timestamp,
+    Assurance, CertificateId, CertificatePolicy, CertificateState, IssuerId, IssuerKind,
+    IssuerPolicy, OrderMode, Policy, RenewRule, RevisionFacts, Seconds, Timestamp,
 };
 use crate::plan::backoff;
 
@@ -25,17 +25,35 @@ pub struct Window {
 /// How much sooner than by its rule a certificate is renewed: a CA that looks at the organization takes days.
 #[derive(Debug, Default)]
 pub(crate) struct Leads<'a> {
-    /// Of issuers where it is not nothing: so most certificates cost no lookup.
-    some: BTreeMap<&'a IssuerId, Seconds>,
+    /// Of issuers where it is not nothing, or not the same for all: so most certificates cost no lookup.
+    some: BTreeMap<&'a IssuerId, Lead>,
+}
+
+/// Of an issuer.
+#[derive(Debug, Clone, Copy)]
+enum Lead {
+    /// Of all that it issues.
+    Same(Seconds),
+    /// renewd buys nothing there: by what each certificate was bought as last.
+    ByLast,
 }
 
 impl Leads<'_> {
-    pub(crate) fn of(&self, certificate: &CertificatePolicy) -> Seconds {
+    pub(crate) fn of(&self, certificate: &CertificatePolicy, state: &CertificateState) -> Seconds {
         if self.some.is_empty() || certificate.order == OrderMode::Never {
             return Seconds(0);
         }
         let lead = self.some.get(&certificate.issuer);
-        lead.copied().unwrap_or(Seconds(0))
+        lead.map_or(Seconds(0), |lead| lead.of(state))
+    }
+}
+
+impl Lead {
+    fn of(self, state: &CertificateState) -> Seconds {
+        match self {
+            Self::Same(lead) => lead,
+            Self::ByLast => assurance(state).lead(),
+        }
     }
 }
 
@@ -48,23 +66,44 @@ pub(crate) fn leads(policy: &Policy) -> Leads<'_> {
     }
 }
 
-fn lead(issuer: &IssuerPolicy) -> Option<Seconds> {
-    let kind = match &issuer.kind {
-        IssuerKind::Scm(scm) => &scm.purchase.as_ref()?.kind,
-        IssuerKind::Pca(_) => return None,
-    };
-    Some(Assurance::of_kind(kind)?.lead()).filter(|lead| lead.0 > 0)
+fn lead(issuer: &IssuerPolicy) -> Option<Lead> {
+    match &issuer.kind {
+        IssuerKind::Scm(scm) => match &scm.purchase {
+            Some(purchase) => {
+                let lead = Assurance::of_kind(&purchase.kind)?.lead();
+                (lead.0 > 0).then_some(Lead::Same(lead))
+            }
+            None => Some(Lead::ByLast),
+        },
+        IssuerKind::Pca(_) => None,
+    }
+}
+
+/// What the CA proved for the certificate's last entitlement whose kind is known; else as for a domain.
+pub(crate) fn assurance(state: &CertificateState) -> Assurance {
+    // The newest first.
+    let mut kinds = state
+        .entitlements
+        .iter()
+        .filter_map(|one| one.kind.as_deref());
+    let kind = kinds.next().and_then(Assurance::of_kind);
+    kind.unwrap_or(Assurance::Domain)
 }
 
 /// The window of a revision of a certificate, with its lead.
 #[must_use]
-pub fn of(policy: &Policy, certificate: &CertificatePolicy, revision: &RevisionFacts) -> Window {
+pub fn of(
+    policy: &Policy,
+    certificate: &CertificatePolicy,
+    state: &CertificateState,
+    revision: &RevisionFacts,
+) -> Window {
     let issuer = policy.issuers.get(&certificate.issuer);
     let lead = match certificate.order {
         OrderMode::Auto => issuer.and_then(lead),
         OrderMode::Never => None,
     };
-    let lead = lead.unwrap_or(Seconds(0));
+    let lead = lead.map_or(Seconds(0), |lead| lead.of(state));
     window(certificate.renew, lead, &certificate.id, revision)
 }
 
@@ -243,6 +282,51 @@ mod tests {
         assert_eq!(at(47, share(1, 3)), 14);
         assert_eq!(at(47, share(1, 2)), 7, "two thirds are left");
         assert_eq!(at(47, RenewRule::DaysBefore(40)), 0, "it is early already");
+    }
+
+    #[test]
+    fn what_is_not_bought_by_us_is_begun_by_what_it_was_bought_as_last() {
+        let mut policy = testing::policy();
+        let mut issuer = testing::issuer();
+        issuer.kind = IssuerKind::Scm(crate::model::ScmPolicy::default());
+        let certificate = testing::certificate("www");
+        policy.issuers.insert(certificate.issuer.clone(), issuer);
+        let entitlement = |kind: Option<&str>| crate::model::Entitlement {
+            reference: "scs1".to_owned(),
+            purchase: None,
+            kind: kind.map(str::to_owned),
+            spki: None,
+            remaining: 0,
+            auto_renew: false,
+            until: Timestamp(0),
+            asked_at: Timestamp(0),
+        };
+        for (kinds, assurance) in [
+            (vec![], Assurance::Domain),
+            (vec![None], Assurance::Domain),
+            (
+                vec![Some("DV_SSL_CERT"), Some("OV_SSL_CERT")],
+                Assurance::Domain,
+            ),
+            (vec![None, Some("OV_SSL_CERT")], Assurance::Organization),
+            (vec![Some("EV_SSL_CERT_PRO")], Assurance::Extended),
+        ] {
+            let state = CertificateState {
+                entitlements: kinds.into_iter().map(entitlement).collect(),
+                ..CertificateState::default()
+            };
+            assert_eq!(super::assurance(&state), assurance);
+            assert_eq!(leads(&policy).of(&certificate, &state), assurance.lead());
+            let revision = revision("01", 200);
+            let with = of(&policy, &certificate, &state, &revision);
+            let same = window(
+                certificate.renew,
+                assurance.lead(),
+                &certificate.id,
+                &revision,
+            );
+            assert_eq!(with, same);
+        }
     }
 
     #[test]

@@ -439,7 +439,9 @@ fn certificate(
     now: Timestamp,
 ) -> CertificateStatus {
     let newest = state.and_then(|state| state.newest.as_ref());
-    let window = newest.map(|newest| renewal::of(policy, wanted, newest));
+    let window = state
+        .zip(newest)
+        .map(|(state, newest)| renewal::of(policy, wanted, state, newest));
     let failures = [
         state.map(|state| &state.failures),
         state.map(|state| &state.survey_failures),

@@ -193,10 +193,11 @@ pub(crate) fn downtime(policy: &Policy, snapshot: &Snapshot, now: Timestamp, dra
     let (mut due, mut ended) = (0_u32, 0_u32);
     for (id, certificate) in &policy.certificates {
         let state = snapshot.certificates.get(id);
-        let Some(newest) = state.and_then(|state| state.newest.as_ref()) else {
+        let newest = state.and_then(|state| Some((state, state.newest.as_ref()?)));
+        let Some((state, newest)) = newest else {
             continue;
         };
-        let window = renewal::of(policy, certificate, newest);
+        let window = renewal::of(policy, certificate, state, newest);
         let meanwhile = |at: Timestamp| at > since && at <= now;
         due += u32::from(meanwhile(window.renew_at));
         ended += u32::from(meanwhile(window.not_after));

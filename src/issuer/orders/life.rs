@@ -41,6 +41,7 @@ impl Orders {
         Ok(Entitlement {
             reference: reference.to_owned(),
             purchase: shown.order_id.filter(|id| !id.is_empty()),
+            kind: Some(one.sold.kind.clone()).filter(|kind| !kind.is_empty()),
             spki,
             remaining: if lives { one.remaining } else { 0 },
             auto_renew: lives && one.auto_renew,

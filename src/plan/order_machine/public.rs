@@ -360,6 +360,22 @@ pub(super) fn submitted(
     }
 }
 
+/// Whether the issuer has said for longer than a submit takes to settle that what was applied for is only paid for: somebody
+/// took the application back. `review` is its present answer.
+#[must_use]
+pub fn was_taken_back(order: &Order, review: &Review, timing: Timing) -> bool {
+    let OrderPhase::Submitted {
+        public: true,
+        review: before,
+        ..
+    } = &order.phase
+    else {
+        return false;
+    };
+    let settled = before.since + timing.settle.max(PURCHASE_SETTLES);
+    before.status == UNUSED && review.status == UNUSED && review.since >= settled
+}
+
 fn by_mail(state: &ProofState) -> bool {
     let mut proofs = state.proofs.iter();
     proofs.any(|proof| proof.method == DomainMethod::Email)
@@ -446,6 +462,8 @@ const ENTITLEMENT_INTERVAL: Seconds = Seconds::hours(1);
 const FRESH: Seconds = Seconds::minutes(5);
 /// After the time-out of a purchase until its absence counts.
 const PURCHASE_SETTLES: Seconds = Seconds::minutes(10);
+/// `status` of what is paid for and not applied for.
+const UNUSED: &str = "PAID";
 /// Between two answers that count: a listing may come from a replica that lags.
 const BETWEEN_TRACES: Seconds = Seconds::minutes(10);
 /// Between looks before absence counts.

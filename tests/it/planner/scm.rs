@@ -611,6 +611,7 @@ impl Scm {
         Entitlement {
             reference: reference.to_owned(),
             purchase: None,
+            kind: None,
             spki: Some(*key),
             remaining: paper.remaining,
             auto_renew: paper.remaining > 0,

@@ -174,6 +174,54 @@ fn answers_that_follow_each_other_closely_count_once_whoever_asks() {
 }
 
 #[test]
+fn an_application_that_is_only_paid_for_again_was_taken_back_once_a_submit_has_settled() {
+    let review = |status: &str, at: Timestamp| Review {
+        status: status.to_owned(),
+        since: at,
+    };
+    let told = |order: &mut Order, status, at| {
+        let event = OrderEvent::NotYet {
+            poll_after: at + Seconds(60),
+            review: review(status, at),
+        };
+        order.phase = transition(&order.phase, &event).unwrap();
+    };
+    let mut order = order(submitted_with(None));
+    let is_back = |order: &Order, status, at| was_taken_back(order, &review(status, at), TIMING);
+    let late = NOW + Seconds::days(3);
+    assert!(!is_back(&order, "PAID", late), "the first answer");
+    told(&mut order, "CHECKING_DOMAIN", NOW);
+    assert!(!is_back(&order, "PAID", late), "it was not so before");
+    told(&mut order, "PAID", late);
+    let settled = late + Seconds::minutes(10);
+    for (status, at, back) in [
+        ("PAID", settled - Seconds(1), false),
+        ("PAID", settled, true),
+        ("CHECKING_DOMAIN", settled, false),
+    ] {
+        assert_eq!(is_back(&order, status, at), back, "{status} {at}");
+    }
+    let refused = trouble(ErrorClass::Rejected);
+    let decided = on_error(
+        &order,
+        OrderStep::Fetch,
+        refused,
+        false,
+        TIMING,
+        POLICY,
+        settled,
+    );
+    let OnError::Event(event) = decided else {
+        panic!("it is polled for ever: {decided:?}");
+    };
+    let after = transition(&order.phase, &event).unwrap();
+    assert!(
+        matches!(after, OrderPhase::Closed { .. }),
+        "the next order looks"
+    );
+}
+
+#[test]
 fn an_issuer_that_settles_later_than_ten_minutes_is_waited_for() {
     let slow = Timing {
         settle: Seconds::hours(1),
