@@ -11,9 +11,9 @@ use crate::support::certs;
 use crate::support::engine::{Rig, healthy};
 use crate::support::world::{NAME, World};
 
-const REGION: &str = "ap-southeast-3";
+pub(crate) const REGION: &str = "ap-southeast-3";
 
-async fn resource(ccm: &Ccm, service: &str, name: &str) -> String {
+pub(crate) async fn resource(ccm: &Ccm, service: &str, name: &str) -> String {
     let new = NewResource {
         account: "default".to_owned(),
         service: service.to_owned(),
@@ -27,7 +27,7 @@ async fn resource(ccm: &Ccm, service: &str, name: &str) -> String {
 }
 
 /// Serial of what a resource serves.
-async fn served(ccm: &Ccm, resource: &str) -> Option<String> {
+pub(crate) async fn served(ccm: &Ccm, resource: &str) -> Option<String> {
     let served = ccm.running.admin().served(resource).await.unwrap()?;
     let leaf = pem::certificates(&served.certificate).unwrap().remove(0);
     Some(facts(&leaf).unwrap().serial)

@@ -1,5 +1,6 @@
 //! The whole life against real programs: BIND, nginx, renewd-ccm with a name server to ask. From an empty account through
-//! purchase, proof, issue and rollout to the renewal of an order of several years, and on to a revocation.
+//! purchase, proof, issue and rollout to the renewal of an order of several years, and on to a revocation; each certificate
+//! goes to a load balancer of the cloud, too.
 
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use renewd::sys::clock::SystemClock;
 use renewd::sys::process::SystemRunner;
 use renewd::validation::Validations;
 
+use crate::after::push::{REGION, resource, served};
 use crate::support::agent::write_secret;
 use crate::support::ccm::Wanted;
 use crate::support::engine::{Rig, healthy};
@@ -56,12 +58,17 @@ dns_port = {}
         names.resolver(),
         names.port
     );
+    let listener = resource(&rig.world.ccm, "ELB", "front").await;
+    let validation = validation
+        + &format!(
+            "\n[push.edge]\naccount = \"public\"\nservice = \"ELB\"\nregion = \"{REGION}\"\nresources = [\"{listener}\"]\nimport = true\n"
+        );
     let endpoint = rig.world.ccm.endpoint();
     let issuer = issuer_proven(&endpoint, &purchase(2, 2), &validation);
     let old = rig.world.policy();
     let target = old.split_once("[target.nginx.web]").unwrap().1;
     rig.world.agent.write_policy(&format!(
-        "{issuer}\n[certificate.www]\nissuer = \"public\"\nnames = [\"{NAME}\"]\ntargets = [\"web\"]\n\n[target.nginx.web]{target}"
+        "{issuer}\n[certificate.www]\nissuer = \"public\"\nnames = [\"{NAME}\"]\ntargets = [\"web\"]\npush = [\"edge\"]\n\n[target.nginx.web]{target}"
     ));
     // Signed updates go by the time that BIND has, too.
     rig.adjust = Arc::new(|engine| {
@@ -82,6 +89,12 @@ dns_port = {}
     assert_eq!(rig.world.served(), first.facts.serial);
     let records = || names.dig(PRIMARY, &["_dnsauth.www.example.test", "TXT"]);
     assert_eq!(records(), "", "the proof is gone");
+    let balanced = async || served(&rig.world.ccm, &listener).await.unwrap_or_default();
+    let there = first.facts.serial.clone();
+    until(&rig, 20, "the first at the load balancer", async |_| {
+        balanced().await == there
+    })
+    .await;
 
     // The account brings the next one, which nobody pays for.
     until(&rig, 900, "the successor", async |plan| {
@@ -94,6 +107,11 @@ dns_port = {}
     assert_ne!(second.reference, first.reference);
     assert_eq!(rig.world.served(), second.facts.serial);
     assert_eq!(records(), "", "the proof of the second is gone");
+    let there = second.facts.serial.clone();
+    until(&rig, 20, "the second at the load balancer", async |_| {
+        balanced().await == there
+    })
+    .await;
 
     // Its key is known to others: a new one with another key, at once.
     let engine = rig.engine().await;
@@ -116,5 +134,10 @@ dns_port = {}
     assert_ne!(third.facts.spki, second.facts.spki);
     assert_eq!(rig.world.served(), third.facts.serial);
     assert_eq!(records(), "");
+    let there = third.facts.serial.clone();
+    until(&rig, 20, "the third at the load balancer", async |_| {
+        balanced().await == there
+    })
+    .await;
     assert_eq!(bought(), 2);
 }
