@@ -44,8 +44,9 @@ impl<'a> Pushing<'a> {
         Self { scm }
     }
 
-    /// The id of an uploaded certificate with this leaf, if the account has one. An incomplete listing is an error,
-    /// never "none". Those called `name` are looked at first.
+    /// The id of an uploaded certificate with this leaf, if it is among those that can be listed, which ends at an offset
+    /// of 100 and begins with what was updated last. A listing that changes while it is read is an error, never "none".
+    /// Those called `name` are looked at first, and no more than a few dozen.
     ///
     /// # Errors
     /// Those of every call.
