@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
+use sqlx::{Row, Sqlite, Transaction};
 
 use crate::model::{
     CertificateId, CertificateState, IssuerId, Order, RevisionFacts, Rollout, RolloutEvent,
@@ -22,16 +22,29 @@ impl SqliteStore {
         // One read transaction, so that an order and its certificate are of the same moment.
         let mut tx = self.pool.begin().await.map_err(query(WHAT))?;
         let mut snapshot = Snapshot::default();
-        let rows = sqlx::query("SELECT id, state FROM certificates ORDER BY id")
-            .fetch_all(&mut *tx)
-            .await
-            .map_err(query(WHAT))?;
-        snapshot.certificates = rows.iter().map(certificate).collect::<Result<_, _>>()?;
-        let rows = sqlx::query("SELECT id, state FROM targets ORDER BY id")
-            .fetch_all(&mut *tx)
-            .await
-            .map_err(query(WHAT))?;
-        snapshot.targets = rows.iter().map(target).collect::<Result<_, _>>()?;
+        let mut last = String::new();
+        loop {
+            const SQL: &str =
+                "SELECT id, state FROM certificates WHERE id > $1 ORDER BY id LIMIT $2";
+            let rows = page(&mut tx, SQL, &last).await?;
+            let Some(end) = rows.last() else { break };
+            last = end.get(0);
+            for row in &rows {
+                let (id, state) = certificate(row)?;
+                snapshot.certificates.insert(id, state);
+            }
+        }
+        last.clear();
+        loop {
+            const SQL: &str = "SELECT id, state FROM targets WHERE id > $1 ORDER BY id LIMIT $2";
+            let rows = page(&mut tx, SQL, &last).await?;
+            let Some(end) = rows.last() else { break };
+            last = end.get(0);
+            for row in &rows {
+                let (id, state) = target(row)?;
+                snapshot.targets.insert(id, state);
+            }
+        }
         let rows = sqlx::query("SELECT body FROM orders WHERE closed_at IS NULL")
             .fetch_all(&mut *tx)
             .await
@@ -274,6 +287,19 @@ fn replace<K: Ord + Clone, V: PartialEq>(
     }
     changed
 }
+
+/// Rows behind an id, as many as are held in memory at once beside what is made of them.
+async fn page(
+    tx: &mut Transaction<'_, Sqlite>,
+    sql: &'static str,
+    behind: &str,
+) -> Result<Vec<SqliteRow>, StoreError> {
+    let rows = sqlx::query(sql).bind(behind).bind(ROWS);
+    let rows = rows.fetch_all(&mut **tx).await;
+    rows.map_err(query("read the snapshot"))
+}
+
+const ROWS: i64 = 256;
 
 fn certificate(row: &SqliteRow) -> Result<(CertificateId, CertificateState), StoreError> {
     Ok((id(row.get(0))?, decode("certificates.state", row.get(1))?))

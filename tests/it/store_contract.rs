@@ -210,6 +210,34 @@ async fn everything_survives_closing_and_opening() {
     );
 }
 
+/// More than are read at once, and an end of what is read in the middle of ids that begin alike.
+#[tokio::test]
+async fn a_snapshot_has_each_of_many() {
+    let (_dir, store) = store().await;
+    let numbers = 0..600;
+    let certificates: BTreeSet<CertificateId> = numbers
+        .clone()
+        .map(|number| CertificateId::new(&format!("w{number}")).unwrap())
+        .collect();
+    for id in &certificates {
+        let forced = CertificateChange::Forced;
+        store.change_certificate(id, forced).await.unwrap();
+    }
+    let targets: BTreeSet<TargetId> = numbers
+        .map(|number| TargetId::new(&format!("t{number}")).unwrap())
+        .collect();
+    for id in &targets {
+        let state = TargetState::default();
+        store.change_target(id, &state).await.unwrap();
+    }
+    let snapshot = store.snapshot().await.unwrap();
+    let found: BTreeSet<CertificateId> = snapshot.certificates.keys().cloned().collect();
+    assert_eq!(found, certificates);
+    assert!(snapshot.certificates.values().all(|state| state.forced));
+    let found: BTreeSet<TargetId> = snapshot.targets.keys().cloned().collect();
+    assert_eq!(found, targets);
+}
+
 #[tokio::test]
 async fn revisions_of_one_second_keep_the_order_in_which_they_came() {
     let (_dir, store) = store().await;
