@@ -4,8 +4,8 @@
     scripts/ccm-contract.py path/to/operations.json
 
 The input lists every operation of the reference (Issue 4, 2025-05-26) with its fields, limits and examples. What comes
-out is what client and server are both held to: method, path, success status, fields with their limits, and the two
-examples. Prose, line numbers and what only the SDK says are left out.
+out is what client and server are both held to: method, path, success status, fields of request and answer with their
+limits, and the two examples. Prose, line numbers and what only the SDK says are left out.
 """
 
 import json
@@ -16,16 +16,23 @@ KEPT = (
     "name", "type", "required", "min", "max", "limit_kind", "enum", "array_length", "default", "pattern", "must_be",
     "suspect",
 )
+# Of answers also: words that only other parts of the reference have, and other names of the same field.
+KEPT_OF_ANSWERS = (*KEPT, "enum_extra", "aliases")
 
 
-def fields(described):
+def fields(described, keys=KEPT):
     kept = []
     for field in described or []:
-        one = {key: field[key] for key in KEPT if key in field}
+        one = {key: field[key] for key in keys if key in field}
         if field.get("fields"):
-            one["fields"] = fields(field["fields"])
+            one["fields"] = fields(field["fields"], keys)
         kept.append(one)
     return kept
+
+
+def is_binary(alternative):
+    content = alternative.get("content", "")
+    return content == "zip" or "binary" in content
 
 
 def operation(described):
@@ -43,6 +50,8 @@ def operation(described):
         "body": fields(described["body"]),
         "request": described["example_request"],
         "response": described["example_response"],
+        "answer": fields(described["response"].get("fields"), KEPT_OF_ANSWERS),
+        "binary": any(is_binary(one) for one in described["response"].get("alternatives", [])),
     }
     return one
 

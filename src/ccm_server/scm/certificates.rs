@@ -68,8 +68,8 @@ pub(super) async fn show(call: &Call<'_>) -> Result<Answer, Failure> {
         "validation_method": Value::Null,
         "domain_type": text_of(&row, "domain_type"),
         "multi_domain_type": Value::Null,
-        "domain": text_of(&row, "domain"),
-        "sans": text_of(&row, "sans"),
+        "domain": filled(&row, "domain"),
+        "sans": filled(&row, "sans"),
         "domain_count": row.get::<i64, _>("domain_count"),
         "wildcard_count": row.get::<i64, _>("wildcard_count"),
         "fingerprint": text_of(&row, "fingerprint"),
@@ -170,8 +170,8 @@ fn item(row: &SqliteRow) -> Value {
     json!({
         "id": text_of(row, "id"),
         "name": text_of(row, "name"),
-        "domain": text_of(row, "domain"),
-        "sans": text_of(row, "sans"),
+        "domain": filled(row, "domain"),
+        "sans": filled(row, "sans"),
         "signature_algorithm": text_of(row, "signature_algorithm"),
         "deploy_support": row.get::<bool, _>("deploy_support"),
         "type": text_of(row, "kind"),
@@ -190,6 +190,13 @@ fn item(row: &SqliteRow) -> Value {
 
 pub(in crate::ccm_server) fn text_of(row: &SqliteRow, column: &str) -> Value {
     row.get::<Option<String>, _>(column)
+        .map_or(Value::Null, Value::String)
+}
+
+/// What is not there is null, as in the example of 4.1.5.3; the table of 4.1.5.1 has no empty texts.
+fn filled(row: &SqliteRow, column: &str) -> Value {
+    let text = row.get::<Option<String>, _>(column);
+    text.filter(|text| !text.is_empty())
         .map_or(Value::Null, Value::String)
 }
 

@@ -235,6 +235,8 @@ fn detail(row: &SqliteRow) -> Value {
         "domain_type": own("domain_type"),
         "purchase_period": row.get::<i64, _>("validity_period") / 12,
         "expired_time": moment("not_after"),
+        // In the example alone, and null there too; when a certificate was bought is not kept.
+        "cert_created_time": Value::Null,
         "cert_issued_time": moment("issued"),
         "order_status": own("shown_status"),
         "domain_num": row.get::<i64, _>("domain_count"),

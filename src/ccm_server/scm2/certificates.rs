@@ -11,6 +11,7 @@ use crate::ccm_server::operation::Call;
 use crate::ccm_server::scm::{self, RECORDS, Sort, Wanted, orders, text_of};
 use crate::ccm_server::scm2::project;
 use crate::ccm_server::text;
+use crate::ccm_server::x509;
 use crate::pki::Secret;
 
 /// 7.1.2
@@ -41,24 +42,30 @@ pub(super) async fn list(call: &Call<'_>) -> Result<Answer, Failure> {
     })))
 }
 
-/// 7.1.3. The table has `domain_name` twice; the answer has all domains in it, as the last one of the example.
+/// 7.1.3. The table has `domain_name` twice; the answer has all domains in it, as the last one of the example. Type, push
+/// support and signature are in words that no other operation has (`OV`, `on`, `SHA256withRSA2048`).
 pub(super) async fn show(call: &Call<'_>) -> Result<Answer, Failure> {
     project::own(call).await?;
     let row = read(call).await?;
     let mut domains: Vec<String> = vec![row.get("domain")];
     domains.push(row.get("sans"));
     domains.retain(|text| !text.is_empty());
+    let kind = row.get::<Option<String>, _>("kind");
+    let encryption = match row.get::<Option<Vec<u8>>, _>("certificate") {
+        Some(certificate) => Some(x509::facts(&certificate)?.encryption),
+        None => None,
+    };
     let mut shown = json!({
         "cert_id": text_of(&row, "id"),
         "order_id": text_of(&row, "order_id"),
         "cert_name": text_of(&row, "name"),
-        "cert_type": text_of(&row, "kind"),
+        "cert_type": kind.map(|kind| kind.replace("_SSL_CERT", "")),
         "cert_brand": text_of(&row, "brand"),
         "domain_type": text_of(&row, "domain_type"),
         "domain_name": domains.join(";"),
         "domain_number": row.get::<i64, _>("domain_count"),
         "cert_describe": text_of(&row, "description"),
-        "push_support": if row.get::<bool, _>("deploy_support") { "ON" } else { "OFF" },
+        "push_support": if row.get::<bool, _>("deploy_support") { "on" } else { "off" },
         "revoke_reason": text_of(&row, "revoke_reason"),
         "company_name": Value::Null,
         "company_province": Value::Null,
@@ -70,7 +77,7 @@ pub(super) async fn show(call: &Call<'_>) -> Result<Answer, Failure> {
         "contact_phone": Value::Null,
         "contact_email": Value::Null,
         "status": text_of(&row, "shown_status"),
-        "encrypt_type": text_of(&row, "signature_algorithm"),
+        "encrypt_type": encryption,
         "country": Value::Null,
         "organization_unit": Value::Null,
         "DNS_push_status": "NONE",

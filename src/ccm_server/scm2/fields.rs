@@ -97,8 +97,10 @@ pub(super) const SUPPLEMENT: &[Field] = &[
     Field::text("email", 0, 256),
 ];
 
-const DOMAIN: Field = Field::text("domain", 0, 255).required();
-const SANS: Field = Field::text("sans", 0, 4096);
+const DOMAIN: Field = Field::text("domain", 0, 255)
+    .required()
+    .or(code("SCM.0108"));
+const SANS: Field = Field::text("sans", 0, 4096).or(code("SCM.0108"));
 const CSR: Field = Field::text("csr", 0, 5120).or(code("SCM.0034"));
 /// Mandatory here for every certificate; that it says something, for OV and EV only.
 const COMPANY_NAME: Field = Field::text("company_name", 0, 63).required();

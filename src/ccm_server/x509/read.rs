@@ -31,6 +31,8 @@ pub(in crate::ccm_server) struct Facts {
     pub(in crate::ccm_server) fingerprint: String,
     /// Such as `SHA256WITHRSA`.
     pub(in crate::ccm_server) signature_algorithm: String,
+    /// The same with the size of the key that signed, such as `SHA256withRSA2048`.
+    pub(in crate::ccm_server) encryption: String,
     /// Whether it may issue.
     pub(in crate::ccm_server) is_authority: bool,
     /// How many CAs may be below it, where that is limited.
@@ -68,6 +70,8 @@ pub(in crate::ccm_server) fn facts(certificate: &[u8]) -> Result<Facts, X509Erro
     }
     let sha1 = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, certificate);
     let algorithm = parsed.signature_algorithm.algorithm.to_id_string();
+    let signed = signature_name(&algorithm);
+    let bits = signer_bits(&signed, parsed.signature_value.data.len());
     Ok(Facts {
         subject: Subject::from_name(parsed.subject()),
         subject_der: parsed.subject().as_raw().to_vec(),
@@ -77,13 +81,32 @@ pub(in crate::ccm_server) fn facts(certificate: &[u8]) -> Result<Facts, X509Erro
         not_after: Timestamp(parsed.validity().not_after.timestamp()),
         spki: parsed.public_key().raw.to_vec(),
         fingerprint: text::hex(sha1.as_ref()),
-        signature_algorithm: signature_name(&algorithm).to_ascii_uppercase(),
+        signature_algorithm: signed.to_ascii_uppercase(),
+        encryption: format!(
+            "{signed}{}",
+            bits.map_or_else(String::new, |bits| bits.to_string())
+        ),
         is_authority: parsed.is_ca(),
         path_length: path_length(&parsed),
         serial: parsed.tbs_certificate.serial.to_bytes_be(),
         key_id: key_id(&parsed),
         issuer_name: Subject::from_name(parsed.issuer()).common_name,
     })
+}
+
+/// The size of the key that made a signature of so many bytes: an RSA signature is as long as its modulus, and one on a curve
+/// has two numbers of the curve's size at most.
+fn signer_bits(algorithm: &str, bytes: usize) -> Option<usize> {
+    let (_, key) = algorithm.split_once("with")?;
+    match key {
+        "RSA" => Some(bytes * 8),
+        "ECDSA" | "SM2" => Some(match bytes {
+            ..=72 => 256,
+            73..=104 => 384,
+            _ => 521,
+        }),
+        _ => None,
+    }
 }
 
 fn key_id(parsed: &X509Certificate<'_>) -> Option<Vec<u8>> {

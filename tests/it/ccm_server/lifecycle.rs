@@ -10,7 +10,7 @@ use crate::support::ccm::{Ccm, Wanted};
 
 const CERTIFICATES: &str = "/v1/private-certificates";
 
-fn pending(common_name: &str) -> Value {
+pub(super) fn pending(common_name: &str) -> Value {
     let mut body = subordinate(common_name, "EC256", "SHA256", "");
     body.as_object_mut().unwrap().remove("issuer_id");
     body
@@ -29,10 +29,10 @@ async fn issue(ccm: &Ccm, ca: &str) -> super::http::Reply {
 }
 
 /// A company's own root on disk, which certifies the CSRs of others.
-struct Company(tempfile::TempDir);
+pub(super) struct Company(tempfile::TempDir);
 
 impl Company {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let make = [
             "req",
@@ -52,11 +52,11 @@ impl Company {
         said(directory.path(), &[&make, EC].concat());
         Self(directory)
     }
-    fn root(&self) -> String {
+    pub(super) fn root(&self) -> String {
         std::fs::read_to_string(self.0.path().join("root.pem")).unwrap()
     }
     /// Certifies as the request asks, for so many days.
-    fn certify(&self, request: &str, days: &str) -> String {
+    pub(super) fn certify(&self, request: &str, days: &str) -> String {
         std::fs::write(self.0.path().join("ca.csr"), request).unwrap();
         let sign = [
             "x509",

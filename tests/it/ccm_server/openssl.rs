@@ -23,9 +23,16 @@ pub(crate) fn said(directory: &Path, arguments: &[&str]) -> String {
 
 /// A CSR for a new key; `rest` goes to `openssl req -new`.
 pub(crate) fn csr(key: &[&str], rest: &[&str]) -> String {
+    csr_and_key(key, rest).0
+}
+
+/// The same with the key.
+pub(crate) fn csr_and_key(key: &[&str], rest: &[&str]) -> (String, String) {
     let directory = tempfile::tempdir().unwrap();
     let arguments = [&["req", "-new", "-nodes", "-keyout", "key.pem"], key, rest].concat();
-    said(directory.path(), &arguments)
+    let request = said(directory.path(), &arguments);
+    let key = std::fs::read_to_string(directory.path().join("key.pem")).unwrap();
+    (request, key)
 }
 
 /// A self-signed certificate and its key, valid for so many days from now.

@@ -170,7 +170,7 @@ async fn every_limit_of_an_application_has_its_code() {
     let cases = [
         ("domain", json!(""), "SCM.0108"),
         ("domain", json!("com"), "SCM.0108"),
-        ("domain", long(256), "SCM.0005"),
+        ("domain", long(256), "SCM.0108"),
         ("domain", json!("a b.example"), "SCM.0108"),
         (
             "domain",
@@ -180,7 +180,7 @@ async fn every_limit_of_an_application_has_its_code() {
         ("sans", json!("b.example;b.example"), "SCM.0063"),
         ("sans", json!("b.example;c.example;d.example"), "SCM.0015"),
         ("sans", json!("b.example;x y"), "SCM.0108"),
-        ("sans", long(4097), "SCM.0005"),
+        ("sans", long(4097), "SCM.0108"),
         ("csr", json!("-----BEGIN"), "SCM.0034"),
         ("csr", long(5121), "SCM.0034"),
         ("csr", json!(other), "SCM.0035"),

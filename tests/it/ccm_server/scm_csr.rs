@@ -14,7 +14,7 @@ const UPLOAD: &str = "/v3/scm/csr/upload";
 /// The identity that GB/T 35276 prescribes.
 const IDENTITY: &str = "distid:1234567812345678";
 
-fn order(algorithm: &str) -> Value {
+pub(super) fn order(algorithm: &str) -> Value {
     json!({
         "name": "front", "domain_name": "www.example.com", "sans": "a.example.com;*.b.example.com",
         "private_key_algo": algorithm, "usage": "ENTERPRISE", "company_country": "CN",

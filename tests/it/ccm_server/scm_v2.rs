@@ -36,7 +36,7 @@ async fn version_2_and_version_3_show_the_same_certificates() {
     assert_eq!(shown["domain_name"], "www.example.com;*.example.org");
     assert_eq!(shown["domain_type"], "MULTI_DOMAIN");
     assert_eq!(shown["domain_number"], 2);
-    assert_eq!(shown["push_support"], "ON");
+    assert_eq!(shown["push_support"], "on");
     assert_eq!(shown["DNS_push_status"], "NONE");
     let v3 = get(&ccm, &format!("/v3/scm/certificates/{id}"))
         .await

@@ -31,9 +31,20 @@ pub(crate) struct Contract {
 
 /// All of them, in the order of the reference.
 pub(crate) fn contracts() -> Vec<Contract> {
-    let text = include_str!("../../fixtures/ccm/contract.json");
-    let all: Vec<Value> = serde_json::from_str(text).unwrap();
-    all.iter().map(contract).collect()
+    tables().iter().map(contract).collect()
+}
+
+/// The operations as the fixture has them, with the tables of their fields.
+pub(crate) fn tables() -> Vec<Value> {
+    serde_json::from_str(include_str!("../../fixtures/ccm/contract.json")).unwrap()
+}
+
+/// A method of the fixture as a request has it.
+pub(crate) fn verb(method: &str) -> &'static str {
+    ["GET", "POST", "PUT", "DELETE"]
+        .into_iter()
+        .find(|verb| *verb == method)
+        .unwrap_or_else(|| panic!("{method} is no method of the reference"))
 }
 
 /// The one of this chapter.

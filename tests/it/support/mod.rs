@@ -2,6 +2,7 @@
 
 pub(crate) mod account;
 pub(crate) mod agent;
+pub(crate) mod answers;
 pub(crate) mod canary;
 pub(crate) mod ccm;
 pub(crate) mod certs;

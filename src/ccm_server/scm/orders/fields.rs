@@ -51,8 +51,10 @@ const TAG: &[Field] = &[
 ];
 
 pub(super) const APPLY: &[Field] = &[
-    Field::text("domain", 0, 255).required(),
-    Field::text("sans", 0, 4096),
+    Field::text("domain", 0, 255)
+        .required()
+        .or(code("SCM.0108")),
+    Field::text("sans", 0, 4096).or(code("SCM.0108")),
     Field::text("csr", 0, 5120).or(code("SCM.0034")),
     Field::text("company_name", 0, 63),
     Field::text("company_unit", 0, 63),
