@@ -2,7 +2,6 @@
 //! through whatever may go wrong.
 
 mod claim;
-mod killed;
 mod life;
 mod real;
 mod schedules;
