@@ -2,6 +2,7 @@
 //! through whatever may go wrong.
 
 mod claim;
+mod copied;
 mod life;
 mod real;
 mod schedules;
