@@ -60,7 +60,7 @@ pub(super) async fn handle(
             service.unknown_error(),
             "this failure was asked for",
         ))),
-        Some(Fault::LostResponse) | None => match found {
+        Some(Fault::LostResponse | Fault::Withheld) | None => match found {
             Some(found) => Some(carry_out(request, found, Arc::clone(&shared), limits).await),
             None => match fetched(&method, &path, &shared).await {
                 Some(object) => Some(Ok(object)),
@@ -78,7 +78,8 @@ pub(super) async fn handle(
         }
         result.unwrap_or_else(|failure| failure.answer(service, &request_id))
     });
-    let dropped = answer.is_none() || fault == Some(Fault::LostResponse);
+    let lost = matches!(fault, Some(Fault::LostResponse | Fault::Withheld));
+    let dropped = answer.is_none() || lost;
     let status = answer.as_ref().map_or(0, |answer| answer.status);
     tracing::info!(%request_id, %method, %path, status, fault = fault.map(Fault::name), "request");
     shared.log.add(Seen {
@@ -87,6 +88,9 @@ pub(super) async fn handle(
         request_id: request_id.clone(),
         fault,
     });
+    if fault == Some(Fault::Withheld) {
+        stop.cancelled().await;
+    }
     if dropped {
         return None;
     }

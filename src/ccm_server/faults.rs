@@ -102,6 +102,8 @@ pub enum Fault {
     LostRequest,
     /// The connection is dropped after the effect.
     LostResponse,
+    /// No answer until the client gives up, after the effect.
+    Withheld,
 }
 
 /// A text that describes no faults.
@@ -256,6 +258,7 @@ impl Fault {
             Self::Stalled => "stalled",
             Self::LostRequest => "lost-request",
             Self::LostResponse => "lost-response",
+            Self::Withheld => "withheld",
         }
     }
 
@@ -376,12 +379,13 @@ fn next(state: &mut u64) -> u64 {
     z ^ (z >> 31)
 }
 
-const ALL: [Fault; 5] = [
+const ALL: [Fault; 6] = [
     Fault::RateLimited,
     Fault::ServerError,
     Fault::Stalled,
     Fault::LostRequest,
     Fault::LostResponse,
+    Fault::Withheld,
 ];
 
 #[cfg(test)]

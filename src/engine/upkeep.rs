@@ -9,7 +9,7 @@ use crate::model::{
     CertificateId, ErrorClass, IssuerId, IssuerKind, OrderMode, Snapshot, Timestamp,
 };
 use crate::plan::revoke;
-use crate::sys::{host, systemd};
+use crate::sys::{crash, host, systemd};
 
 impl Engine {
     /// Goes through what is ours in each SCM account. What cannot be done is in the log, and tried at the next check.
@@ -141,6 +141,7 @@ impl Engine {
                 continue;
             }
             pushing.delete(reference).await?;
+            crash::point("upkeep.delete.effect");
             systemd::alive();
             self.done(id, format!("expired certificate {reference} deleted"));
         }
@@ -163,6 +164,7 @@ impl Engine {
             return Ok(());
         }
         pushing.tag(reference, &wanted).await?;
+        crash::point("upkeep.tag.effect");
         let names: Vec<&str> = wanted.keys().map(String::as_str).collect();
         self.done(
             certificate,

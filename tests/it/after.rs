@@ -15,7 +15,7 @@ use renewd::plan::Plan;
 use crate::support::ccm::Ccm;
 
 /// The account of SCM beside the CA of PCA, for pushing.
-const CLOUD: &str = r#"
+pub(crate) const CLOUD: &str = r#"
 [issuer.scm.cloud]
 endpoint = "ENDPOINT"
 access_key = "file:{dir}/ak"
@@ -45,7 +45,7 @@ async fn check(engine: &Arc<Engine>) -> Plan {
 }
 
 /// What was brought into the account.
-async fn uploads(ccm: &Ccm) -> Vec<ScmCertificate> {
+pub(crate) async fn uploads(ccm: &Ccm) -> Vec<ScmCertificate> {
     let scm = Scm::new(ccm.client());
     let mut collector = Collector::default();
     for status in ["UPLOAD", "EXPIRED"] {

@@ -154,7 +154,7 @@ pub(crate) fn faked(command: &mut Command, shift: &Path) {
 }
 
 /// As `faketime` itself finds it.
-fn library() -> PathBuf {
+pub(crate) fn library() -> PathBuf {
     let found = Command::new("faketime")
         .args(["-m", "-f", "+0", "printenv", "LD_PRELOAD"])
         .output()

@@ -2,7 +2,7 @@
 //! through whatever may go wrong.
 
 mod claim;
-mod killed;
+mod copied;
 mod life;
 mod real;
 mod schedules;

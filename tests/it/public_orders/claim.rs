@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use renewd::ccm::ScmStatus;
+use renewd::ccm::{Scm, ScmStatus};
 use renewd::engine::new_identity;
-use renewd::model::{Identity, Seconds};
+use renewd::model::{Claim, Identity, Seconds};
 use renewd::plan::Verdict;
 use serde_json::json;
 
@@ -62,6 +62,38 @@ async fn twenty_hosts_and_one_entitlement_come_to_one_order() {
     }
     assert_eq!(owners, 1);
     assert_eq!(shop.board.left(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fresh_claim_of_another_host_is_left_alone_and_one_that_nobody_uses_is_free_after_an_hour()
+ {
+    let shop = Shop::at("2027-04-01").await;
+    buy(&shop).await;
+    let (first, second) = (shop.host(&policy(&shop, "")), shop.host(&policy(&shop, "")));
+    first.tick().await;
+    let reference = shop.all().await.remove(0).id;
+    let scm = Scm::new(shop.ccm.client());
+    let claim = async || {
+        let mut tags = scm.list_tags(&reference).await.unwrap().tags.into_iter();
+        tags.find(|tag| tag.key == Claim::KEY)
+            .and_then(|tag| tag.value)
+    };
+    let written = claim().await;
+    assert!(written.is_some(), "{:#?}", first.told());
+    // The first one is away from here on.
+    shop.pass(Seconds::minutes(50)).await;
+    second.tick().await;
+    assert_eq!(claim().await, written, "{:#?}", second.told());
+    second.settle(&shop).await;
+    assert_ne!(claim().await, written);
+    assert_eq!(shop.ccm.running.requests_of("4.1.1.1"), 1);
+    // And comes back.
+    first.tick().await;
+    first.tick().await;
+    assert_eq!(shop.ccm.running.requests_of("4.1.1.1"), 1);
+    let snapshot = first.snapshot().await;
+    let state = snapshot.certificates.get(&id("www"));
+    assert!(state.is_none_or(|state| state.newest.is_none()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -137,6 +169,12 @@ async fn a_journal_that_was_restored_from_before_a_purchase_buys_nothing_until_i
         .await
         .unwrap();
     assert_eq!(claimed.purchases.len(), 1, "{claimed:?}");
+    let purchases = host.snapshot().await.purchases;
+    assert_eq!(
+        purchases.values().map(Vec::len).sum::<usize>(),
+        1,
+        "the journal counts it from now on"
+    );
     host.settle(&shop).await;
 }
 

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use renewd::ccm::ScmStatus;
 use renewd::model::Seconds;
+use serde_json::json;
 
+use crate::ccm_server::http::{post, post_nothing};
 use crate::support::engine::{Rig, due, healthy, id};
 use crate::support::shop::{Board, Shop, issuer, purchase, wanted};
 use crate::support::world::NAME;
@@ -34,10 +36,89 @@ async fn an_empty_account_comes_to_a_certificate_by_one_purchase() {
     assert_eq!(state.entitlements.len(), 1);
     let spki = state.newest.as_ref().unwrap().facts.spki;
     assert_eq!(state.entitlements[0].spki, Some(spki));
+    let kind = state.entitlements[0].kind.as_deref();
+    assert_eq!(kind, Some("DV_SSL_CERT"), "how long the next one takes");
     let engine = host.engine().await;
     let kept = engine.deployer.materials().public_keys().unwrap();
     assert_eq!(kept, [spki].into(), "a certificate may come for it");
     assert_eq!(snapshot.purchases.values().map(Vec::len).sum::<usize>(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_person_bought_is_remembered_as_what_it_is_and_renewed_in_the_time_that_it_takes() {
+    let shop = Shop::at("2027-04-01").await;
+    let body = json!({
+        "cert_brand": "GEOTRUST", "cert_type": "OV_SSL_CERT", "domain_type": "SINGLE_DOMAIN", "effective_time": 1,
+        "domain_numbers": 1, "order_number": 1, "agree_privacy_protection": true,
+    });
+    post(&shop.ccm, "/v3/scm/certificates/buy", &body)
+        .await
+        .expect(200);
+    let text = issuer(&shop.ccm.endpoint(), "");
+    let person = "email = \"tom@example.com\"\n";
+    assert!(text.contains(person));
+    let text = text.replace(person, &format!("{person}company = \"Example Ltd\"\n"));
+    let host = shop.host(&format!(
+        "{text}\n[certificate.www]\nissuer = \"public\"\nnames = [\"{NAME}\"]\n[certificate.www.subject]\ncountry = \"SG\"\nstate = \"Singapore\"\nlocality = \"Singapore\"\n"
+    ));
+    let plan = host.settle(&shop).await;
+    let mut state = host.snapshot().await.certificates[&id("www")].clone();
+    let kind = state.entitlements[0].kind.as_deref();
+    assert_eq!(kind, Some("OV_SSL_CERT"));
+    // One of which this were not known would be renewed later.
+    let policy = host.policy();
+    let newest = state.newest.clone().unwrap();
+    let certificate = &policy.certificates[&id("www")];
+    state.entitlements[0].kind = None;
+    let unknown = renewd::plan::renewal::of(&policy, certificate, &state, &newest);
+    assert_eq!(
+        due(&plan, "www") + Seconds::days(14),
+        unknown.renew_at,
+        "an organization is looked at for days"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_application_that_a_person_takes_back_ends_its_order_and_the_next_one_applies_with_the_same()
+ {
+    let shop = Shop::at("2027-04-01").await;
+    let host = shop.host(&policy(&shop, 1));
+    *shop.board.silent.lock().unwrap() = true;
+    for _ in 0..20 {
+        let plan = host.tick().await;
+        if !shop.board.left().is_empty() {
+            break;
+        }
+        shop.wake(&plan).await;
+    }
+    let under_way = shop.all().await;
+    assert_eq!(under_way.len(), 1, "{:#?}", host.told());
+    let first = host.snapshot().await.orders.keys().next().cloned().unwrap();
+    // In the console.
+    let path = format!("/v3/scm/certificates/{}/cancel-cert", under_way[0].id);
+    post_nothing(&shop.ccm, &path).await.expect(200);
+    shop.look().await;
+    assert_eq!(shop.count(&ScmStatus::Paid).await, 1);
+    *shop.board.silent.lock().unwrap() = false;
+    host.settle(&shop).await;
+    let history = host.engine().await.store.history(&id("www")).await.unwrap();
+    let said = history
+        .iter()
+        .find(|entry| entry.message.contains("was taken back"));
+    assert!(
+        said.is_some_and(|entry| entry.message.contains("PAID")),
+        "{history:#?}"
+    );
+    let second = history.iter().rfind(|entry| entry.machine == "order");
+    assert_ne!(second.unwrap().id, first.to_string(), "{history:#?}");
+    assert_eq!(
+        shop.ccm.running.requests_of("4.1.3.1"),
+        1,
+        "nothing more is bought"
+    );
+    assert_eq!(shop.ccm.running.requests_of("4.1.1.1"), 2);
+    assert_eq!(shop.count(&ScmStatus::Issued).await, 1);
+    assert_eq!(shop.board.left(), Vec::<String>::new(), "proofs stay");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,4 +1,5 @@
-//! Random schedules through the real executor: crashes at any await, lost answers, effects and tags that come late, 429, 5xx.
+//! Random schedules through the real executor: crashes at any await, lost answers, answers that never come, effects and tags
+//! that come late, 429, 5xx.
 //! Whatever happens: no more orders are bought than certificates are due, and every certificate that is due is obtained.
 //!
 //! `RENEWD_SEEDS=5000` runs so many, `RENEWD_SEED=17` one alone.
@@ -47,6 +48,7 @@ struct Counts {
     by_hand: AtomicU64,
     crashes: AtomicU64,
     unclear: AtomicU64,
+    stalled: AtomicU64,
     requests: AtomicU64,
     ticks: AtomicU64,
 }
@@ -69,6 +71,17 @@ fn faults(random: &mut Random, seed: u64) -> Faults {
     if random.chance(30) {
         faults.late_tags = Some(Seconds(1 + i64::try_from(random.below(3600)).unwrap()));
     }
+    if random.chance(35) {
+        // It is waited for until the time-out, by the clock on the wall: seldom, and where it matters.
+        let operation = STALLING[usize::try_from(random.below(7)).unwrap()];
+        let fault = if random.chance(50) {
+            Fault::Stalled
+        } else {
+            Fault::Withheld
+        };
+        let nth = 1 + u32::try_from(random.below(2)).unwrap();
+        faults = faults.at(operation, nth, fault);
+    }
     let purchase = [
         Fault::LostResponse,
         Fault::LostResponse,
@@ -90,7 +103,11 @@ fn faults(random: &mut Random, seed: u64) -> Faults {
 }
 
 fn policy(shop: &Shop, names: &[String], per_day: u32) -> String {
-    let mut text = issuer(&shop.ccm.endpoint(), &purchase(per_day, 1));
+    let text = issuer(&shop.ccm.endpoint(), &purchase(per_day, 1));
+    let usual = "\ntimeout = \"20s\"\n";
+    assert!(text.contains(usual));
+    let short = "\nconnect_timeout = \"2s\"\ntimeout = \"2s\"\n";
+    let mut text = text.replace(usual, short);
     for name in names {
         text.push_str(&format!(
             "\n[certificate.{name}]\nissuer = \"public\"\nnames = [\"{name}.example.com\"]\n"
@@ -118,7 +135,7 @@ async fn run(seed: u64, counts: &Counts) {
     let mut random = Random(seed);
     let plan = faults(&mut random, seed);
     let shown = plan.to_string();
-    let shop = Shop::with("2027-04-01", plan).await;
+    let shop = Shop::with("2027-04-01", plan.clone()).await;
     let hosts = 1 + random.below(2);
     let mut machines = Vec::new();
     let mut due = Vec::new();
@@ -161,6 +178,8 @@ async fn run(seed: u64, counts: &Counts) {
             counts.unclear.fetch_add(1, Ordering::Relaxed);
         }
     }
+    let stalled = stalled(&shop, &plan);
+    counts.stalled.fetch_add(stalled, Ordering::Relaxed);
     // The account is as it should be again.
     shop.faults("seed=1").await;
     *shop.board.failing.lock().unwrap() = 0;
@@ -221,6 +240,16 @@ async fn run(seed: u64, counts: &Counts) {
     add(&counts.requests, sent);
 }
 
+/// How many requests met a trigger of which no answer came.
+fn stalled(shop: &Shop, plan: &Faults) -> u64 {
+    let mut met = 0;
+    for trigger in &plan.triggers {
+        let stalls = matches!(trigger.fault, Fault::Stalled | Fault::Withheld);
+        met += u64::from(stalls && shop.ccm.running.received(&trigger.operation) >= trigger.nth);
+    }
+    met
+}
+
 /// A purchase by a person, which nothing disturbs.
 async fn buy(shop: &Shop) {
     let body = json!({
@@ -259,7 +288,7 @@ async fn no_schedule_buys_more_than_is_due_and_every_one_ends() {
     }
     let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     println!(
-        "{} seeds in {:?}: {} certificates due, {} bought by {} requests, {} bought by hand, {} starts, {} killed, {} rounds with a purchase in doubt",
+        "{} seeds in {:?}: {} certificates due, {} bought by {} requests, {} bought by hand, {} starts, {} killed, {} answers that never came, {} rounds with a purchase in doubt",
         read(&counts.seeds),
         begun.elapsed(),
         read(&counts.due),
@@ -268,18 +297,27 @@ async fn no_schedule_buys_more_than_is_due_and_every_one_ends() {
         read(&counts.by_hand),
         read(&counts.ticks),
         read(&counts.crashes),
+        read(&counts.stalled),
         read(&counts.unclear),
     );
     if one.is_none() {
         assert!(read(&counts.crashes) > seeds, "too few crashes");
         assert!(read(&counts.unclear) > seeds / 10, "too few lost answers");
+        assert!(
+            read(&counts.stalled) > seeds / 10,
+            "too few answers that never came"
+        );
     }
 }
 
 /// With `make test`.
 const SEEDS: u64 = 300;
 /// Schedules side by side.
-const AT_ONCE: usize = 6;
+const AT_ONCE: usize = 8;
+/// Calls of which the answer may never come: purchase and application, the listings, tags, and a look at one.
+const STALLING: [&str; 7] = [
+    "4.1.3.1", "4.1.1.1", "4.1.2.1", "4.1.5.1", "4.1.2.2", "4.1.2.4", "4.1.5.3",
+];
 /// Starts of each host while everything may go wrong.
 const ROUGH: usize = 14;
 /// Starts of each host afterwards, at most.

@@ -11,6 +11,7 @@ pub(crate) mod engine;
 pub(crate) mod gate;
 pub(crate) mod machine;
 pub(crate) mod mail;
+pub(crate) mod market;
 pub(crate) mod names;
 pub(crate) mod nginx;
 pub(crate) mod peer;
