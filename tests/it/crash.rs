@@ -403,6 +403,8 @@ fn every_step_has_its_kill() {
         "examine",
         "retract",
         "withdraw",
+        // In `public_orders::supplement`.
+        "supplement",
     ];
     for step in OrderStep::ALL {
         assert!(visited.contains(&step.code()), "{step}");

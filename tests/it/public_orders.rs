@@ -6,3 +6,4 @@ mod killed;
 mod life;
 mod real;
 mod schedules;
+mod supplement;

@@ -13,7 +13,7 @@ use crate::support::shop::{Host, Shop, issuer, purchase};
 
 const MOMENTS: [&str; 3] = ["started", "effect", "done"];
 
-fn boundaries(steps: &[&str]) -> Vec<String> {
+pub(super) fn boundaries(steps: &[&str]) -> Vec<String> {
     let each = steps
         .iter()
         .flat_map(|step| MOMENTS.map(|m| format!("order.{step}.{m}")));
@@ -44,7 +44,7 @@ async fn start(host: &Host) -> Option<Plan> {
 }
 
 /// Starts the host until it dies at the point; answers whether it did.
-async fn die(shop: &Shop, host: &Host, point: &str, most: usize) -> bool {
+pub(super) async fn die(shop: &Shop, host: &Host, point: &str, most: usize) -> bool {
     fail::cfg(point, "panic").unwrap();
     let mut died = false;
     for _ in 0..most {
@@ -82,7 +82,7 @@ async fn assert_one(shop: &Shop, host: &Host, before: (usize, usize, usize), at:
     assert_clean(shop, host, at).await;
 }
 
-async fn assert_clean(shop: &Shop, host: &Host, at: &str) {
+pub(super) async fn assert_clean(shop: &Shop, host: &Host, at: &str) {
     assert_eq!(shop.board.left(), Vec::<String>::new(), "{at}: proofs stay");
     let engine = host.engine().await;
     let snapshot = host.snapshot().await;

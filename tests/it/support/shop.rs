@@ -278,6 +278,16 @@ impl Shop {
         before["plan"].as_str().unwrap().to_owned()
     }
 
+    /// The CA says no to an application, or to names that are added.
+    pub(crate) async fn reject(&self, reference: &str, reason: &str) {
+        let address = self.ccm.running.management().unwrap();
+        let url = format!("http://{address}/applications/{reference}/reject");
+        let body = serde_json::json!({ "reason": reason }).to_string();
+        let request = client().request("POST".parse().unwrap(), &url).body(body);
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status().as_u16(), 200);
+    }
+
     /// Takes back and deletes whatever is there.
     pub(crate) async fn clear(&self) {
         let scm = Scm::new(self.ccm.client());
