@@ -9,7 +9,8 @@ use std::fmt;
 
 use crate::model::{
     CertificateId, CertificatePolicy, CertificateState, IssuerKind, KeySource, Order, OrderMode,
-    Policy, Reason, Severity, Snapshot, SubjectAltNames, Supplement, Timestamp, Unsupplemented,
+    OrderPhase, Policy, Reason, Severity, Snapshot, SubjectAltNames, Supplement, Timestamp,
+    Unsupplemented,
 };
 use crate::plan::certificates::Subject;
 use crate::plan::draft::Draft;
@@ -265,7 +266,14 @@ pub(crate) fn notes(
             notes.extend(note(certificate, reason).map(|note| (certificate.clone(), note)));
         }
     }
-    for order in snapshot.orders.values() {
+    // Once it is issued, or given up, nothing is added any more.
+    let open = |order: &&Order| {
+        !matches!(
+            order.phase,
+            OrderPhase::Issued { .. } | OrderPhase::Ending { .. } | OrderPhase::Closed { .. }
+        )
+    };
+    for order in snapshot.orders.values().filter(open) {
         let id = &order.certificate;
         let found = match of_order(order) {
             Some(supplement) => Some(describe(supplement)),

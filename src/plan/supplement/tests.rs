@@ -3,8 +3,8 @@
 use super::*;
 use crate::model::{
     Entitlement, ErrorClass, Fingerprint, KeyAlgorithm, Name, OrderClosing, OrderEvent, OrderId,
-    OrderPhase, OrderStep, RemoteTrouble, RevokedBy, Revoking, ScmPolicy, Seconds, Standing,
-    Started, ValidationId,
+    OrderStep, RemoteTrouble, Review, RevokedBy, Revoking, ScmPolicy, Seconds, Standing, Started,
+    ValidationId,
 };
 use crate::plan::order_machine::{self, Money, Timing, transition};
 use crate::plan::{Next, OnError, Trouble, entitlements, open, outcome, testing};
@@ -310,6 +310,58 @@ fn a_kill_or_a_lost_answer_is_cleared_up_before_it_is_sent_again() {
     assert_eq!(next(&order(phase.clone()), NOW + Seconds(300)), surely);
     let again = transition(&phase, &OrderEvent::DefinitelyAbsent);
     assert_eq!(again, Ok(OrderPhase::Opened));
+}
+
+#[test]
+fn names_came_to_nothing_once_the_certificate_is_issued_without_them_for_longer_than_answers_lag() {
+    let review = |status: &str, seconds| Review {
+        status: status.to_owned(),
+        since: NOW + Seconds(seconds),
+    };
+    let seen = |status: &str| {
+        let mut order = order(transition(&OrderPhase::Opened, &supplemented()).unwrap());
+        let not_yet = OrderEvent::NotYet {
+            poll_after: NOW,
+            review: review(status, 0),
+        };
+        order.phase = transition(&order.phase, &not_yet).unwrap();
+        order
+    };
+    let over = |order: &Order, status: &str, seconds| {
+        order_machine::was_taken_back(order, &review(status, seconds), TIMING)
+    };
+    assert!(!over(&seen("ISSUED"), "ISSUED", 599));
+    assert!(over(&seen("ISSUED"), "ISSUED", 600));
+    // What is being proven is no sign of an end, nor is what was it a moment ago.
+    assert!(!over(&seen("SUPPLEMENTCHECKING"), "ISSUED", 600));
+    assert!(!over(&seen("ISSUED"), "SUPPLEMENTCHECKING", 600));
+    // That it is only paid for is said of applications.
+    assert!(!over(&seen("PAID"), "PAID", 600));
+}
+
+#[test]
+fn a_plan_says_how_names_come_in_until_they_are_there() {
+    let (mut policy, certificate, state) = world();
+    let id = certificate.id.clone();
+    policy.certificates.insert(id.clone(), certificate);
+    let mut snapshot = Snapshot::default();
+    snapshot.certificates.insert(id.clone(), state);
+    let note = |snapshot: &Snapshot| {
+        let plan = crate::plan::plan(&policy, snapshot, NOW);
+        notes(&policy, snapshot, &plan, NOW).remove(&id)
+    };
+    let added = "has b.example added to scs1, which costs nothing".to_owned();
+    assert_eq!(note(&snapshot), Some(added.clone()));
+    let opened = order(OrderPhase::Opened);
+    snapshot.orders.insert(opened.id.clone(), opened.clone());
+    assert_eq!(note(&snapshot), Some(added));
+    let mut issued = opened;
+    issued.phase = OrderPhase::Issued {
+        revision: crate::model::RevisionId::new("r02").unwrap(),
+        proof: None,
+    };
+    snapshot.orders.insert(issued.id.clone(), issued);
+    assert_eq!(note(&snapshot), None);
 }
 
 fn absences(phase: &OrderPhase) -> u32 {

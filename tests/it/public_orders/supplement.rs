@@ -1,7 +1,7 @@
 //! Names that the policy adds: into the certificate that is there (CCM API 7.1.20) where CCM takes them, else into another
 //! one; once, whatever is lost and whenever the host is killed.
 
-use renewd::ccm::ScmStatus;
+use renewd::ccm::{Scm, ScmStatus, Supplement};
 use renewd::model::{Name, OrderPhase, RevisionFacts, Seconds};
 use renewd::plan::explain;
 use serde_json::json;
@@ -297,6 +297,41 @@ async fn names_that_the_ca_turns_down_lead_to_another_certificate() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_colleague_adds_at_the_same_time_is_waited_for_and_stays() {
+    let shop = Shop::at("2027-04-01").await;
+    let (host, first) = with(&shop, &["a"], 3).await;
+    let before = sent(&shop);
+    let project = shop.ccm.user.project_id.clone();
+    let theirs = Supplement {
+        // It has no further ones.
+        ori_sans: "a.example.com".to_owned(),
+        add_sans: Some("x.example.com".to_owned()),
+        email: None,
+    };
+    let colleague = Scm::new(shop.ccm.client()).v2(project);
+    let answer = colleague.supplement(&first.reference, &theirs).await;
+    answer.unwrap();
+    host.write(&policy(&shop, &["a", "b"], ""));
+    for _ in 0..5 {
+        let plan = host.tick().await;
+        shop.wake(&plan).await;
+    }
+    let told = host.told();
+    let waits = told
+        .iter()
+        .any(|line| line.contains("somebody adds other names"));
+    assert!(waits, "{told:#?}");
+    assert_eq!(sent(&shop), (before.0 + 1, before.1, before.2), "theirs");
+    assert_eq!(shop.count(&ScmStatus::SupplementChecking).await, 1);
+    shop.approve(&first.reference).await;
+    host.settle(&shop).await;
+    let then = newest(&host).await;
+    is_supplemented(&first, &then);
+    has(&then, &["a", "b", "x"]);
+    assert_eq!(sent(&shop), (before.0 + 2, before.1, before.2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn names_that_nobody_wants_any_more_are_taken_back_and_the_certificate_stays() {
     let shop = Shop::at("2027-04-01").await;
     let (host, first) = with(&shop, &["a", "b"], 3).await;
@@ -346,7 +381,12 @@ async fn a_key_that_is_made_at_ccm_stays_there_and_what_uses_the_certificate_has
     host.tick().await;
     let first = newest(&host).await;
     let there = served(&shop.ccm, &front).await;
-    assert_eq!(there.as_ref(), Some(&first.facts.serial), "{:#?}", host.told());
+    assert_eq!(
+        there.as_ref(),
+        Some(&first.facts.serial),
+        "{:#?}",
+        host.told()
+    );
     let before = sent(&shop);
     host.write(&policy(&shop, &["a", "b", "c"], &rest));
     host.settle(&shop).await;
@@ -356,7 +396,12 @@ async fn a_key_that_is_made_at_ccm_stays_there_and_what_uses_the_certificate_has
     assert_eq!(sent(&shop), (before.0 + 1, before.1, before.2));
     // Under the same id as before, so that nothing but the push itself brings it there.
     let there = served(&shop.ccm, &front).await;
-    assert_eq!(there.as_ref(), Some(&then.facts.serial), "{:#?}", host.told());
+    assert_eq!(
+        there.as_ref(),
+        Some(&then.facts.serial),
+        "{:#?}",
+        host.told()
+    );
 }
 
 /// Until the proof of the new name is asked for and published.
