@@ -106,6 +106,7 @@ mod tests {
                 not_after: Some(at(days)),
                 next_action: None,
                 spending: None,
+                added: None,
                 targets: Vec::new(),
             },
             urgency: Urgency::Ok,

@@ -20,6 +20,7 @@ impl Engine {
             reference: revision.reference.clone(),
             purchase: None,
             kind: None,
+            domains: None,
             spki,
             remaining: 0,
             auto_renew: false,
@@ -96,6 +97,7 @@ impl Engine {
 fn merge(known: &mut Entitlement, said: Entitlement) {
     known.purchase = said.purchase.or(known.purchase.take());
     known.kind = said.kind.or(known.kind.take());
+    known.domains = said.domains.or(known.domains);
     known.spki = known.spki.or(said.spki);
     known.remaining = said.remaining;
     known.auto_renew = said.auto_renew;

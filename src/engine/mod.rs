@@ -36,6 +36,7 @@ mod rollout;
 mod space;
 mod status;
 mod steps;
+mod supplement;
 mod upkeep;
 mod wake;
 mod watch;

@@ -78,6 +78,7 @@ impl Engine {
         let result = match step {
             OrderStep::StoreKey => self.store_key(order, snapshot).await,
             OrderStep::Submit => self.submit(order).await,
+            OrderStep::Supplement => self.supplement(order, now).await,
             OrderStep::Locate => self.locate(order, now).await,
             OrderStep::Resolve => self.resolve(order, now).await,
             OrderStep::Fetch => self.fetch(order, now).await,
@@ -117,6 +118,14 @@ impl Engine {
         event: OrderEvent,
     ) -> Result<Touched, EngineError> {
         let message = match &event {
+            OrderEvent::AnswerLost {
+                look_at,
+                supplement: Some(supplement),
+                ..
+            } => format!(
+                "whether {} takes further names is not known; looking for them, and sending them no second time before {look_at}",
+                supplement.reference
+            ),
             OrderEvent::AnswerLost { look_at, .. } => format!(
                 "the answer to an application is not known; looking for it, and sending no second one before {look_at}"
             ),
@@ -150,6 +159,7 @@ impl Engine {
             | OrderEvent::Withdrawn
             | OrderEvent::KeyStored { .. }
             | OrderEvent::Accepted { .. }
+            | OrderEvent::Supplemented { .. }
             | OrderEvent::Absent { .. }
             | OrderEvent::NotYet { .. }
             | OrderEvent::Issued { .. }

@@ -2,6 +2,7 @@
 
 use crate::deploy::MaterialError;
 use crate::engine::Engine;
+use crate::engine::supplement::of_new_names;
 use crate::issuer::{Effect, Fetched, IssuedPem, IssuerError, Lookup};
 use crate::model::{
     Entitlement, ErrorClass, Fingerprint, KeyAlgorithm, KeyReuse, Order, OrderClosing, OrderEvent,
@@ -225,6 +226,7 @@ impl Engine {
                         ),
                     ));
                 }
+                let proofs = of_new_names(order, proofs);
                 let by = order.request.public.as_ref();
                 let by = by.map(|public| public.validation.clone());
                 let (event, message) = match by.filter(|_| !proofs.is_empty()) {
@@ -247,7 +249,10 @@ impl Engine {
                 };
                 Ok(Outcome::new(event, message))
             }
-            Fetched::Issued(pem) => self.accept(order, reference, pem, now).await,
+            Fetched::Issued(pem) => match self.lacking(order, &pem).await? {
+                Some(outcome) => Ok(outcome),
+                None => self.accept(order, reference, pem, now).await,
+            },
         }
     }
 

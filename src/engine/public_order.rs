@@ -174,7 +174,8 @@ impl Engine {
             return Err(wrong_phase("withdraw", order));
         };
         let issuer = self.issuers.get(&order.issuer)?;
-        orders(&*issuer)?.withdraw(reference).await?;
+        let supplement = public(order)?.supplements.as_deref();
+        orders(&*issuer)?.withdraw(reference, supplement).await?;
         let message = format!("application {reference} taken back");
         Ok(Outcome::new(OrderEvent::Withdrawn, message))
     }
@@ -246,6 +247,9 @@ impl Engine {
         now: Timestamp,
     ) -> Result<Outcome, Failure> {
         let issuer = self.issuers.get(&order.issuer)?;
+        if public(order)?.supplements.is_some() {
+            return self.resolve_supplement(order, orders(&*issuer)?, now).await;
+        }
         let applied = orders(&*issuer)?.applied(entitlement, &order.request, spki);
         match applied.await? {
             Applied::Ours => {
@@ -402,7 +406,7 @@ impl Engine {
     }
 }
 
-fn orders(issuer: &dyn Issuer) -> Result<&Orders, Failure> {
+pub(super) fn orders(issuer: &dyn Issuer) -> Result<&Orders, Failure> {
     issuer.orders().ok_or_else(|| {
         Failure::local(
             ErrorClass::Configuration,

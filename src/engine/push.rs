@@ -118,10 +118,15 @@ impl Engine {
         }
         let wanted: Vec<&str> = push.resources.iter().map(String::as_str).collect();
         let there = pushing.deployed(&reference, to, &wanted).await?;
+        // A certificate that names were added to has the id of the one before, and what uses that one has no new names.
+        let anew = known
+            .done
+            .as_ref()
+            .is_some_and(|done| done.reference == reference && done.revision != newest.id);
         let rest: Vec<&str> = wanted
             .iter()
             .copied()
-            .filter(|one| !there.contains(one))
+            .filter(|one| anew || !there.contains(one))
             .collect();
         let mut said = BTreeMap::new();
         if !rest.is_empty() {

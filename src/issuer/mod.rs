@@ -23,7 +23,8 @@ use crate::pki::Secret;
 
 pub use crate::ccm::Limit;
 pub use connect::{client, client_of, connect, connect_within, limit};
-pub use orders::{Applied, Intent, Look, Orders, Sighting, Traced};
+pub(crate) use orders::is_for;
+pub use orders::{Applied, Intent, Look, Orders, Sighting, Supplemented, Traced};
 pub use push::{Pushing, Upload, Whereto};
 
 /// An async answer of a trait object.

@@ -9,6 +9,7 @@ mod keys;
 mod life;
 mod look;
 mod proofs;
+mod supplement;
 mod survey;
 mod tags;
 mod version2;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 
 use tokio::sync::OnceCell;
 
+pub(crate) use supplement::is_for;
 pub(super) use version2::{iam_of, region_of};
 
 use crate::ccm::{Projects, Scm, ScmV2};
@@ -25,7 +27,7 @@ use crate::issuer::IssuerError;
 use crate::issuer::orders::keys::Leaves;
 use crate::model::{
     Applicant, Buying, Claim, Entitlement, Fingerprint, Identity, OrderId, OrderRequest, Purchase,
-    Spent, Timestamp, ValidationKind,
+    Spent, Supplement, Timestamp, ValidationKind,
 };
 
 /// The orders of one SCM account.
@@ -144,6 +146,30 @@ pub enum Applied {
     },
 }
 
+/// What became of names that were added to an issued certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Supplemented {
+    /// It is issued without them, and they may be added.
+    Open,
+    /// They are being proven.
+    UnderWay {
+        /// Whether it is these names; `None` where the account does not say.
+        ours: Option<bool>,
+    },
+    /// It is issued with them.
+    Done,
+    /// Something else is done with it at this moment.
+    Busy {
+        /// One line.
+        detail: String,
+    },
+    /// They can never be added.
+    Over {
+        /// One line.
+        detail: String,
+    },
+}
+
 /// Who buys, as tags on what is bought.
 #[derive(Debug, Clone, Copy)]
 pub struct Intent<'a> {
@@ -247,12 +273,44 @@ impl Orders {
         self.what_became(reference, request, spki).await
     }
 
-    /// Takes an application back (CCM API 4.1.1.2); one that is over already is no error.
+    /// Takes an application back (CCM API 4.1.1.2), or these names that are being added to an issued certificate; what is
+    /// over already is no error.
     ///
     /// # Errors
     /// Those of every call.
-    pub async fn withdraw(&self, reference: &str) -> Result<(), IssuerError> {
-        self.take_back(reference).await
+    pub async fn withdraw(
+        &self,
+        reference: &str,
+        supplement: Option<&Supplement>,
+    ) -> Result<(), IssuerError> {
+        self.take_back(reference, supplement).await
+    }
+
+    /// Has names added to an issued certificate of several domains (CCM API 7.1.20).
+    ///
+    /// # Errors
+    /// Those of every call; with `Effect::Unknown` it may have been accepted.
+    pub async fn supplement(&self, supplement: &Supplement) -> Result<(), IssuerError> {
+        self.send_supplement(supplement).await
+    }
+
+    /// How far names are that may have been added to a certificate.
+    ///
+    /// # Errors
+    /// Those of every call; `Transient` where the certificate cannot be read.
+    pub async fn supplemented(&self, supplement: &Supplement) -> Result<Supplemented, IssuerError> {
+        self.how_supplemented(supplement).await
+    }
+
+    /// Why a certificate is as it was before names were added, in the CA's words.
+    ///
+    /// # Errors
+    /// Those of every call.
+    pub async fn why_not_supplemented(
+        &self,
+        reference: &str,
+    ) -> Result<Option<String>, IssuerError> {
+        self.why_as_before(reference).await
     }
 
     /// What is known of the order that a certificate came from (CCM API 4.1.2.1).

@@ -328,6 +328,11 @@ impl Kind {
             "75517774a9a44088bc1ca07e9dda0c89",
         ),
         kind(
+            "supplement-refused",
+            About::Certificate,
+            "8d579b568e7b4c248f940729b7665e1e",
+        ),
+        kind(
             "foreign-application",
             About::Certificate,
             "ee7a2b7255e1400fa50a25d344dd7e4e",

@@ -84,7 +84,7 @@ pub use policy::{
 };
 pub use public::{
     Assurance, Budget, Buying, Claim, DomainType, Entitlement, Identity, Product, PublicRequest,
-    Purchase, Spent, Stale,
+    Purchase, Spent, Stale, Supplement, Unsupplemented,
 };
 pub use push::{CloudService, Imported, PushPolicy, PushState, Pushed, WafResource};
 pub use reason::{ErrorClass, Reason, Waiting};

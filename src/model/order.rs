@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::{
     CertificateId, DomainProof, ErrorClass, Failures, Fingerprint, IssuerId, KeyAlgorithm,
     KeyReuse, OrderId, ProofState, PublicRequest, Purchase, Reason, RevisionId, Seconds, Spent,
-    Started, SubjectAltNames, Timestamp, ValidationId,
+    Started, SubjectAltNames, Supplement, Timestamp, ValidationId,
 };
 
 /// Subject fields beside the common name (RFC 5280 §4.1.2.6).
@@ -148,9 +148,12 @@ pub enum OrderPhase {
         absences: u32,
         /// The next one not before. The first look is at once: finding it early is fine, only absence must wait.
         look_at: Timestamp,
-        /// As in `KeyStored`.
+        /// As in `KeyStored`; of a supplement the certificate that the names are added to.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         entitlement: Option<String>,
+        /// It was no application, but names for an issued certificate.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        supplement: bool,
     },
     /// The issuer has it.
     Submitted {
@@ -286,6 +289,8 @@ pub enum OrderStep {
     StoreKey,
     /// Send the CSR, or ask CCM to make key and certificate.
     Submit,
+    /// Ask for further names in an issued certificate.
+    Supplement,
     /// Find the follower's certificate in the account.
     Locate,
     /// Look whether a submit with a lost answer had an effect.
@@ -314,6 +319,7 @@ impl OrderStep {
             | Self::Buy
             | Self::Trace
             | Self::Submit
+            | Self::Supplement
             | Self::Locate
             | Self::Resolve
             | Self::Fetch
@@ -332,6 +338,7 @@ impl OrderStep {
             Self::Trace => "trace",
             Self::StoreKey => "store-key",
             Self::Submit => "submit",
+            Self::Supplement => "supplement",
             Self::Locate => "locate",
             Self::Resolve => "resolve",
             Self::Fetch => "fetch",
@@ -344,13 +351,14 @@ impl OrderStep {
     }
 
     /// Every step, for tests that visit each boundary.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Look,
         Self::Confirm,
         Self::Buy,
         Self::Trace,
         Self::StoreKey,
         Self::Submit,
+        Self::Supplement,
         Self::Locate,
         Self::Resolve,
         Self::Fetch,
@@ -478,12 +486,24 @@ pub enum OrderEvent {
         /// Next look not before.
         poll_after: Timestamp,
     },
+    /// The issuer adds the names, or has added them.
+    Supplemented {
+        /// The certificate's id at SCM.
+        reference: String,
+        /// As in [`Supplement`].
+        spki: Option<Fingerprint>,
+        /// Next look not before.
+        poll_after: Timestamp,
+    },
     /// Whether the submit had an effect is not known.
     AnswerLost {
         /// When the submit began.
         submitted_at: Timestamp,
         /// First look that may count as an absence.
         look_at: Timestamp,
+        /// Where names for an issued certificate were sent: which.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        supplement: Option<Box<Supplement>>,
     },
     /// A complete listing does not have it.
     Absent {
@@ -537,6 +557,7 @@ impl OrderEvent {
             Self::LeftBehind { .. } => "left-behind",
             Self::KeyStored { .. } => "key-stored",
             Self::Accepted { .. } => "accepted",
+            Self::Supplemented { .. } => "supplemented",
             Self::AnswerLost { .. } => "answer-lost",
             Self::Absent { .. } => "absent",
             Self::DefinitelyAbsent => "definitely-absent",

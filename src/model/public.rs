@@ -145,6 +145,34 @@ pub struct PublicRequest {
     /// End of validity of that one.
     #[serde(default)]
     pub replaces_until: Option<Timestamp>,
+    /// The issued certificate that the names are added to: all that the order does, and it costs nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub supplements: Option<Box<Supplement>>,
+}
+
+/// Names that are added to an issued certificate of several domains, which is then issued again under its id, with its key
+/// and until its end (CCM API 7.1.20).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Supplement {
+    /// The certificate's id at SCM.
+    pub reference: String,
+    /// Of our key in it; `None` where CCM hands it out.
+    pub spki: Option<Fingerprint>,
+    /// Which names; those that it has already are not among them.
+    pub adds: SubjectAltNames,
+}
+
+/// Names that could not be added to a certificate: all of them are ordered anew, and nobody asks for them there again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unsupplemented {
+    /// The certificate's id at SCM.
+    pub reference: String,
+    /// Which names.
+    pub adds: SubjectAltNames,
+    /// In the words of CCM, or of what was seen of the certificate.
+    pub why: String,
+    /// When.
+    pub at: Timestamp,
 }
 
 /// Of purchases: what the account's tags and the journal say, each for itself.
@@ -184,6 +212,9 @@ pub struct Entitlement {
     /// What it was bought as, such as `OV_SSL_CERT`, where the account says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
+    /// `domain_number`: names that it was bought for; `None` where the account did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub domains: Option<u32>,
     /// Of the key in the first application's CSR: what follows comes with it. `None` where CCM made the key.
     #[serde(default)]
     pub spki: Option<Fingerprint>,

@@ -9,8 +9,8 @@ use crate::model::{
     Cause, CertificateId, ChannelId, ChannelState, ClockFacts, Drift, EarlierRevision, Entitlement,
     ErrorClass, Fingerprint, HostSeed, Identity, IssuerId, JobName, JobRun, Observed, Order,
     OrderId, Outage, PushId, PushState, RemoteTrouble, RevisionFacts, RevisionId, RevocationReason,
-    Rollout, RolloutId, Seconds, Shortage, Stale, Standing, TargetId, Timestamp, WatchId,
-    WatchState, Wire,
+    Rollout, RolloutId, Seconds, Shortage, Stale, Standing, TargetId, Timestamp, Unsupplemented,
+    WatchId, WatchState, Wire,
 };
 
 /// The planner's view of the world. May be stale: every action is checked again before it is carried out.
@@ -117,6 +117,9 @@ pub struct CertificateState {
     /// The entitlement that its last order left unused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unused: Option<Unused>,
+    /// Names that its issuer did not add to the newest revision.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unsupplemented: Option<Unsupplemented>,
     /// What its orders left elsewhere for a person to clear away, the newest last.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub left_behind: Vec<LeftBehind>,

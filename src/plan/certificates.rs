@@ -10,7 +10,7 @@ use crate::plan::checks::{self, CheckInput};
 use crate::plan::draft::Draft;
 use crate::plan::order_machine::{self, Timing};
 use crate::plan::renewal::{self, Window};
-use crate::plan::{Action, Next, Verdict, alerts, orders};
+use crate::plan::{Action, Next, Verdict, alerts, orders, supplement};
 
 /// A certificate of the policy with what is known of it.
 #[derive(Debug, Clone, Copy)]
@@ -134,6 +134,7 @@ pub(crate) fn decide(
         (Some(_) | None, _) => verdict,
     };
     orders::left_behind(subject, now, draft);
+    supplement::alert(subject, draft);
     if let Some(order) = order {
         orders::alerts(policy, snapshot, (subject, order, window), now, draft);
     }
@@ -255,7 +256,7 @@ fn carry_on(
 ) -> Verdict {
     let certificate = subject.policy;
     let issuer = policy.issuers.get(&order.issuer);
-    let because = unwanted(policy, subject, order, issuer);
+    let because = unwanted(policy, subject, order, issuer, now);
     let digest = backoff::digest(certificate, issuer);
     let (Some(issuer), None) = (issuer, &because) else {
         let because = because.unwrap_or_default();
@@ -267,6 +268,9 @@ fn carry_on(
     };
     if let Some(at) = order_machine::looks_again(order) {
         draft.wake(at);
+    }
+    if let (Some(_), Some(window)) = (supplement::of_order(order), subject.window()) {
+        draft.wake(window.renew_at);
     }
     let money = orders::money(order, Some(subject), snapshot, draft);
     match order_machine::next(order, Timing::from(issuer), &money, digest, draft.host, now) {
@@ -301,9 +305,24 @@ fn unwanted(
     subject: &Subject<'_>,
     order: &Order,
     issuer: Option<&IssuerPolicy>,
+    now: Timestamp,
 ) -> Option<String> {
     if issuer.is_none() {
         return Some(format!("issuer {} left the policy", order.issuer));
+    }
+    let under_way = matches!(order.phase, OrderPhase::Submitted { public: true, .. });
+    let supplement = matches!(
+        order.phase,
+        OrderPhase::Unclear {
+            supplement: true,
+            ..
+        }
+    );
+    if under_way || supplement || !order_machine::is_submitted(order) {
+        let given_up = supplement::given_up(subject, order, now);
+        if given_up.is_some() {
+            return given_up;
+        }
     }
     let same = order.request.policy == subject.policy.digest;
     if !order_machine::is_submitted(order) {
@@ -316,7 +335,6 @@ fn unwanted(
         return (!current).then(|| because.to_owned());
     }
     // What nobody has issued yet can be taken back, and the entitlement used for what is wanted now.
-    let under_way = matches!(order.phase, OrderPhase::Submitted { public: true, .. });
     let unwanted = !same && under_way && !orders::is_wanted(policy, subject, order);
     unwanted.then(|| "the certificate's policy changed while it was under way".to_owned())
 }

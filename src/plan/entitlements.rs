@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use crate::model::{
     CertificateState, Entitlement, Fingerprint, Order, OrderPhase, Seconds, Timestamp, Unused,
 };
+use crate::plan::supplement;
 
 /// Remembers what the account said of an entitlement, and forgets those that ended.
 pub fn remember(state: &mut CertificateState, entitlement: Entitlement, now: Timestamp) {
@@ -52,6 +53,10 @@ pub fn keys(state: &CertificateState, now: Timestamp) -> BTreeSet<Fingerprint> {
 
 /// What an order that ends in this phase leaves unused in the account, or will once its application is withdrawn.
 pub(crate) fn left(order: &Order, now: Timestamp) -> Option<Unused> {
+    if supplement::of_order(order).is_some() {
+        // It had nothing but a certificate that is there.
+        return None;
+    }
     let unknown = String::new();
     let (reference, spki) = match &order.phase {
         // Whatever was bought, or may have been.

@@ -14,7 +14,7 @@ use crate::model::{
 };
 use crate::plan::spending::{self, Spending};
 use crate::plan::status::Code;
-use crate::plan::{Action, Plan, Verdict};
+use crate::plan::{Action, Plan, Verdict, supplement};
 
 /// What is known and decided about one certificate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +36,9 @@ pub struct Report {
     /// What it would buy, or may; `null` for nothing.
     #[serde(default)]
     pub spending: Option<Spending>,
+    /// Where the policy added names: to which certificate they are added, or why it takes another one; `null` elsewhere.
+    #[serde(default)]
+    pub added: Option<String>,
     /// One for each target of the certificate.
     pub targets: Vec<TargetReport>,
 }
@@ -82,6 +85,7 @@ pub fn report(policy: &Policy, snapshot: &Snapshot, plan: &Plan, now: Timestamp)
     let unknown = CertificateState::default();
     let doing = doing(snapshot, plan);
     let mut spending = spending::of(policy, snapshot, plan, now);
+    let mut added = supplement::notes(policy, snapshot, plan, now);
     let rollouts: BTreeMap<&TargetId, &Rollout> = snapshot
         .rollouts
         .values()
@@ -103,6 +107,7 @@ pub fn report(policy: &Policy, snapshot: &Snapshot, plan: &Plan, now: Timestamp)
                 next_action: next_action(verdict, certificate, doing.get(id).copied()),
                 // Blocked, it buys nothing.
                 spending: spending.remove(id).filter(|_| verdict.code() != BLOCKED),
+                added: added.remove(id),
                 targets: certificate
                     .targets
                     .iter()
@@ -136,6 +141,9 @@ pub fn text(policy: &Policy, snapshot: &Snapshot, plan: &Plan, now: Timestamp) -
         .collect();
     let mut text = table(&rows);
     for report in &reports {
+        if let Some(added) = &report.added {
+            text.push_str(&format!("{} {added}\n", report.name));
+        }
         if let Some(spending) = &report.spending {
             text.push_str(&format!("{} {}\n", report.name, spending.describe()));
         }

@@ -32,6 +32,7 @@
 //! | `widespread` | what is one alert for many certificates: an issuer, a way by which no alert leaves, a time of doing nothing |
 //! | [`explain`] | the plan as text and as data for `renewd plan` |
 //! | [`spending`] | what a plan would buy |
+//! | `supplement` | whether added names go into the certificate that is there |
 //! | [`status`] | all that is known, as data for `renewd status` and everything that watches |
 
 mod action;
@@ -65,6 +66,7 @@ pub mod revoke;
 pub mod rollout_machine;
 pub mod spending;
 pub mod status;
+mod supplement;
 mod targets;
 #[cfg(test)]
 pub(crate) mod testing;

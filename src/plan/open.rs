@@ -8,6 +8,7 @@ use crate::model::{
     Product, PublicRequest, PurchasePolicy, Reason, RevisionFacts, RevisionId, Rollout, RolloutId,
     RolloutPhase, Source, SubjectAltNames, TargetPolicy, TargetState, Timestamp,
 };
+use crate::plan::supplement;
 
 /// An order for a certificate of the policy, of which this is known.
 #[must_use]
@@ -25,6 +26,8 @@ pub fn order(
             public.replaces = Some(newest.reference.clone());
             public.replaces_until = Some(newest.facts.not_after);
         }
+        let supplement = supplement::of(policy, certificate, state, &reason, now);
+        public.supplements = supplement.and_then(Result::ok).map(Box::new);
         Box::new(public)
     });
     Order {
@@ -80,6 +83,7 @@ pub(crate) fn public(policy: &Policy, certificate: &CertificatePolicy) -> Option
         kind: purchase.map(|purchase| purchase.kind.clone()),
         replaces: None,
         replaces_until: None,
+        supplements: None,
     })
 }
 

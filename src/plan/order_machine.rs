@@ -7,6 +7,7 @@
 //! | `Ccm` | submit, fetch, close |
 //! | `Follow` | locate, fetch, close |
 //! | public | look (buy), store the key, submit, publish the domain proof, fetch, close, retract: see `public` |
+//! | public, names added | supplement, publish the proofs of the new names, fetch, close, retract |
 //!
 //! A submit is the one step that must not be done twice. Once its intent is in the journal without an outcome, or its
 //! answer is lost, the order is `Unclear`: the issuer's listings are searched for the key at once and again, and only
@@ -26,7 +27,7 @@ use crate::model::{
     OrderStep, Seconds, Source, Timestamp, Waiting,
 };
 use crate::plan::backoff::{self, Seed};
-use crate::plan::{Next, OnError, Trouble};
+use crate::plan::{Next, OnError, Trouble, supplement};
 
 /// How long an issuer may take, from its policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +58,7 @@ pub fn next(
     now: Timestamp,
 ) -> Next<OrderStep, OrderEvent> {
     if let Some(submitted_at) = submit_in_doubt(order) {
-        return Next::Record(lost(submitted_at, timing));
+        return Next::Record(lost(order, submitted_at, timing));
     }
     if let Some(began_at) = purchase_in_doubt(order) {
         return Next::Record(public::purchase_lost(order, began_at, timing));
@@ -87,6 +88,9 @@ pub fn next(
         return Next::Wait(waiting);
     }
     match &order.phase {
+        OrderPhase::Opened if supplement::of_order(order).is_some() => {
+            Next::Step(OrderStep::Supplement)
+        }
         OrderPhase::Opened if order.request.public.is_some() => Next::Step(OrderStep::Look),
         OrderPhase::Opened => Next::Step(match order.request.source {
             Source::Csr => OrderStep::StoreKey,
@@ -128,7 +132,8 @@ pub fn submit_in_doubt(order: &Order) -> Option<Timestamp> {
         order.phase,
         OrderPhase::Opened | OrderPhase::Entitled { .. } | OrderPhase::KeyStored { .. }
     );
-    (before && started.step == OrderStep::Submit).then_some(started.at)
+    let sends = matches!(started.step, OrderStep::Submit | OrderStep::Supplement);
+    (before && sends).then_some(started.at)
 }
 
 /// When a purchase began whose outcome is not in the journal; the process died within it.
@@ -173,8 +178,8 @@ pub fn on_error(
     let began_at = || order.started.as_ref().map_or(now, |started| started.at);
     let rejected = trouble.class == ErrorClass::Rejected;
     let may_close = match step {
-        OrderStep::Submit if effect_unknown => {
-            return OnError::Event(lost(began_at(), timing));
+        OrderStep::Submit | OrderStep::Supplement if effect_unknown => {
+            return OnError::Event(lost(order, began_at(), timing));
         }
         OrderStep::Buy if effect_unknown => {
             return OnError::Event(public::purchase_lost(order, began_at(), timing));
@@ -183,7 +188,11 @@ pub fn on_error(
         OrderStep::Withdraw if rejected && !effect_unknown => {
             return OnError::Event(OrderEvent::Withdrawn);
         }
-        OrderStep::Submit | OrderStep::Locate | OrderStep::Fetch | OrderStep::Buy => true,
+        OrderStep::Submit
+        | OrderStep::Supplement
+        | OrderStep::Locate
+        | OrderStep::Fetch
+        | OrderStep::Buy => true,
         // Nobody refused the order: the disk or the listing is in trouble. Giving up in `Resolve` or `Trace` could buy
         // twice; in `Look`, `Confirm` and what concerns proofs nothing was asked for yet that another order would not ask.
         OrderStep::Look
@@ -237,10 +246,11 @@ pub fn not_bought(order: &Order, asked_at: Timestamp) -> OrderEvent {
     public::not_bought(order, asked_at)
 }
 
-fn lost(submitted_at: Timestamp, timing: Timing) -> OrderEvent {
+fn lost(order: &Order, submitted_at: Timestamp, timing: Timing) -> OrderEvent {
     OrderEvent::AnswerLost {
         submitted_at,
         look_at: submitted_at + timing.timeout + timing.settle,
+        supplement: supplement::of_order(order).cloned().map(Box::new),
     }
 }
 

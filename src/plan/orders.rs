@@ -17,7 +17,7 @@ use crate::plan::certificates::Subject;
 use crate::plan::draft::Draft;
 use crate::plan::order_machine::{self, Money, Timing};
 use crate::plan::renewal::{self, Window};
-use crate::plan::{Action, Next, entitlements, open};
+use crate::plan::{Action, Next, entitlements, open, supplement};
 
 /// What speaks for and against a purchase for this order.
 pub(crate) fn money<'a>(
@@ -80,7 +80,10 @@ pub(crate) fn give_up(
             ..
         } => (
             true,
-            format!("{because}; the application {reference} is withdrawn"),
+            match supplement::of_order(order) {
+                Some(_) => format!("{because}; what is being added to {reference} is taken back"),
+                None => format!("{because}; the application {reference} is withdrawn"),
+            },
         ),
         OrderPhase::Submitted { reference, .. } => (
             true,
@@ -91,6 +94,10 @@ pub(crate) fn give_up(
             purchase: Some(purchase),
             ..
         } => lost(purchase, because),
+        // Nothing is lost with it, and what may be under way is taken back.
+        OrderPhase::Unclear {
+            supplement: true, ..
+        } => (true, because.to_owned()),
         OrderPhase::Unclear { .. } => (!public, because.to_owned()),
         OrderPhase::Opened
         | OrderPhase::Seeking { .. }

@@ -6,9 +6,9 @@ use crate::model::{
     Cause, CertificateId, CertificateState, Difference, Drift, DriftKind, EarlierRevision,
     FailedRollout, Failures, Fingerprint, FulfilledOrder, LeftBehind, Look, Order, OrderClosing,
     OrderEvent, OrderPhase, ProbeFault, Reason, RevisionFacts, RevisionId, Rollout, RolloutClosing,
-    RolloutPhase, RolloutStep, StepFailure, TargetState, Timestamp, UndoPhase,
+    RolloutPhase, RolloutStep, StepFailure, TargetState, Timestamp, UndoPhase, Unsupplemented,
 };
-use crate::plan::{blame, entitlements, orders, pacing};
+use crate::plan::{blame, entitlements, orders, pacing, supplement};
 
 /// The certificate after an event of its order; `None` where the event does not change it.
 ///
@@ -31,6 +31,18 @@ pub fn certificate_after(
             {
                 let mut after = state.clone();
                 after.unused.as_mut()?.at = now;
+                Some(after)
+            }
+            // Nothing else is wrong with the certificate: another one is ordered at once.
+            OrderClosing::Failed { message, .. } if supplement::of_order(order).is_some() => {
+                let mut after = state.clone();
+                after.unsupplemented =
+                    supplement::of_order(order).map(|supplement| Unsupplemented {
+                        reference: supplement.reference.clone(),
+                        adds: supplement.adds.clone(),
+                        why: message.clone(),
+                        at: now,
+                    });
                 Some(after)
             }
             OrderClosing::Failed { class, message } => {
@@ -85,6 +97,7 @@ pub fn certificate_after(
         | OrderEvent::Withdrawn
         | OrderEvent::KeyStored { .. }
         | OrderEvent::Accepted { .. }
+        | OrderEvent::Supplemented { .. }
         | OrderEvent::AnswerLost { .. }
         | OrderEvent::Absent { .. }
         | OrderEvent::DefinitelyAbsent
@@ -146,6 +159,7 @@ fn issued(
     after.forced = false;
     after.failures = Failures::default();
     after.unused = None;
+    after.unsupplemented = None;
     entitlements::forget(&mut after, now);
     after
 }

@@ -295,6 +295,7 @@ mod tests {
             reference: "scs1".to_owned(),
             purchase: None,
             kind: kind.map(str::to_owned),
+            domains: None,
             spki: None,
             remaining: 0,
             auto_renew: false,

@@ -9,7 +9,7 @@ use crate::model::{
     Want,
 };
 use crate::plan::order_machine;
-use crate::plan::{Action, Plan, open};
+use crate::plan::{Action, Plan, open, supplement};
 
 /// A purchase that a certificate leads to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,10 +62,21 @@ pub(crate) fn of(
 ) -> BTreeMap<CertificateId, Spending> {
     let mut found = BTreeMap::new();
     for action in &plan.actions {
-        let Action::OpenOrder { certificate, .. } = action else {
+        let Action::OpenOrder {
+            certificate,
+            reason,
+            ..
+        } = action
+        else {
             continue;
         };
         let wanted = policy.certificates.get(certificate);
+        let supplement = wanted
+            .zip(snapshot.certificates.get(certificate))
+            .and_then(|(wanted, state)| supplement::of(policy, wanted, state, reason, now));
+        if let Some(Ok(_)) = supplement {
+            continue;
+        }
         let public = wanted.and_then(|wanted| open::public(policy, wanted));
         if let (Some(wanted), Some(buying)) = (wanted, public.and_then(|public| public.buying)) {
             let one = spending(&wanted.issuer, &buying, false, &[], snapshot, now);
@@ -130,6 +141,9 @@ fn spending(
 
 /// Whether it has nothing to apply with yet, and waits for nothing that comes without a purchase.
 fn may_buy(order: &Order) -> bool {
+    if supplement::of_order(order).is_some() {
+        return false;
+    }
     match &order.phase {
         OrderPhase::Opened
         | OrderPhase::Bare { .. }

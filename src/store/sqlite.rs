@@ -169,6 +169,7 @@ impl Store for SqliteStore {
                 | OrderEvent::Withdrawn
                 | OrderEvent::KeyStored { .. }
                 | OrderEvent::Accepted { .. }
+                | OrderEvent::Supplemented { .. }
                 | OrderEvent::Absent { .. }
                 | OrderEvent::DefinitelyAbsent
                 | OrderEvent::NotYet { .. }

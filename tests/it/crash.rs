@@ -2,6 +2,7 @@
 //! one served, nothing lost. `make soak` (`RENEWD_SOAK=1`) visits each boundary of each scenario several times over, and
 //! each after each.
 
+mod added;
 mod batch;
 mod public;
 mod tended;
@@ -457,7 +458,7 @@ fn every_step_has_its_kill() {
         "post-hook",
         "failure-hook",
     ];
-    // Those that only a public certificate needs are in `crash::public`, which takes every step of it.
+    // Those that only a public certificate needs are in `crash::public` and `crash::added`, which take every step of it.
     for step in OrderStep::ALL {
         let public = matches!(
             step,
@@ -465,6 +466,7 @@ fn every_step_has_its_kill() {
                 | OrderStep::Confirm
                 | OrderStep::Buy
                 | OrderStep::Trace
+                | OrderStep::Supplement
                 | OrderStep::Publish
                 | OrderStep::Examine
                 | OrderStep::Retract

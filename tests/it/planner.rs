@@ -97,7 +97,7 @@ fn scenarios() -> Vec<PathBuf> {
 }
 
 /// Every code that a person may read. A new one needs a scenario that shows it.
-const CODES: [&str; 104] = [
+const CODES: [&str; 105] = [
     "reason no-revision",
     "reason unusable",
     "reason issuer-changed",
@@ -196,6 +196,7 @@ const CODES: [&str; 104] = [
     "alert purchase-unclear",
     "alert purchase-budget",
     "alert no-entitlement",
+    "alert supplement-refused",
     "alert foreign-application",
     "alert successor-overdue",
     "alert review-late",

@@ -6,3 +6,4 @@ mod copied;
 mod life;
 mod real;
 mod schedules;
+pub(crate) mod supplement;

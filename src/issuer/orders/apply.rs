@@ -4,11 +4,12 @@ use crate::ccm::{Apply, CsrAlgorithm, DomainMethod as Method, ScmStatus};
 use crate::issuer::failure::{acting, reading};
 use crate::issuer::orders::keys::Applicant as Said;
 use crate::issuer::orders::look::is_under_way;
-use crate::issuer::orders::{Applied, Orders, fit};
+use crate::issuer::orders::{Applied, Orders, Supplemented, fit};
 use crate::issuer::scm::{is_gone, names_of};
 use crate::issuer::{Accepted, IssuerError};
 use crate::model::{
-    Applicant, DomainMethod, Fingerprint, KeyAlgorithm, Name, OrderRequest, ValidationKind,
+    Applicant, DomainMethod, Fingerprint, KeyAlgorithm, Name, OrderRequest, Supplement,
+    ValidationKind,
 };
 
 impl Orders {
@@ -76,15 +77,19 @@ impl Orders {
     }
 
     /// CCM API 4.1.1.2. The status decides whether there is anything to take back, before and after.
-    pub(super) async fn take_back(&self, reference: &str) -> Result<(), IssuerError> {
-        if !self.is_applied_for(reference).await? {
+    pub(super) async fn take_back(
+        &self,
+        reference: &str,
+        supplement: Option<&Supplement>,
+    ) -> Result<(), IssuerError> {
+        if !self.is_applied_for(reference, supplement).await? {
             return Ok(());
         }
         match self.scm.cancel(reference).await {
             Ok(_) => Ok(()),
             Err(error) if error.class == crate::ccm::Class::Rejected => {
                 // It may have ended meanwhile.
-                if self.is_applied_for(reference).await? {
+                if self.is_applied_for(reference, supplement).await? {
                     Err(acting(error))
                 } else {
                     Ok(())
@@ -94,7 +99,20 @@ impl Orders {
         }
     }
 
-    async fn is_applied_for(&self, reference: &str) -> Result<bool, IssuerError> {
+    async fn is_applied_for(
+        &self,
+        reference: &str,
+        supplement: Option<&Supplement>,
+    ) -> Result<bool, IssuerError> {
+        if let Some(supplement) = supplement {
+            let how = self.how_supplemented(supplement).await?;
+            return Ok(matches!(
+                how,
+                Supplemented::UnderWay {
+                    ours: None | Some(true)
+                }
+            ));
+        }
         match self.scm.show_certificate(reference).await {
             Ok(shown) => Ok(is_under_way(&shown.status)),
             Err(error) if is_gone(&error) => Ok(false),

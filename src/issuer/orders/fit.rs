@@ -93,6 +93,15 @@ impl Sold {
             && singles <= self.domains.saturating_sub(self.wildcards)
     }
 
+    /// Names that it is for, where the account says so.
+    pub(super) fn room(&self) -> Option<u32> {
+        match self.domain_type {
+            Sort::Single | Sort::Wildcard => Some(1),
+            Sort::Multi => Some(self.domains).filter(|domains| *domains > 0),
+            Sort::Unknown(_) => None,
+        }
+    }
+
     /// The least comes first: of what is worth the least.
     pub(super) fn rank(&self) -> (u32, u32, u32) {
         let kind = match self.domain_type {
@@ -194,6 +203,7 @@ mod tests {
             kind: kind.map(str::to_owned),
             replaces: None,
             replaces_until: None,
+            supplements: None,
         };
         Wanted::of(&request, &public)
     }

@@ -42,6 +42,7 @@ impl Orders {
             reference: reference.to_owned(),
             purchase: shown.order_id.filter(|id| !id.is_empty()),
             kind: Some(one.sold.kind.clone()).filter(|kind| !kind.is_empty()),
+            domains: one.sold.room(),
             spki,
             remaining: if lives { one.remaining } else { 0 },
             auto_renew: lives && one.auto_renew,

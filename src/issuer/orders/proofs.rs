@@ -14,7 +14,7 @@ impl Orders {
     ) -> Result<Vec<DomainProof>, IssuerError> {
         if !matches!(
             shown.status,
-            ScmStatus::Checking | ScmStatus::CheckingDomain
+            ScmStatus::Checking | ScmStatus::CheckingDomain | ScmStatus::SupplementChecking
         ) {
             return Ok(Vec::new());
         }

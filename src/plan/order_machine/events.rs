@@ -197,15 +197,36 @@ fn after(phase: &OrderPhase, event: &OrderEvent) -> Option<OrderPhase> {
             let public = entitlement.is_some();
             Some(submitted(spki, reference, *poll_after, public))
         }
+        OrderEvent::Supplemented {
+            reference,
+            spki,
+            poll_after,
+        } => {
+            let begun = matches!(
+                phase,
+                OrderPhase::Opened
+                    | OrderPhase::Unclear {
+                        supplement: true,
+                        ..
+                    }
+            );
+            begun.then(|| submitted(*spki, reference, *poll_after, true))
+        }
         OrderEvent::AnswerLost {
             submitted_at,
             look_at,
+            supplement,
         } => {
-            if let OrderPhase::Unclear { .. } = phase {
-                return None;
-            }
-            let (spki, entitlement) = unsubmitted(phase)?;
+            let (spki, entitlement) = match (supplement, phase) {
+                (_, OrderPhase::Unclear { .. }) => return None,
+                (None, _) => unsubmitted(phase)?,
+                (Some(supplement), OrderPhase::Opened) => {
+                    (supplement.spki, Some(supplement.reference.clone()))
+                }
+                (Some(_), _) => return None,
+            };
             Some(OrderPhase::Unclear {
+                supplement: supplement.is_some(),
                 spki,
                 submitted_at: *submitted_at,
                 decisive_at: *look_at,
@@ -282,6 +303,7 @@ fn absent(phase: &OrderPhase, asked_at: Timestamp, look_at: Timestamp) -> Option
         decisive_at,
         absences,
         entitlement,
+        supplement,
         ..
     } = phase
     else {
@@ -295,6 +317,7 @@ fn absent(phase: &OrderPhase, asked_at: Timestamp, look_at: Timestamp) -> Option
         absences: absences.saturating_add(counts),
         look_at,
         entitlement: entitlement.clone(),
+        supplement: *supplement,
     })
 }
 
@@ -303,12 +326,15 @@ fn definitely_absent(phase: &OrderPhase) -> Option<OrderPhase> {
         spki,
         absences,
         entitlement,
+        supplement,
         ..
     } = phase
     else {
         return None;
     };
     (*absences >= ABSENCES).then(|| match (spki, entitlement) {
+        // With the key of the certificate that is there: nothing of the order's own is left.
+        _ if *supplement => OrderPhase::Opened,
         (Some(spki), entitlement) => OrderPhase::KeyStored {
             spki: *spki,
             entitlement: entitlement.clone(),
@@ -405,6 +431,14 @@ fn closed(phase: &OrderPhase, closing: &OrderClosing) -> Option<OrderPhase> {
             given_up?;
             ended(closing, None, None)
         }
+        OrderPhase::Unclear {
+            supplement: true,
+            entitlement,
+            ..
+        } => match given_up? {
+            true => ended(closing, entitlement.clone(), None),
+            false => None,
+        },
         // An unclear order may not fail, since another would follow.
         OrderPhase::Unclear { .. }
         | OrderPhase::Claiming { .. }
@@ -498,12 +532,16 @@ fn unsubmitted(phase: &OrderPhase) -> Option<(Option<Fingerprint>, Option<String
         OrderPhase::Entitled { reference } => Some((None, Some(reference.clone()))),
         OrderPhase::KeyStored { spki, entitlement } => Some((Some(*spki), entitlement.clone())),
         OrderPhase::Unclear {
-            spki, entitlement, ..
+            spki,
+            entitlement,
+            supplement: false,
+            ..
         } => Some((*spki, entitlement.clone())),
         OrderPhase::Seeking { .. }
         | OrderPhase::Claiming { .. }
         | OrderPhase::Bare { .. }
         | OrderPhase::PurchaseUnclear { .. }
+        | OrderPhase::Unclear { .. }
         | OrderPhase::Submitted { .. }
         | OrderPhase::Issued { .. }
         | OrderPhase::Ending { .. }

@@ -6,6 +6,8 @@
 //!          ├───▶ Claiming ─confirm─▶ Entitled ─store-key─▶ KeyStored ─submit─▶ Submitted
 //!          └───▶ Bare ─buy─▶ Entitled
 //!                      └──▶ PurchaseUnclear ─trace─▶ Entitled, or two absences ─▶ Opened
+//! Opened ─supplement─▶ Submitted      names are added to an issued certificate; refused: Closed, and another order follows
+//!          └─────────▶ Unclear ─resolve─▶ Submitted, or two absences ─▶ Opened
 //! Submitted ─fetch─▶ proof wanted ─publish─▶ ─examine─▶ visible ─fetch─▶ Issued ─close─▶ Ending ─retract─▶ Closed
 //! ```
 //!
@@ -22,6 +24,7 @@ use crate::model::{
 use crate::plan::Next;
 use crate::plan::backoff;
 use crate::plan::order_machine::Timing;
+use crate::plan::supplement;
 
 /// What speaks for and against a purchase, beside what the order saw itself.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -361,7 +364,8 @@ pub(super) fn submitted(
 }
 
 /// Whether the issuer has said for longer than a submit takes to settle that what was applied for is only paid for: somebody
-/// took the application back. `review` is its present answer.
+/// took the application back. Of names that are added to a certificate: that it is issued, and lacks them still. `review`
+/// is its present answer.
 #[must_use]
 pub fn was_taken_back(order: &Order, review: &Review, timing: Timing) -> bool {
     let OrderPhase::Submitted {
@@ -373,7 +377,11 @@ pub fn was_taken_back(order: &Order, review: &Review, timing: Timing) -> bool {
         return false;
     };
     let settled = before.since + timing.settle.max(PURCHASE_SETTLES);
-    before.status == UNUSED && review.status == UNUSED && review.since >= settled
+    let nothing = match supplement::of_order(order) {
+        Some(_) => AS_BEFORE,
+        None => UNUSED,
+    };
+    before.status == nothing && review.status == nothing && review.since >= settled
 }
 
 fn by_mail(state: &ProofState) -> bool {
@@ -464,6 +472,8 @@ const FRESH: Seconds = Seconds::minutes(5);
 const PURCHASE_SETTLES: Seconds = Seconds::minutes(10);
 /// `status` of what is paid for and not applied for.
 const UNUSED: &str = "PAID";
+/// `status` of what has a certificate.
+const AS_BEFORE: &str = "ISSUED";
 /// Between two answers that count: a listing may come from a replica that lags.
 const BETWEEN_TRACES: Seconds = Seconds::minutes(10);
 /// Between looks before absence counts.

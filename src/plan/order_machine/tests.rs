@@ -100,7 +100,7 @@ fn only_two_complete_listings_after_the_settling_time_allow_another_submit() {
             entitlement: None,
         },
     );
-    let lost = lost(NOW, TIMING);
+    let lost = lost(&order, NOW, TIMING);
     order.phase = transition(&order.phase, &lost).unwrap();
     let decisive_at = NOW + Seconds(150);
     let mut now = NOW;
@@ -140,13 +140,14 @@ fn absence_is_not_declared_before_it_is_known() {
             entitlement: None,
         },
     );
-    order.phase = transition(&order.phase, &lost(NOW, TIMING)).unwrap();
+    order.phase = transition(&order.phase, &lost(&order, NOW, TIMING)).unwrap();
     assert!(transition(&order.phase, &OrderEvent::DefinitelyAbsent).is_err());
 }
 
 #[test]
 fn an_unclear_order_cannot_fail() {
-    let unclear = transition(&OrderPhase::Opened, &lost(NOW, TIMING)).unwrap();
+    let opened = order(Source::Csr, OrderPhase::Opened);
+    let unclear = transition(&opened.phase, &lost(&opened, NOW, TIMING)).unwrap();
     let failed = OrderEvent::Closed {
         closing: OrderClosing::Failed {
             class: ErrorClass::Rejected,
@@ -210,6 +211,7 @@ fn what_a_failed_submit_means_depends_on_whether_it_was_sent() {
             OnError::Event(OrderEvent::AnswerLost {
                 submitted_at: NOW - Seconds(30),
                 look_at: NOW + Seconds(120),
+                supplement: None,
             }),
         );
     }

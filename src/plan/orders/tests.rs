@@ -24,6 +24,7 @@ fn order(phase: OrderPhase) -> Order {
         kind: None,
         replaces: None,
         replaces_until: None,
+        supplements: None,
     }));
     order.phase = phase;
     order
@@ -151,6 +152,7 @@ fn an_application_with_a_lost_answer_is_found_before_it_is_withdrawn() {
         absences: 0,
         look_at: NOW,
         entitlement: Some("scs1".to_owned()),
+        supplement: false,
     });
     assert!(steps(OrderStep::Resolve)(&orphan(&unclear, true)));
     let given_up = orphan(&unclear, false);

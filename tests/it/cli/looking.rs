@@ -163,6 +163,7 @@ async fn what_scripts_read_has_the_documented_keys() {
     let plain = Plain::new().await;
     plain.agent.run(&["once"]).expect(0);
     let report = [
+        "added",
         "message",
         "name",
         "next_action",

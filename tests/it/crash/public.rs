@@ -34,7 +34,7 @@ const WITHDRAWN: [OrderStep; 3] = [Withdraw, Retract, Close];
 /// When the account brings the next one.
 const SUCCEEDED: [OrderStep; 3] = [Look, Fetch, Close];
 
-fn boundaries(steps: &[OrderStep]) -> Vec<String> {
+pub(super) fn boundaries(steps: &[OrderStep]) -> Vec<String> {
     let each = steps
         .iter()
         .flat_map(|step| MOMENTS.map(|moment| format!("order.{step}.{moment}")));
@@ -304,6 +304,7 @@ fn every_step_of_a_public_order_has_its_kill() {
     killed.extend(CLAIMED);
     killed.extend(WITHDRAWN);
     killed.extend(SUCCEEDED);
+    killed.extend(crate::crash::added::ADDED);
     for step in OrderStep::ALL {
         // A follower applies for nothing; its steps are killed in `crash`.
         assert!(

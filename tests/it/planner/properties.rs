@@ -377,7 +377,7 @@ fn order_event() -> impl Strategy<Value = (OrderEvent, Option<OrderStep>)> {
     let event = prop_oneof![
         2 => Just(OrderEvent::KeyStored { spki: Fingerprint([1; 32]) }),
         2 => at().prop_map(|poll_after| OrderEvent::Accepted { reference: "ref".to_owned(), poll_after }),
-        2 => (at(), at()).prop_map(|(submitted_at, look_at)| OrderEvent::AnswerLost { submitted_at, look_at }),
+        2 => (at(), at()).prop_map(|(submitted_at, look_at)| OrderEvent::AnswerLost { submitted_at, look_at, supplement: None }),
         4 => (at(), at()).prop_map(|(asked_at, look_at)| OrderEvent::Absent { asked_at, look_at }),
         2 => Just(OrderEvent::DefinitelyAbsent),
         1 => at().prop_map(|poll_after| OrderEvent::NotYet { poll_after, review: renewd::model::Review::default() }),
@@ -442,6 +442,20 @@ fn public_event() -> impl Strategy<Value = OrderEvent> {
         }),
         (at(), at()).prop_map(|(asked_at, look_at)| OrderEvent::NotBought { asked_at, look_at }),
         Just(OrderEvent::DefinitelyNotBought),
+        at().prop_map(move |poll_after| OrderEvent::Supplemented {
+            reference: reference(),
+            spki: None,
+            poll_after
+        }),
+        (at(), at()).prop_map(move |(submitted_at, look_at)| OrderEvent::AnswerLost {
+            submitted_at,
+            look_at,
+            supplement: Some(Box::new(renewd::model::Supplement {
+                reference: reference(),
+                spki: None,
+                adds: renewd::model::SubjectAltNames::default(),
+            })),
+        }),
         (proof, at()).prop_map(|(proof, poll_after)| OrderEvent::ProofWanted {
             by: ValidationId::new("zone").unwrap(),
             proofs: vec![proof],

@@ -3,14 +3,19 @@
 use std::collections::BTreeSet;
 
 use renewd::model::{
-    ErrorClass, Fingerprint, IssuerId, Order, OrderEvent, OrderId, OrderPhase, OrderStep, Seconds,
-    Timestamp,
+    ErrorClass, Fingerprint, IssuerId, Order, OrderEvent, OrderId, OrderPhase, OrderStep, Review,
+    Seconds, Supplement, Timestamp,
 };
 use renewd::plan::{entitlements, order_machine};
 
 use super::faults::Fault;
 use super::scm::{Who, taken};
 use super::world::{Came, World};
+
+/// What an order adds to which certificate.
+pub(super) fn supplement(order: &Order) -> Option<&Supplement> {
+    order.request.public.as_ref()?.supplements.as_deref()
+}
 
 /// The name of the world's journal.
 const JOURNAL: &str = "ours";
@@ -105,6 +110,31 @@ impl World {
                     poll_after: now,
                 }
             }
+            (OrderStep::Supplement, _) => {
+                let Some(event) = self.scm.supplement(supplement(order).unwrap(), now) else {
+                    return rejected("SCM.0067: no further domains");
+                };
+                event
+            }
+            (OrderStep::Resolve, _) if supplement(order).is_some() => self
+                .scm
+                .supplemented(supplement(order).unwrap(), now)
+                .unwrap_or_else(|| order_machine::absent(order, self.timing(order), now)),
+            (OrderStep::Fetch, _)
+                if supplement(order).is_some_and(|one| self.scm.is_as_before(one)) =>
+            {
+                let review = Review {
+                    status: "ISSUED".to_owned(),
+                    since: now,
+                };
+                if order_machine::was_taken_back(order, &review, self.timing(order)) {
+                    return rejected("the CA turned the new names down");
+                }
+                OrderEvent::NotYet {
+                    poll_after: now + Seconds::minutes(1),
+                    review,
+                }
+            }
             (OrderStep::Resolve, _) => self
                 .scm
                 .applied(taken(order).unwrap(), key, now)
@@ -168,6 +198,9 @@ impl World {
                 Stage::Issued {
                     names, not_after, ..
                 } => format!("issued for {names} until {}", not_after.date()),
+                Stage::Adding { names, adds, .. } => {
+                    format!("issued for {names}, {adds} to be added")
+                }
             };
             let more = match paper.remaining {
                 0 => String::new(),

@@ -1,6 +1,8 @@
 //! Random schedules through the order machine: crashes, lost answers, late effects, late tags, listings that lag or stop,
 //! 429, 5xx, refused credentials and time-outs, for several certificates of one to three hosts that share an account.
 //!
+//! Names are added to certificates too: by supplements, or where those are refused or turned down by another purchase.
+//!
 //! Whatever happens: nobody buys more than certificates were due, or more than the budget allows; every certificate that
 //! was due is there once the faults end; no proof stays published; and a key is kept for as long as a successor may come
 //! with it. `RENEWD_SEEDS` asks for more schedules than the suite has time for; `RENEWD_SEED` plays one and prints it.
@@ -10,12 +12,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use renewd::model::{
     Budget, Buying, CertificateId, CertificateState, DomainType, ErrorClass, Fingerprint, HostSeed,
     IssuerId, KeyAlgorithm, KeyReuse, Name, Order, OrderClosing, OrderEvent, OrderId, OrderPhase,
-    OrderRequest, OrderStep, Product, PublicRequest, Reason, RevisionFacts, Seconds, Source,
-    Started, Subject, SubjectAltNames, Timestamp, ValidationId,
+    OrderRequest, OrderStep, Product, PublicRequest, Reason, Review, RevisionFacts, Seconds,
+    Source, Started, Subject, SubjectAltNames, Supplement, Timestamp, ValidationId,
 };
 use renewd::plan::order_machine::{self, Money, Timing};
 use renewd::plan::{Next, OnError, Trouble, entitlements, outcome};
 
+use super::public::supplement;
 use super::scm::{Scm, Stage, Who, taken};
 
 /// How many schedules the suite plays.
@@ -93,6 +96,8 @@ struct Counts {
     abandoned: u64,
     withdrawn: u64,
     budget_waits: u64,
+    supplemented: u64,
+    supplements_refused: u64,
 }
 
 impl Counts {
@@ -115,6 +120,8 @@ impl Counts {
             ("orders abandoned", self.abandoned),
             ("applications withdrawn", self.withdrawn),
             ("waits for the budget", self.budget_waits),
+            ("names added to a certificate", self.supplemented),
+            ("names not added", self.supplements_refused),
         ]
     }
 
@@ -136,6 +143,8 @@ impl Counts {
         self.abandoned += other.abandoned;
         self.withdrawn += other.withdrawn;
         self.budget_waits += other.budget_waits;
+        self.supplemented += other.supplemented;
+        self.supplements_refused += other.supplements_refused;
     }
 }
 
@@ -196,6 +205,17 @@ struct Wanted {
     next_at: Timestamp,
     /// Its policy changed: what is not sent yet is given up.
     changed: bool,
+    /// Supplements that CCM may have accepted for it.
+    to_supplement: u32,
+}
+
+/// Why certificates are due.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Round {
+    First,
+    Forced,
+    Adding,
+    End,
 }
 
 /// One host: what its journal and its disk have.
@@ -224,6 +244,8 @@ struct Schedule {
     faults_end: Timestamp,
     /// How far listings are behind changes then.
     lag_until: Timestamp,
+    /// Names that are bought.
+    domains: u32,
     count: u32,
     loud: bool,
     sum: Counts,
@@ -243,6 +265,8 @@ impl Schedule {
         let years = 1 + random.below(2) as u32;
         let hosts = 1 + random.below(3);
         let per_day = [1, 2, 50, 50, 50, 50, 50, 50][random.below(8) as usize];
+        // With room for names that are added.
+        let domains = if random.percent(30) { 4 } else { 1 };
         let now = Timestamp(1_800_000_000);
         let mut all = Vec::new();
         for host in 0..hosts {
@@ -252,9 +276,12 @@ impl Schedule {
                     "c{number}.h{}.example",
                     if random.percent(20) { 0 } else { host }
                 );
+                let further = format!("www.{name}");
+                let names = [name, further].into_iter();
+                let names = names.take(if domains > 1 { 2 } else { 1 });
                 Wanted {
                     id: CertificateId::new(&format!("c{number}")).unwrap(),
-                    names: [Name::parse(&name).unwrap()].into_iter().collect(),
+                    names: names.map(|name| Name::parse(&name).unwrap()).collect(),
                     state: CertificateState::default(),
                     order: None,
                     due: 0,
@@ -262,6 +289,7 @@ impl Schedule {
                     obtained: 0,
                     next_at: now + Seconds(60 * number as i64),
                     changed: false,
+                    to_supplement: 0,
                 }
             });
             all.push(Host {
@@ -278,6 +306,7 @@ impl Schedule {
             scm: Scm {
                 lifetime: Seconds::days(200),
                 review: Seconds::minutes(random.below(60) as i64),
+                adds_none: random.percent(20),
                 ..Scm::default()
             },
             budget: Budget {
@@ -292,6 +321,7 @@ impl Schedule {
             begin: now,
             hosts: all,
             years,
+            domains,
             count: 0,
             loud: false,
             sum: Counts::default(),
@@ -301,8 +331,24 @@ impl Schedule {
     /// Until each certificate has been obtained: at first, perhaps once more when a person asks for it, and when it ends.
     fn play(mut self) -> Counts {
         let asked = self.random.percent(30);
-        let rounds = [Some(false), asked.then_some(true), Some(false)];
-        for forced in rounds.into_iter().flatten() {
+        let adding = self.domains > 1 && self.random.percent(70);
+        let rounds = [
+            Some(Round::First),
+            asked.then_some(Round::Forced),
+            adding.then_some(Round::Adding),
+            Some(Round::End),
+        ];
+        for round in rounds.into_iter().flatten() {
+            let since = match round {
+                Round::First => Seconds(0),
+                Round::Forced => Seconds::days(60),
+                Round::Adding => Seconds::days(90),
+                // The ends of what there is come near, and some are past their successor's beginning.
+                Round::End => Seconds(Seconds::days(165).0 + self.random.seconds(20 * 86_400).0),
+            };
+            self.now = self.now.max(self.begin + since);
+            self.scm.pass(self.now);
+            let forced = round == Round::Forced;
             for host in 0..self.hosts.len() {
                 for at in 0..self.hosts[host].wanted.len() {
                     let now = self.now;
@@ -311,8 +357,14 @@ impl Schedule {
                     wanted.state.forced = forced;
                     wanted.next_at = now;
                     let first = wanted.due == 1;
-                    // An order of several years brings the next one without a purchase.
-                    wanted.to_buy += u32::from(first || forced || self.years == 1);
+                    if round == Round::Adding {
+                        // What there is was bought with room for it.
+                        wanted.to_supplement += 1;
+                        wanted.add_name();
+                    } else {
+                        // An order of several years brings the next one without a purchase.
+                        wanted.to_buy += u32::from(first || forced || self.years == 1);
+                    }
                     self.open(host, at);
                 }
             }
@@ -324,14 +376,8 @@ impl Schedule {
                 assert!(self.sum.steps < 200_000, "{}", self.fail("it does not end"));
             }
             self.check();
-            self.now = if asked && self.now < self.begin + Seconds::days(59) {
-                self.begin + Seconds::days(60)
-            } else {
-                // The ends of what there is come near, and some are past their successor's beginning.
-                self.begin + Seconds::days(165) + self.random.seconds(20 * 86_400)
-            };
-            self.scm.pass(self.now);
         }
+        self.sum.supplemented += u64::from(self.scm.supplemented);
         self.sum.bought += u64::from(self.scm.bought);
         self.sum
     }
@@ -358,17 +404,20 @@ impl Schedule {
 
     fn open(&mut self, host: usize, at: usize) {
         self.count += 1;
-        let (now, years, budget) = (self.now, self.years, self.budget);
+        let (now, years, budget, domains) = (self.now, self.years, self.budget, self.domains);
         let wanted = &mut self.hosts[host].wanted[at];
         let forced = wanted.state.forced;
         let newest = wanted.state.newest.as_ref();
-        let replaced = newest.filter(|_| !forced);
+        let missing = wanted.missing();
+        let replaced = newest.filter(|_| !forced && missing.is_empty());
+        let supplements = wanted.supplement(now).map(Box::new);
         let order = Order {
             id: OrderId::new(&format!("o{}", self.count)).unwrap(),
             certificate: wanted.id.clone(),
             issuer: IssuerId::new("prod").unwrap(),
             reason: match newest {
                 Some(_) if forced => Reason::Forced,
+                Some(_) if !missing.is_empty() => Reason::NamesChanged { missing },
                 Some(_) => Reason::RenewalDue { since: now },
                 None => Reason::NoRevision,
             },
@@ -386,8 +435,11 @@ impl Schedule {
                         product: Product {
                             brand: "GEOTRUST".to_owned(),
                             kind: "DV_SSL_CERT".to_owned(),
-                            domain_type: DomainType::SingleDomain,
-                            domains: 1,
+                            domain_type: match domains {
+                                1 => DomainType::SingleDomain,
+                                _ => DomainType::MultiDomain,
+                            },
+                            domains,
                             years,
                         },
                         automatic_payment: true,
@@ -397,6 +449,7 @@ impl Schedule {
                     kind: None,
                     replaces: replaced.map(|newest| newest.reference.clone()),
                     replaces_until: replaced.map(|newest| newest.facts.not_after),
+                    supplements,
                 })),
             },
             opened_at: now,
@@ -484,7 +537,10 @@ impl Schedule {
         if !faulty {
             return Call::Answered;
         }
-        let writes = matches!(step, OrderStep::Buy | OrderStep::Submit);
+        let writes = matches!(
+            step,
+            OrderStep::Buy | OrderStep::Submit | OrderStep::Supplement
+        );
         match self.random.below(8) {
             0 | 1 => Call::Crash {
                 effect: self.random.percent(50),
@@ -671,6 +727,13 @@ impl Schedule {
                     poll_after: now,
                 }
             }
+            (OrderStep::Supplement, _) => {
+                return self.scm.supplement(supplement(order).unwrap(), now);
+            }
+            (OrderStep::Resolve, _) if supplement(order).is_some() => self
+                .scm
+                .supplemented(supplement(order).unwrap(), now)
+                .unwrap_or_else(|| order_machine::absent(order, TIMING, now)),
             (OrderStep::Resolve, _) => self
                 .scm
                 .applied(taken(order).unwrap(), key.unwrap(), now)
@@ -693,6 +756,20 @@ impl Schedule {
                 {
                     self.scm.withdraw(reference);
                     return None;
+                }
+                if let Some(supplement) = supplement(order) {
+                    if now < self.faults_end && self.random.below(50) == 0 {
+                        self.scm.turn_down(reference);
+                    }
+                    if self.scm.is_as_before(supplement) {
+                        let review = Review {
+                            status: "ISSUED".to_owned(),
+                            since: now,
+                        };
+                        let over = order_machine::was_taken_back(order, &review, TIMING);
+                        let poll_after = now + Seconds::minutes(1);
+                        return (!over).then_some(OrderEvent::NotYet { poll_after, review });
+                    }
                 }
                 match self.scm.fetch(order, now) {
                     Some(event) => event,
@@ -754,6 +831,25 @@ impl Schedule {
             Err(error) => panic!("{}", self.fail(&error.to_string())),
         };
         self.tell(&order, &event);
+        if let (OrderEvent::Closed { closing }, Some(_)) = (&event, supplement(&order)) {
+            let wanted = &mut self.hosts[host].wanted[at];
+            match closing {
+                OrderClosing::Failed { .. } => {
+                    if !matches!(order.phase, OrderPhase::Ending { .. }) {
+                        // Another one for all names, which has to be bought.
+                        wanted.to_buy += 1;
+                        self.sum.supplements_refused += 1;
+                    }
+                }
+                // Given up, it is sent anew.
+                OrderClosing::Abandoned { .. } => {
+                    let begun =
+                        !matches!(order.phase, OrderPhase::Opened | OrderPhase::Ending { .. });
+                    wanted.to_supplement += u32::from(begun);
+                }
+                OrderClosing::Fulfilled { .. } => {}
+            }
+        }
         if self.loud {
             say(&format!(
                 "{now} h{host} {}: {} -> {event:?}",
@@ -845,7 +941,7 @@ impl Schedule {
     }
 
     fn check(&mut self) {
-        let mut due = 0;
+        let (mut due, mut to_supplement) = (0, 0);
         for host in &self.hosts {
             let mut sent = host.sent.clone();
             sent.sort();
@@ -882,8 +978,22 @@ impl Schedule {
                 }
                 assert_eq!(wanted.obtained, wanted.due, "{}", self.fail("not obtained"));
                 due += wanted.to_buy;
+                to_supplement += wanted.to_supplement;
+                assert!(
+                    wanted.missing().is_empty(),
+                    "{}",
+                    self.fail("names are missing")
+                );
             }
         }
+        assert!(
+            self.scm.supplemented <= to_supplement,
+            "{}",
+            self.fail(&format!(
+                "{} supplements accepted, {to_supplement} due",
+                self.scm.supplemented
+            ))
+        );
         let bought = self.scm.bought;
         assert!(
             bought <= due,
@@ -897,6 +1007,37 @@ impl Schedule {
         );
         let all: u32 = self.hosts.iter().map(|host| host.wanted.len() as u32).sum();
         self.sum.due += u64::from(all);
+    }
+}
+
+impl Wanted {
+    fn add_name(&mut self) {
+        let first = self.names.iter().next().unwrap().to_string();
+        let more = Name::parse(&format!("more.{first}")).unwrap();
+        self.names = self.names.iter().cloned().chain([more]).collect();
+    }
+
+    /// Names that the newest certificate lacks.
+    fn missing(&self) -> SubjectAltNames {
+        let Some(newest) = &self.state.newest else {
+            return SubjectAltNames::default();
+        };
+        let has = |name: &&Name| !newest.facts.covers_name(name);
+        self.names.iter().filter(has).cloned().collect()
+    }
+
+    /// As the planner decides it: into the newest one, unless that was refused.
+    fn supplement(&self, now: Timestamp) -> Option<Supplement> {
+        let newest = self.state.newest.as_ref()?;
+        let adds = self.missing();
+        let refused = self.state.unsupplemented.as_ref();
+        let refused = refused.is_some_and(|refused| refused.reference == newest.reference);
+        let fits = !adds.is_empty() && !refused && newest.facts.not_after > now;
+        fits.then(|| Supplement {
+            reference: newest.reference.clone(),
+            spki: Some(newest.facts.spki),
+            adds,
+        })
     }
 }
 

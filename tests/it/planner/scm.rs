@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use renewd::model::{
     CertificateFacts, DomainMethod, DomainProof, DomainType, Entitlement, Fingerprint,
     KeyAlgorithm, Order, OrderEvent, OrderId, OrderPhase, Purchase, Review, RevisionFacts,
-    RevisionId, Seconds, Spent, SubjectAltNames, Timestamp, Want,
+    RevisionId, Seconds, Spent, SubjectAltNames, Supplement, Timestamp, Want,
 };
 
 /// Who asks: what an engine knows beside the order.
@@ -52,6 +52,16 @@ pub(crate) enum Stage {
         issued_at: Timestamp,
         not_after: Timestamp,
     },
+    /// There is a certificate, and names are being added to it.
+    Adding {
+        key: Fingerprint,
+        names: SubjectAltNames,
+        issued_at: Timestamp,
+        not_after: Timestamp,
+        adds: SubjectAltNames,
+        /// Since when they are proven.
+        proven_at: Option<Timestamp>,
+    },
 }
 
 /// One entitlement.
@@ -70,13 +80,18 @@ pub(crate) struct Paper {
     pub(crate) stage: Stage,
     /// What this one succeeds.
     pub(crate) renews: Option<String>,
+    /// How often names were added to it.
+    pub(crate) supplements: u32,
     has_successor: bool,
 }
 
 impl Paper {
     /// With the key of this one.
     pub(crate) fn has_certificates_to_come(&self, now: Timestamp) -> bool {
-        let alive = matches!(&self.stage, Stage::Issued { not_after, .. } if *not_after > now);
+        let alive = match &self.stage {
+            Stage::Issued { not_after, .. } | Stage::Adding { not_after, .. } => *not_after > now,
+            Stage::Paid | Stage::Checking { .. } => false,
+        };
         alive && self.remaining > 0 && !self.has_successor
     }
 
@@ -84,7 +99,28 @@ impl Paper {
     pub(crate) fn key(&self) -> Option<Fingerprint> {
         match &self.stage {
             Stage::Paid => None,
-            Stage::Checking { key, .. } | Stage::Issued { key, .. } => Some(*key),
+            Stage::Checking { key, .. } | Stage::Issued { key, .. } | Stage::Adding { key, .. } => {
+                Some(*key)
+            }
+        }
+    }
+
+    /// Takes names that are being added away again.
+    fn as_before(&mut self) {
+        if let Stage::Adding {
+            key,
+            names,
+            issued_at,
+            not_after,
+            ..
+        } = self.stage.clone()
+        {
+            self.stage = Stage::Issued {
+                key,
+                names,
+                issued_at,
+                not_after,
+            };
         }
     }
 }
@@ -113,6 +149,10 @@ pub(crate) struct Scm {
     pub(crate) successors: bool,
     /// Purchases that were made.
     pub(crate) bought: u32,
+    /// It adds no names to certificates.
+    pub(crate) adds_none: bool,
+    /// Supplements that were accepted.
+    pub(crate) supplemented: u32,
 }
 
 impl Default for Scm {
@@ -129,6 +169,8 @@ impl Default for Scm {
             more: 0,
             successors: true,
             bought: 0,
+            adds_none: false,
+            supplemented: 0,
         }
     }
 }
@@ -165,6 +207,7 @@ impl Scm {
                     proven_at: None,
                 },
                 renews: Some(paper.reference.clone()),
+                supplements: 0,
                 has_successor: false,
                 ..paper.clone()
             };
@@ -193,6 +236,7 @@ impl Scm {
             claim: None,
             stage: Stage::Paid,
             renews: None,
+            supplements: 0,
             has_successor: false,
         });
         self.papers.last_mut().unwrap()
@@ -298,7 +342,7 @@ impl Scm {
                         foreign = Some(paper.reference.clone());
                     }
                 }
-                Stage::Checking { .. } | Stage::Issued { .. } => {}
+                Stage::Checking { .. } | Stage::Issued { .. } | Stage::Adding { .. } => {}
             }
         }
         let replaced = public.replaces.as_ref().map(|replaces| self.get(replaces));
@@ -451,7 +495,9 @@ impl Scm {
     ) -> Option<OrderEvent> {
         let found = match &self.get(reference).stage {
             Stage::Paid => return None,
-            Stage::Checking { key, .. } | Stage::Issued { key, .. } => *key,
+            Stage::Checking { key, .. } | Stage::Issued { key, .. } | Stage::Adding { key, .. } => {
+                *key
+            }
         };
         Some(if found == key {
             OrderEvent::Accepted {
@@ -466,6 +512,73 @@ impl Scm {
                 look_at: now + Seconds::minutes(5),
             }
         })
+    }
+
+    /// Names for an issued certificate arrive; `None`: they are refused.
+    pub(crate) fn supplement(
+        &mut self,
+        supplement: &Supplement,
+        now: Timestamp,
+    ) -> Option<OrderEvent> {
+        if let Some(event) = self.supplemented(supplement, now) {
+            return Some(event);
+        }
+        if self.adds_none {
+            return None;
+        }
+        let paper = self.get_mut(&supplement.reference);
+        let Stage::Issued {
+            key,
+            names,
+            issued_at,
+            not_after,
+        } = paper.stage.clone()
+        else {
+            return None;
+        };
+        let room = paper.domains as usize >= names.len() + supplement.adds.len();
+        if paper.domain_type != DomainType::MultiDomain || !room || not_after <= now {
+            return None;
+        }
+        paper.stage = Stage::Adding {
+            key,
+            names,
+            issued_at,
+            not_after,
+            adds: supplement.adds.clone(),
+            proven_at: None,
+        };
+        self.supplemented += 1;
+        self.supplemented(supplement, now)
+    }
+
+    /// What became of names whose answer is lost; `None`: nothing.
+    pub(crate) fn supplemented(
+        &self,
+        supplement: &Supplement,
+        now: Timestamp,
+    ) -> Option<OrderEvent> {
+        let there = match &self.get(&supplement.reference).stage {
+            Stage::Adding { adds, .. } => *adds == supplement.adds,
+            Stage::Issued { names, .. } => names.cover(&supplement.adds),
+            Stage::Paid | Stage::Checking { .. } => false,
+        };
+        there.then(|| OrderEvent::Supplemented {
+            reference: supplement.reference.clone(),
+            spki: supplement.spki,
+            poll_after: now,
+        })
+    }
+
+    /// Whether a certificate is issued without the names that an order adds.
+    pub(crate) fn is_as_before(&self, supplement: &Supplement) -> bool {
+        let stage = &self.get(&supplement.reference).stage;
+        matches!(stage, Stage::Issued { names, .. } if !names.cover(&supplement.adds))
+    }
+
+    /// The CA turns them down.
+    pub(crate) fn turn_down(&mut self, reference: &str) {
+        self.get_mut(reference).as_before();
     }
 
     fn proofs(&self, reference: &str, names: &SubjectAltNames) -> Vec<DomainProof> {
@@ -493,15 +606,22 @@ impl Scm {
             panic!("fetch in {}", order.phase.code());
         };
         let (review, lifetime) = (self.review, self.lifetime);
-        let Stage::Checking {
-            key,
-            names,
-            proven_at,
-        } = self.get(reference).stage.clone()
-        else {
-            return None;
+        let before = self.get(reference).stage.clone();
+        let (proofs, proven_at, words) = match &before {
+            Stage::Checking {
+                names, proven_at, ..
+            } => {
+                let words = ["CHECKING_DOMAIN", "CHECKING_ORG"];
+                (self.proofs(reference, names), *proven_at, words)
+            }
+            Stage::Adding {
+                adds, proven_at, ..
+            } => {
+                let words = ["SUPPLEMENTCHECKING"; 2];
+                (self.proofs(reference, adds), *proven_at, words)
+            }
+            Stage::Paid | Stage::Issued { .. } => return None,
         };
-        let proofs = self.proofs(reference, &names);
         let there = proofs.iter().all(|proof| {
             let key = (proof.place.clone(), proof.value.clone());
             self.published.contains(&key)
@@ -512,31 +632,54 @@ impl Scm {
                 by: order.request.public.as_ref().unwrap().validation.clone(),
                 proofs,
                 review: Review {
-                    status: "CHECKING_DOMAIN".to_owned(),
+                    status: words[0].to_owned(),
                     since: now,
                 },
                 poll_after: now + Seconds::minutes(10),
             });
         };
         if proven_at + review > now {
-            self.get_mut(reference).stage = Stage::Checking {
-                key,
-                names,
-                proven_at: Some(proven_at),
-            };
+            match &mut self.get_mut(reference).stage {
+                Stage::Checking {
+                    proven_at: known, ..
+                }
+                | Stage::Adding {
+                    proven_at: known, ..
+                } => *known = Some(proven_at),
+                Stage::Paid | Stage::Issued { .. } => {}
+            }
             return Some(OrderEvent::NotYet {
                 poll_after: (proven_at + review).min(now + Seconds::hours(6)),
                 review: Review {
-                    status: "CHECKING_ORG".to_owned(),
+                    status: words[1].to_owned(),
                     since: now,
                 },
             });
         }
-        self.get_mut(reference).stage = Stage::Issued {
-            key,
-            names,
-            issued_at: now,
-            not_after: now + lifetime,
+        let paper = self.get_mut(reference);
+        paper.stage = match before {
+            Stage::Checking { key, names, .. } => Stage::Issued {
+                key,
+                names,
+                issued_at: now,
+                not_after: now + lifetime,
+            },
+            Stage::Adding {
+                key,
+                names,
+                adds,
+                not_after,
+                ..
+            } => {
+                paper.supplements += 1;
+                Stage::Issued {
+                    key,
+                    names: names.iter().chain(adds.iter()).cloned().collect(),
+                    issued_at: now,
+                    not_after,
+                }
+            }
+            stage @ (Stage::Paid | Stage::Issued { .. }) => stage,
         };
         None
     }
@@ -556,6 +699,7 @@ impl Scm {
         if let Stage::Checking { .. } = paper.stage {
             paper.stage = Stage::Paid;
         }
+        paper.as_before();
     }
 
     pub(crate) fn publish(&mut self, proofs: &[DomainProof]) {
@@ -582,7 +726,12 @@ impl Scm {
         else {
             panic!("{reference} is not issued");
         };
-        let serial = reference.trim_start_matches("scs").to_owned();
+        let mut serial = reference.trim_start_matches("scs").to_owned();
+        // It keeps its id.
+        match self.get(reference).supplements {
+            0 => {}
+            count => serial.push_str(&format!("s{count}")),
+        }
         RevisionFacts {
             id: RevisionId::new(&format!("r{serial}")).unwrap(),
             facts: CertificateFacts {
@@ -612,6 +761,7 @@ impl Scm {
             reference: reference.to_owned(),
             purchase: None,
             kind: None,
+            domains: Some(paper.domains),
             spki: Some(*key),
             remaining: paper.remaining,
             auto_renew: paper.remaining > 0,

@@ -176,7 +176,12 @@ pub(crate) fn obey(world: &mut World, command: &str) {
             let values = pairs(values);
             let years = values.get("years").map_or(1, |years| years.parse().unwrap());
             let now = world.now;
-            let bought = world.scm.add(kind, DomainType::SingleDomain, 1, years, now);
+            let domains = values.get("domains").map_or(1, |count| count.parse().unwrap());
+            let domain_type = match domains {
+                1 => DomainType::SingleDomain,
+                _ => DomainType::MultiDomain,
+            };
+            let bought = world.scm.add(kind, domain_type, domains, years, now);
             bought.intent = values.get("order").map(|order| Mark {
                 journal: "ours".to_owned(),
                 order: OrderId::new(order).unwrap(),
@@ -211,6 +216,15 @@ pub(crate) fn obey(world: &mut World, command: &str) {
         }
         ("review", [length]) => world.scm.review = seconds(length),
         ("scm-lifetime", [length]) => world.scm.lifetime = seconds(length),
+        ("adds", [yes]) => world.scm.adds_none = *yes == "no",
+        ("turn-down", [reference]) => world.scm.turn_down(reference),
+        ("lose-supplement", [subject, effect]) => {
+            let mut fault = Fault::new("supplement", subject);
+            fault.class = ErrorClass::Transient;
+            fault.message = "the answer was lost".to_owned();
+            fault.lost = Some(*effect == "effect=yes");
+            world.faults.failures.push(fault);
+        }
         ("no-successors", []) => world.scm.successors = false,
         ("mails", []) => world.scm.method = DomainMethod::Email,
         ("answer", []) => world.scm.answer_mails(world.now),

@@ -446,6 +446,7 @@ impl World {
             | OrderStep::Publish
             | OrderStep::Examine
             | OrderStep::Retract
+            | OrderStep::Supplement
             | OrderStep::Withdraw => panic!("{step} of an order that is not public"),
             OrderStep::Close => {
                 let OrderPhase::Issued { revision, .. } = &order.phase else {

@@ -98,7 +98,7 @@ async fn a_successor_is_waited_for_and_taken_over_on_the_first_key() {
     // Withdrawn it is as free as anything that is paid for, but for those whose order it is not.
     let key = host.key();
     host.apply(&reference, &request, Some(&key)).await.unwrap();
-    host.orders().withdraw(&reference).await.unwrap();
+    host.orders().withdraw(&reference, None).await.unwrap();
     let seen = host.look("o-2", &request, scene.ccm.now()).await.unwrap();
     assert_eq!(seen, again);
     let theirs = wanted(&["www.example.com"]);

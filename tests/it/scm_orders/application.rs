@@ -102,12 +102,15 @@ async fn what_is_withdrawn_is_unused_again_and_withdrawing_twice_does_no_harm() 
     let mut host = Hand::on("one", &scene.ccm);
     let (now, request) = (scene.ccm.now(), wanted(&["www.example.com"]));
     let id = host.buy("o-1", now).await.unwrap();
-    host.orders().withdraw(&id).await.unwrap();
+    host.orders().withdraw(&id, None).await.unwrap();
     let key = host.key();
     host.apply(&id, &request, Some(&key)).await.unwrap();
-    host.orders().withdraw(&id).await.unwrap();
-    host.orders().withdraw(&id).await.unwrap();
-    host.orders().withdraw("scs1234567890123").await.unwrap();
+    host.orders().withdraw(&id, None).await.unwrap();
+    host.orders().withdraw(&id, None).await.unwrap();
+    host.orders()
+        .withdraw("scs1234567890123", None)
+        .await
+        .unwrap();
     let seen = host.look("o-2", &request, now).await.unwrap();
     assert_eq!(seen, Sighting::Unused { reference: id });
 }

@@ -202,6 +202,7 @@ pub(crate) fn wanted(names: &[&str]) -> OrderRequest {
             kind: None,
             replaces: None,
             replaces_until: None,
+            supplements: None,
         })),
         ..request
     }

@@ -18,6 +18,7 @@ fn public(id: &str) -> Order {
         kind: None,
         replaces: None,
         replaces_until: None,
+        supplements: None,
     }));
     order
 }

@@ -278,6 +278,26 @@ impl Shop {
         before["plan"].as_str().unwrap().to_owned()
     }
 
+    /// The CA says no to an application, or to names that are added.
+    pub(crate) async fn reject(&self, reference: &str, reason: &str) {
+        let body = serde_json::json!({ "reason": reason });
+        self.decide(reference, "reject", &body).await;
+    }
+
+    /// The CA is content with an application, or with names that are added.
+    pub(crate) async fn approve(&self, reference: &str) {
+        self.decide(reference, "approve", &serde_json::json!({}))
+            .await;
+    }
+
+    async fn decide(&self, reference: &str, how: &str, body: &serde_json::Value) {
+        let address = self.ccm.running.management().unwrap();
+        let url = format!("http://{address}/applications/{reference}/{how}");
+        let request = client().request("POST".parse().unwrap(), &url);
+        let answer = request.body(body.to_string()).send().await.unwrap();
+        assert_eq!(answer.status().as_u16(), 200);
+    }
+
     /// Takes back and deletes whatever is there.
     pub(crate) async fn clear(&self) {
         let scm = Scm::new(self.ccm.client());

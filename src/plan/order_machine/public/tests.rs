@@ -40,6 +40,7 @@ fn order(phase: OrderPhase) -> Order {
         kind: Some("DV_SSL_CERT".to_owned()),
         replaces: None,
         replaces_until: None,
+        supplements: None,
     }));
     order.phase = phase;
     order
@@ -522,6 +523,7 @@ fn an_entitlement_that_somebody_else_has_used_is_a_persons() {
         absences: 0,
         look_at: NOW,
         entitlement: entitlement.map(str::to_owned),
+        supplement: false,
     };
     let foreign = OrderEvent::Wanting {
         want: Want::Person {
@@ -643,6 +645,7 @@ fn what_is_given_up_is_withdrawn_its_proofs_retracted_and_its_entitlement_kept()
         absences: 0,
         look_at: NOW,
         entitlement: Some(reference()),
+        supplement: false,
     };
     let seeking = OrderPhase::Seeking {
         look_at: NOW,

@@ -1,0 +1,168 @@
+//! Names that are added to an issued certificate (CCM API 7.1.20), as steps of an order.
+
+use crate::engine::Engine;
+use crate::engine::order_effect::{Failure, Outcome, material_failure};
+use crate::engine::public_order::orders;
+use crate::issuer::{IssuedPem, Orders, Supplemented, is_for};
+use crate::model::{
+    DomainProof, ErrorClass, Order, OrderEvent, Review, Seconds, Supplement, Timestamp,
+};
+use crate::pki;
+use crate::plan::order_machine::{self, Timing};
+
+impl Engine {
+    /// Sends them, unless it happened already. The key is kept for what comes of it first.
+    pub(super) async fn supplement(
+        &self,
+        order: &Order,
+        now: Timestamp,
+    ) -> Result<Outcome, Failure> {
+        let wanted = wanted(order)?;
+        let issuer = self.issuers.get(&order.issuer)?;
+        let orders = orders(&*issuer)?;
+        if let Some(spki) = wanted.spki {
+            let key = self.key_of(order, spki)?;
+            let kept = self.deployer.materials().keep_public_key(&key);
+            kept.map_err(|error| material_failure(&error))?;
+        }
+        match orders.supplemented(wanted).await? {
+            Supplemented::Open => {}
+            Supplemented::Done | Supplemented::UnderWay { ours: Some(true) } => {
+                return Ok(accepted(wanted, now, "are added already"));
+            }
+            Supplemented::UnderWay { .. } => {
+                let reference = &wanted.reference;
+                return Err(busy(&format!("somebody adds other names to {reference}")));
+            }
+            Supplemented::Busy { detail } => return Err(busy(&detail)),
+            Supplemented::Over { detail } => {
+                return Err(Failure::local(ErrorClass::Rejected, detail));
+            }
+        }
+        let refused = match orders.supplement(wanted).await {
+            Ok(()) => return Ok(accepted(wanted, self.clock.now(), "are being added")),
+            Err(error) if error.class == ErrorClass::Rejected => error,
+            Err(error) => return Err(error.into()),
+        };
+        // Another order would cost money: the no must not be of a moment in which it was done.
+        Err(match orders.supplemented(wanted).await? {
+            Supplemented::Done | Supplemented::UnderWay { ours: Some(true) } => {
+                return Ok(accepted(wanted, self.clock.now(), "are added already"));
+            }
+            Supplemented::UnderWay { .. } | Supplemented::Busy { .. } => busy(&refused.message),
+            Supplemented::Open | Supplemented::Over { .. } => refused.into(),
+        })
+    }
+
+    /// Looks what became of names with a lost answer.
+    pub(super) async fn resolve_supplement(
+        &self,
+        order: &Order,
+        orders: &Orders,
+        now: Timestamp,
+    ) -> Result<Outcome, Failure> {
+        let wanted = wanted(order)?;
+        Ok(match orders.supplemented(wanted).await? {
+            // Where the account does not say which names it proves, they are those that were sent a moment ago.
+            Supplemented::Done
+            | Supplemented::UnderWay {
+                ours: None | Some(true),
+            } => accepted(wanted, now, "were accepted"),
+            Supplemented::Open => {
+                let event = order_machine::absent(order, self.timing(order), now);
+                let message = format!("{} is as it was", wanted.reference);
+                Outcome::new(event, message)
+            }
+            Supplemented::UnderWay { ours: Some(false) } => {
+                let reference = &wanted.reference;
+                return Err(busy(&format!("somebody adds other names to {reference}")));
+            }
+            Supplemented::Busy { detail } => return Err(busy(&detail)),
+            // Sent once more it is refused, and another order follows.
+            Supplemented::Over { detail } => {
+                let event = order_machine::absent(order, self.timing(order), now);
+                Outcome::new(event, format!("nothing is added any more: {detail}"))
+            }
+        })
+    }
+
+    /// Whether what is issued lacks the names that the order adds: what to do then.
+    pub(super) async fn lacking(
+        &self,
+        order: &Order,
+        pem: &IssuedPem,
+    ) -> Result<Option<Outcome>, Failure> {
+        let Some(wanted) = of(order) else {
+            return Ok(None);
+        };
+        let leaf = pki::pem::certificates(&pem.certificate);
+        let leaf = leaf.ok().and_then(|all| all.into_iter().next());
+        let Some(Ok(facts)) = leaf.map(|leaf| pki::facts(&leaf)) else {
+            // Whatever it is, the check of what was issued says so.
+            return Ok(None);
+        };
+        if wanted.adds.iter().all(|name| facts.covers_name(name)) {
+            return Ok(None);
+        }
+        let review = Review {
+            status: ISSUED.to_owned(),
+            since: self.clock.now(),
+        };
+        let timing = self.issuers.policy(&order.issuer).map(Timing::from);
+        if timing.is_some_and(|timing| order_machine::was_taken_back(order, &review, timing)) {
+            let issuer = self.issuers.get(&order.issuer)?;
+            let said = orders(&*issuer)?.why_not_supplemented(&wanted.reference);
+            let why = said.await?.unwrap_or_else(|| NO_REASON.to_owned());
+            return Err(Failure::local(ErrorClass::Rejected, why));
+        }
+        let poll_after = self.clock.now() + AGAIN;
+        let message = format!("{} is issued without them yet", wanted.reference);
+        let event = OrderEvent::NotYet { poll_after, review };
+        Ok(Some(Outcome::new(event, message)))
+    }
+}
+
+/// Of the proofs that the issuer shows, those of the names that the order adds; where it names none so, all of them.
+pub(super) fn of_new_names(order: &Order, proofs: Vec<DomainProof>) -> Vec<DomainProof> {
+    let Some(wanted) = of(order) else {
+        return proofs;
+    };
+    let is_new = |proof: &&DomainProof| {
+        let mut added = wanted.adds.iter();
+        added.any(|name| is_for(&proof.domain, name))
+    };
+    let new: Vec<DomainProof> = proofs.iter().filter(is_new).cloned().collect();
+    if new.is_empty() { proofs } else { new }
+}
+
+fn of(order: &Order) -> Option<&Supplement> {
+    order.request.public.as_ref()?.supplements.as_deref()
+}
+
+fn wanted(order: &Order) -> Result<&Supplement, Failure> {
+    of(order).ok_or_else(|| {
+        let message = format!("order {} adds no names", order.id);
+        Failure::local(ErrorClass::Bug, message)
+    })
+}
+
+fn accepted(wanted: &Supplement, poll_after: Timestamp, how: &str) -> Outcome {
+    let event = OrderEvent::Supplemented {
+        reference: wanted.reference.clone(),
+        spki: wanted.spki,
+        poll_after,
+    };
+    let message = format!("{} {how} to {}", wanted.adds, wanted.reference);
+    Outcome::new(event, message)
+}
+
+fn busy(detail: &str) -> Failure {
+    let message = format!("no names are added yet: {detail}");
+    Failure::local(ErrorClass::Transient, message)
+}
+
+/// `status` of what has a certificate.
+const ISSUED: &str = "ISSUED";
+const NO_REASON: &str = "its new names were not issued, and no reason is given";
+/// Until the next look whether it is issued with them.
+const AGAIN: Seconds = Seconds::minutes(1);

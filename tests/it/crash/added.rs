@@ -1,0 +1,95 @@
+//! Names that the policy adds to a public certificate: the process killed with SIGKILL at every boundary, started again,
+//! converged. Sent once, nothing bought, the same certificate with the same key, no proof left.
+
+use renewd::model::OrderStep::{Close, Examine, Fetch, Publish, Resolve, Retract, Supplement};
+use renewd::model::{OrderStep, RevisionFacts};
+
+use crate::crash::public::{assert_clean, boundaries, counts};
+use crate::public_orders::supplement::{SUPPLEMENT, buy, is_supplemented};
+use crate::support::agent::Agent;
+use crate::support::engine::id;
+use crate::support::market::{Market, ONCE, snapshot};
+use crate::support::shop::purchase;
+
+/// Steps of such an order.
+pub(super) const ADDED: [OrderStep; 6] = [Supplement, Fetch, Publish, Examine, Retract, Close];
+
+fn policy(market: &Market, names: &[String]) -> String {
+    let issuer = market.issuer(&purchase(50, 1));
+    let names: Vec<String> = names
+        .iter()
+        .map(|name| format!("\"{name}.example.test\""))
+        .collect();
+    let names = names.join(", ");
+    format!("{issuer}\n[certificate.www]\nissuer = \"public\"\nnames = [{names}]\n")
+}
+
+async fn newest(agent: &Agent) -> RevisionFacts {
+    let newest = &snapshot(agent).await.certificates[&id("www")].newest;
+    newest.clone().unwrap()
+}
+
+/// A host that has a certificate for two names out of one that was bought for three, and whose policy wants the third.
+async fn wanting(market: &Market, nth: &str) -> (Agent, RevisionFacts) {
+    let names = ["a", "b", "c"].map(|letter| format!("{letter}{nth}"));
+    buy(&market.shop, 3).await;
+    let agent = market.host(&policy(market, &names[..2]));
+    market.settle(&agent, nth).await;
+    let first = newest(&agent).await;
+    agent.write_policy(&policy(market, &names));
+    (agent, first)
+}
+
+/// Supplements that were sent, then as `counts` has it.
+async fn sent(market: &Market) -> (usize, [usize; 4]) {
+    let supplements = market.shop.ccm.running.requests_of(SUPPLEMENT);
+    (supplements, counts(&market.shop).await)
+}
+
+async fn assert_sent_once(
+    market: &Market,
+    (agent, first): (&Agent, &RevisionFacts),
+    before: (usize, [usize; 4]),
+    at: &str,
+) {
+    market.settle(agent, at).await;
+    let then = newest(agent).await;
+    is_supplemented(first, &then);
+    assert_eq!(then.facts.names.len(), 3, "{at}: {:?}", then.facts.names);
+    // Killed before it was sent, it is sent after two complete looks without it.
+    assert_eq!(sent(market).await, (before.0 + 1, before.1), "{at}");
+    assert_clean(market, agent, at).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_at_any_boundary_of_a_supplement_sends_it_once_and_comes_to_one_certificate() {
+    let market = Market::at("2027-04-01").await;
+    let mut points = vec!["order.open.done".to_owned()];
+    points.extend(boundaries(&ADDED));
+    for (nth, point) in points.iter().enumerate() {
+        let (agent, first) = wanting(&market, &format!("s{nth}")).await;
+        let before = sent(&market).await;
+        assert!(
+            market.die(&agent, point, &ONCE).await,
+            "{point} was never passed"
+        );
+        assert_sent_once(&market, (&agent, &first), before, point).await;
+    }
+    println!("killed at {} boundaries of a supplement", points.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_while_a_lost_supplement_is_looked_for_sends_no_second_one() {
+    let market = Market::at("2027-04-01").await;
+    for (nth, point) in boundaries(&[Resolve]).iter().enumerate() {
+        let (agent, first) = wanting(&market, &format!("u{nth}")).await;
+        let before = sent(&market).await;
+        for point in ["order.supplement.effect", point] {
+            assert!(
+                market.die(&agent, point, &ONCE).await,
+                "{point} was never passed"
+            );
+        }
+        assert_sent_once(&market, (&agent, &first), before, point).await;
+    }
+}
