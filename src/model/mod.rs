@@ -83,8 +83,8 @@ pub use policy::{
     TargetPolicy,
 };
 pub use public::{
-    Assurance, Budget, Buying, Claim, DomainType, Entitlement, Identity, Product, PublicRequest,
-    Purchase, Spent, Stale,
+    Assurance, Budget, Buying, Claim, DomainType, Entitlement, Identity, NameKinds, Product,
+    PublicRequest, Purchase, Spent, Stale,
 };
 pub use push::{CloudService, Imported, PushPolicy, PushState, Pushed, WafResource};
 pub use reason::{ErrorClass, Reason, Waiting};

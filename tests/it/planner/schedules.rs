@@ -389,6 +389,7 @@ impl Schedule {
                             domain_type: DomainType::SingleDomain,
                             domains: 1,
                             years,
+                            kinds: None,
                         },
                         automatic_payment: true,
                         budget,
