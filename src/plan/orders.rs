@@ -80,7 +80,7 @@ pub(crate) fn give_up(
             ..
         } => (
             true,
-            format!("{because}; the application {reference} is withdrawn"),
+            format!("{because}; the application {reference} is to be withdrawn"),
         ),
         OrderPhase::Submitted { reference, .. } => (
             true,
