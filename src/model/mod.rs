@@ -86,7 +86,7 @@ pub use public::{
     Assurance, Budget, Buying, Claim, DomainType, Entitlement, Identity, NameKinds, Product,
     PublicRequest, Purchase, Spent, Stale,
 };
-pub use push::{CloudService, Imported, PushPolicy, PushState, Pushed, WafResource};
+pub use push::{CloudService, Imported, PushPolicy, PushState, Pushed, ResourceState, WafResource};
 pub use reason::{ErrorClass, Reason, Waiting};
 pub use recipe::{Family, Recipe, RecipeExport};
 pub use revocation::{RevocationReason, UnknownReason};
