@@ -320,7 +320,8 @@ fn held_up(id: &str, order: &Order, snapshot: &Snapshot, now: Timestamp, draft: 
         return;
     }
     let others = snapshot.orders.values().filter(|other| {
-        other.issuer == order.issuer && other.id != order.id && order_machine::is_buying(other)
+        let one = snapshot.account(&other.issuer) == snapshot.account(&order.issuer);
+        one && other.id != order.id && order_machine::is_buying(other)
     });
     let began = |other: &Order| {
         let (OrderPhase::PurchaseUnclear { purchase, .. }
