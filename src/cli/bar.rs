@@ -120,6 +120,7 @@ mod tests {
             share_left: None,
             failures: 0,
             failure: None,
+            pushes: Vec::new(),
         }
     }
 

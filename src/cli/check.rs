@@ -307,6 +307,10 @@ fn certificate(
         let last = one.failure.as_deref().unwrap_or("no reason is known");
         found.push((Level::Warning, format!("{name}: {last}")));
     }
+    for push in one.pushes.iter().filter(|push| push.is_failing()) {
+        let text = format!("{name} at {}: not in use: {}", push.name, push.wrong());
+        found.push((Level::Warning, text));
+    }
     for place in &report.targets {
         let on = &place.name;
         if place.is_in_doubt() {

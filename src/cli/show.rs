@@ -9,9 +9,9 @@ use crate::cli::output::{self, BOLD};
 use crate::cli::{CommandResult, Failure};
 use crate::engine::plan_within_space;
 use crate::model::{CertificateId, ClockFacts, Policy, Seconds, Snapshot, Timestamp};
-use crate::plan::Plan;
 use crate::plan::explain::{self, Report, counted};
 use crate::plan::watch::{self, WatchReport};
+use crate::plan::{Plan, count_by_account};
 use crate::store::{HistoryEntry, Store};
 use crate::sys::clock::{BUILT_AT, Clock, SystemClock};
 use crate::sys::host;
@@ -139,6 +139,7 @@ pub(crate) async fn look(policy: &Policy, at: Option<Timestamp>) -> Result<Seen,
     let identity = snapshot.identity.as_ref();
     snapshot.stale = identity.and_then(|identity| identity.stale_on(&host::machine()));
     snapshot.clock.built_at = BUILT_AT;
+    count_by_account(policy, &mut snapshot);
     if at.is_some() {
         // Of a moment that is asked for nobody says that it is now.
         snapshot.clock = ClockFacts::default();

@@ -263,6 +263,7 @@ fn certificate(one: &CertificateStatus, now: Timestamp, look: Look) -> String {
     for target in &report.targets {
         text.push_str(&format!("  on {}: {}\n", target.name, place(target)));
     }
+    text.push_str(&plan::push::text(&one.pushes));
     if let Some(next) = &report.next_action {
         let at = next
             .at

@@ -12,7 +12,7 @@ use crate::model::{
     TargetState, Timestamp, Wire,
 };
 use crate::plan::explain::counted;
-use crate::plan::rollout_machine;
+use crate::plan::{count_by_account, rollout_machine};
 use crate::store::{self, CertificateChange, Touched};
 use crate::sys::{error_chain, host, systemd};
 
@@ -44,6 +44,7 @@ impl Engine {
         }
         let identity = snapshot.identity.as_ref();
         snapshot.stale = identity.and_then(|identity| identity.stale_on(&host::machine()));
+        count_by_account(&self.policy, &mut snapshot);
         Ok(snapshot)
     }
 

@@ -11,7 +11,7 @@ use crate::model::{
     Timestamp,
 };
 use crate::plan::order_machine::{self, Timing};
-use crate::plan::{OnError, Trouble, backoff, entitlements, open, outcome};
+use crate::plan::{OnError, Trouble, backoff, count_by_account, entitlements, open, outcome};
 use crate::store::{OrderAdvance, StoreError, Touched};
 use crate::sys::crash;
 
@@ -64,7 +64,8 @@ impl Engine {
         // Purchases of this process go one after the other, and each is held against what the journal says by then.
         let _alone = if step == OrderStep::Buy {
             let alone = self.issuers.buying().await;
-            let fresh = self.store.snapshot().await?;
+            let mut fresh = self.store.snapshot().await?;
+            count_by_account(&self.policy, &mut fresh);
             if !order_machine::may_buy(order, &fresh, self.clock.now()) {
                 return Ok(touched(order));
             }

@@ -1,13 +1,13 @@
 //! Brings a certificate to a place of the cloud: imports it where it must, pushes or deploys it, and reads back where it
 //! is used.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::engine::{Engine, EngineError};
-use crate::issuer::{Effect, Issuer, IssuerError, Pushing, Upload, Whereto};
+use crate::engine::{Engine, EngineError, Progress};
+use crate::issuer::{Effect, Issuer, IssuerError, Pushing, Refusal, Upload, Whereto};
 use crate::model::{
     CertificateId, CertificatePolicy, CertificateState, ErrorClass, Failures, Imported, PushId,
-    PushPolicy, PushState, Pushed, RevisionFacts, Snapshot, StepFailure, Timestamp,
+    PushPolicy, PushState, Pushed, ResourceState, RevisionFacts, Snapshot, StepFailure, Timestamp,
 };
 use crate::plan::push::{self, Step};
 use crate::store::{CertificateChange, Touched};
@@ -46,15 +46,15 @@ impl Engine {
         let mut known = state.pushes.get(place).cloned().unwrap_or_default();
         let brought = match self.issuers.get(&push.account) {
             Ok(issuer) => {
-                self.bring(&*issuer, (policy, push), (&state, newest), &mut known)
+                self.bring(&*issuer, (policy, push), (&state, newest), &mut known, now)
                     .await
             }
             Err(error) => Err(error),
         };
         let news = match brought {
-            Ok(Brought { reference, missing }) => {
+            Ok(brought) => {
                 self.issuers.answered(&push.account);
-                self.judge_push(push, newest, reference, missing, &mut known)
+                self.judge_push((certificate, push), newest, brought, &mut known)
             }
             Err(error) => {
                 let doubt = error.effect == Effect::Unknown;
@@ -69,20 +69,10 @@ impl Engine {
                     failure.retry_after = failure.retry_after.max(late);
                 }
                 let message = failure.message.clone();
-                known.failures.add(failure);
+                known.add(failure);
                 message
             }
         };
-        if known.failures.count == 0 {
-            self.done(certificate, news.clone());
-        } else if !known.missing.is_empty() {
-            (self.progress)(crate::engine::Progress::Failed {
-                subject: certificate.to_string(),
-                text: news.clone(),
-                output: String::new(),
-                milestone: None,
-            });
-        }
         self.write_push(certificate, place, known, news).await?;
         crash::point("push.done");
         Ok(touched)
@@ -94,6 +84,7 @@ impl Engine {
         (certificate, push): (&CertificatePolicy, &PushPolicy),
         (state, newest): (&CertificateState, &RevisionFacts),
         known: &mut PushState,
+        now: Timestamp,
     ) -> Result<Brought, IssuerError> {
         let Some(pushing) = issuer.pushing() else {
             return Err(wrong(format!("issuer {} pushes nothing", push.account)));
@@ -113,37 +104,51 @@ impl Engine {
             crash::point("push.deploy.effect");
             return Ok(Brought {
                 reference,
-                missing: BTreeMap::new(),
+                there: BTreeSet::new(),
+                refused: BTreeMap::new(),
             });
         }
         let wanted: Vec<&str> = push.resources.iter().map(String::as_str).collect();
-        let there = pushing.deployed(&reference, to, &wanted).await?;
+        let mut there = pushing.deployed(&reference, to, &wanted).await?;
         // A certificate that names were added to has the id of the one before, and what uses that one has no new names.
-        let anew = known
-            .done
-            .as_ref()
-            .is_some_and(|done| done.reference == reference && done.revision != newest.id);
-        let rest: Vec<&str> = wanted
-            .iter()
-            .copied()
-            .filter(|one| anew || !there.contains(one))
-            .collect();
+        let stale = |one: &str| {
+            let used = known.resources.get(one).and_then(|one| one.used.as_ref());
+            let used = used.or(known.done.as_ref());
+            used.is_some_and(|used| used.reference == reference && used.revision != newest.id)
+        };
+        let stale: BTreeSet<&str> = wanted.iter().copied().filter(|one| stale(one)).collect();
+        there.retain(|one| !stale.contains(one));
+        let due = push::due(&certificate.id, push, known, &newest.id, self.host, now);
+        let due = due.into_iter().filter(|one| !there.contains(one));
+        let due: Vec<&str> = due.collect();
         let mut said = BTreeMap::new();
-        if !rest.is_empty() {
-            said = pushing.deploy(&reference, to, &rest).await?;
+        if !due.is_empty() {
+            said = pushing.deploy(&reference, to, &due).await?;
             crash::point("push.deploy.effect");
+            // What counts is what is used, not what was answered; but of the same id only the answer tells.
+            let taken = |one: &str| due.contains(&one) && !said.contains_key(one);
+            there = pushing.deployed(&reference, to, &wanted).await?;
+            there.retain(|one| !stale.contains(one) || taken(one));
         }
-        // What counts is what is used, not what was answered.
-        let there = pushing.deployed(&reference, to, &wanted).await?;
-        let missing = wanted.iter().filter(|one| !there.contains(*one));
-        let missing = missing
+        let behind = due.into_iter().filter(|one| !there.contains(one));
+        let refused = behind
             .map(|one| {
-                let why = said.remove(*one).filter(|why| !why.is_empty());
-                let why = why.unwrap_or_else(|| NOT_SEEN.to_owned());
-                ((*one).to_owned(), why)
+                let refusal = said.remove(one).unwrap_or(Refusal {
+                    class: ErrorClass::Configuration,
+                    why: String::new(),
+                });
+                let why = match refusal.why.as_str() {
+                    "" => NOT_SEEN.to_owned(),
+                    why => why.to_owned(),
+                };
+                (one.to_owned(), Refusal { why, ..refusal })
             })
             .collect();
-        Ok(Brought { reference, missing })
+        Ok(Brought {
+            reference,
+            there: there.into_iter().map(str::to_owned).collect(),
+            refused,
+        })
     }
 
     /// The id of the upload of this revision; brings it in where the account has none.
@@ -162,10 +167,12 @@ impl Engine {
             return Ok(here.reference.clone());
         }
         let name = upload_name(&certificate.id, newest);
-        let leaf = newest.facts.fingerprint;
         // Did it happen? An answer may have been lost.
-        let reference = match pushing.find(&name, leaf).await? {
-            Some(reference) => reference,
+        let (reference, news) = match pushing.find(&name, &newest.facts).await? {
+            Some(reference) => {
+                let news = format!("it is there as {reference}");
+                (reference, news)
+            }
             None => {
                 let materials = self.deployer.materials();
                 let material = materials
@@ -182,7 +189,8 @@ impl Engine {
                 };
                 let reference = pushing.import(&upload).await?;
                 crash::point("push.import.effect");
-                reference
+                let news = format!("imported as {reference}");
+                (reference, news)
             }
         };
         known.imports.insert(
@@ -195,7 +203,6 @@ impl Engine {
             },
         );
         known.imports.truncate(IMPORTS_KEPT);
-        let news = format!("imported as {reference}");
         self.done(&certificate.id, news.clone());
         let written = self
             .write_push(&certificate.id, &push.id, known.clone(), news)
@@ -206,50 +213,87 @@ impl Engine {
         Ok(reference)
     }
 
-    /// What became of it, in the state and in a line.
+    /// What became of it, in the state and in a line, which is told.
     fn judge_push(
         &self,
-        push: &PushPolicy,
+        (certificate, push): (&CertificateId, &PushPolicy),
         newest: &RevisionFacts,
-        reference: String,
-        missing: BTreeMap<String, String>,
+        brought: Brought,
         known: &mut PushState,
     ) -> String {
         let now = self.clock.now();
-        if missing.is_empty() {
-            let what = match push.resources.len() {
-                0 => format!("{} of {}", push.service, push.id),
-                count => format!("{count} of {} at {}", push.service, push.id),
-            };
-            let news = format!("{reference} is in use: {what}");
-            known.done = Some(Pushed {
-                revision: newest.id.clone(),
-                reference,
-                at: now,
-                policy: push.digest,
+        let Brought {
+            reference,
+            there,
+            refused,
+        } = brought;
+        known.failures = Failures::default();
+        known.failing_since = None;
+        known
+            .resources
+            .retain(|one, _| push.resources.contains(one));
+        let used = Pushed {
+            revision: newest.id.clone(),
+            reference: reference.clone(),
+            at: now,
+            policy: push.digest,
+        };
+        for one in &push.resources {
+            let state = known.resources.entry(one.clone()).or_default();
+            if there.contains(one) {
+                let before = state.used.take();
+                let before = before.filter(|before| push::is_of(before, push, &newest.id));
+                *state = ResourceState {
+                    used: Some(before.unwrap_or_else(|| used.clone())),
+                    ..ResourceState::default()
+                };
+            } else if let Some(refusal) = refused.get(one) {
+                let failure = StepFailure {
+                    at: now,
+                    class: refusal.class,
+                    message: refusal.why.clone(),
+                    retry_after: None,
+                    policy: push.digest,
+                };
+                state.add(&newest.id, failure);
+            } else if state
+                .used
+                .as_ref()
+                .is_some_and(|used| push::is_of(used, push, &newest.id))
+            {
+                // Somebody has it use another one since.
+                state.used = None;
+            }
+        }
+        if !refused.is_empty() {
+            let all: Vec<String> = refused
+                .iter()
+                .map(|(resource, refusal)| format!("{resource} ({})", refusal.why))
+                .collect();
+            let news = format!(
+                "{} did not take {reference}: {}",
+                push.service,
+                all.join("; ")
+            );
+            (self.progress)(Progress::Failed {
+                subject: certificate.to_string(),
+                text: news.clone(),
+                output: String::new(),
+                milestone: None,
             });
-            known.missing.clear();
-            known.failures = Failures::default();
             return news;
         }
-        let all: Vec<String> = missing
-            .iter()
-            .map(|(resource, why)| format!("{resource} ({why})"))
-            .collect();
-        let message = format!(
-            "{} did not take {reference}: {}",
-            push.service,
-            all.join("; ")
-        );
-        known.missing = missing;
-        known.failures.add(StepFailure {
-            at: now,
-            class: ErrorClass::Configuration,
-            message: message.clone(),
-            retry_after: None,
-            policy: push.digest,
-        });
-        message
+        let what = match (push.resources.len(), there.len()) {
+            (0, _) => format!("{} of {}", push.service, push.id),
+            (all, some) if all == some => format!("{all} of {} at {}", push.service, push.id),
+            (all, some) => format!("{some} of {all} of {} at {}", push.service, push.id),
+        };
+        let news = format!("{reference} is in use: {what}");
+        if push.resources.iter().all(|one| there.contains(one)) {
+            known.done = Some(used);
+        }
+        self.done(certificate, news.clone());
+        news
     }
 
     async fn write_push(
@@ -272,8 +316,10 @@ impl Engine {
 struct Brought {
     /// The certificate's id at SCM.
     reference: String,
-    /// Resources that do not use it, with what was said.
-    missing: BTreeMap<String, String>,
+    /// Resources of the policy that use it.
+    there: BTreeSet<String>,
+    /// Those that were asked to and do not, with what was said.
+    refused: BTreeMap<String, Refusal>,
 }
 
 /// The same for the same revision, and no other's: it is found again by it.

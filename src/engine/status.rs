@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use crate::engine::plan_within_space;
 use crate::model::{JobRun, Policy, Seconds, Snapshot, Timestamp};
-use crate::plan::Plan;
 use crate::plan::status::{AgentStatus, AlertStatus, Status, Surroundings};
+use crate::plan::{Plan, count_by_account};
 use crate::store::{Store, StoreError, StoredAlert};
 use crate::sys::clock::BUILT_AT;
 use crate::sys::fs::Lock;
@@ -30,6 +30,7 @@ pub async fn status(
     let identity = snapshot.identity.as_ref();
     snapshot.stale = identity.and_then(|identity| identity.stale_on(&host::machine()));
     snapshot.clock.built_at = BUILT_AT;
+    count_by_account(policy, &mut snapshot);
     let plan = plan_within_space(policy, &mut snapshot, now);
     Ok(status_of(policy, &snapshot, &plan, alerts, now))
 }

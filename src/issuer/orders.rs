@@ -11,7 +11,7 @@ mod look;
 mod proofs;
 mod supplement;
 mod survey;
-mod tags;
+pub(super) mod tags;
 mod version2;
 
 use std::collections::BTreeSet;
@@ -323,21 +323,5 @@ impl Orders {
         now: Timestamp,
     ) -> Result<Entitlement, IssuerError> {
         self.facts(reference, now).await
-    }
-
-    /// Keeps tags of a certificate up to date: what differs is written, in one call.
-    ///
-    /// # Errors
-    /// Those of every call; doing it twice does no harm.
-    pub async fn mark(&self, reference: &str, wanted: &[(&str, &str)]) -> Result<(), IssuerError> {
-        self.keep_tags(reference, wanted).await
-    }
-
-    /// Deletes a certificate with whatever SCM has of it (CCM API 4.1.5.4); one that is gone is no error.
-    ///
-    /// # Errors
-    /// Those of every call.
-    pub async fn delete(&self, reference: &str) -> Result<(), IssuerError> {
-        self.remove(reference).await
     }
 }

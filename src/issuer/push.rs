@@ -2,16 +2,19 @@
 //!
 //! Each answers "did it happen?" by looking first; what is due is decided by `plan::push` and `plan::revoke`.
 
+mod uploads;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ccm::{
-    BatchTags, Class, CloudService as WireService, Collector, Deploy, Deployed, Import, Push,
-    Resource, ResourceKind, Scm, ScmQuery, ScmStatus, ServiceFilter, Tag, TagAction,
+    CcmError, Class, CloudService as WireService, Deploy, Deployed, Import, Push, Resource,
+    ResourceKind, Scm, ServiceFilter,
 };
 use crate::issuer::IssuerError;
-use crate::issuer::exported;
 use crate::issuer::failure::{acting, own, reading};
-use crate::model::{CloudService, ErrorClass, Fingerprint, WafResource};
+use crate::issuer::orders::tags;
+use crate::issuer::scm::is_gone;
+use crate::model::{CloudService, ErrorClass, WafResource};
 
 /// Certificates of one SCM account, after they were issued.
 pub struct Pushing<'a> {
@@ -39,60 +42,18 @@ pub struct Whereto<'a> {
     pub region: &'a str,
 }
 
+/// What was said of a resource that did not take a certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// What helps.
+    pub class: ErrorClass,
+    /// One line; may be empty.
+    pub why: String,
+}
+
 impl<'a> Pushing<'a> {
     pub(super) const fn new(scm: &'a Scm) -> Self {
         Self { scm }
-    }
-
-    /// The id of an uploaded certificate with this leaf, if it is among those that can be listed, which ends at an offset
-    /// of 100 and begins with what was updated last. A listing that changes while it is read is an error, never "none".
-    /// Those called `name` are looked at first, and no more than a few dozen.
-    ///
-    /// # Errors
-    /// Those of every call.
-    pub async fn find(&self, name: &str, leaf: Fingerprint) -> Result<Option<String>, IssuerError> {
-        let mut collector = Collector::default();
-        loop {
-            let query = ScmQuery {
-                status: Some("UPLOAD"),
-                limit: PAGE,
-                offset: collector.offset(),
-                ..ScmQuery::default()
-            };
-            let page = match self.scm.list_certificates(&query).await {
-                Ok(page) => page,
-                // An offset ends at 100 there. What was updated last comes first, and so does what was brought in a
-                // moment ago.
-                Err(error) if error.class == Class::Rejected && collector.offset() > 100 => break,
-                Err(error) => return Err(reading(error)),
-            };
-            if !collector.add(page, |one| &one.id) {
-                if !collector.complete() {
-                    let message = format!(
-                        "the listing of uploaded certificates at {} is incomplete: {}",
-                        self.scm.host(),
-                        collector.progress()
-                    );
-                    return Err(own(ErrorClass::Transient, message));
-                }
-                break;
-            }
-        }
-        let mut all = collector.into_items();
-        all.retain(|one| one.status == ScmStatus::Upload);
-        all.sort_by_key(|one| one.name.as_deref() != Some(name));
-        for one in all.iter().take(MOST_EXAMINED) {
-            let found = match self.scm.export_certificate(&one.id).await {
-                Ok(found) => found,
-                // Deleted meanwhile, or not to be exported.
-                Err(error) if error.class == Class::Rejected => continue,
-                Err(error) => return Err(reading(error)),
-            };
-            if exported::leaf(&found, &one.id).is_ok_and(|facts| facts.fingerprint == leaf) {
-                return Ok(Some(one.id.clone()));
-            }
-        }
-        Ok(None)
     }
 
     /// Brings it in (CCM API 4.1.5.2); answers its id.
@@ -126,33 +87,91 @@ impl<'a> Pushing<'a> {
         self.scm.push(reference, &request).await.map_err(acting)
     }
 
-    /// Has resources use it (CCM API 4.1.6.3), twenty at a time; answers those that do not, with what was said.
+    /// Has resources use it (CCM API 4.1.6.3), twenty at a time; answers those that do not, with what was said of each. A
+    /// request that fails as a whole is made again for each resource by itself, so that one that the service chokes on
+    /// keeps it from no other. (4.1.6.2, the push in batches, names regions and no resources: it has no word on any.)
     ///
     /// # Errors
-    /// Those of every call. Some may use it already: [`Self::deployed`] tells.
+    /// Those of every call, where they concern every resource. Some may use it already: [`Self::deployed`] tells.
     pub async fn deploy(
         &self,
         reference: &str,
         to: Whereto<'_>,
         resources: &[&str],
-    ) -> Result<BTreeMap<String, String>, IssuerError> {
-        let mut failed = BTreeMap::new();
+    ) -> Result<BTreeMap<String, Refusal>, IssuerError> {
+        let mut refused = BTreeMap::new();
         for part in resources.chunks(MOST_AT_ONCE) {
-            let request = Deploy {
-                project_name: Some(to.region.to_owned()).filter(|region| !region.is_empty()),
-                service_name: wire(to.service),
-                resources: part.iter().map(|one| resource(to.service, one)).collect(),
-            };
-            let answer = self.scm.deploy(reference, &request).await.map_err(acting)?;
-            for failure in answer.failure_list {
-                let name = failure.resource.unwrap_or_default();
-                let why = failure.failure_info.unwrap_or_default();
-                // By the id alone, or by the whole of what the policy says.
-                let known = part.iter().find(|one| id(to.service, one) == name);
-                failed.insert(known.map_or(name, |one| (*one).to_owned()), why);
+            match self.deploy_at_once(reference, to, part).await {
+                Ok(some) => refused.extend(some),
+                Err(error) if part.len() > 1 && is_about_resources(&error) => {
+                    refused.extend(self.deploy_each(reference, to, part, error).await?);
+                }
+                Err(error) => return Err(acting(error)),
             }
         }
-        Ok(failed)
+        Ok(refused)
+    }
+
+    /// One after the other. `whole` is what was said of all of them: where each gets the same answer, it is none of theirs.
+    async fn deploy_each(
+        &self,
+        reference: &str,
+        to: Whereto<'_>,
+        resources: &[&str],
+        whole: Box<CcmError>,
+    ) -> Result<BTreeMap<String, Refusal>, IssuerError> {
+        let mut refused = BTreeMap::new();
+        let mut same = true;
+        for one in resources {
+            match self.deploy_at_once(reference, to, &[one]).await {
+                Ok(some) => {
+                    same = false;
+                    refused.extend(some);
+                }
+                Err(error) if is_about_resources(&error) => {
+                    same &= (error.status, &error.code) == (whole.status, &whole.code);
+                    let error = acting(error);
+                    let refusal = Refusal {
+                        class: error.class,
+                        why: error.message,
+                    };
+                    refused.insert((*one).to_owned(), refusal);
+                }
+                Err(error) => return Err(acting(error)),
+            }
+        }
+        if same {
+            return Err(acting(whole));
+        }
+        Ok(refused)
+    }
+
+    async fn deploy_at_once(
+        &self,
+        reference: &str,
+        to: Whereto<'_>,
+        resources: &[&str],
+    ) -> Result<BTreeMap<String, Refusal>, Box<CcmError>> {
+        let request = Deploy {
+            project_name: Some(to.region.to_owned()).filter(|region| !region.is_empty()),
+            service_name: wire(to.service),
+            resources: resources
+                .iter()
+                .map(|one| resource(to.service, one))
+                .collect(),
+        };
+        let answer = self.scm.deploy(reference, &request).await?;
+        let refused = answer.failure_list.into_iter().map(|failure| {
+            let name = failure.resource.unwrap_or_default();
+            // By the id alone, or by the whole of what the policy says.
+            let known = resources.iter().find(|one| id(to.service, one) == name);
+            let refusal = Refusal {
+                class: ErrorClass::Configuration,
+                why: failure.failure_info.unwrap_or_default(),
+            };
+            (known.map_or(name, |one| (*one).to_owned()), refusal)
+        });
+        Ok(refused.collect())
     }
 
     /// Which of these resources use it (CCM API 4.1.6.4).
@@ -204,16 +223,10 @@ impl<'a> Pushing<'a> {
         &self,
         reference: &str,
     ) -> Result<Option<BTreeMap<String, String>>, IssuerError> {
-        match self.scm.list_tags(reference).await {
-            Ok(answer) => {
-                let tags = answer.tags.into_iter();
-                Ok(Some(
-                    tags.map(|tag| (tag.key, tag.value.unwrap_or_default()))
-                        .collect(),
-                ))
-            }
-            Err(error) if error.class == Class::Rejected => Ok(None),
-            Err(error) => Err(reading(error)),
+        match tags::of(self.scm, reference).await {
+            Ok(found) => Ok(found.map(|found| found.0)),
+            Err(error) if error.class == ErrorClass::Rejected => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
@@ -226,31 +239,34 @@ impl<'a> Pushing<'a> {
         reference: &str,
         tags: &BTreeMap<String, String>,
     ) -> Result<(), IssuerError> {
-        let request = BatchTags {
-            action: TagAction::Create,
-            tags: tags
-                .iter()
-                .map(|(key, value)| Tag {
-                    key: key.clone(),
-                    value: value.clone(),
-                })
-                .collect(),
-        };
-        let done = self.scm.batch_tags(reference, &request).await;
-        done.map(|_| ()).map_err(acting)
+        let wanted: Vec<(&str, &str)> = tags
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.as_str()))
+            .collect();
+        tags::put(self.scm, reference, &wanted).await
     }
 
-    /// Deletes a certificate (CCM API 4.1.5.4).
+    /// Deletes a certificate (CCM API 4.1.5.4); one that is gone is no error.
     ///
     /// # Errors
     /// Those of every call.
     pub async fn delete(&self, reference: &str) -> Result<(), IssuerError> {
-        self.scm.delete_certificate(reference).await.map_err(acting)
+        match self.scm.delete_certificate(reference).await {
+            Ok(()) => Ok(()),
+            Err(error) if is_gone(&error) => Ok(()),
+            Err(error) => Err(acting(error)),
+        }
     }
 }
 
 fn wire(service: CloudService) -> WireService {
     WireService::from(service.as_str().to_owned())
+}
+
+/// Whether the service answered, and no to this very request or with an error of its own: it may be one resource that
+/// it does not get along with.
+fn is_about_resources(error: &CcmError) -> bool {
+    error.status.is_some() && matches!(error.class, Class::Rejected | Class::Transient)
 }
 
 /// As the API knows a resource of the policy.
@@ -283,9 +299,5 @@ fn resource(service: CloudService, text: &str) -> Resource {
     }
 }
 
-/// The most that 4.1.5.1 gives at once.
-const PAGE: u32 = 50;
-/// Uploaded certificates whose leaf is compared; ours is called as it would be now, and looked at first.
-const MOST_EXAMINED: usize = 32;
 /// Resources of one request (CCM API 4.1.6.3).
 const MOST_AT_ONCE: usize = 20;

@@ -83,10 +83,10 @@ pub use policy::{
     TargetPolicy,
 };
 pub use public::{
-    Assurance, Budget, Buying, Claim, DomainType, Entitlement, Identity, Product, PublicRequest,
-    Purchase, Spent, Stale, Supplement, Unsupplemented,
+    Assurance, Budget, Buying, Claim, DomainType, Entitlement, Identity, NameKinds, Product,
+    PublicRequest, Purchase, Spent, Stale, Supplement, Unsupplemented,
 };
-pub use push::{CloudService, Imported, PushPolicy, PushState, Pushed, WafResource};
+pub use push::{CloudService, Imported, PushPolicy, PushState, Pushed, ResourceState, WafResource};
 pub use reason::{ErrorClass, Reason, Waiting};
 pub use recipe::{Family, Recipe, RecipeExport};
 pub use revocation::{RevocationReason, UnknownReason};

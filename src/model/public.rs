@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Fingerprint, OrderId, Seconds, SubjectAltNames, Timestamp, ValidationId};
+use crate::model::{Fingerprint, Name, OrderId, Seconds, SubjectAltNames, Timestamp, ValidationId};
 
 /// How much a CA proves before it issues (CCM API 4.1.3.1, `cert_type`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -90,6 +90,44 @@ pub struct Product {
     pub domains: u32,
     /// `effective_time`, in years.
     pub years: u32,
+    /// Of which kinds several names are. `None` for one name, and in orders of a journal from before this was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kinds: Option<NameKinds>,
+}
+
+/// Of which kinds the names of a product for several are (CCM API 4.1.3.1). Wildcards cost more than other names, and an
+/// application for more of them than were bought is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NameKinds {
+    /// `primary_domain_type`: whether the primary name, which is the common name, is a wildcard.
+    pub primary_wildcard: bool,
+    /// `single_domain_number`: further names without `*`.
+    pub singles: u32,
+    /// `wildcard_domain_number`: further wildcards.
+    pub wildcards: u32,
+}
+
+impl NameKinds {
+    /// Of these names, `primary` among them.
+    #[must_use]
+    pub fn of(primary: &str, names: &SubjectAltNames) -> Self {
+        let further = names.iter().filter(|name| name.to_string() != primary);
+        let (wildcards, singles): (Vec<&Name>, Vec<&Name>) =
+            further.partition(|name| name.is_wildcard());
+        let count = |names: Vec<&Name>| u32::try_from(names.len()).unwrap_or(u32::MAX);
+        Self {
+            primary_wildcard: primary.starts_with("*."),
+            singles: count(singles),
+            wildcards: count(wildcards),
+        }
+    }
+
+    /// Wildcards, the primary name among them.
+    #[must_use]
+    pub fn all_wildcards(self) -> u32 {
+        self.wildcards
+            .saturating_add(u32::from(self.primary_wildcard))
+    }
 }
 
 impl fmt::Display for Product {
@@ -100,12 +138,21 @@ impl fmt::Display for Product {
             domain_type,
             domains,
             years,
+            kinds,
         } = self;
-        let (kinds, plural) = (
+        let wild = match kinds.map_or(0, NameKinds::all_wildcards) {
+            0 => String::new(),
+            1 => " with 1 wildcard".to_owned(),
+            more => format!(" with {more} wildcards"),
+        };
+        let (sort, plural) = (
             domain_type.as_str(),
             if *years == 1 { "year" } else { "years" },
         );
-        write!(f, "{brand} {kind} {kinds} for {domains}, {years} {plural}")
+        write!(
+            f,
+            "{brand} {kind} {sort} for {domains}{wild}, {years} {plural}"
+        )
     }
 }
 

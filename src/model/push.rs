@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Failures, Fingerprint, IssuerId, PushId, RevisionId, Timestamp};
+use crate::model::{Failures, Fingerprint, IssuerId, PushId, RevisionId, StepFailure, Timestamp};
 
 /// The services.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -92,15 +92,59 @@ pub struct PushPolicy {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PushState {
-    /// The last that was read back from where it was pushed to.
+    /// The last that was read back from every resource that it was pushed to.
     pub done: Option<Pushed>,
-    /// Resources that did not take it, with what was said; tried again.
-    pub missing: BTreeMap<String, String>,
+    /// Each resource by itself, as the policy names it: one that does not take it holds no other back.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub resources: BTreeMap<String, ResourceState>,
     /// Uploads of it to the account, the newest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub imports: Vec<Imported>,
+    /// In a row, of what concerns every resource: the import, the push, reading back.
+    pub failures: Failures,
+    /// The first of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failing_since: Option<Timestamp>,
+}
+
+/// What is known of one resource that a certificate is deployed to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ResourceState {
+    /// The last that was read back from it.
+    pub used: Option<Pushed>,
     /// In a row.
     pub failures: Failures,
+    /// The first of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failing_since: Option<Timestamp>,
+    /// The revision that it did not take; another one is tried at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<RevisionId>,
+}
+
+impl ResourceState {
+    /// Counts one more attempt to bring it this revision that failed.
+    pub fn add(&mut self, revision: &RevisionId, failure: StepFailure) {
+        self.failing_since.get_or_insert(failure.at);
+        self.refused = Some(revision.clone());
+        self.failures.add(failure);
+    }
+}
+
+impl PushState {
+    /// Whether the last attempt failed, of the whole or of a resource.
+    #[must_use]
+    pub fn is_failing(&self) -> bool {
+        let mut resources = self.resources.values();
+        self.failures.count > 0 || resources.any(|one| one.failures.count > 0)
+    }
+
+    /// Counts one more failure that concerns every resource.
+    pub fn add(&mut self, failure: StepFailure) {
+        self.failing_since.get_or_insert(failure.at);
+        self.failures.add(failure);
+    }
 }
 
 /// A revision that was brought into an account as an uploaded certificate.
@@ -132,6 +176,18 @@ pub struct Pushed {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_journal_knew_of_a_push_before_each_resource_had_a_state_is_understood() {
+        let text = r#"{"done": {"revision": "r1", "reference": "scs1", "at": 5, "policy": "PRINT"},
+            "missing": {"back": "there is none"}, "failures": {"count": 1, "last": null}}"#;
+        let print = serde_json::to_value(Fingerprint([7; 32])).unwrap();
+        let text = text.replace("PRINT", print.as_str().unwrap());
+        let known: PushState = serde_json::from_str(&text).unwrap();
+        assert_eq!(known.done.unwrap().reference, "scs1");
+        assert_eq!(known.failures.count, 1);
+        assert!(known.resources.is_empty());
+    }
 
     #[test]
     fn a_domain_of_waf_is_named_with_its_mode_and_perhaps_its_enterprise_project() {

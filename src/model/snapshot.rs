@@ -51,6 +51,8 @@ pub struct Snapshot {
     /// Purchases of this journal within the last 30 days, by issuer: when each began. One that certainly was not made
     /// is not here; one that may have been is.
     pub purchases: BTreeMap<IssuerId, Vec<Timestamp>>,
+    /// Issuers by account, each account called by the first of them; empty until purchases are counted so.
+    pub accounts: BTreeMap<IssuerId, IssuerId>,
     /// Who the journal is; `None` before its first executor.
     pub identity: Option<Identity>,
     /// Why nothing may be bought by this journal, if it may be a copy or too old.
@@ -58,6 +60,33 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// How the account of an issuer is called.
+    #[must_use]
+    pub fn account<'a>(&'a self, issuer: &'a IssuerId) -> &'a IssuerId {
+        self.accounts.get(issuer).unwrap_or(issuer)
+    }
+
+    /// Purchases by issuer with those of every other issuer of the same account, as far as it is known who shares one.
+    #[must_use]
+    pub fn by_account(
+        &self,
+        made: BTreeMap<IssuerId, Vec<Timestamp>>,
+    ) -> BTreeMap<IssuerId, Vec<Timestamp>> {
+        let mut sums: BTreeMap<&IssuerId, Vec<Timestamp>> = BTreeMap::new();
+        for (issuer, at) in &made {
+            sums.entry(self.account(issuer)).or_default().extend(at);
+        }
+        for sum in sums.values_mut() {
+            sum.sort_unstable();
+        }
+        let known = self.accounts.keys().chain(made.keys());
+        let all = known.filter_map(|issuer| {
+            let sum = sums.get(self.account(issuer))?;
+            Some((issuer.clone(), sum.clone()))
+        });
+        all.collect()
+    }
+
     /// One more order was opened.
     pub fn order_opened(&mut self, issuer: &IssuerId, at: Timestamp) {
         let all = self.opened.entry(issuer.clone()).or_default();

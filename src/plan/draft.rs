@@ -47,8 +47,10 @@ pub(crate) struct Draft {
     pub(crate) holds: BTreeMap<IssuerId, Hold>,
     /// What issuers may still be given in this hour.
     pub(crate) budgets: BTreeMap<IssuerId, OrderBudget>,
-    /// Orders that may be buying, by issuer: one purchase at a time.
+    /// Orders that may be buying, by account: one purchase at a time.
     buying: BTreeSet<(IssuerId, OrderId)>,
+    /// Issuers by account, as [`Snapshot::accounts`](crate::model::Snapshot::accounts) has them.
+    pub(crate) accounts: BTreeMap<IssuerId, IssuerId>,
     /// Whom one question is asked already.
     asked: BTreeSet<IssuerId>,
     /// Renewals that are due are ordered from then on; `None` for now.
@@ -77,6 +79,7 @@ impl Draft {
             holds: BTreeMap::new(),
             budgets: BTreeMap::new(),
             buying: BTreeSet::new(),
+            accounts: BTreeMap::new(),
             asked: BTreeSet::new(),
             renewals_from: None,
             observations: Vec::new(),
@@ -118,13 +121,15 @@ impl Draft {
 
     /// An order may be buying, or is to.
     pub(crate) fn buys(&mut self, issuer: &IssuerId, order: &OrderId) {
-        self.buying.insert((issuer.clone(), order.clone()));
+        let account = self.accounts.get(issuer).unwrap_or(issuer);
+        self.buying.insert((account.clone(), order.clone()));
     }
 
-    /// Whether another order of the issuer may be buying.
+    /// Whether another order of the issuer's account may be buying.
     pub(crate) fn is_buying(&self, issuer: &IssuerId, but: &OrderId) -> bool {
+        let account = self.accounts.get(issuer).unwrap_or(issuer);
         let mut all = self.buying.iter();
-        all.any(|(of, order)| of == issuer && order != but)
+        all.any(|(of, order)| of == account && order != but)
     }
 
     /// One more thing for a certificate that is issued; where something else is done for it already, after that.

@@ -22,6 +22,7 @@
 //! | [`outcome`] | what a certificate or a target is after an order or a rollout |
 //! | [`revoke`] | when a revision is revoked, which certificates of ours are deleted |
 //! | [`push`] | when the newest revision goes to a place of the cloud |
+//! | `accounts` | which issuers are one account, for what was bought |
 //! | `again` | when what is blocked is tried again by itself |
 //! | `alerts` | what a person must know |
 //! | [`digest`] | what a digest says |
@@ -35,6 +36,7 @@
 //! | `supplement` | whether added names go into the certificate that is there |
 //! | [`status`] | all that is known, as data for `renewd status` and everything that watches |
 
+mod accounts;
 mod action;
 mod again;
 pub(crate) mod alerts;
@@ -73,5 +75,6 @@ pub(crate) mod testing;
 pub mod watch;
 mod widespread;
 
+pub use accounts::count_by_account;
 pub use action::{Action, IllegalTransition, Next, OnError, Plan, Tending, Trouble, Verdict};
 pub use planner::plan;

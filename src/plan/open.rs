@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
     Buying, CertificateId, CertificatePolicy, CertificateState, DomainType, Drift, DriftKind,
-    Failures, IssuerKind, KeySource, Order, OrderId, OrderMode, OrderPhase, OrderRequest, Policy,
-    Product, PublicRequest, PurchasePolicy, Reason, RevisionFacts, RevisionId, Rollout, RolloutId,
-    RolloutPhase, Source, SubjectAltNames, TargetPolicy, TargetState, Timestamp,
+    Failures, IssuerKind, KeySource, NameKinds, Order, OrderId, OrderMode, OrderPhase,
+    OrderRequest, Policy, Product, PublicRequest, PurchasePolicy, Reason, RevisionFacts,
+    RevisionId, Rollout, RolloutId, RolloutPhase, Source, TargetPolicy, TargetState, Timestamp,
 };
 use crate::plan::supplement;
 
@@ -75,7 +75,7 @@ pub(crate) fn public(policy: &Policy, certificate: &CertificatePolicy) -> Option
     let purchase = scm.purchase.as_ref();
     Some(PublicRequest {
         buying: purchase.map(|purchase| Buying {
-            product: product(purchase, &certificate.names),
+            product: product(purchase, certificate),
             automatic_payment: purchase.automatic_payment,
             budget: purchase.budget,
         }),
@@ -87,7 +87,8 @@ pub(crate) fn public(policy: &Policy, certificate: &CertificatePolicy) -> Option
     })
 }
 
-fn product(purchase: &PurchasePolicy, names: &SubjectAltNames) -> Product {
+fn product(purchase: &PurchasePolicy, certificate: &CertificatePolicy) -> Product {
+    let names = &certificate.names;
     let domain_type = purchase.domain_type.unwrap_or(DomainType::of(names));
     Product {
         brand: purchase.brand.clone(),
@@ -98,6 +99,10 @@ fn product(purchase: &PurchasePolicy, names: &SubjectAltNames) -> Product {
             DomainType::MultiDomain => u32::try_from(names.iter().count()).unwrap_or(u32::MAX),
         },
         years: purchase.years,
+        kinds: match domain_type {
+            DomainType::SingleDomain | DomainType::Wildcard => None,
+            DomainType::MultiDomain => Some(NameKinds::of(&certificate.common_name, names)),
+        },
     }
 }
 
@@ -249,6 +254,7 @@ mod tests {
         let single = format!("{ov} SINGLE_DOMAIN for 1, 2 years");
         assert_eq!(product(&certificate), single);
         let mut named = |names: &[&str]| {
+            certificate.common_name = names[0].to_owned();
             let names = names.iter().map(|name| Name::parse(name).unwrap());
             certificate.names = names.collect();
             product(&certificate)
@@ -257,8 +263,10 @@ mod tests {
             named(&["*.example"]),
             format!("{ov} WILDCARD for 1, 2 years")
         );
-        let multi = format!("{ov} MULTI_DOMAIN for 3, 2 years");
+        let multi = format!("{ov} MULTI_DOMAIN for 3 with 1 wildcard, 2 years");
         assert_eq!(named(&["a.example", "b.example", "*.example"]), multi);
+        let plain = format!("{ov} MULTI_DOMAIN for 2, 2 years");
+        assert_eq!(named(&["a.example", "b.example"]), plain);
     }
 
     #[test]

@@ -81,8 +81,10 @@ pub(crate) fn give_up(
         } => (
             true,
             match supplement::of_order(order) {
-                Some(_) => format!("{because}; what is being added to {reference} is taken back"),
-                None => format!("{because}; the application {reference} is withdrawn"),
+                Some(_) => {
+                    format!("{because}; what is being added to {reference} is to be taken back")
+                }
+                None => format!("{because}; the application {reference} is to be withdrawn"),
             },
         ),
         OrderPhase::Submitted { reference, .. } => (
@@ -327,7 +329,8 @@ fn held_up(id: &str, order: &Order, snapshot: &Snapshot, now: Timestamp, draft: 
         return;
     }
     let others = snapshot.orders.values().filter(|other| {
-        other.issuer == order.issuer && other.id != order.id && order_machine::is_buying(other)
+        let one = snapshot.account(&other.issuer) == snapshot.account(&order.issuer);
+        one && other.id != order.id && order_machine::is_buying(other)
     });
     let began = |other: &Order| {
         let (OrderPhase::PurchaseUnclear { purchase, .. }

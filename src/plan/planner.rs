@@ -27,6 +27,7 @@ pub fn plan(policy: &Policy, snapshot: &Snapshot, now: Timestamp) -> Plan {
     }
     let mut draft = Draft::new(now);
     draft.host = snapshot.host;
+    draft.accounts = snapshot.accounts.clone();
     draft.holds = outage::holds(policy, snapshot, now);
     let budget = |(id, issuer): (&IssuerId, &IssuerPolicy)| {
         let opened = snapshot.opened.get(id).map_or(&[][..], Vec::as_slice);

@@ -1,8 +1,13 @@
 //! When the newest revision of a certificate goes to a place of the cloud.
 
+mod report;
+
+pub use report::{PushReport, ResourceReport};
+pub(crate) use report::{report, text};
+
 use crate::model::{
-    CertificateId, CertificatePolicy, CertificateState, Policy, PushPolicy, PushState,
-    RevisionFacts, RevisionId, Severity, Snapshot, Timestamp,
+    CertificateId, CertificatePolicy, CertificateState, HostSeed, Policy, PushPolicy, PushState,
+    Pushed, RevisionFacts, RevisionId, Severity, Snapshot, StepFailure, Timestamp, Waiting,
 };
 use crate::plan::backoff::{self, Seed};
 use crate::plan::draft::Draft;
@@ -39,7 +44,7 @@ pub fn step(
     };
     let unknown = PushState::default();
     let known = state.pushes.get(&push.id).unwrap_or(&unknown);
-    if is_there(known, push, &newest.id) {
+    if is_done(known, push, &newest.id) {
         return Step::Done;
     }
     if !push.import && state.issuer.as_ref() != Some(&push.account) {
@@ -52,13 +57,85 @@ pub fn step(
         };
     }
     let seed = Seed::new(certificate.id.as_str(), snapshot.host);
-    match backoff::waiting(&known.failures, seed, push.digest, now) {
-        Some(waiting) => Step::Waits {
-            until: waiting.until(),
-            why: waiting.to_string(),
-        },
+    if let Some(waiting) = backoff::waiting(&known.failures, seed, push.digest, now) {
+        return waits(&waiting);
+    }
+    if push.resources.is_empty() {
+        return Step::Due;
+    }
+    let (id, host) = (&certificate.id, snapshot.host);
+    if !due(id, push, known, &newest.id, host, now).is_empty() {
+        return Step::Due;
+    }
+    let behind = behind(push, known, &newest.id);
+    let waiting = behind.filter_map(|one| held(id, push, known, one, &newest.id, host, now));
+    match waiting.min_by_key(Waiting::until) {
+        Some(first) => waits(&first),
+        // Every resource has it, and that is not written down as a whole yet.
         None => Step::Due,
     }
+}
+
+fn waits(waiting: &Waiting) -> Step {
+    Step::Waits {
+        until: waiting.until(),
+        why: waiting.to_string(),
+    }
+}
+
+/// Resources of the policy that do not use the revision, and whose turn it is: each waits for itself after it failed.
+#[must_use]
+pub fn due<'p>(
+    certificate: &CertificateId,
+    push: &'p PushPolicy,
+    known: &PushState,
+    revision: &RevisionId,
+    host: HostSeed,
+    now: Timestamp,
+) -> Vec<&'p str> {
+    behind(push, known, revision)
+        .filter(|one| held(certificate, push, known, one, revision, host, now).is_none())
+        .collect()
+}
+
+/// Resources of the policy that do not use the revision.
+fn behind<'p>(
+    push: &'p PushPolicy,
+    known: &PushState,
+    revision: &RevisionId,
+) -> impl Iterator<Item = &'p str> {
+    let uses = |one: &String| {
+        let used = known.resources.get(one).and_then(|one| one.used.as_ref());
+        used.is_some_and(|used| is_of(used, push, revision))
+    };
+    push.resources
+        .iter()
+        .filter(move |one| !uses(one))
+        .map(String::as_str)
+}
+
+/// Until when a resource is left alone after it did not take this very revision.
+fn held(
+    certificate: &CertificateId,
+    push: &PushPolicy,
+    known: &PushState,
+    resource: &str,
+    revision: &RevisionId,
+    host: HostSeed,
+    now: Timestamp,
+) -> Option<Waiting> {
+    let state = known.resources.get(resource)?;
+    if state.refused.as_ref() != Some(revision) {
+        return None;
+    }
+    let of = format!("{certificate}/{resource}");
+    backoff::waiting(&state.failures, Seed::new(&of, host), push.digest, now)
+}
+
+/// Whether what was read back is this revision, by the policy as it is.
+#[must_use]
+pub fn is_of(used: &Pushed, push: &PushPolicy, revision: &RevisionId) -> bool {
+    used.revision == *revision && used.policy == push.digest
 }
 
 /// The revision that belongs there: the newest, while clients take it.
@@ -72,12 +149,9 @@ pub fn wanted(state: &CertificateState, now: Timestamp) -> Option<&RevisionFacts
     good.then_some(newest)
 }
 
-fn is_there(known: &PushState, push: &PushPolicy, revision: &RevisionId) -> bool {
-    known.missing.is_empty()
-        && known
-            .done
-            .as_ref()
-            .is_some_and(|done| done.revision == *revision && done.policy == push.digest)
+fn is_done(known: &PushState, push: &PushPolicy, revision: &RevisionId) -> bool {
+    let done = known.done.as_ref();
+    done.is_some_and(|done| is_of(done, push, revision))
 }
 
 /// Adds what is due, and what a person must know.
@@ -121,29 +195,37 @@ fn failing(
     let Some(known) = state.pushes.get(&push.id) else {
         return;
     };
-    let count = backoff::count(&known.failures, push.digest);
-    let Some(last) = known.failures.last.as_ref().filter(|_| count > 0) else {
-        return;
-    };
+    let told = |(_, last, count): &(&str, &StepFailure, u32)| *count >= 2 || !passes(last.class);
+    let refusing: Vec<(&str, &StepFailure, u32)> = refusing(push, known).filter(told).collect();
+    let whole = backoff::count(&known.failures, push.digest);
+    let last = known.failures.last.as_ref().filter(|_| whole > 0);
     // A resource that says no is named at once: the others have the new certificate, and it has the old one.
-    if count < 2 && passes(last.class) && known.missing.is_empty() {
-        return;
-    }
+    let last = last.filter(|last| whole >= 2 || !passes(last.class));
     let place = &push.id;
-    let title = if known.missing.is_empty() {
-        format!("{certificate}: not brought to {place}: {}", last.message)
-    } else {
-        let names: Vec<&str> = known.missing.keys().map(String::as_str).collect();
+    let title = if !refusing.is_empty() {
+        let names: Vec<&str> = refusing.iter().map(|(name, _, _)| *name).collect();
         format!(
             "{certificate}: {} of {place} did not take it: {}",
             push.service,
             names.join(", ")
         )
+    } else if let Some(last) = last {
+        format!("{certificate}: not brought to {place}: {}", last.message)
+    } else {
+        return;
     };
     let mut text = String::new();
-    for (resource, why) in &known.missing {
-        text.push_str(&format!("{resource}: {why}. "));
+    for (resource, failure, _) in &refusing {
+        text.push_str(&format!("{resource}: {}. ", failure.message));
     }
+    if let Some(last) = last.filter(|_| !refusing.is_empty()) {
+        text.push_str(&format!(
+            "Now it is not brought there at all: {}. ",
+            last.message
+        ));
+    }
+    let counts = refusing.iter().map(|(_, _, count)| *count);
+    let count = counts.chain([whole]).max().unwrap_or(whole);
     text.push_str(match &known.done {
         Some(_) => "What was there before is used until then. ",
         None => "Nothing of renewd is used there yet. ",
@@ -160,12 +242,26 @@ fn failing(
     );
 }
 
+/// Resources of the policy that did not take a certificate and have none since, with what was said last, and how often in
+/// a row.
+pub(crate) fn refusing<'a>(
+    push: &'a PushPolicy,
+    known: &'a PushState,
+) -> impl Iterator<Item = (&'a str, &'a StepFailure, u32)> {
+    push.resources.iter().filter_map(|one| {
+        let failures = &known.resources.get(one)?.failures;
+        let count = backoff::count(failures, push.digest);
+        let last = failures.last.as_ref().filter(|_| count > 0)?;
+        Some((one.as_str(), last, count))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::model::{
-        CloudService, ErrorClass, Fingerprint, IssuerId, PushId, Pushed, RemoteTrouble, Seconds,
-        Standing, StepFailure,
+        CloudService, ErrorClass, Fingerprint, IssuerId, PushId, RemoteTrouble, ResourceState,
+        Seconds, Standing,
     };
     use crate::plan::testing;
 
@@ -213,12 +309,7 @@ mod tests {
         let there = done(&state, &push);
         state.pushes.insert(push.id.clone(), there.clone());
         assert_eq!(step(&state, &push), Step::Done);
-        // A resource that did not take it, another policy, another revision.
-        let mut missing = there;
-        missing.missing.insert("back".to_owned(), "no".to_owned());
-        let mut behind = state.clone();
-        behind.pushes.insert(push.id.clone(), missing);
-        assert_eq!(step(&behind, &push), Step::Due);
+        // Another policy, another revision.
         let mut newer = state.clone();
         newer.newest = Some(testing::revision("02", NOW, Seconds::days(90)));
         assert_eq!(step(&newer, &push), Step::Due);
@@ -247,20 +338,77 @@ mod tests {
         assert_eq!(step(&snapshot, &www, &state, &push, NOW), Step::Due);
     }
 
+    fn failed(push: &PushPolicy, class: ErrorClass, why: &str) -> StepFailure {
+        StepFailure {
+            at: NOW,
+            class,
+            message: why.to_owned(),
+            retry_after: None,
+            policy: push.digest,
+        }
+    }
+
+    /// `front` has the newest revision and `back` did not take it.
+    fn half(state: &CertificateState, push: &PushPolicy) -> PushState {
+        let newest = &state.newest.as_ref().unwrap().id;
+        let mut known = PushState::default();
+        let front = ResourceState {
+            used: done(state, push).done,
+            ..ResourceState::default()
+        };
+        let mut back = ResourceState::default();
+        back.add(
+            newest,
+            failed(push, ErrorClass::Configuration, "there is none"),
+        );
+        known.resources = [("front", front), ("back", back)]
+            .map(|(name, of)| (name.to_owned(), of))
+            .into();
+        known
+    }
+
+    #[test]
+    fn each_resource_waits_for_itself() {
+        let (www, state, mut push) = world();
+        let known = half(&state, &push);
+        let newest = state.newest.as_ref().unwrap().id.clone();
+        let turn = |push: &PushPolicy, known: &PushState, revision: &RevisionId, now| {
+            let all = due(&www.id, push, known, revision, HostSeed::default(), now);
+            all.join(" ")
+        };
+        assert_eq!(turn(&push, &known, &newest, NOW), "");
+        let later = NOW + Seconds::minutes(20);
+        assert_eq!(turn(&push, &known, &newest, later), "back");
+        // What came to the policy is not kept waiting by what fails, and neither is another revision.
+        push.resources.push("side".to_owned());
+        assert_eq!(turn(&push, &known, &newest, NOW), "side");
+        let newer = RevisionId::new("r9").unwrap();
+        assert_eq!(turn(&push, &known, &newer, NOW), "front back side");
+        push.digest = Fingerprint([8; 32]);
+        assert_eq!(turn(&push, &known, &newest, NOW), "front back side");
+    }
+
+    #[test]
+    fn what_concerns_every_resource_holds_all_of_them() {
+        let (www, mut state, push) = world();
+        let mut known = half(&state, &push);
+        known.add(failed(&push, ErrorClass::Transient, "no connection"));
+        state.pushes.insert(push.id.clone(), known);
+        let snapshot = Snapshot::default();
+        let later = NOW + Seconds(30);
+        let found = step(&snapshot, &www, &state, &push, later);
+        assert!(
+            matches!(found, Step::Waits { until: Some(_), .. }),
+            "{found:?}"
+        );
+        let found = step(&snapshot, &www, &state, &push, NOW + Seconds::minutes(20));
+        assert_eq!(found, Step::Due);
+    }
+
     #[test]
     fn failures_wait_and_name_the_resources() {
         let (www, mut state, push) = world();
-        let mut known = done(&state, &push);
-        known
-            .missing
-            .insert("back".to_owned(), "there is none".to_owned());
-        known.failures.add(StepFailure {
-            at: NOW,
-            class: ErrorClass::Configuration,
-            message: "ELB did not take it".to_owned(),
-            retry_after: None,
-            policy: push.digest,
-        });
+        let known = half(&state, &push);
         state.pushes.insert(push.id.clone(), known);
         let mut policy = testing::policy();
         let issuer = testing::issuer();

@@ -15,6 +15,7 @@ use crate::model::{
     Policy, Rollout, Seconds, Snapshot, TargetId, TargetState, Timestamp,
 };
 use crate::plan::explain::{self, Report, TargetReport};
+use crate::plan::push::{self, PushReport};
 use crate::plan::watch::{self, WatchReport};
 use crate::plan::{Plan, order_machine, renewal};
 
@@ -154,6 +155,9 @@ pub struct CertificateStatus {
     pub failures: u32,
     /// What the last of them said.
     pub failure: Option<String>,
+    /// Places of the cloud that it goes to, by name.
+    #[serde(default)]
+    pub pushes: Vec<PushReport>,
 }
 
 /// One target.
@@ -245,16 +249,14 @@ impl Status {
             .into_iter()
             .filter_map(|report| {
                 let id = CertificateId::new(&report.name).ok()?;
+                let wanted = policy.certificates.get(&id)?;
                 let state = snapshot.certificates.get(&id);
                 let order = orders.get(&id).copied();
-                Some(certificate(
-                    policy,
-                    policy.certificates.get(&id)?,
-                    state,
-                    order,
-                    report,
-                    now,
-                ))
+                let pushes = push::report(policy, snapshot, wanted, now);
+                Some(CertificateStatus {
+                    pushes,
+                    ..certificate(policy, wanted, state, order, report, now)
+                })
             })
             .collect();
         let mut alerts = around.alerts;
@@ -420,6 +422,7 @@ impl CertificateStatus {
         } else if self.failures > 0
             || FAILING.contains(&&*self.report.reason)
             || places.iter().any(TargetReport::is_in_doubt)
+            || self.pushes.iter().any(PushReport::is_failing)
         {
             Urgency::Warning
         } else if self.report.verdict != "healthy" {
@@ -461,6 +464,7 @@ fn certificate(
         share_left: None,
         failures,
         failure,
+        pushes: Vec::new(),
     };
     one.settle(now);
     one

@@ -160,15 +160,15 @@ async fn note(
             PUSH,
             push.as_str(),
             news.0,
-            if state.failures.count == 0 {
-                "succeeded"
-            } else {
+            if state.is_failing() {
                 "failed"
-            },
-            if state.failures.count == 0 {
-                "pushed"
             } else {
+                "succeeded"
+            },
+            if state.is_failing() {
                 "behind"
+            } else {
+                "pushed"
             },
             news.1.clone(),
         ),

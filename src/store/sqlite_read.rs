@@ -158,7 +158,7 @@ impl SqliteStore {
             changed |= replace(&mut snapshot.orders, id, new);
         }
         if !touched.orders.is_empty() {
-            let purchases = self.read_purchases().await?;
+            let purchases = snapshot.by_account(self.read_purchases().await?);
             changed |= snapshot.purchases != purchases;
             snapshot.purchases = purchases;
         }

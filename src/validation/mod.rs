@@ -235,6 +235,7 @@ impl Validations {
             zone: zone.as_deref(),
             key_name,
             key: self.tsig(key_name, *algorithm, key)?,
+            policy,
         };
         let now = u64::try_from(self.clock.now().0).unwrap_or(0);
         for proof in proofs {

@@ -18,7 +18,7 @@ mod rollback;
 mod socket;
 mod space;
 mod state;
-mod status;
+pub(crate) mod status;
 
 use crate::support::agent::{Agent, Run, write_secret};
 use crate::support::ccm::Ccm;

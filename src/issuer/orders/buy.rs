@@ -1,6 +1,6 @@
 //! Purchases, and whether one with a lost answer was made.
 
-use crate::ccm::{Brand, Buy, DomainType, ScmKind};
+use crate::ccm::{Brand, Buy, DomainType, PrimaryDomainType, ScmKind};
 use crate::issuer::failure::{acting, own};
 use crate::issuer::orders::survey::{One, Survey};
 use crate::issuer::orders::{Intent, Look, Orders, Traced, survey, tags};
@@ -15,6 +15,8 @@ impl Orders {
         intent: Intent<'_>,
     ) -> Result<String, IssuerError> {
         let product = &buying.product;
+        let number = |number: u32| (number > 0).then_some(i64::from(number));
+        let kinds = product.kinds;
         let request = Buy {
             cert_brand: Brand::from(product.brand.clone()),
             cert_type: ScmKind::from(product.kind.clone()),
@@ -23,6 +25,13 @@ impl Orders {
             domain_numbers: product.domains.into(),
             order_number: 1,
             agree_privacy_protection: true,
+            primary_domain_type: kinds.map(|kinds| match kinds.primary_wildcard {
+                true => PrimaryDomainType::Wildcard,
+                false => PrimaryDomainType::Single,
+            }),
+            // From 1 on: what is not wanted is not named.
+            single_domain_number: kinds.and_then(|kinds| number(kinds.singles)),
+            wildcard_domain_number: kinds.and_then(|kinds| number(kinds.wildcards)),
             is_auto_pay: Some(buying.automatic_payment),
             tags: tags::of_purchase(intent),
             ..Buy::default()

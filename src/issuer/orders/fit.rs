@@ -273,6 +273,7 @@ mod tests {
                 domain_type: DomainType::SingleDomain,
                 domains: 1,
                 years: 1,
+                kinds: None,
             },
             automatic_payment: true,
             budget: Budget {

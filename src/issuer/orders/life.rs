@@ -1,11 +1,11 @@
-//! After issue: what a certificate's order still holds, tags that are kept up to date, and the end.
+//! After issue: what a certificate's order still holds, and the end.
 
 use crate::ccm::ScmStatus;
 use crate::issuer::IssuerError;
 use crate::issuer::failure::{acting, own, reading};
 use crate::issuer::orders::keys::Applicant;
 use crate::issuer::orders::survey::Survey;
-use crate::issuer::orders::{Orders, survey, tags};
+use crate::issuer::orders::{Orders, survey};
 use crate::issuer::scm::{is_gone, moment};
 use crate::model::{Entitlement, ErrorClass, Timestamp};
 
@@ -49,31 +49,6 @@ impl Orders {
             until: until.unwrap_or(now),
             asked_at: now,
         })
-    }
-
-    pub(super) async fn keep_tags(
-        &self,
-        reference: &str,
-        wanted: &[(&str, &str)],
-    ) -> Result<(), IssuerError> {
-        let Some(found) = tags::of(&self.scm, reference).await? else {
-            let message = format!("certificate {reference} was deleted at {}", self.scm.host());
-            return Err(own(ErrorClass::Rejected, message));
-        };
-        let differing: Vec<(&str, &str)> = wanted
-            .iter()
-            .filter(|(key, value)| !found.has(key, value))
-            .copied()
-            .collect();
-        tags::put(&self.scm, reference, &differing).await
-    }
-
-    pub(super) async fn remove(&self, reference: &str) -> Result<(), IssuerError> {
-        match self.scm.delete_certificate(reference).await {
-            Ok(()) => Ok(()),
-            Err(error) if is_gone(&error) => Ok(()),
-            Err(error) => Err(acting(error)),
-        }
     }
 
     /// CCM API 7.1.16, with the reason in words. What was revoked before, or is being, is no error.

@@ -21,15 +21,11 @@ const MANAGED: (&str, &str) = ("managed-by", "renewd");
 
 /// The tags of one certificate.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Tags(pub(super) BTreeMap<String, String>);
+pub(in crate::issuer) struct Tags(pub(in crate::issuer) BTreeMap<String, String>);
 
 impl Tags {
     fn get(&self, key: &str) -> Option<&str> {
         self.0.get(key).map(String::as_str)
-    }
-
-    pub(super) fn has(&self, key: &str, value: &str) -> bool {
-        self.get(key) == Some(legal(value).as_str())
     }
 
     pub(super) fn claim(&self) -> Option<Claim> {
@@ -117,7 +113,7 @@ fn legal(value: &str) -> String {
 }
 
 /// The tags of one certificate (4.1.2.4); `None` where it is gone.
-pub(super) async fn of(scm: &Scm, id: &str) -> Result<Option<Tags>, IssuerError> {
+pub(in crate::issuer) async fn of(scm: &Scm, id: &str) -> Result<Option<Tags>, IssuerError> {
     match scm.list_tags(id).await {
         Ok(found) => {
             let tags = found.tags.into_iter();
@@ -130,7 +126,11 @@ pub(super) async fn of(scm: &Scm, id: &str) -> Result<Option<Tags>, IssuerError>
 }
 
 /// Writes tags over whatever stands under their keys. Doing it twice does no harm.
-pub(super) async fn put(scm: &Scm, id: &str, wanted: &[(&str, &str)]) -> Result<(), IssuerError> {
+pub(in crate::issuer) async fn put(
+    scm: &Scm,
+    id: &str,
+    wanted: &[(&str, &str)],
+) -> Result<(), IssuerError> {
     let batch = |action, tags: Vec<Tag>| BatchTags { action, tags };
     let wanted: Vec<Tag> = wanted.iter().map(|(key, value)| tag(key, value)).collect();
     if wanted.is_empty() {

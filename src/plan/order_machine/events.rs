@@ -152,7 +152,7 @@ fn after(phase: &OrderPhase, event: &OrderEvent) -> Option<OrderPhase> {
                 proof: proof.clone(),
             })
         }
-        OrderEvent::LeftBehind { .. } => {
+        OrderEvent::LeftBehind { what } => {
             let OrderPhase::Ending {
                 closing,
                 withdraw,
@@ -164,7 +164,7 @@ fn after(phase: &OrderPhase, event: &OrderEvent) -> Option<OrderPhase> {
             // One after the other: what the next one is left with is tried on its own.
             let kept = proof.clone().filter(|_| withdraw.is_some());
             (withdraw.is_some() || proof.is_some()).then(|| OrderPhase::Ending {
-                closing: closing.clone(),
+                closing: noting(closing, what),
                 withdraw: None,
                 proof: kept,
             })
@@ -416,6 +416,16 @@ fn wanted(
 }
 
 /// Ends an order: at once, or after what it left elsewhere is cleared away.
+/// The same with what stayed of an order that nobody wants, lest its last word be that all is cleared away.
+fn noting(closing: &OrderClosing, what: &str) -> OrderClosing {
+    match closing {
+        OrderClosing::Abandoned { message } => OrderClosing::Abandoned {
+            message: format!("{message}; {what}"),
+        },
+        OrderClosing::Fulfilled { .. } | OrderClosing::Failed { .. } => closing.clone(),
+    }
+}
+
 fn closed(phase: &OrderPhase, closing: &OrderClosing) -> Option<OrderPhase> {
     let given_up = match closing {
         OrderClosing::Fulfilled { .. } => None,

@@ -29,14 +29,14 @@ use crate::plan::supplement;
 /// What speaks for and against a purchase, beside what the order saw itself.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Money<'a> {
-    /// Purchases of this journal within the last 30 days, in order.
+    /// Purchases of this journal at the account within the last 30 days, in order.
     pub journal: &'a [Timestamp],
     /// The last purchase of this journal at whatever issuer: two of them may be one account, and what a look before it saw
     /// does not count it.
     pub last: Option<Timestamp>,
     /// Why the journal may not buy at all.
     pub stale: Option<&'a Stale>,
-    /// Another order of the issuer may be buying now: purchases go one after the other, so that the budget is known.
+    /// Another order of the account may be buying now: purchases go one after the other, so that the budget is known.
     pub busy: bool,
     /// The entitlement of the present certificate, which ends then, has certificates to come: nothing is bought in their
     /// place, whatever a listing shows.
@@ -98,10 +98,10 @@ pub fn may_buy(order: &Order, snapshot: &Snapshot, now: Timestamp) -> bool {
     order.started.is_none()
         && unseen(last_purchase(snapshot), *looked_at, now).is_none()
         && allowed_at(buying.budget, journal, &spent.at, now).is_none()
-        && !snapshot
-            .orders
-            .values()
-            .any(|other| other.id != order.id && other.issuer == order.issuer && is_buying(other))
+        && !snapshot.orders.values().any(|other| {
+            let one = snapshot.account(&other.issuer) == snapshot.account(&order.issuer);
+            other.id != order.id && one && is_buying(other)
+        })
 }
 
 /// When another purchase may be made; `None` for at once. What counts is the larger of what journal and account say.

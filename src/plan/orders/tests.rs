@@ -303,6 +303,7 @@ fn a_purchase_that_stays_unclear_is_told_of_whoever_waits_for_it() {
             domain_type: crate::model::DomainType::SingleDomain,
             domains: 1,
             years: 1,
+            kinds: None,
         },
         automatic_payment: true,
         budget: crate::model::Budget {

@@ -133,6 +133,10 @@ fn issuers(brand: &str) -> Option<&'static [&'static str]> {
 }
 
 /// CCM API 4.1.3.1, `cert_brand`. All brands of DigiCert's take its names and those of the CAs that it took over.
+///
+/// Those of DigiCert, GlobalSign, CFCA and TrustAsia are as the CAs report them to the CCADB (`AllCAAIdentifiersReport`). Of
+/// iTrusChina (vTrus) no report was found: its CP/CPS is published at itrus.com.cn, and what else it owns counts for it as
+/// well, since a CA that is wrongly thought forbidden would hold an order up, and one that is forbidden says so itself.
 const BRANDS: &[(&str, &[&str])] = &[
     ("GEOTRUST", DIGICERT),
     ("SYMANTEC", DIGICERT),

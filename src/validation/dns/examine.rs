@@ -11,6 +11,7 @@ use crate::validation::ValidationError;
 use crate::validation::dns::ask::{NoAnswer, ask};
 use crate::validation::dns::find::{Place, Resolvers, Server};
 use crate::validation::dns::name;
+use crate::validation::dns::update::MOST_ALIASES;
 use crate::validation::dns::wire::{Data, Message, Rcode, flag, kind};
 use crate::validation::sighting::{Gap, Lack};
 
@@ -301,7 +302,5 @@ fn moment(seconds: u32) -> String {
     Timestamp(i64::from(seconds)).to_string()
 }
 
-/// From one to the next.
-const MOST_ALIASES: usize = 8;
 /// Seconds by which clocks differ.
 const CLOCKS: i64 = 60;

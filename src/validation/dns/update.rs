@@ -1,7 +1,7 @@
 //! Records of a zone, changed by dynamic update (RFC 2136) signed with TSIG.
 //!
 //! One update changes one record and leaves others of its name alone: two certificates may be proven at one name. Doing it
-//! twice does no harm.
+//! twice does no harm. Where the name is an alias, the record it leads to is changed.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -9,13 +9,13 @@ use std::time::Duration;
 use tokio::net::lookup_host;
 use tokio::time::timeout;
 
-use crate::model::{DomainProof, ErrorClass};
+use crate::model::{DomainProof, ErrorClass, ValidationPolicy};
 use crate::validation::ValidationError;
 use crate::validation::dns::ask::{NoAnswer, ask, exchange, random_id};
-use crate::validation::dns::find::zone_of;
+use crate::validation::dns::find::{Resolvers, zone_of};
 use crate::validation::dns::name;
 use crate::validation::dns::tsig::{Trouble, TsigKey, Verdict};
-use crate::validation::dns::wire::{self, Change, Data, Message, Rcode, kind};
+use crate::validation::dns::wire::{self, Change, Data, Message, Rcode, flag, kind};
 
 /// What is to become of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +32,8 @@ pub(in crate::validation) struct Primary<'a> {
     pub(in crate::validation) zone: Option<&'a str>,
     pub(in crate::validation) key_name: &'a str,
     pub(in crate::validation) key: TsigKey,
+    /// Whom to ask for aliases that the server does not serve.
+    pub(in crate::validation) policy: &'a ValidationPolicy,
 }
 
 /// Changes the record of a proof at the primary server.
@@ -41,24 +43,69 @@ pub(in crate::validation) async fn change(
     wanted: Changed,
     now: u64,
 ) -> Result<(), ValidationError> {
-    let owner = name::plain(&proof.place);
+    let place = name::plain(&proof.place);
     let what = match wanted {
-        Changed::Added(_) => format!("adding the record {owner} at {}", primary.server),
-        Changed::Deleted => format!("taking the record {owner} away at {}", primary.server),
+        Changed::Added(_) => format!("adding the record {place} at {}", primary.server),
+        Changed::Deleted => format!("taking the record {place} away at {}", primary.server),
     };
     let done = async {
         let server = address(primary.server).await?;
-        let zone = match primary.zone {
-            Some(zone) => name::plain(zone),
-            None => zone_at(server, &owner).await?,
+        // An alias that is asked for stands at its place itself.
+        let owner = match data(proof) {
+            Some((kind::CNAME, _)) | None => place.clone(),
+            Some(_) => followed(primary, server, &place).await?,
         };
-        update(primary, server, &zone, &owner, proof, wanted, now).await?;
-        match wanted {
-            Changed::Added(_) => read_back(server, &owner, proof).await,
-            Changed::Deleted => Ok(()),
-        }
+        let zone = primary.zone.map(name::plain);
+        let zone = zone.filter(|zone| owner == place || name::is_within(&owner, zone));
+        let changed = async {
+            let zone = match zone {
+                Some(zone) => zone,
+                None => zone_at(server, &owner).await?,
+            };
+            update(primary, server, &zone, &owner, proof, wanted, now).await?;
+            match wanted {
+                Changed::Added(_) => read_back(server, &owner, proof).await,
+                Changed::Deleted => Ok(()),
+            }
+        };
+        changed.await.map_err(|error| match owner == place {
+            true => error,
+            false => error.of(&format!(
+                "the name is an alias (CNAME) of {owner}, and that cannot be changed; take the alias away, let the key change that name at this server, or prove by a `command`"
+            )),
+        })
     };
     done.await.map_err(|error| error.of(&what))
+}
+
+/// Where a record belongs so that a CA finds it at `place`: behind every alias (RFC 1034 §3.6.2). The primary server is
+/// asked for what it serves, as it knows of a change before any resolver; for all else resolvers are.
+async fn followed(
+    primary: &Primary<'_>,
+    server: SocketAddr,
+    place: &str,
+) -> Result<String, ValidationError> {
+    let mut at = place.to_owned();
+    for _ in 0..MOST_ALIASES {
+        let own = ask(server, &at, kind::CNAME, 0).await.map_err(unasked)?;
+        let answer = if own.has(flag::AUTHORITATIVE) {
+            own
+        } else {
+            let resolvers = Resolvers::of(primary.policy)?;
+            resolvers.ask(&at, kind::CNAME, true).await?
+        };
+        let next = answer.answers.iter().find_map(|record| match &record.data {
+            Data::Alias(to) if record.name == at => Some(to.clone()),
+            _ => None,
+        });
+        match next {
+            Some(next) => at = next,
+            None => return Ok(at),
+        }
+    }
+    Err(ValidationError::configuration(
+        "aliases (CNAME) lead from one to the next without end",
+    ))
 }
 
 async fn address(server: &str) -> Result<SocketAddr, ValidationError> {
@@ -121,7 +168,7 @@ async fn update(
     let mac = primary.key.sign(&mut message, now);
     let bytes = exchange(server, &message).await.map_err(unasked)?;
     let answer = Message::parse(&bytes)
-        .filter(|answer| answer.id == id && answer.has(wire::flag::RESPONSE))
+        .filter(|answer| answer.id == id && answer.has(flag::RESPONSE))
         .ok_or_else(|| unasked(NoAnswer::Malformed(server)))?;
     let key = primary.key_name;
     match primary.key.verify(&bytes, &mac, now) {
@@ -232,5 +279,7 @@ fn data(proof: &DomainProof) -> Option<(u16, Vec<u8>)> {
     }
 }
 
+/// Aliases in a row.
+pub(super) const MOST_ALIASES: usize = 8;
 /// For the address of the server.
 const LOOKING_UP: Duration = Duration::from_secs(10);

@@ -4,11 +4,14 @@ use renewd::ccm::Scm;
 use renewd::ccm_server::NewResource;
 use renewd::model::{KeyAlgorithm, Seconds};
 use renewd::pki::{facts, pem};
+use serde_json::{Value, json};
 
 use super::{cloud, pushed, uploads};
+use crate::cli::status::validate;
 use crate::support::ccm::{Ccm, Wanted};
 use crate::support::certs;
 use crate::support::engine::{Rig, healthy};
+use crate::support::shop::faults;
 use crate::support::world::{NAME, World};
 
 pub(crate) const REGION: &str = "ap-southeast-3";
@@ -156,6 +159,214 @@ async fn what_some_resources_refuse_is_told_by_name_and_tried_again_and_the_othe
         told.iter()
             .any(|line| line.starts_with("resolved: www: ELB")),
         "{told:#?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_resource_that_takes_nothing_holds_back_neither_the_others_nor_the_next_certificate() {
+    let rig = Rig::live(Wanted::new().at("2027-04-01")).await;
+    let ccm = &rig.world.ccm;
+    let front = resource(ccm, "ELB", "front").await;
+    let gone = "0123456789abcdef0123456789abcdef";
+    let text = pushed(&rig.world.policy(), &["edge"])
+        + &cloud(ccm)
+        + &place("edge", "ELB", &[&front, gone], true);
+    rig.world.agent.write_policy(&text);
+    rig.tick().await;
+    // It fails for hours, and is asked ever more rarely.
+    for _ in 0..4 {
+        rig.clock.advance(Seconds::hours(2));
+        rig.tick().await;
+    }
+    let deploys = ccm.running.requests_of("4.1.6.3");
+    rig.force("www").await;
+    assert!(healthy(&rig.settle().await));
+    rig.tick().await;
+    let newest = rig.newest("www").await.facts.serial;
+    assert_eq!(
+        served(ccm, &front).await.as_ref(),
+        Some(&newest),
+        "{:#?}",
+        rig.told()
+    );
+    // It, too, is asked about the new one at once, and then left alone again.
+    assert_eq!(ccm.running.requests_of("4.1.6.3"), deploys + 1);
+    rig.tick().await;
+    assert_eq!(ccm.running.requests_of("4.1.6.3"), deploys + 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_fails_as_a_whole_is_made_for_each_resource() {
+    let rig = Rig::live(Wanted::new().at("2027-04-01").managed()).await;
+    let ccm = &rig.world.ccm;
+    let (front, back) = (
+        resource(ccm, "ELB", "front").await,
+        resource(ccm, "ELB", "back").await,
+    );
+    let gone = "0123456789abcdef0123456789abcdef";
+    let text = pushed(&rig.world.policy(), &["edge"])
+        + &cloud(ccm)
+        + &place("edge", "ELB", &[&front, gone, &back], true);
+    rig.world.agent.write_policy(&text);
+    faults(ccm, "at=4.1.6.3:1:server-error,at=4.1.6.3:2:server-error").await;
+    rig.tick().await;
+    let told = rig.told();
+    let serial = rig.newest("www").await.facts.serial;
+    assert_eq!(
+        served(ccm, &back).await.as_ref(),
+        Some(&serial),
+        "{told:#?}"
+    );
+    assert_eq!(
+        served(ccm, &front).await,
+        None,
+        "its own request failed, too"
+    );
+    let alerts = || told.iter().filter(|line| line.starts_with("alert"));
+    assert!(alerts().all(|line| !line.contains(&back)), "{told:#?}");
+    assert!(alerts().any(|line| line.contains(gone)), "{told:#?}");
+    rig.clock.advance(Seconds::minutes(2));
+    rig.tick().await;
+    assert_eq!(served(ccm, &front).await.as_ref(), Some(&serial));
+}
+
+/// Uploads of others, which all end when ours does.
+async fn crowd(rig: &Rig, count: usize) {
+    let ours = rig.newest("www").await.facts;
+    let validity = certs::Validity(ours.not_before, ours.not_after);
+    let sample = certs::sample(KeyAlgorithm::EcP256, &["other.example.test"], validity);
+    let key = sample.material.key.to_pem();
+    for n in 0..count {
+        let name = format!("other-{n}");
+        let (leaf, chain) = (sample.material.leaf_pem(), sample.material.chain_pem());
+        let key = key.expose_str().unwrap();
+        let ccm = &rig.world.ccm;
+        ccm.import_scm(&name, "UPLOAD", &leaf, &chain, key).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_with_a_lost_answer_is_found_behind_a_thousand_others_or_waited_for() {
+    let rig = Rig::live(Wanted::new().at("2027-04-01").managed()).await;
+    let ccm = &rig.world.ccm;
+    let front = resource(ccm, "ELB", "front").await;
+    let text = pushed(&rig.world.policy(), &["edge"])
+        + &cloud(ccm)
+        + &place("edge", "ELB", &[&front], true);
+    // As many before it as after it: no order of a listing shows it among the first.
+    crowd(&rig, 525).await;
+    rig.clock.advance(Seconds::minutes(1));
+    rig.world.agent.write_policy(&text);
+    faults(ccm, "at=4.1.5.2:1:lost-response").await;
+    rig.tick().await;
+    assert_eq!(ccm.running.requests_of("4.1.5.2"), 1);
+    assert_eq!(served(ccm, &front).await, None);
+    rig.clock.advance(Seconds::minutes(1));
+    crowd(&rig, 525).await;
+    // What 4.1.5.1 shows of them is not all, and 4.1.2.1 says nothing: then nothing is known.
+    let silent: Vec<String> = (1..=60)
+        .map(|n| format!("at=4.1.2.1:{n}:server-error"))
+        .collect();
+    faults(ccm, &silent.join(",")).await;
+    for _ in 0..3 {
+        rig.clock.advance(Seconds::hours(1));
+        rig.tick().await;
+    }
+    let told = rig.told();
+    assert_eq!(ccm.running.requests_of("4.1.5.2"), 1, "{told:#?}");
+    let waits = |line: &&String| {
+        line.starts_with("alert warning: www: not brought to edge")
+            && line.contains("is unknown: ")
+            && line.contains(" of 1051 uploaded certificates")
+    };
+    assert!(told.iter().any(|line| waits(&line)), "{told:#?}");
+    faults(ccm, "").await;
+    rig.clock.advance(Seconds::hours(2));
+    rig.tick().await;
+    let serial = rig.newest("www").await.facts.serial;
+    assert_eq!(
+        served(ccm, &front).await.as_ref(),
+        Some(&serial),
+        "{:#?}",
+        rig.told()
+    );
+    assert_eq!(ccm.running.requests_of("4.1.5.2"), 1);
+    // That another one is not there is certain all the same.
+    rig.force("www").await;
+    assert!(healthy(&rig.settle().await));
+    rig.tick().await;
+    let newest = rig.newest("www").await.facts.serial;
+    assert_eq!(
+        served(ccm, &front).await.as_ref(),
+        Some(&newest),
+        "{:#?}",
+        rig.told()
+    );
+    assert_eq!(ccm.running.requests_of("4.1.5.2"), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn status_shows_each_place_and_each_resource() {
+    let world = World::live(Ccm::start().await).await;
+    let front = resource(&world.ccm, "ELB", "front").await;
+    let gone = "0123456789abcdef0123456789abcdef";
+    let text = pushed(&world.policy(), &["edge", "list"])
+        + &cloud(&world.ccm)
+        + &place("edge", "ELB", &[&front, gone], true)
+        + &place("list", "CDN", &[], true);
+    world.agent.write_policy(&text);
+    let before = world.agent.status("www");
+    assert_eq!(before["pushes"][0]["state"], "due");
+    world.agent.run(&["once"]);
+    let all = world.agent.run(&["status", "--json"]).expect(0).json();
+    validate(&all);
+    let pushes = &all["certificates"][0]["pushes"];
+    let (edge, list) = (&pushes[0], &pushes[1]);
+    assert_eq!(
+        (&edge["name"], &edge["state"]),
+        (&json!("edge"), &json!("failing"))
+    );
+    assert_eq!(
+        (&list["name"], &list["state"]),
+        (&json!("list"), &json!("in-use"))
+    );
+    assert_eq!(
+        (&list["resources"], &list["message"]),
+        (&json!([]), &json!(null))
+    );
+    let of = |name: &str| {
+        let mut all = edge["resources"].as_array().unwrap().iter();
+        all.find(|one| one["name"] == name).unwrap()
+    };
+    assert_eq!(of(&front)["state"], "in-use");
+    assert_eq!(of(&front)["reference"], list["reference"]);
+    assert_eq!(
+        (&of(gone)["state"], &of(gone)["failures"]),
+        (&json!("failing"), &json!(1))
+    );
+    for key in ["since", "message", "next_at"] {
+        assert!(of(gone)[key].is_string(), "{key}: {edge}");
+    }
+    let text = world.agent.run(&["status"]).expect(0).stdout;
+    let since = |value: &Value| value["since"].as_str().unwrap().to_owned();
+    for line in [
+        format!(
+            "  pushed to edge (ELB {REGION}): failing since {}",
+            since(edge)
+        ),
+        format!("    {front}: in use since {}", since(of(&front))),
+        format!(
+            "    {gone}: failing since {}, failed once: ",
+            since(of(gone))
+        ),
+        format!("  pushed to list (CDN): in use since {}", since(list)),
+    ] {
+        assert!(text.contains(&line), "{line}\n{text}");
+    }
+    let check = world.agent.run(&["check"]).expect(1).stdout;
+    assert!(
+        check.contains(&format!("www at edge: not in use: {gone}: ")),
+        "{check}"
     );
 }
 

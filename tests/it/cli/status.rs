@@ -30,7 +30,7 @@ for error in checker.iter_errors(json.load(sys.stdin)):
 "#;
 
 #[track_caller]
-pub(super) fn validate(status: &Value) {
+pub(crate) fn validate(status: &Value) {
     let schema = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/status.schema.json");
     let mut python = Command::new("/usr/bin/python3")
         .args(["-c", VALIDATE])

@@ -441,6 +441,7 @@ impl Schedule {
                             },
                             domains,
                             years,
+                            kinds: None,
                         },
                         automatic_payment: true,
                         budget,

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::ccm_server::http::post;
 use crate::support::engine::{id, tick};
-use crate::support::shop::{Host, Shop, issuer, purchase};
+use crate::support::shop::{Host, Shop, issuer, issuer_proven, purchase};
 use crate::support::world::NAME;
 
 fn policy(shop: &Shop, purchase: &str) -> String {
@@ -94,6 +94,37 @@ async fn a_fresh_claim_of_another_host_is_left_alone_and_one_that_nobody_uses_is
     let snapshot = first.snapshot().await;
     let state = snapshot.certificates.get(&id("www"));
     assert!(state.is_none_or(|state| state.newest.is_none()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_issuers_of_one_account_have_one_journal_of_purchases() {
+    let shop = Shop::at("2027-04-01").await;
+    let (endpoint, budget) = (shop.ccm.endpoint(), purchase(1, 1));
+    let second = issuer_proven(&endpoint, &budget, "").replace("scm.public", "scm.second");
+    let host = shop.host(&format!(
+        "{}{second}
+[certificate.one]\nissuer = \"public\"\nnames = [\"one.example.test\"]
+[certificate.two]\nissuer = \"second\"\nnames = [\"two.example.test\"]\n",
+        issuer(&endpoint, &budget)
+    ));
+    // The account does not say for a while what was bought: the journal alone knows.
+    shop.faults("late-tags=20000").await;
+    let begun = shop.clock_now();
+    while shop.clock_now() < begun + Seconds::hours(5) {
+        let plan = host.tick().await;
+        let wait = shop.clock_now().until(plan.next_wake).0.clamp(1, 600);
+        shop.pass(Seconds(wait)).await;
+    }
+    let told = host.told();
+    assert_eq!(shop.ccm.running.requests_of("4.1.3.1"), 1, "{told:#?}");
+    let plan = host.tick().await;
+    let waits = plan.verdicts.values().filter(
+        |verdict| matches!(verdict, Verdict::Wait(waiting) if waiting.code() == "purchase-budget"),
+    );
+    assert_eq!(waits.count(), 1, "{:#?}", plan.verdicts);
+    shop.pass(Seconds::hours(20)).await;
+    host.settle(&shop).await;
+    assert_eq!(shop.ccm.running.requests_of("4.1.3.1"), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

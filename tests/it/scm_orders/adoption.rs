@@ -351,9 +351,11 @@ async fn a_certificate_is_marked_revoked_and_deleted_and_each_twice_does_no_harm
         let pairs = all.into_iter().map(|tag| (tag.key, tag.value.into()));
         Value::Object(pairs.collect())
     };
+    let pushing = host.issuer.pushing().unwrap();
     for _ in 0..2 {
         let wanted = [("renewd-certificate", "shop"), ("managed-by", "renewd")];
-        host.orders().mark(&id, &wanted).await.unwrap();
+        let wanted = wanted.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        pushing.tag(&id, &wanted.into()).await.unwrap();
     }
     let all = tags().await;
     assert_eq!(all["renewd-certificate"], "shop");
@@ -372,7 +374,7 @@ async fn a_certificate_is_marked_revoked_and_deleted_and_each_twice_does_no_harm
     let entitlement = entitlement.unwrap();
     assert_eq!((entitlement.remaining, entitlement.auto_renew), (0, false));
     for _ in 0..2 {
-        host.orders().delete(&id).await.unwrap();
+        pushing.delete(&id).await.unwrap();
     }
     assert!(
         host.orders()
@@ -380,5 +382,5 @@ async fn a_certificate_is_marked_revoked_and_deleted_and_each_twice_does_no_harm
             .await
             .is_err()
     );
-    assert!(host.orders().mark(&id, &[("a", "b")]).await.is_err());
+    assert_eq!(pushing.tags(&id).await.unwrap(), None);
 }

@@ -96,6 +96,16 @@ impl Hand {
     }
 
     pub(crate) async fn buy(&self, id: &str, now: Timestamp) -> Result<String, IssuerError> {
+        self.buy_as(&buying(DomainType::SingleDomain, 1), id, now)
+            .await
+    }
+
+    pub(crate) async fn buy_as(
+        &self,
+        buying: &Buying,
+        id: &str,
+        now: Timestamp,
+    ) -> Result<String, IssuerError> {
         let id = order(id);
         let intent = Intent {
             order: &id,
@@ -103,9 +113,7 @@ impl Hand {
             certificate: "www",
             now,
         };
-        self.orders()
-            .buy(&buying(DomainType::SingleDomain, 1), intent)
-            .await
+        self.orders().buy(buying, intent).await
     }
 
     pub(crate) async fn trace(
@@ -174,6 +182,7 @@ pub(crate) fn buying(domain_type: DomainType, domains: u32) -> Buying {
             domain_type,
             domains,
             years: 1,
+            kinds: None,
         },
         automatic_payment: true,
         budget: Budget {

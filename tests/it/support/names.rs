@@ -66,6 +66,14 @@ impl Zone {
         }
     }
 
+    /// One with these further records that takes no updates.
+    pub(crate) fn fixed(name: &str, records: &str) -> Self {
+        Self {
+            dynamic: false,
+            ..Self::new(name, records)
+        }
+    }
+
     /// The whole text of its file.
     pub(crate) fn text(&self) -> String {
         let Self { name, records, .. } = self;

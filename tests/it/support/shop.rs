@@ -266,16 +266,7 @@ impl Shop {
 
     /// Another plan of faults; answers the one before.
     pub(crate) async fn faults(&self, plan: &str) -> String {
-        let address = self.ccm.running.management().unwrap();
-        let url = format!("http://{address}/faults");
-        let before = client().request("GET".parse().unwrap(), &url);
-        let before = before.send().await.unwrap().text().await.unwrap();
-        let before: serde_json::Value = serde_json::from_str(&before).unwrap();
-        let body = serde_json::json!({ "plan": plan }).to_string();
-        let request = client().request("POST".parse().unwrap(), &url).body(body);
-        let answer = request.send().await.unwrap();
-        assert_eq!(answer.status().as_u16(), 200);
-        before["plan"].as_str().unwrap().to_owned()
+        faults(&self.ccm, plan).await
     }
 
     /// The CA says no to an application, or to names that are added.
@@ -311,6 +302,20 @@ impl Shop {
         let all = self.all().await;
         all.iter().filter(|one| one.status == *status).count()
     }
+}
+
+/// Another plan of faults of a server that is managed; answers the one before.
+pub(crate) async fn faults(ccm: &Ccm, plan: &str) -> String {
+    let address = ccm.running.management().unwrap();
+    let url = format!("http://{address}/faults");
+    let before = client().request("GET".parse().unwrap(), &url);
+    let before = before.send().await.unwrap().text().await.unwrap();
+    let before: serde_json::Value = serde_json::from_str(&before).unwrap();
+    let body = serde_json::json!({ "plan": plan }).to_string();
+    let request = client().request("POST".parse().unwrap(), &url).body(body);
+    let answer = request.send().await.unwrap();
+    assert_eq!(answer.status().as_u16(), 200);
+    before["plan"].as_str().unwrap().to_owned()
 }
 
 /// How a server of a shop is started, and the name server that it asks.

@@ -111,20 +111,66 @@ async fn a_clock_that_is_wrong_is_named_as_the_reason() {
 }
 
 #[tokio::test]
-async fn an_alias_at_the_place_of_a_record_is_named_as_the_reason() {
-    let zone = Zone::new("example.test", "_dnsauth CNAME elsewhere.example.test.");
-    let names = Names::start(&[zone], "", "");
+async fn a_record_whose_place_is_an_alias_is_published_where_that_leads() {
+    // The one zone takes no updates, and points into the other by way of itself.
+    let fixed = Zone::fixed(
+        "fixed.test",
+        "_dnsauth CNAME second\nsecond CNAME proof.example.test.",
+    );
+    let names = Names::start(&[fixed, Zone::new("example.test", "")], "", "");
+    let (validations, mut policy) = (validations(), names.policy());
+    let proofs = [record("fixed.test", "_dnsauth.fixed.test", "one")];
+    let at = |name: &str| {
+        names
+            .dig(PRIMARY, &[name, "TXT"])
+            .lines()
+            .last()
+            .map(str::to_owned)
+    };
+    for zone in [
+        None,
+        Some("example.test".to_owned()),
+        Some("fixed.test".to_owned()),
+    ] {
+        if let ValidationKind::Rfc2136 { zone: at, .. } = &mut policy.kind {
+            *at = zone;
+        }
+        validations.publish(&policy, &proofs).await.unwrap();
+        assert_eq!(at("proof.example.test").as_deref(), Some("\"one\""));
+        let seen = validations.examine(&policy, &proofs, None).await.unwrap();
+        assert_eq!(seen, Sighting::Everywhere);
+        validations.retract(&policy, &proofs).await.unwrap();
+        assert_eq!(at("proof.example.test"), None);
+    }
+    let alias = names.dig(PRIMARY, &["_dnsauth.fixed.test", "CNAME"]);
+    assert_eq!(alias, "second.fixed.test.\n", "the alias stays");
+}
+
+#[tokio::test]
+async fn an_alias_to_what_cannot_be_changed_is_named_as_the_reason() {
+    let zone = Zone::new(
+        "example.test",
+        "_dnsauth CNAME elsewhere.fixed.test.\na CNAME b\nb CNAME a",
+    );
+    let names = Names::start(&[zone, Zone::fixed("fixed.test", "")], "", "");
     let proofs = [record("example.test", PLACE, "one")];
     let error = validations()
         .publish(&names.policy(), &proofs)
         .await
         .unwrap_err();
-    assert!(
-        error
-            .message
-            .contains("is an alias (CNAME) of elsewhere.example.test"),
-        "{error}"
-    );
+    for part in [
+        "the name is an alias (CNAME) of elsewhere.fixed.test, and that cannot be changed",
+        "the server refuses the update of the zone fixed.test (REFUSED)",
+    ] {
+        assert!(error.message.contains(part), "{error}");
+    }
+    let proofs = [record("example.test", "a.example.test", "one")];
+    let error = validations()
+        .publish(&names.policy(), &proofs)
+        .await
+        .unwrap_err();
+    assert!(error.message.contains("without end"), "{error}");
+    assert_eq!(error.class, ErrorClass::Configuration);
 }
 
 #[tokio::test]

@@ -29,6 +29,7 @@ fn order(phase: OrderPhase) -> Order {
                 domain_type: DomainType::SingleDomain,
                 domains: 1,
                 years: 1,
+                kinds: None,
             },
             automatic_payment: true,
             budget: Budget {
