@@ -53,6 +53,20 @@ async fn newest(host: &Host) -> RevisionFacts {
     snapshot.certificates[&id("www")].newest.clone().unwrap()
 }
 
+/// No proof is left and no key of a closed order, and the newest has its key.
+async fn assert_clean(shop: &Shop, host: &Host, at: &str) {
+    assert_eq!(shop.board.left(), Vec::<String>::new(), "{at}: proofs stay");
+    let kept = host.engine().await.deployer.materials().public_keys();
+    let newest = newest(host).await;
+    assert!(
+        kept.unwrap().contains(&newest.facts.spki),
+        "{at}: its key is not kept"
+    );
+    let keys = renewd::sys::fs::list(&host.dir().join("state/keys")).unwrap();
+    let of_orders = keys.iter().filter(|name| *name != "public");
+    assert_eq!(of_orders.count(), 0, "{at}: keys of closed orders stay");
+}
+
 /// Supplements, purchases, applications that were sent.
 fn sent(shop: &Shop) -> (usize, usize, usize) {
     let of = |operation| shop.ccm.running.requests_of(operation);
