@@ -207,27 +207,6 @@ async fn a_lost_response_has_had_its_effect_and_a_lost_request_has_not() {
 }
 
 #[tokio::test]
-async fn a_withheld_answer_has_had_its_effect_and_never_comes() {
-    let faults = Faults::none().at("4.2.2.3", 1, Fault::Withheld);
-    let ccm = Wanted::new().faults(faults).start().await;
-    let body = request(&ccm);
-    let send = Send::new("POST", BY_CSR).json(&body).by_user(&ccm);
-    let waits = send.attempt(&ccm);
-    tokio::select! {
-        _ = waits => panic!("an answer"),
-        // The request is over for the server, which has written it down.
-        () = async {
-            while ccm.running.requests_of("4.2.2.3") == 0 {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        } => {}
-    }
-    assert_eq!(ccm.issued("a.example").await, 1);
-    let seen = ccm.running.requests();
-    assert_eq!((seen[0].status, seen[0].fault), (0, Some(Fault::Withheld)));
-}
-
-#[tokio::test]
 async fn busy_broken_and_silent_servers_are_played() {
     let faults = Faults {
         retry_after: 7,
