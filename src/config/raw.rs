@@ -382,6 +382,7 @@ pub(super) static PURCHASE: Table = Table {
         required("automatic_payment", Holds::Flag),
         required("max_orders_per_day", Holds::Count),
         required("max_orders_per_month", Holds::Count),
+        default("reserve", Holds::Flag, "false"),
     ]],
 };
 

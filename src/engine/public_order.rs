@@ -6,11 +6,11 @@ use crate::engine::Engine;
 use crate::engine::order_effect::{Failure, Outcome, material_failure, wrong_phase};
 use crate::issuer::{Accepted, Applied, Intent, Issuer, Look, Orders, Sighting, Traced};
 use crate::model::{
-    Claim, ErrorClass, Fingerprint, Identity, IssuerKind, Order, OrderClosing, OrderEvent, OrderId,
-    OrderPhase, PublicRequest, Reason, Seconds, Snapshot, Timestamp, Want,
+    Buying, Claim, ErrorClass, Fingerprint, Identity, IssuerKind, Order, OrderClosing, OrderEvent,
+    OrderId, OrderPhase, PublicRequest, Reason, Seconds, Snapshot, Spent, Timestamp, Want,
 };
 use crate::pki::PrivateKey;
-use crate::plan::{entitlements, order_machine};
+use crate::plan::{count_by_account, entitlements, order_machine};
 use crate::sys::error_chain;
 
 /// What a look goes by.
@@ -66,7 +66,11 @@ impl Engine {
                 self.lay_claim(orders, order, &ours.identity, reference, now)
                     .await?
             }
-            Sighting::Nothing { unused, spent } => {
+            Sighting::Nothing { unused, mut spent } => {
+                if let Some(buying) = public.buying.as_ref().filter(|buying| buying.reserve) {
+                    let place = self.place(orders, order, (buying, &spent), &ours, now);
+                    spent.placed = place.await?;
+                }
                 let message = format!(
                     "the account has nothing for {} that may be taken; {} unused for others, {} bought within 30 days",
                     order.request.names,
@@ -81,6 +85,35 @@ impl Engine {
                 Outcome::new(event, message)
             }
         })
+    }
+
+    /// From when on a look counts everybody who is earlier in the queue of those who buy. A place is taken where there is
+    /// none and the budget leaves room: one that waits for the budget would keep others waiting for it.
+    async fn place(
+        &self,
+        orders: &Orders,
+        order: &Order,
+        (buying, spent): (&Buying, &Spent),
+        ours: &Ours,
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>, Failure> {
+        let taken = match spent.placed {
+            Some(taken) => taken,
+            None => {
+                let snapshot = self.store.snapshot().await;
+                let mut snapshot = snapshot
+                    .map_err(|error| Failure::local(ErrorClass::Transient, error_chain(&error)))?;
+                count_by_account(&self.policy, &mut snapshot);
+                let journal = snapshot.purchases.get(&order.issuer);
+                let journal = journal.map_or(&[][..], Vec::as_slice);
+                if order_machine::allowed_at(buying.budget, journal, &spent.at, now).is_some() {
+                    return Ok(None);
+                }
+                orders.reserve(&ours.look(order, now)).await?
+            }
+        };
+        // Others may have written before, and be seen later.
+        Ok(Some(taken + self.timing(order).settle))
     }
 
     async fn lay_claim(

@@ -9,6 +9,7 @@ mod keys;
 mod life;
 mod look;
 mod proofs;
+mod queue;
 mod supplement;
 mod survey;
 pub(super) mod tags;
@@ -225,6 +226,15 @@ impl Orders {
         };
         let stands = found.claim().is_some_and(|claim| claim.order == *order);
         Ok(stands && self.is_unused(reference).await?)
+    }
+
+    /// Takes a place in the queue of those who are about to buy from the account; answers when that was, by the account's
+    /// clock. Who looks later counts it as a purchase for an hour.
+    ///
+    /// # Errors
+    /// Those of every call; with a lost answer the place may be taken, which the next look sees.
+    pub async fn reserve(&self, look: &Look<'_>) -> Result<Timestamp, IssuerError> {
+        self.take_place(look).await
     }
 
     /// Buys one, with tags of intent and claim (CCM API 4.1.3.1); answers its id.

@@ -99,6 +99,8 @@ pub struct PurchasePolicy {
     pub automatic_payment: bool,
     /// How many.
     pub budget: Budget,
+    /// A place is taken in the queue of those who buy from the account first.
+    pub reserve: bool,
 }
 
 /// `[issuer.scm.NAME.applicant]`: who applies (CCM API 4.1.1.1).

@@ -174,6 +174,9 @@ pub struct Buying {
     pub automatic_payment: bool,
     /// How many.
     pub budget: Budget,
+    /// A place is taken in the queue of those who buy from the account, so that hosts keep within the budget together.
+    #[serde(default)]
+    pub reserve: bool,
 }
 
 /// What an order of a public certificate needs beside its names, frozen when it is opened.
@@ -230,6 +233,9 @@ pub struct Spent {
     /// Purchases that bear this journal's name and that it does not know: it is a copy, or an old one. Ids at SCM.
     #[serde(default)]
     pub unknown: BTreeSet<String>,
+    /// A look from then on counts everybody who is earlier in the queue; `None` without a place in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub placed: Option<Timestamp>,
 }
 
 /// A purchase whose answer is lost.

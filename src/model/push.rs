@@ -178,18 +178,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_journal_knew_of_a_push_before_each_resource_had_a_state_is_understood() {
-        let text = r#"{"done": {"revision": "r1", "reference": "scs1", "at": 5, "policy": "PRINT"},
-            "missing": {"back": "there is none"}, "failures": {"count": 1, "last": null}}"#;
-        let print = serde_json::to_value(Fingerprint([7; 32])).unwrap();
-        let text = text.replace("PRINT", print.as_str().unwrap());
-        let known: PushState = serde_json::from_str(&text).unwrap();
-        assert_eq!(known.done.unwrap().reference, "scs1");
-        assert_eq!(known.failures.count, 1);
-        assert!(known.resources.is_empty());
-    }
-
-    #[test]
     fn a_domain_of_waf_is_named_with_its_mode_and_perhaps_its_enterprise_project() {
         let own = WafResource::parse("premium:0a1b").unwrap();
         assert_eq!((own.kind, own.id, own.project), ("premium", "0a1b", "0"));

@@ -78,6 +78,7 @@ pub(crate) fn public(policy: &Policy, certificate: &CertificatePolicy) -> Option
             product: product(purchase, certificate),
             automatic_payment: purchase.automatic_payment,
             budget: purchase.budget,
+            reserve: purchase.reserve,
         }),
         validation: validation?.clone(),
         kind: purchase.map(|purchase| purchase.kind.clone()),
@@ -206,6 +207,7 @@ mod tests {
                     per_day: 1,
                     per_month: 5,
                 },
+                reserve: false,
             }),
             validation: Some(ValidationId::new("zone").unwrap()),
             ..ScmPolicy::default()

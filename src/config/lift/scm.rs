@@ -154,6 +154,7 @@ impl Lift<'_> {
             years: years?,
             automatic_payment: automatic_payment?,
             budget,
+            reserve: fields.flag("reserve").unwrap_or(false),
         })
     }
 

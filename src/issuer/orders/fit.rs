@@ -280,6 +280,7 @@ mod tests {
                 per_day: 1,
                 per_month: 1,
             },
+            reserve: false,
         };
         let names = &["www.example.com"];
         let of = |kind: &str| sold(kind, Sort::Single, 1, 0);

@@ -146,9 +146,14 @@ impl Orders {
                 return Ok(Sighting::Unused { reference });
             }
         }
+        let mut spent = spent(&survey, look);
+        let buying = view.public.buying.as_ref();
+        if buying.is_some_and(|buying| buying.reserve) {
+            self.queue(look, &survey, &mut spent).await?;
+        }
         Ok(Sighting::Nothing {
             unused: unused_ids(&survey),
-            spent: spent(&survey, look),
+            spent,
         })
     }
 

@@ -259,7 +259,7 @@ fn bare(
                 Some(_) if old => Next::Step(OrderStep::Look),
                 Some(Hindrance::Wait(waiting)) => Next::Wait(waiting),
                 Some(Hindrance::Blocked(blocked)) => Next::Blocked(blocked),
-                None if fresh => Next::Step(OrderStep::Buy),
+                None if fresh => placed(buying, spent, looked_at, now),
                 // A look of the same second would not be later.
                 None => match unseen(money.last, looked_at, now).filter(|last| *last >= now) {
                     Some(last) => Next::Wait(Waiting::Purchase {
@@ -274,6 +274,22 @@ fn bare(
         want,
         look_at: looked_at + ENTITLEMENT_INTERVAL,
     })
+}
+
+/// Buys at once, or after a look that counted whoever is earlier in the queue of those who buy from the account.
+fn placed(
+    buying: &Buying,
+    spent: &Spent,
+    looked_at: Timestamp,
+    now: Timestamp,
+) -> Next<OrderStep, OrderEvent> {
+    match spent.placed {
+        _ if !buying.reserve => Next::Step(OrderStep::Buy),
+        Some(from) if from <= looked_at => Next::Step(OrderStep::Buy),
+        Some(from) if backoff::is_ahead(from, now) => Next::Wait(Waiting::Purchase { until: from }),
+        // A look takes the place, or counts the others.
+        Some(_) | None => Next::Step(OrderStep::Look),
+    }
 }
 
 /// What keeps an order from buying.

@@ -310,6 +310,7 @@ fn a_purchase_that_stays_unclear_is_told_of_whoever_waits_for_it() {
             per_day: 9,
             per_month: 9,
         },
+        reserve: false,
     });
     let mut other = order(OrderPhase::PurchaseUnclear {
         purchase: Box::new(Purchase {

@@ -445,6 +445,7 @@ impl Schedule {
                         },
                         automatic_payment: true,
                         budget,
+                        reserve: false,
                     }),
                     validation: ValidationId::new("zone").unwrap(),
                     kind: None,

@@ -508,6 +508,7 @@ fn scm(world: &mut World, values: &BTreeMap<&str, &str>) -> ScmPolicy {
                 per_day: number("day", 1),
                 per_month: number("month", 5),
             },
+            reserve: false,
         }),
         validation: Some(zone),
         ..ScmPolicy::default()

@@ -64,6 +64,81 @@ async fn twenty_hosts_and_one_entitlement_come_to_one_order() {
     assert_eq!(shop.board.left(), Vec::<String>::new());
 }
 
+/// Twenty hosts of one account, each with two certificates of its own to buy.
+async fn twenty(shop: &Shop, purchase: &str) -> Vec<Host> {
+    (0..20)
+        .map(|n| {
+            let issuer = issuer(&shop.ccm.endpoint(), purchase);
+            shop.host(&format!(
+                "{issuer}
+[certificate.a]\nissuer = \"public\"\nnames = [\"a{n}.example.test\"]
+[certificate.b]\nissuer = \"public\"\nnames = [\"b{n}.example.test\"]\n"
+            ))
+        })
+        .collect()
+}
+
+/// All at the same moments, for so long.
+async fn at_once(shop: &Arc<Shop>, hosts: &[Host], rounds: usize, step: Seconds) {
+    let mut engines = Vec::new();
+    for host in hosts {
+        engines.push(host.engine().await);
+    }
+    for _ in 0..rounds {
+        let mut running = tokio::task::JoinSet::new();
+        for engine in &engines {
+            let engine = Arc::clone(engine);
+            running.spawn(async move { tick(&engine).await });
+        }
+        running.join_all().await;
+        shop.pass(step).await;
+    }
+}
+
+/// Until so many were bought.
+async fn at_once_until(shop: &Arc<Shop>, hosts: &[Host], wanted: usize) {
+    for _ in 0..12 {
+        if shop.ccm.running.requests_of("4.1.3.1") >= wanted {
+            return;
+        }
+        at_once(shop, hosts, 4, Seconds(20)).await;
+    }
+    panic!("fewer than {wanted} were bought");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn twenty_hosts_at_once_keep_within_the_budget_where_they_reserve() {
+    let shop = Arc::new(Shop::at("2027-04-01").await);
+    let hosts = twenty(&shop, &(purchase(3, 1) + "reserve = true\n")).await;
+    at_once_until(&shop, &hosts, 3).await;
+    at_once(&shop, &hosts, 4, Seconds(20)).await;
+    assert_eq!(shop.ccm.running.requests_of("4.1.3.1"), 3);
+    // Those that wait are no sooner served for it, and nobody is forgotten.
+    at_once(&shop, &hosts, 10, Seconds::hours(1)).await;
+    assert_eq!(shop.ccm.running.requests_of("4.1.3.1"), 3);
+    shop.pass(Seconds::hours(14)).await;
+    at_once_until(&shop, &hosts, 4).await;
+    at_once(&shop, &hosts, 12, Seconds(20)).await;
+    let bought = shop.ccm.running.requests_of("4.1.3.1");
+    assert!(bought <= 6, "{bought}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_reservation_the_budget_is_passed_by_one_purchase_of_each_host_at_most() {
+    let shop = Arc::new(Shop::at("2027-04-01").await);
+    let hosts = twenty(&shop, &purchase(3, 1)).await;
+    at_once(&shop, &hosts, 12, Seconds(20)).await;
+    let mut most = 0;
+    for host in &hosts {
+        let snapshot = host.snapshot().await;
+        let bought = snapshot.purchases.values().map(Vec::len).sum();
+        most = most.max(bought);
+    }
+    assert!(most <= 1, "{most} of one host");
+    let bought = shop.ccm.running.requests_of("4.1.3.1");
+    assert!((3..=20).contains(&bought), "{bought}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fresh_claim_of_another_host_is_left_alone_and_one_that_nobody_uses_is_free_after_an_hour()
  {

@@ -189,6 +189,7 @@ pub(crate) fn buying(domain_type: DomainType, domains: u32) -> Buying {
             per_day: 1,
             per_month: 5,
         },
+        reserve: false,
     }
 }
 

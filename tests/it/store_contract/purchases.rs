@@ -41,6 +41,7 @@ async fn bare(store: &SqliteStore, id: &str, unknown: &[&str]) -> Order {
     let order = public(id);
     store.open_order(&order).await.unwrap();
     let spent = Spent {
+        placed: None,
         at: Vec::new(),
         unknown: unknown.iter().map(|id| (*id).to_owned()).collect(),
     };

@@ -36,6 +36,7 @@ fn order(phase: OrderPhase) -> Order {
                 per_day: 1,
                 per_month: 3,
             },
+            reserve: false,
         }),
         validation: ValidationId::new("zone").unwrap(),
         kind: Some("DV_SSL_CERT".to_owned()),
@@ -393,8 +394,8 @@ fn bought_is_only_by_a_journal_that_can_be_believed_after_a_look_that_is_fresh()
     );
     let references: BTreeSet<String> = ["scs9".to_owned()].into();
     let unknown = bare_order(Spent {
-        at: Vec::new(),
         unknown: references.clone(),
+        ..Spent::default()
     });
     let how = Stale::UnknownPurchases { references };
     let blocked = Next::Blocked(Blocked::StaleJournal { how });
@@ -754,6 +755,30 @@ fn an_application_that_cannot_be_withdrawn_holds_nothing_up() {
         OnError::Event(OrderEvent::Withdrawn)
     );
     assert!(matches!(decide(ErrorClass::Transient), OnError::Retry(_)));
+}
+
+#[test]
+fn who_reserves_buys_after_a_look_that_counted_the_others() {
+    let free = Money::default();
+    let next = |placed: Option<i64>, looked: i64, now: i64| {
+        let mut order = bare_order(Spent {
+            placed: placed.map(|after| NOW + Seconds(after)),
+            ..Spent::default()
+        });
+        let public = order.request.public.as_mut().unwrap();
+        public.buying.as_mut().unwrap().reserve = true;
+        if let OrderPhase::Bare { looked_at, .. } = &mut order.phase {
+            *looked_at = NOW + Seconds(looked);
+        }
+        step(&order, &free, NOW + Seconds(now))
+    };
+    let (look, buy) = (Next::Step(OrderStep::Look), Next::Step(OrderStep::Buy));
+    assert_eq!(next(None, 0, 1), look, "a look takes the place");
+    let until = NOW + Seconds(30);
+    let waits = Next::Wait(Waiting::Purchase { until });
+    assert_eq!(next(Some(30), 0, 1), waits);
+    assert_eq!(next(Some(30), 0, 30), look);
+    assert_eq!(next(Some(30), 30, 31), buy);
 }
 
 #[test]
