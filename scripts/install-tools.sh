@@ -44,6 +44,7 @@ git git test
 /usr/bin/python3 python3 test
 /usr/lib/python3/dist-packages/aiosmtpd/smtp.py python3-aiosmtpd test
 faketime faketime test
+sqlite3 sqlite3 test
 /usr/lib/python3/dist-packages/jsonschema/__init__.py python3-jsonschema test
 /usr/lib/python3/dist-packages/prometheus_client/parser.py python3-prometheus-client test
 /usr/share/perl5/Monitoring/Plugin/Performance.pm libmonitoring-plugin-perl test

@@ -7,9 +7,9 @@ use crate::cli::ccm::confirm;
 use crate::cli::context;
 use crate::cli::exit::Exit;
 use crate::cli::output::{self, BOLD, GREEN, RED};
-use crate::cli::{CommandResult, Failure};
-use crate::engine::new_identity;
-use crate::model::{Identity, OrderPhase, Policy, Snapshot, Stale};
+use crate::cli::{CommandResult, Failure, control};
+use crate::engine::{Wanted, new_identity};
+use crate::model::{Identity, OrderPhase, Policy, Seconds, Snapshot, Stale};
 use crate::plan::explain::counted;
 use crate::store::{Store, StoreError};
 use crate::sys::clock::{Clock, SystemClock};
@@ -103,7 +103,7 @@ pub(crate) async fn claim(arguments: &Arguments, yes: bool) -> CommandResult {
         output::note(step);
     }
     confirm(yes, "The journal is claimed for this machine.")?;
-    let _lock = context::lock(&policy.state_dir).await?;
+    let lock = context::lock(&policy.state_dir).await?;
     let store = context::writer(&policy).await?;
     let identity = new_identity();
     let claimed = store.claim(&identity, SystemClock.now()).await;
@@ -117,7 +117,19 @@ pub(crate) async fn claim(arguments: &Arguments, yes: bool) -> CommandResult {
         counted(claimed.orders.len(), "order"),
         counted(claimed.purchases.len(), "purchase")
     ));
+    drop(lock);
+    look_again(arguments, &policy).await;
     Ok(Exit::Done)
+}
+
+/// Has the daemon do what the claim allows. It is claimed already, whatever comes of that.
+async fn look_again(arguments: &Arguments, policy: &Policy) {
+    let asked = control::through(arguments, &policy.control, Wanted::Once, Seconds(0)).await;
+    if let Err(failure) = asked {
+        output::note(&format!(
+            "the daemon looks at it at its next wake-up, since it could not be told now: {failure}"
+        ));
+    }
 }
 
 async fn look(policy: &Policy) -> Result<Option<(Snapshot, Option<Stale>)>, Failure> {

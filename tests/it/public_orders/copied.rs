@@ -116,8 +116,8 @@ async fn a_daemon_on_the_journal_of_another_machine_buys_nothing_until_it_is_cla
     let asked = scene.agent.run(&["once", "--wait", "0s"]).expect(65);
     assert_eq!(scene.bought(), 0, "{}", asked.stderr);
 
+    // Which tells the daemon.
     scene.agent.run(&["state", "claim", "--yes"]).expect(0);
-    scene.agent.run(&["once", "--wait", "0s"]);
     scene.has_bought(&daemon, 1);
     let log = daemon.stop();
     assert!(
@@ -152,7 +152,6 @@ async fn a_daemon_on_a_journal_from_before_its_purchases_buys_nothing_until_it_i
         "{}",
         claimed.stdout
     );
-    scene.agent.run(&["once", "--wait", "0s"]);
     scene.has_bought(&daemon, 2);
     scene.is_blocked(&daemon, "www", "foreign-application");
     let log = daemon.stop();
