@@ -255,7 +255,8 @@ fn read(body: &[u8], now: i64) -> Result<Held, &'static str> {
         .map_or(now + LIFETIME_IF_UNSAID, |end| end.as_second());
     Ok(Held {
         keys: Arc::new(keys),
-        refresh_at: end - REFRESH_BEFORE,
+        // The service may hold on to keys that have less left than that: they are not asked for again before every call.
+        refresh_at: (end - REFRESH_BEFORE).max(now + REFRESH_AGAIN).min(end),
         expires_at: end,
     })
 }
@@ -298,7 +299,8 @@ const TOKEN_LIFE_TEXT: &str = "21600";
 const WITHOUT_TOKEN: i64 = 86_400;
 /// Seconds before their end at which keys are renewed, as the SDK does.
 const REFRESH_BEFORE: i64 = 40 * 60;
-/// Seconds until a failed renewal is tried again while the old keys are good.
+/// Seconds until keys are asked for again while those that are there are good: after a failed renewal, or one that brought keys
+/// near their end.
 const REFRESH_AGAIN: i64 = 60;
 /// Seconds, for an answer without an end: good for some minutes, then asked again.
 const LIFETIME_IF_UNSAID: i64 = REFRESH_BEFORE + 300;
@@ -322,6 +324,22 @@ mod tests {
             assert_eq!(held.expires_at, 1_715_159_407);
             assert_eq!(held.refresh_at, 1_715_159_407 - 2400);
         }
+    }
+
+    #[test]
+    fn keys_near_their_end_are_kept_for_a_minute_but_not_beyond_it() {
+        let end = 1_715_159_407;
+        let text = r#"{"credential": {"access": "AK", "secret": "SK", "securitytoken": "T", "expires_at": "2024-05-08T09:10:07Z"}}"#;
+        let refresh_at = |now| match read(text.as_bytes(), now) {
+            Ok(held) => held.refresh_at,
+            Err(what) => panic!("{what}"),
+        };
+        // Exactly forty minutes and one; less; less than a minute; past.
+        assert_eq!(refresh_at(end - 2460), end - 2400);
+        assert_eq!(refresh_at(end - 2400), end - 2340);
+        assert_eq!(refresh_at(end - 600), end - 540);
+        assert_eq!(refresh_at(end - 30), end);
+        assert_eq!(refresh_at(end + 30), end);
     }
 
     #[test]

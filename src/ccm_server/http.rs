@@ -16,6 +16,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::ccm_server::peers::Peers;
+use crate::ccm_server::progress::Progressing;
 use crate::ccm_server::server::Shared;
 use crate::ccm_server::tls::Tls;
 use crate::ccm_server::{dispatch, manage};
@@ -31,6 +32,8 @@ pub struct Limits {
     pub body: Duration,
     /// For everything a request does.
     pub request: Duration,
+    /// While an answer is written and the client takes not one byte of it.
+    pub unread: Duration,
     /// A connection is ended after so long, between two requests if possible.
     pub connection: Duration,
     /// Bytes of a body.
@@ -48,6 +51,7 @@ impl Default for Limits {
             header: Duration::from_secs(30),
             body: Duration::from_secs(30),
             request: Duration::from_secs(60),
+            unread: Duration::from_secs(30),
             connection: Duration::from_secs(600),
             // Far above the largest legal body but one, which has its own limit (`dispatch::most_bytes`).
             body_bytes: 1024 * 1024,
@@ -171,13 +175,14 @@ async fn connection(
     builder
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header);
+    let stream = Progressing::new(stream, limits.unread);
     let connection = builder.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     let life = tokio::time::sleep(limits.connection);
     let end = tokio::select! {
         end = connection.as_mut() => Some(end),
         () = stop.cancelled() => None,
-        // Also ends a client that never reads its answers.
+        // Also ends a client that reads its answers byte by byte.
         () = life => None,
     };
     let end = match end {

@@ -5,7 +5,7 @@
 //!                └────────────── failure: every refusal in the reference's codes ◀──────┘
 //! ```
 //!
-//! - `http` accepts, limits and times connections, by `tls` where that is wanted, and `peers` counts who has how many; `dispatch` is the path of one request, faults included.
+//! - `http` accepts, limits and times connections, by `tls` where that is wanted, `peers` counts who has how many, and `progress` lets go who does not read; `dispatch` is the path of one request, faults included.
 //! - `operation` is what an operation is made of; `route` finds it, in both spellings of the reference; `openapi` describes all.
 //! - `auth` knows callers by `signature` or token; `users` and `keys` are what the state has of them.
 //! - `scm2` is version 2 of SCM, another face of the state of `scm`.
@@ -39,6 +39,7 @@ mod openapi;
 mod operation;
 mod pca;
 mod peers;
+mod progress;
 mod route;
 mod scm;
 mod scm2;

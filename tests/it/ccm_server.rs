@@ -29,6 +29,7 @@ mod manage;
 pub(crate) mod openssl;
 mod orders;
 mod process;
+mod quiet;
 pub(crate) mod resolver;
 mod scm;
 mod scm_csr;

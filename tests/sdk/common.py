@@ -28,8 +28,6 @@ class Account:
         self.config = config
         self.endpoint = config["endpoint"]
         self.work = tempfile.mkdtemp(prefix="life-", dir=os.getcwd())
-        # Refusals that were expected as long as the server does not do everything.
-        self.not_yet = []
         # SHA-1 of what the resource serves in the end.
         self.served = None
 

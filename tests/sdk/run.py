@@ -2,9 +2,9 @@
 
 Reads a JSON object on standard input: endpoint, access_key, secret_key, domain_id, bucket, and where they are known
 security_token, root (of the server's certificate, PEM), region, resource, dns (where this answers for names)
-and only (names of life cycles). Prints one JSON object: the chapters gone through, the names of the life cycles, what the
-server said it does not do yet, and the fingerprint of what the resource serves in the end. Which life cycles are run follows from the server's own description: those whose
-chapters it all has.
+and only (names of life cycles). Prints one JSON object: the chapters that the life cycles say they go through, which the
+server's own count is to confirm, their names, and the fingerprint of what the resource serves in the end. Which life
+cycles are run follows from the server's own description: those whose chapters it all has.
 """
 import json
 import shutil
@@ -49,8 +49,7 @@ def main():
         lives.append(function.__name__)
     account.names.close()
     shutil.rmtree(account.work)
-    done = {"chapters": sorted(chapters), "lives": lives, "not_yet": sorted(set(account.not_yet))}
-    print(json.dumps({**done, "served": account.served}))
+    print(json.dumps({"chapters": sorted(chapters), "lives": lives, "served": account.served}))
     return 0
 
 

@@ -4,12 +4,13 @@
 use renewd::ccm::Client;
 use renewd::ccm::{
     ActivateAuthority, Apply, ApplyV2, AuthenticationKind, AuthorityKind, AuthorityQuery,
-    BatchPush, BatchTags, Brand, Buy, BuyV2, CcmError, CertificateQuery, CloudService,
-    CreateAuthority, CreateCsr, CrlWanted, CsrAlgorithm, CsrQuery, CsrUsage, Deploy, Deployed,
-    DistinguishedName, DomainMethod, DomainType, ExportedPem, FilterTags, Import, ImportAuthority,
-    Issue, IssueByCsr, KeyUsage, Modify, ModifyKey, NameKind, OPERATIONS, OrderQuery, Page, Pca,
-    PcaAlgorithm, Push, PushV2, Resource, RevocationReason, Scm, ScmKind, ScmQuery, ScmV2,
-    ServiceFilter, SignatureAlgorithm, SubjectAlternativeName, Supplement, Tag, TagAction,
+    AuthoritySort, AuthorityStatus, BatchPush, BatchTags, Brand, Buy, BuyV2, CcmError,
+    CertificateQuery, CertificateSort, CloudService, CreateAuthority, CreateCsr, CrlWanted,
+    CsrAlgorithm, CsrQuery, CsrUsage, Deploy, Deployed, DistinguishedName, DomainMethod,
+    DomainType, ExportedPem, FilterTags, Import, ImportAuthority, Issue, IssueByCsr, KeyUsage,
+    Modify, ModifyKey, NameKind, OPERATIONS, OrderQuery, Page, Pca, PcaAlgorithm, Push, PushV2,
+    Resource, RevocationReason, Scm, ScmKind, ScmQuery, ScmSort, ScmV2, ServiceFilter,
+    SignatureAlgorithm, SortDirection, SubjectAlternativeName, Supplement, Tag, TagAction,
     TagChoice, UploadCsr, UploadV2, Validity, ValidityUnit, Values,
 };
 use renewd::pki::Secret;
@@ -121,6 +122,66 @@ fn application_v2() -> ApplyV2 {
     }
 }
 
+/// What stands in the query of the calls below: all that the operation has, with a value of its own for each.
+fn query(chapter: &str) -> &'static [(&'static str, &'static str)] {
+    match chapter {
+        "4.1.4.2" => &[
+            ("limit", "10"),
+            ("offset", "20"),
+            ("name", "xx"),
+            ("private_key_algo", "RSA_2048"),
+        ],
+        "4.1.5.1" => &[
+            ("limit", "10"),
+            ("offset", "20"),
+            ("status", "ISSUED"),
+            ("sort_key", "certExpiredTime"),
+            ("sort_dir", "ASC"),
+            ("expired_days_since", "30"),
+            ("deploy_support", "true"),
+            ("owned_by_self", "false"),
+        ],
+        "4.2.1.1" => &[
+            ("limit", "10"),
+            ("offset", "20"),
+            ("name", "pca"),
+            ("status", "ACTIVED"),
+            ("type", "ROOT"),
+            ("sort_key", "not_after"),
+            ("sort_dir", "ASC"),
+        ],
+        "4.2.1.5" => &[("pending_days", "9")],
+        "4.2.2.1" => &[
+            ("limit", "10"),
+            ("offset", "20"),
+            ("name", "test"),
+            ("status", "ISSUED"),
+            ("sort_key", "issuer_name"),
+            ("sort_dir", "ASC"),
+        ],
+        "7.1.2" => &[
+            ("limit", "10"),
+            ("offset", "2"),
+            ("order_status", "ISSUED"),
+            ("content", "scs"),
+            ("sort_key", "certStatus"),
+            ("sort_dir", "DESC"),
+        ],
+        _ => &[],
+    }
+}
+
+#[test]
+fn every_parameter_of_a_query_is_sent_by_some_call() {
+    for contract in contract::contracts() {
+        let mut sent: Vec<&str> = query(&contract.chapter).iter().map(|pair| pair.0).collect();
+        let mut known: Vec<&str> = contract.query.iter().map(String::as_str).collect();
+        sent.sort_unstable();
+        known.sort_unstable();
+        assert_eq!(sent, known, "{}", contract.chapter);
+    }
+}
+
 macro_rules! operations {
     ($($test:ident $chapter:literal |$to:ident| $call:expr;)*) => {
         $(
@@ -131,7 +192,7 @@ macro_rules! operations {
                 let $to = To::new(&peer);
                 let answer: Told = $call;
                 let answer = answer.unwrap_or_else(|error| panic!("{error}"));
-                contract.was_sent_to(&peer);
+                contract.was_sent_to(&peer, query($chapter));
                 if $chapter != "4.1.2.1" {
                     contract::covers(&answer, &contract.response, "answer");
                 }
@@ -218,7 +279,7 @@ operations! {
             name: Some("xx"),
             private_key_algo: Some(CsrAlgorithm::Rsa2048),
             limit: 10,
-            offset: 0,
+            offset: 20,
         };
         paged("total", "csr_list", to.scm.list_csrs(&query).await)
     };
@@ -241,9 +302,9 @@ operations! {
             sort_dir: Some("ASC"),
             expired_days_since: Some(30),
             deploy_support: Some(true),
-            owned_by_self: Some(true),
+            owned_by_self: Some(false),
             limit: 10,
-            offset: 0,
+            offset: 20,
         };
         paged("total_count", "certificates", to.scm.list_certificates(&query).await)
     };
@@ -286,9 +347,12 @@ operations! {
     listing_cas "4.2.1.1" |to| {
         let query = AuthorityQuery {
             name: Some("pca"),
+            status: Some(AuthorityStatus::Actived),
             kind: Some(AuthorityKind::Root),
+            sort_key: Some(AuthoritySort::End),
+            sort_dir: Some(SortDirection::Ascending),
             limit: 10,
-            ..AuthorityQuery::default()
+            offset: 20,
         };
         paged("total", "certificate_authorities", to.pca.list_authorities(&query).await)
     };
@@ -311,7 +375,7 @@ operations! {
         quota.map(|quota| json!({"quotas": {"resources": quota}}))
     };
     showing_a_ca "4.2.1.4" |to| told(to.pca.show_authority(CA).await);
-    deleting_a_ca "4.2.1.5" |to| told(to.pca.delete_authority(CA, 7).await);
+    deleting_a_ca "4.2.1.5" |to| told(to.pca.delete_authority(CA, 9).await);
     activating_a_ca "4.2.1.6" |to| told(to.pca.activate_authority(CA, &ActivateAuthority {
         issuer_id: "c718fe5f-d44a-467f-80f1-948348ff4132".to_owned(),
         path_length: 3,
@@ -337,8 +401,10 @@ operations! {
         let query = CertificateQuery {
             name: Some("test"),
             status: Some("ISSUED"),
+            sort_key: Some(CertificateSort::Issuer),
+            sort_dir: Some(SortDirection::Ascending),
             limit: 10,
-            ..CertificateQuery::default()
+            offset: 20,
         };
         paged("total", "certificates", to.pca.list_certificates(&query).await)
     };
@@ -396,9 +462,10 @@ operations! {
         let query = OrderQuery {
             order_status: Some("ISSUED"),
             content: Some("scs"),
+            sort_key: Some(ScmSort::Status),
+            sort_dir: Some(SortDirection::Descending),
             limit: Some(10),
-            offset: Some(1),
-            ..OrderQuery::default()
+            offset: Some(2),
         };
         told(to.v2.list(&query).await)
     };

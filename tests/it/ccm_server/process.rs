@@ -94,10 +94,20 @@ impl Process {
     }
     /// The same with further options of `serve`.
     pub(crate) fn start_with(state: &Path, keys: (String, String), options: &[&str]) -> Self {
+        Self::spawn(
+            command(state, &["serve", "--listen", "127.0.0.1:0"]).args(options),
+            keys,
+        )
+    }
+    /// The same with a filter of what it logs.
+    pub(crate) fn start_logging(state: &Path, keys: (String, String), filter: &str) -> Self {
+        let mut command = command(state, &["serve", "--listen", "127.0.0.1:0"]);
+        Self::spawn(command.env("RENEWD_CCM_LOG", filter), keys)
+    }
+    fn spawn(command: &mut Command, keys: (String, String)) -> Self {
         // A file, not a pipe: nobody reads it while the server runs.
         let log = tempfile::tempfile().unwrap();
-        let mut child = command(state, &["serve", "--listen", "127.0.0.1:0"])
-            .args(options)
+        let mut child = command
             .stdout(Stdio::piped())
             .stderr(log.try_clone().unwrap())
             .spawn()
@@ -136,8 +146,12 @@ impl Process {
         }
     }
     /// SIGTERM; what it wrote to standard error.
-    pub(crate) fn terminate(mut self) -> String {
+    pub(crate) fn terminate(self) -> String {
         self.signal(Signal::SIGTERM);
+        self.end()
+    }
+    /// Waits until it ended by itself, with status 0; what it wrote to standard error.
+    pub(crate) fn end(mut self) -> String {
         let status = self.child.wait().unwrap();
         let errors = content(&self.log);
         assert!(status.success(), "{errors}");

@@ -65,6 +65,56 @@ async fn slow_clients_are_let_go() {
 }
 
 #[tokio::test]
+async fn who_does_not_read_its_answers_gives_its_place_back() {
+    let long = Duration::from_secs(3600);
+    let limits = Limits {
+        connections: 1,
+        header: long,
+        connection: long,
+        unread: Duration::from_millis(200),
+        ..Limits::default()
+    };
+    let ccm = Wanted::new().limits(limits).start().await;
+    let mut deaf = TcpStream::connect(ccm.running.address()).await.unwrap();
+    // 38 MB of answers: far more than the kernel keeps for who does not read.
+    let asked = "GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n".repeat(200);
+    deaf.write_all(asked.as_bytes()).await.unwrap();
+    // Nothing but that time-out gives back the only place within the hour.
+    get(&ccm, LIST).await.expect(200);
+    let mut rest = Vec::new();
+    let end = tokio::time::timeout(Duration::from_secs(30), deaf.read_to_end(&mut rest)).await;
+    let _ = end.expect("the connection is closed");
+    let rest = String::from_utf8_lossy(&rest);
+    let answers = rest.matches("HTTP/1.1 200").count();
+    assert!((1..200).contains(&answers), "{answers} answers");
+}
+
+#[tokio::test]
+async fn who_reads_slowly_is_served_to_the_end() {
+    let limits = Limits {
+        unread: Duration::from_secs(20),
+        ..Limits::default()
+    };
+    let ccm = Wanted::new().limits(limits).start().await;
+    let mut slow = TcpStream::connect(ccm.running.address()).await.unwrap();
+    let one = "GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n".repeat(99);
+    let last = "GET /openapi.json HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    slow.write_all((one + last).as_bytes()).await.unwrap();
+    let mut all = Vec::new();
+    let mut piece = vec![0; 4096];
+    loop {
+        let read = slow.read(&mut piece).await.unwrap();
+        if read == 0 {
+            break;
+        }
+        all.extend_from_slice(&piece[..read]);
+        tokio::task::yield_now().await;
+    }
+    let all = String::from_utf8_lossy(&all);
+    assert_eq!(all.matches("HTTP/1.1 200").count(), 100);
+}
+
+#[tokio::test]
 async fn what_is_too_large_or_no_http_is_refused() {
     let ccm = Wanted::new().limits(impatient()).start().await;
     let large = || {

@@ -129,7 +129,7 @@ async fn a_person_at_a_terminal_is_asked() {
     assert!(peer.requests().is_empty());
     let (code, shown) = at_a_terminal(&arguments, "y\n");
     assert_eq!(code, Some(0), "{shown}");
-    contract.was_sent_to(&peer);
+    contract.was_sent_to(&peer, &[]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -120,22 +120,25 @@ impl Contract {
         .await
     }
 
-    /// Exactly one request came, and it was this one, with the body of the example and no query that is unknown.
+    /// Exactly one request came, and it was this one, with the body of the example and this query, in whatever order.
     #[track_caller]
-    pub(crate) fn was_sent_to(&self, peer: &Peer) {
+    pub(crate) fn was_sent_to(&self, peer: &Peer, query: &[(&str, &str)]) {
         let requests = peer.requests();
         assert_eq!(requests.len(), 1, "{requests:?}");
         let request = &requests[0];
         assert_eq!(request.method, self.method);
         assert_eq!(request.path(), self.filled());
-        let query = request
-            .target
-            .split_once('?')
-            .map_or("", |(_, query)| query);
-        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-            let name = pair.split('=').next().unwrap().to_owned();
-            assert!(self.query.contains(&name), "{name} is no parameter");
+        for (name, _) in query {
+            let known = self.query.iter().any(|known| known == name);
+            assert!(known, "{name} is no parameter of {}", self.chapter);
         }
+        let wanted = query.iter().map(|(name, value)| format!("{name}={value}"));
+        let mut wanted: Vec<String> = wanted.collect();
+        wanted.sort();
+        let sent = request.target.split_once('?').map_or("", |(_, sent)| sent);
+        let mut sent: Vec<&str> = sent.split('&').filter(|pair| !pair.is_empty()).collect();
+        sent.sort_unstable();
+        assert_eq!(sent, wanted, "the query of {}", self.chapter);
         if self.chapter == "7.1.13" {
             assert_eq!(request.body, "a picture");
             assert_eq!(request.header("content-type"), "application/octet-stream");

@@ -65,7 +65,10 @@ fn commands() -> Vec<(&'static str, String, Otherwise)> {
             "4.1.4.1",
             "scm csr create --name CSRxxxx --domain xxx.com --algorithm rsa_2048 --usage enterprise",
         ),
-        plain("4.1.4.2", "scm csr list --name xx --algorithm EC_P256"),
+        plain(
+            "4.1.4.2",
+            "scm csr list --name xx --algorithm EC_P256 --limit 20 --offset 40",
+        ),
         plain("4.1.4.3", "scm csr show {csr}"),
         plain("4.1.4.4", "scm csr update {csr} --name CSRxxxx"),
         plain("4.1.4.5", "scm csr delete {csr}"),
@@ -80,7 +83,7 @@ fn commands() -> Vec<(&'static str, String, Otherwise)> {
         plain("4.1.4.7", "scm csr key {csr} --show-key"),
         plain(
             "4.1.5.1",
-            "scm list --expired-days-since 30 --status issued --sort certExpiredTime --order asc",
+            "scm list --expired-days-since 30 --status issued --sort certExpiredTime --order asc --deployable --shared --offset 50",
         ),
         row(
             "4.1.5.2",
@@ -106,7 +109,10 @@ fn commands() -> Vec<(&'static str, String, Otherwise)> {
             "scm deploy {cert} --service elb --target-project cn-north-7 --resource 982b8a6a6ebc43809d82a46ca99aaeb7",
         ),
         plain("4.1.6.4", "scm deployed scs1665472591541 --service waf"),
-        plain("4.2.1.1", "pca ca list --type root --status actived"),
+        plain(
+            "4.2.1.1",
+            "pca ca list --type root --status actived --name pca --sort common_name --order asc --limit 5 --offset 10",
+        ),
         row(
             "4.2.1.2",
             "pca ca create --type root --common-name demoRootRSA --country CN --state sichuan --locality chengdu \
@@ -116,7 +122,7 @@ fn commands() -> Vec<(&'static str, String, Otherwise)> {
         ),
         plain("4.2.1.3", "pca ca quota"),
         plain("4.2.1.4", "pca ca show {ca}"),
-        plain("4.2.1.5", "pca ca delete {ca} --days 7"),
+        plain("4.2.1.5", "pca ca delete {ca} --days 9"),
         plain(
             "4.2.1.6",
             "pca ca activate {ca} --parent c718fe5f-d44a-467f-80f1-948348ff4132 --path-length 3 --validity 1y",
@@ -134,7 +140,10 @@ fn commands() -> Vec<(&'static str, String, Otherwise)> {
         ),
         plain("4.2.1.12", "pca ca restore {ca}"),
         plain("4.2.1.13", "pca ca revoke {ca} --reason key_compromise"),
-        plain("4.2.2.1", "pca cert list --status issued --sort not_after"),
+        plain(
+            "4.2.2.1",
+            "pca cert list --name test --status issued --sort not_after --order asc --limit 100 --offset 200",
+        ),
         plain(
             "4.2.2.2",
             "pca cert apply --ca 2cb2878b-6cd1-460d-bd25-afe655159bdc --common-name TestCert --country CN \
@@ -162,7 +171,10 @@ fn commands() -> Vec<(&'static str, String, Otherwise)> {
         plain("4.2.3.2", "pca obs grant"),
         plain("4.2.3.3", "pca obs buckets"),
         plain("7.1.1", &format!("scm v2 buy {BUY}")),
-        plain("7.1.2", "scm v2 list --content scs --status issued"),
+        plain(
+            "7.1.2",
+            "scm v2 list --content scs --status issued --sort certUpdateTime --order desc --limit 20 --offset 3",
+        ),
         plain("7.1.3", "scm v2 show {cert}"),
         plain("7.1.4", "scm v2 modify {cert} cert_name ssssaaaa"),
         plain("7.1.5", "scm v2 products"),
@@ -211,6 +223,55 @@ fn commands() -> Vec<(&'static str, String, Otherwise)> {
     ]
 }
 
+/// The query of each line above.
+fn query(chapter: &str) -> &'static [(&'static str, &'static str)] {
+    match chapter {
+        "4.1.4.2" => &[
+            ("limit", "20"),
+            ("offset", "40"),
+            ("name", "xx"),
+            ("private_key_algo", "EC_P256"),
+        ],
+        "4.1.5.1" => &[
+            ("limit", "50"),
+            ("offset", "50"),
+            ("status", "ISSUED"),
+            ("sort_key", "certExpiredTime"),
+            ("sort_dir", "ASC"),
+            ("expired_days_since", "30"),
+            ("deploy_support", "true"),
+            ("owned_by_self", "false"),
+        ],
+        "4.2.1.1" => &[
+            ("limit", "5"),
+            ("offset", "10"),
+            ("name", "pca"),
+            ("status", "ACTIVED"),
+            ("type", "ROOT"),
+            ("sort_key", "common_name"),
+            ("sort_dir", "ASC"),
+        ],
+        "4.2.1.5" => &[("pending_days", "9")],
+        "4.2.2.1" => &[
+            ("limit", "100"),
+            ("offset", "200"),
+            ("name", "test"),
+            ("status", "ISSUED"),
+            ("sort_key", "not_after"),
+            ("sort_dir", "ASC"),
+        ],
+        "7.1.2" => &[
+            ("limit", "20"),
+            ("offset", "3"),
+            ("order_status", "ISSUED"),
+            ("content", "scs"),
+            ("sort_key", "certUpdateTime"),
+            ("sort_dir", "DESC"),
+        ],
+        _ => &[],
+    }
+}
+
 const CERT_PEM: &str = "-----BEGIN CERTIFICATE-----\n*****\n-----END CERTIFICATE-----";
 const CSR_PEM: &str =
     "-----BEGIN CERTIFICATE REQUEST-----\n*****\n-----END CERTIFICATE REQUEST-----\n";
@@ -227,7 +288,9 @@ fn words(typed: &str, directory: &Path) -> Vec<String> {
         "EC_P256",
         "key_compromise",
     ];
-    let kept = kept.iter().chain(&["not_after", "cert_name"]);
+    let kept = kept
+        .iter()
+        .chain(&["not_after", "common_name", "cert_name"]);
     typed
         .split_whitespace()
         .map(|word| {
@@ -276,7 +339,7 @@ async fn every_command_sends_the_operation_of_its_chapter() {
         }
         let run = renewd(&arguments);
         assert_eq!(run.code, Some(0), "{chapter} {typed}: {}", run.stderr);
-        contract.was_sent_to(&peer);
+        contract.was_sent_to(&peer, query(chapter));
         let shown = run.json();
         assert!(shown.is_object(), "{chapter}: {shown}");
         assert!(
