@@ -118,6 +118,8 @@ impl Engine {
         order: &Order,
         event: OrderEvent,
     ) -> Result<Touched, EngineError> {
+        let public = order.request.public.as_ref();
+        let adds_names = public.is_some_and(|public| public.supplements.is_some());
         let message = match &event {
             OrderEvent::AnswerLost {
                 look_at,
@@ -130,6 +132,9 @@ impl Engine {
             OrderEvent::AnswerLost { look_at, .. } => format!(
                 "the answer to an application is not known; looking for it, and sending no second one before {look_at}"
             ),
+            OrderEvent::DefinitelyAbsent if adds_names => {
+                "the names were not added; they may be sent again".to_owned()
+            }
             OrderEvent::DefinitelyAbsent => {
                 "the application had no effect; it may be sent again".to_owned()
             }

@@ -28,9 +28,8 @@ impl Orders {
             ScmStatus::SupplementChecking => {
                 let asked = shown.authentification.iter();
                 let asked: Vec<&str> = asked.filter_map(|one| one.domain.as_deref()).collect();
-                let is_asked = |name: &Name| asked.iter().any(|domain| is_for(domain, name));
                 Supplemented::UnderWay {
-                    ours: (!asked.is_empty()).then(|| supplement.adds.iter().all(is_asked)),
+                    ours: are_these(&asked, &supplement.adds),
                 }
             }
             ScmStatus::Expired
@@ -61,7 +60,6 @@ impl Orders {
             let message = format!("certificate {reference} cannot be read");
             return Err(own(ErrorClass::Transient, message));
         };
-        let have = &leaf.facts.names;
         if supplement
             .adds
             .iter()
@@ -69,21 +67,14 @@ impl Orders {
         {
             return Ok(Supplemented::Done);
         }
-        let domain_type = shown.domain_type.clone().map(DomainType::from);
-        let room = shown
-            .domain_count
-            .and_then(|count| u32::try_from(count).ok());
-        let wanted = u32::try_from(have.len() + supplement.adds.len()).unwrap_or(u32::MAX);
-        let why_not = match (domain_type, room) {
-            (Some(DomainType::Single | DomainType::Wildcard), _) => {
-                Some(format!("{reference} was bought for one name"))
-            }
-            (_, Some(room @ 1..)) if room < wanted => Some(format!(
-                "{reference} was bought for {room} names, and {wanted} are wanted"
-            )),
-            _ => None,
+        // What a CA adds by itself (`www.`) takes no room: the account has what was applied for.
+        let applied = names_of(shown.domain.as_deref(), shown.sans.as_deref());
+        let have = if applied.is_empty() {
+            &leaf.facts.names
+        } else {
+            &applied
         };
-        Ok(match why_not {
+        Ok(match no_room(shown, have, &supplement.adds) {
             Some(detail) => Supplemented::Over { detail },
             None => Supplemented::Open,
         })
@@ -129,6 +120,52 @@ impl Orders {
     }
 }
 
+/// Why a certificate that was applied for with these names takes no further ones, by what it was bought as.
+fn no_room(shown: &ScmDetails, have: &SubjectAltNames, adds: &SubjectAltNames) -> Option<String> {
+    let reference = &shown.id;
+    let domain_type = shown.domain_type.clone().map(DomainType::from);
+    let room = shown
+        .domain_count
+        .and_then(|count| u32::try_from(count).ok());
+    let new = adds
+        .iter()
+        .filter(|name| !have.iter().any(|one| one == *name));
+    let wanted = u32::try_from(have.len() + new.count()).unwrap_or(u32::MAX);
+    match (domain_type, room) {
+        (Some(DomainType::Single | DomainType::Wildcard), _) => {
+            Some(format!("{reference} was bought for one name"))
+        }
+        (_, Some(room @ 1..)) if room < wanted => Some(format!(
+            "{reference} was bought for {room} names, and {wanted} are wanted"
+        )),
+        _ => None,
+    }
+}
+
+/// Whether the domains that are to be proven are those of these names; `None` where that cannot be told. A CA may leave out
+/// what it has a proof of already, and have a name proven by a domain above it.
+fn are_these(asked: &[&str], adds: &SubjectAltNames) -> Option<bool> {
+    let is_one = |domain: &&str| adds.iter().any(|name| is_for(domain, name));
+    let is_above_one = |domain: &&str| adds.iter().any(|name| is_above(domain, name));
+    let all = |name: &Name| asked.iter().any(|domain| is_for(domain, name));
+    if asked.is_empty() {
+        None
+    } else if adds.iter().all(all) || asked.iter().all(is_one) {
+        Some(true)
+    } else if asked.iter().any(is_one) || asked.iter().any(is_above_one) {
+        None
+    } else {
+        Some(false)
+    }
+}
+
+fn is_above(domain: &str, name: &Name) -> bool {
+    let domain = domain.trim().trim_end_matches('.').to_ascii_lowercase();
+    let name = name.to_string();
+    let before = name.strip_suffix(domain.as_str());
+    !domain.is_empty() && before.is_some_and(|before| before.ends_with('.'))
+}
+
 fn joined(names: &SubjectAltNames) -> String {
     let names: Vec<String> = names.iter().map(ToString::to_string).collect();
     names.join(";")
@@ -146,6 +183,52 @@ pub(crate) fn is_for(domain: &str, name: &Name) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn names(all: &[&str]) -> SubjectAltNames {
+        all.iter().map(|name| Name::parse(name).unwrap()).collect()
+    }
+
+    #[test]
+    fn names_are_told_from_those_of_others_by_what_is_to_be_proven() {
+        let (b, x) = ("b.example.com", "x.example.org");
+        let cases: [(&[&str], &[&str], Option<bool>); 10] = [
+            (&[b], &[b], Some(true)),
+            // Those that it has are told as well.
+            (&["a.example.com", b], &[b], Some(true)),
+            // For one of them there is a proof already.
+            (&[b], &[b, x], Some(true)),
+            // By the domain above it.
+            (&["example.com"], &[b], None),
+            (&["Example.com."], &[b], None),
+            // Perhaps somebody else's.
+            (&["a.example.com", b], &[b, x], None),
+            (&[], &[b], None),
+            (&["c.example.com"], &[b], Some(false)),
+            (&["ample.com"], &[b], Some(false)),
+            (&[""], &[b], Some(false)),
+        ];
+        for (asked, adds, ours) in cases {
+            assert_eq!(are_these(asked, &names(adds)), ours, "{asked:?} {adds:?}");
+        }
+    }
+
+    #[test]
+    fn room_is_counted_by_what_was_applied_for() {
+        let shown = ScmDetails {
+            id: "scs1".to_owned(),
+            domain_type: Some("MULTI_DOMAIN".to_owned()),
+            domain_count: Some(3),
+            ..ScmDetails::default()
+        };
+        let have = names(&["a.example.com", "b.example.com"]);
+        assert_eq!(no_room(&shown, &have, &names(&["c.example.com"])), None);
+        // One of them is there already.
+        let again = names(&["b.example.com", "c.example.com"]);
+        assert_eq!(no_room(&shown, &have, &again), None);
+        let two = names(&["c.example.com", "d.example.com"]);
+        let why = no_room(&shown, &have, &two).unwrap();
+        assert_eq!(why, "scs1 was bought for 3 names, and 4 are wanted");
+    }
 
     #[test]
     fn a_wildcard_is_proven_by_the_domain_it_stands_for() {

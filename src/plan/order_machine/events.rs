@@ -415,7 +415,6 @@ fn wanted(
     }
 }
 
-/// Ends an order: at once, or after what it left elsewhere is cleared away.
 /// The same with what stayed of an order that nobody wants, lest its last word be that all is cleared away.
 fn noting(closing: &OrderClosing, what: &str) -> OrderClosing {
     match closing {
@@ -426,6 +425,7 @@ fn noting(closing: &OrderClosing, what: &str) -> OrderClosing {
     }
 }
 
+/// Ends an order: at once, or after what it left elsewhere is cleared away.
 fn closed(phase: &OrderPhase, closing: &OrderClosing) -> Option<OrderPhase> {
     let given_up = match closing {
         OrderClosing::Fulfilled { .. } => None,
