@@ -149,6 +149,7 @@ fn revision(at: usize, certificate: &CertificatePolicy) -> RevisionFacts {
         issued_at: ISSUED,
         reference: format!("ref-{at}"),
         policy: Some(DIGEST),
+        applied: Some(certificate.names.clone()),
     }
 }
 

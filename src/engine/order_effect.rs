@@ -338,6 +338,7 @@ impl Engine {
             issued_at,
             reference: reference.to_owned(),
             policy: Some(order.request.policy),
+            applied: Some(order.request.names.clone()),
         };
         let spki = applied_with.filter(|_| order.request.source == Source::Csr);
         let entitlement = self.entitlement(order, &revision, spki, now).await;

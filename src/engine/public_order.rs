@@ -45,7 +45,13 @@ impl Engine {
             let look_at = self.clock.now() + interval;
             Outcome::new(OrderEvent::Wanting { want, look_at }, message)
         };
-        Ok(match orders.look(&ours.look(order, now)).await? {
+        let sighting = orders.look(&ours.look(order, now)).await?;
+        if matches!(sighting, Sighting::Nothing { .. })
+            && let Some(late) = self.added_late(order, orders, now).await?
+        {
+            return Ok(late);
+        }
+        Ok(match sighting {
             Sighting::Issued { reference, spki } => adopted(reference, spki, now, "issued already"),
             Sighting::UnderWay { reference, spki } => {
                 adopted(reference, spki, now, "applied for already")

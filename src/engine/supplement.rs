@@ -7,8 +7,9 @@ use crate::issuer::{IssuedPem, Orders, Supplemented, is_for};
 use crate::model::{
     DomainProof, ErrorClass, Order, OrderEvent, Review, Seconds, Supplement, Timestamp,
 };
-use crate::pki;
 use crate::plan::order_machine::{self, Timing};
+use crate::sys::error_chain;
+use crate::{pki, plan};
 
 impl Engine {
     /// Sends them, unless it happened already. The key is kept for what comes of it first.
@@ -84,6 +85,43 @@ impl Engine {
                 Outcome::new(event, format!("nothing is added any more: {detail}"))
             }
         })
+    }
+
+    /// Names that were asked to be added in vain may have come after all: nothing is bought in their place.
+    pub(super) async fn added_late(
+        &self,
+        order: &Order,
+        orders: &Orders,
+        now: Timestamp,
+    ) -> Result<Option<Outcome>, Failure> {
+        let state = self.certificate_state(&order.certificate).await;
+        let state =
+            state.map_err(|error| Failure::local(ErrorClass::Transient, error_chain(&error)))?;
+        let Some(late) = plan::supplement::late(order, &state) else {
+            return Ok(None);
+        };
+        let Supplement {
+            reference, spki, ..
+        } = &late;
+        let how = match orders.supplemented(&late).await? {
+            Supplemented::Done => "were added after all",
+            Supplemented::UnderWay { ours: Some(true) } => "are being added after all",
+            Supplemented::UnderWay { ours: None } => {
+                let message = format!("names are being added to {reference}, perhaps these");
+                return Err(Failure::local(ErrorClass::Transient, message));
+            }
+            Supplemented::UnderWay { ours: Some(false) }
+            | Supplemented::Open
+            | Supplemented::Busy { .. }
+            | Supplemented::Over { .. } => return Ok(None),
+        };
+        let event = OrderEvent::Adopted {
+            reference: reference.clone(),
+            spki: *spki,
+            poll_after: now,
+        };
+        let message = format!("{} {how} to {reference}", late.adds);
+        Ok(Some(Outcome::new(event, message)))
     }
 
     /// Whether what is issued lacks the names that the order adds: what to do then.
@@ -165,4 +203,4 @@ fn busy(detail: &str) -> Failure {
 const ISSUED: &str = "ISSUED";
 const NO_REASON: &str = "its new names were not issued, and no reason is given";
 /// Until the next look whether it is issued with them.
-const AGAIN: Seconds = Seconds::minutes(1);
+const AGAIN: Seconds = Seconds::minutes(2);

@@ -163,6 +163,17 @@ pub struct RevisionFacts {
     /// Digest of the certificate's policy it was ordered and checked under; under the same one its names and key fit.
     #[serde(default)]
     pub policy: Option<Fingerprint>,
+    /// Names it was ordered for: an issuer may add some of its own (`www.`). `None` of what was issued before this was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub applied: Option<SubjectAltNames>,
+}
+
+impl RevisionFacts {
+    /// Names it was ordered for; those of the leaf where they were not kept.
+    #[must_use]
+    pub fn applied_for(&self) -> &SubjectAltNames {
+        self.applied.as_ref().unwrap_or(&self.facts.names)
+    }
 }
 
 /// What is kept of a revision that is no longer the newest, since a target may still serve it or return to it.

@@ -68,7 +68,7 @@ pub mod revoke;
 pub mod rollout_machine;
 pub mod spending;
 pub mod status;
-mod supplement;
+pub(crate) mod supplement;
 mod targets;
 #[cfg(test)]
 pub(crate) mod testing;

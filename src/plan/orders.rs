@@ -96,10 +96,12 @@ pub(crate) fn give_up(
             purchase: Some(purchase),
             ..
         } => lost(purchase, because),
-        // Nothing is lost with it, and what may be under way is taken back.
+        // Nothing is lost with it, and what may be under way is taken back: once it is seen if it is.
         OrderPhase::Unclear {
-            supplement: true, ..
-        } => (true, because.to_owned()),
+            supplement: true,
+            decisive_at,
+            ..
+        } => (*decisive_at <= now, because.to_owned()),
         OrderPhase::Unclear { .. } => (!public, because.to_owned()),
         OrderPhase::Opened
         | OrderPhase::Seeking { .. }

@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::model::{
-    CertificateId, CertificatePolicy, CertificateState, IssuerKind, KeySource, Order, OrderMode,
-    OrderPhase, Policy, Reason, Severity, Snapshot, SubjectAltNames, Supplement, Timestamp,
-    Unsupplemented,
+    CertificateId, CertificatePolicy, CertificateState, Entitlement, IssuerKind, KeySource, Name,
+    Order, OrderMode, OrderPhase, Policy, Reason, Severity, Snapshot, Source, SubjectAltNames,
+    Supplement, Timestamp, Unsupplemented,
 };
 use crate::plan::certificates::Subject;
 use crate::plan::draft::Draft;
@@ -128,8 +128,8 @@ fn unfit(
 ) -> Option<Unfit> {
     let newest = state.newest.as_ref()?;
     let (facts, reference) = (&newest.facts, &newest.reference);
-    let left: SubjectAltNames = facts
-        .names
+    let left: SubjectAltNames = newest
+        .applied_for()
         .iter()
         .filter(|name| !certificate.names.iter().any(|wanted| wanted == *name))
         .cloned()
@@ -149,15 +149,14 @@ fn unfit(
     if let Some(why) = overtaken(state, window, now) {
         return Some(why);
     }
-    let mut all = state.entitlements.iter();
-    let Some(bought) = all.find(|one| one.reference == *reference) else {
+    let Some(bought) = bought(state) else {
         return Some(Unfit::Unknown);
     };
-    let ours = match certificate.key_source {
-        KeySource::Local => bought.spki == Some(facts.spki),
-        KeySource::Ccm => bought.spki.is_none(),
+    let key = match certificate.key_source {
+        KeySource::Local => Some(facts.spki),
+        KeySource::Ccm => None,
     };
-    if !ours || facts.key_algorithm != Some(certificate.key_algorithm) {
+    if bought.spki != key || facts.key_algorithm != Some(certificate.key_algorithm) {
         return Some(Unfit::Key);
     }
     // Where the account did not say it yet, it is asked before anything is sent.
@@ -207,6 +206,42 @@ pub(crate) fn given_up(subject: &Subject<'_>, order: &Order, now: Timestamp) -> 
 /// What an order adds to which certificate, where that is all it does.
 pub(crate) fn of_order(order: &Order) -> Option<&Supplement> {
     order.request.public.as_ref()?.supplements.as_deref()
+}
+
+/// What the newest revision came from.
+fn bought(state: &CertificateState) -> Option<&Entitlement> {
+    let newest = state.newest.as_ref()?;
+    let mut all = state.entitlements.iter();
+    all.find(|one| one.reference == newest.reference)
+}
+
+/// What an order would get another certificate for though it was asked to be added before, and came to nothing: it may have
+/// come late, and then the newest revision's own certificate is all that is wanted.
+pub(crate) fn late(order: &Order, state: &CertificateState) -> Option<Supplement> {
+    let Reason::NamesChanged { missing } = &order.reason else {
+        return None;
+    };
+    let request = &order.request;
+    let newest = state.newest.as_ref()?;
+    let spki = match request.source {
+        Source::Csr => Some(newest.facts.spki),
+        Source::Ccm => None,
+        Source::Follow => return None,
+    };
+    let wanted = |name: &Name| request.names.iter().any(|one| one == name);
+    let fits = refused(state).is_some()
+        && bought(state)?.spki == spki
+        && newest.facts.key_algorithm == Some(request.key_algorithm)
+        && newest.applied_for().iter().all(wanted)
+        && !state.forced
+        && !state.is_revoked(&newest.id)
+        && !state.is_given_up(&newest.facts.spki)
+        && !missing.is_empty();
+    fits.then(|| Supplement {
+        reference: newest.reference.clone(),
+        spki,
+        adds: missing.clone(),
+    })
 }
 
 /// Names that were refused for the newest revision.

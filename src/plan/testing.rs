@@ -52,6 +52,7 @@ pub(crate) fn revision(serial: &str, not_before: Timestamp, lifetime: Seconds) -
         issued_at: not_before,
         reference: format!("ref-{serial}"),
         policy: Some(Fingerprint([1; 32])),
+        applied: None,
     }
 }
 

@@ -280,6 +280,7 @@ fn revision(id: &str) -> RevisionFacts {
         issued_at: T0,
         reference: id.into(),
         policy: None,
+        applied: Some(std::iter::empty().collect()),
     }
 }
 

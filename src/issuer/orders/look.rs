@@ -85,6 +85,14 @@ impl<'a> View<'a> {
             || later(one.issued, before)
     }
 
+    /// By what the account lists of a certificate that has been issued.
+    fn may_be_taken_over(&self, one: &One) -> bool {
+        self.covers(one)
+            && one.sold.may_be_taken_over(&self.wanted)
+            && one.ends.is_none_or(|end| self.look.now < end)
+            && self.is_newer(one)
+    }
+
     /// Unused ones that fit, the first to be taken first.
     fn unused(&self) -> Vec<&'a One> {
         let fits = |one: &&One| {
@@ -124,6 +132,7 @@ impl Orders {
             return Ok(found);
         }
         being_withdrawn(&view)?;
+        self.being_supplemented(&view).await?;
         let unused = view.unused();
         // A successor that the CA turned down, or that was withdrawn, does not come again by itself.
         let again = unused.iter().find(|one| view.is_related(one));
@@ -161,10 +170,7 @@ impl Orders {
     async fn issued(&self, view: &View<'_>) -> Result<Option<Sighting>, IssuerError> {
         let mut fitting: Vec<&One> = view
             .others()
-            .filter(|one| one.status == ScmStatus::Issued)
-            .filter(|one| view.covers(one) && one.sold.may_be_taken_over(&view.wanted))
-            .filter(|one| one.ends.is_none_or(|end| view.look.now < end))
-            .filter(|one| view.is_newer(one))
+            .filter(|one| one.status == ScmStatus::Issued && view.may_be_taken_over(one))
             .collect();
         fitting.sort_by(|one, other| {
             let rank = |one: &One| (view.is_exact(one), one.ends);
@@ -196,6 +202,37 @@ impl Orders {
             return Ok(Some(Sighting::Issued { reference, spki }));
         }
         Ok(None)
+    }
+
+    /// What somebody adds names to at this moment is issued again before long, and may be taken over then.
+    async fn being_supplemented(&self, view: &View<'_>) -> Result<(), IssuerError> {
+        let changes = |one: &&One| {
+            matches!(
+                one.status,
+                ScmStatus::SupplementChecking | ScmStatus::CancelSupplementing
+            )
+        };
+        for one in view
+            .others()
+            .filter(changes)
+            .filter(|one| view.may_be_taken_over(one))
+        {
+            let leaf = self.leaf(&one.id).await?;
+            let usable = match (view.look.request.source, leaf) {
+                (Source::Csr, Some(leaf)) => view.has_key(leaf.facts.spki),
+                (Source::Ccm, Some(leaf)) => leaf.with_key,
+                // It may be handed out only afterwards.
+                (Source::Ccm, None) => true,
+                (Source::Csr, None) | (Source::Follow, _) => false,
+            };
+            if usable {
+                return Err(own(
+                    ErrorClass::Transient,
+                    format!("names are being added to {}; it is waited for", one.told()),
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// An application that is ours, and what is told of one that is not.

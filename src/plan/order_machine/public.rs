@@ -380,8 +380,8 @@ pub(super) fn submitted(
 }
 
 /// Whether the issuer has said for longer than a submit takes to settle that what was applied for is only paid for: somebody
-/// took the application back. Of names that are added to a certificate: that it is issued, and lacks them still. `review`
-/// is its present answer.
+/// took the application back. Of names that are added to a certificate: that it is issued, and lacks them still after an
+/// hour, since another certificate would be bought for them. `review` is its present answer.
 #[must_use]
 pub fn was_taken_back(order: &Order, review: &Review, timing: Timing) -> bool {
     let OrderPhase::Submitted {
@@ -392,11 +392,11 @@ pub fn was_taken_back(order: &Order, review: &Review, timing: Timing) -> bool {
     else {
         return false;
     };
-    let settled = before.since + timing.settle.max(PURCHASE_SETTLES);
-    let nothing = match supplement::of_order(order) {
-        Some(_) => AS_BEFORE,
-        None => UNUSED,
+    let (nothing, settles) = match supplement::of_order(order) {
+        Some(_) => (AS_BEFORE, SUPPLEMENT_SETTLES),
+        None => (UNUSED, PURCHASE_SETTLES),
     };
+    let settled = before.since + timing.settle.max(settles);
     before.status == nothing && review.status == nothing && review.since >= settled
 }
 
@@ -486,6 +486,8 @@ const ENTITLEMENT_INTERVAL: Seconds = Seconds::hours(1);
 const FRESH: Seconds = Seconds::minutes(5);
 /// After the time-out of a purchase until its absence counts.
 const PURCHASE_SETTLES: Seconds = Seconds::minutes(10);
+/// After names were accepted until a certificate that is issued without them says that they came to nothing.
+const SUPPLEMENT_SETTLES: Seconds = Seconds::hours(1);
 /// `status` of what is paid for and not applied for.
 const UNUSED: &str = "PAID";
 /// `status` of what has a certificate.

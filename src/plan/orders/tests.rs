@@ -160,6 +160,25 @@ fn an_application_with_a_lost_answer_is_found_before_it_is_withdrawn() {
 }
 
 #[test]
+fn names_with_a_lost_answer_are_looked_for_as_long_as_they_may_come_before_they_are_taken_back() {
+    let unclear = |decisive_at| {
+        order(OrderPhase::Unclear {
+            spki: None,
+            submitted_at: NOW,
+            decisive_at,
+            absences: 0,
+            look_at: NOW,
+            entitlement: Some("scs1".to_owned()),
+            supplement: true,
+        })
+    };
+    let early = orphan(&unclear(NOW + Seconds(61)), true);
+    assert!(steps(OrderStep::Resolve)(&early), "{early:?}");
+    let late = orphan(&unclear(NOW + Seconds(60)), true);
+    assert!(matches!(late, Action::AbandonOrder { .. }), "{late:?}");
+}
+
+#[test]
 fn what_an_order_cannot_clear_away_is_told_of_also_for_what_left_the_policy() {
     let mut order = order(ending(false));
     order.failures = Failures {

@@ -192,6 +192,57 @@ fn names_that_were_refused_are_asked_for_no_more_but_others_are() {
 }
 
 #[test]
+fn names_that_nobody_applied_for_speak_against_nothing() {
+    let bonus: Change = |_, state| {
+        let newest = state.newest.as_mut().unwrap();
+        newest.facts.names = names(&["www.example", "a.example", "www.a.example"]);
+        newest.applied = Some(names(&["www.example", "a.example"]));
+    };
+    assert!(matches!(decided(&["b.example"], bonus), Some(Ok(_))));
+    // What was applied for and left the policy must not stay.
+    let left: Change = |_, state| {
+        let newest = state.newest.as_mut().unwrap();
+        newest.facts.names = names(&["www.example", "a.example", "www.a.example"]);
+        newest.applied = Some(newest.facts.names.clone());
+    };
+    let unfit = decided(&["b.example"], left).unwrap().unwrap_err();
+    assert_eq!(unfit, Unfit::NamesLeft(names(&["www.a.example"])));
+}
+
+#[test]
+fn what_was_asked_for_in_vain_is_looked_for_by_the_order_that_would_buy() {
+    let late_of = |change: Change| {
+        let (policy, mut certificate, mut state) = world();
+        state.unsupplemented = Some(Unsupplemented {
+            reference: "scs1".to_owned(),
+            adds: names(&["b.example"]),
+            why: String::new(),
+            at: NOW,
+        });
+        change(&mut certificate, &mut state);
+        let (id, reason) = (OrderId::new("o2").unwrap(), reason(&["b.example"]));
+        let order = open::order(id, &policy, &certificate, &state, reason, NOW);
+        late(&order, &state)
+    };
+    let expected = Supplement {
+        reference: "scs1".to_owned(),
+        spki: Some(KEY),
+        adds: names(&["b.example"]),
+    };
+    assert_eq!(late_of(|_, _| {}), Some(expected));
+    let others: [Change; 5] = [
+        |_, state| state.unsupplemented = None,
+        |_, state| state.forced = true,
+        |_, state| state.entitlements.clear(),
+        |certificate, _| certificate.key_algorithm = KeyAlgorithm::Rsa4096,
+        |certificate, _| certificate.names = names(&["www.example", "b.example"]),
+    ];
+    for (nth, change) in others.into_iter().enumerate() {
+        assert_eq!(late_of(change), None, "{nth}");
+    }
+}
+
+#[test]
 fn only_added_names_of_a_public_certificate_are_a_matter_of_supplements() {
     let (mut policy, mut certificate, state) = world();
     let b = reason(&["b.example"]);
@@ -330,13 +381,13 @@ fn names_came_to_nothing_once_the_certificate_is_issued_without_them_for_longer_
     let over = |order: &Order, status: &str, seconds| {
         order_machine::was_taken_back(order, &review(status, seconds), TIMING)
     };
-    assert!(!over(&seen("ISSUED"), "ISSUED", 599));
-    assert!(over(&seen("ISSUED"), "ISSUED", 600));
+    assert!(!over(&seen("ISSUED"), "ISSUED", 3599));
+    assert!(over(&seen("ISSUED"), "ISSUED", 3600));
     // What is being proven is no sign of an end, nor is what was it a moment ago.
-    assert!(!over(&seen("SUPPLEMENTCHECKING"), "ISSUED", 600));
-    assert!(!over(&seen("ISSUED"), "SUPPLEMENTCHECKING", 600));
+    assert!(!over(&seen("SUPPLEMENTCHECKING"), "ISSUED", 3600));
+    assert!(!over(&seen("ISSUED"), "SUPPLEMENTCHECKING", 3600));
     // That it is only paid for is said of applications.
-    assert!(!over(&seen("PAID"), "PAID", 600));
+    assert!(!over(&seen("PAID"), "PAID", 3600));
 }
 
 #[test]

@@ -113,6 +113,7 @@ impl Account {
             issued_at: issued.issued_at,
             reference: reference.to_owned(),
             policy: Some(order.request.policy),
+            applied: Some(order.request.names.clone()),
         }
     }
 }

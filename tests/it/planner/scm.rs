@@ -748,6 +748,7 @@ impl Scm {
             issued_at: *issued_at,
             reference: reference.to_owned(),
             policy: Some(order.request.policy),
+            applied: Some(order.request.names.clone()),
         }
     }
 

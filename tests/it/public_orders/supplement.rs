@@ -253,6 +253,82 @@ async fn names_that_the_ca_turns_down_lead_to_another_certificate() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn names_that_come_after_an_order_has_failed_are_taken_over_and_nothing_else_is_looked_for() {
+    let shop = Shop::at("2027-04-01").await;
+    // Without a purchase, so that the order which follows waits for something to apply with.
+    let policy = |names: &[&str]| {
+        let bought = policy(&shop, names, "");
+        bought.replace(&purchase(50, 1), "")
+    };
+    buy(&shop, 3).await;
+    let host = shop.host(&policy(&["a", "b"]));
+    host.settle(&shop).await;
+    let first = newest(&host).await;
+    *shop.board.silent.lock().unwrap() = true;
+    host.write(&policy(&["a", "b", "c"]));
+    until_published(&shop, &host).await;
+    shop.reject(&first.reference, "a CAA record forbids it")
+        .await;
+    let failed_at = shop.clock_now();
+    for _ in 0..100 {
+        let plan = host.tick().await;
+        let state = &host.snapshot().await.certificates[&id("www")];
+        if state.unsupplemented.is_some() {
+            break;
+        }
+        shop.wake(&plan).await;
+    }
+    // Not by a replica that lags for less than an hour.
+    assert!(failed_at.until(shop.clock_now()) >= Seconds::hours(1));
+    let before = sent(&shop);
+    let late = Supplement {
+        ori_sans: "b.example.com".to_owned(),
+        add_sans: Some("c.example.com".to_owned()),
+        email: None,
+    };
+    let colleague = Scm::new(shop.ccm.client()).v2(shop.ccm.user.project_id.clone());
+    let answer = colleague.supplement(&first.reference, &late).await;
+    answer.unwrap();
+    shop.approve(&first.reference).await;
+    host.settle(&shop).await;
+    let then = newest(&host).await;
+    is_supplemented(&first, &then);
+    has(&then, &["a", "b", "c"]);
+    assert_eq!(sent(&shop), (before.0 + 1, before.1, before.2), "theirs");
+    *shop.board.silent.lock().unwrap() = false;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_host_waits_for_names_that_are_being_added_and_takes_the_certificate_over() {
+    let shop = Shop::at("2027-04-01").await;
+    buy(&shop, 3).await;
+    let ccm = "key = \"ccm\"\n";
+    let host = shop.host(&policy(&shop, &["a", "b"], ccm));
+    host.settle(&shop).await;
+    let first = newest(&host).await;
+    *shop.board.silent.lock().unwrap() = true;
+    let added = policy(&shop, &["a", "b", "c"], ccm);
+    host.write(&added);
+    until_published(&shop, &host).await;
+    let before = sent(&shop);
+    let other = shop.host(&added);
+    for _ in 0..5 {
+        let plan = other.tick().await;
+        shop.wake(&plan).await;
+    }
+    let told = other.told();
+    let waits = told.iter().any(|line| line.contains("it is waited for"));
+    assert!(waits, "{told:#?}");
+    *shop.board.silent.lock().unwrap() = false;
+    host.settle(&shop).await;
+    other.settle(&shop).await;
+    let then = newest(&other).await;
+    assert_eq!(then.reference, first.reference, "{:#?}", other.told());
+    has(&then, &["a", "b", "c"]);
+    assert_eq!(sent(&shop), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_a_colleague_adds_at_the_same_time_is_waited_for_and_stays() {
     let shop = Shop::at("2027-04-01").await;
     let (host, first) = with(&shop, &["a"], 3).await;
