@@ -11,7 +11,7 @@ use crate::model::{
 };
 use crate::pki::PrivateKey;
 use crate::plan::{count_by_account, entitlements, order_machine};
-use crate::sys::error_chain;
+use crate::sys::{crash, error_chain};
 
 /// What a look goes by.
 struct Ours {
@@ -103,9 +103,18 @@ impl Engine {
         ours: &Ours,
         now: Timestamp,
     ) -> Result<Option<Timestamp>, Failure> {
-        let taken = match spent.placed {
-            Some(taken) => taken,
-            None => {
+        let settle = self.timing(order).settle;
+        let taken = match (spent.placed, remembered(order, settle, now)) {
+            (Some(taken), _) => taken,
+            (None, Some(taken)) if now < taken + settle => taken,
+            (None, Some(taken)) => {
+                // Another one would show as little, and the next look would take one more.
+                let message = format!(
+                    "the account does not show the place in the queue of those who buy from it that was taken at {taken}: nothing is bought without it"
+                );
+                return Err(Failure::local(ErrorClass::Transient, message));
+            }
+            (None, None) => {
                 let snapshot = self.store.snapshot().await;
                 let mut snapshot = snapshot
                     .map_err(|error| Failure::local(ErrorClass::Transient, error_chain(&error)))?;
@@ -115,11 +124,13 @@ impl Engine {
                 if order_machine::allowed_at(buying.budget, journal, &spent.at, now).is_some() {
                     return Ok(None);
                 }
-                orders.reserve(&ours.look(order, now)).await?
+                let taken = orders.reserve(&ours.look(order, now)).await?;
+                crash::point("queue.take.effect");
+                taken
             }
         };
         // Others may have written before, and be seen later.
-        Ok(Some(taken + self.timing(order).settle))
+        Ok(Some(taken + settle))
     }
 
     async fn lay_claim(
@@ -459,6 +470,17 @@ fn public(order: &Order) -> Result<&PublicRequest, Failure> {
         let message = format!("order {} is for no public certificate", order.id);
         Failure::local(ErrorClass::Bug, message)
     })
+}
+
+/// When the order took its place in the queue, while it would be relied on if it were seen.
+fn remembered(order: &Order, settle: Seconds, now: Timestamp) -> Option<Timestamp> {
+    let OrderPhase::Bare { spent, .. } = &order.phase else {
+        return None;
+    };
+    let taken = spent.placed? - settle;
+    // One of the future was written before the clock was set back.
+    let holds = Orders::PLACE_HOLDS;
+    (taken + holds > now && taken <= now + holds).then_some(taken)
 }
 
 fn adopted(reference: String, spki: Option<Fingerprint>, now: Timestamp, what: &str) -> Outcome {

@@ -51,12 +51,25 @@ impl Engine {
             }
             Err(error) => Err(error),
         };
+        let brought = match brought {
+            Ok(mut brought) => {
+                self.record_push(push, newest, &brought, &mut known);
+                match brought.stopped.take() {
+                    Some(error) => Err(error),
+                    None => Ok(brought),
+                }
+            }
+            Err(error) => Err(error),
+        };
         let news = match brought {
             Ok(brought) => {
                 self.issuers.answered(&push.account);
                 self.judge_push((certificate, push), newest, brought, &mut known)
             }
             Err(error) => {
+                // Another revision may get another answer.
+                let answered = !error.everybody
+                    && matches!(error.class, ErrorClass::Rejected | ErrorClass::Transient);
                 let doubt = error.effect == Effect::Unknown;
                 let what = format!("bringing it to {place}");
                 let mut failure =
@@ -69,7 +82,7 @@ impl Engine {
                     failure.retry_after = failure.retry_after.max(late);
                 }
                 let message = failure.message.clone();
-                known.add(failure);
+                known.add(answered.then_some(&newest.id), failure);
                 message
             }
         };
@@ -106,6 +119,7 @@ impl Engine {
                 reference,
                 there: BTreeSet::new(),
                 refused: BTreeMap::new(),
+                stopped: None,
             });
         }
         let wanted: Vec<&str> = push.resources.iter().map(String::as_str).collect();
@@ -121,33 +135,51 @@ impl Engine {
         let due = push::due(&certificate.id, push, known, &newest.id, self.host, now);
         let due = due.into_iter().filter(|one| !there.contains(one));
         let due: Vec<&str> = due.collect();
-        let mut said = BTreeMap::new();
+        let (mut refused, mut stopped) = (BTreeMap::new(), None);
         if !due.is_empty() {
-            said = pushing.deploy(&reference, to, &due).await?;
+            let mut said = pushing.deploy(&reference, to, &due).await;
             crash::point("push.deploy.effect");
+            stopped = said.stopped;
             // What counts is what is used, not what was answered; but of the same id only the answer tells.
-            let taken = |one: &str| due.contains(&one) && !said.contains_key(one);
-            there = pushing.deployed(&reference, to, &wanted).await?;
-            there.retain(|one| !stale.contains(one) || taken(one));
-        }
-        let behind = due.into_iter().filter(|one| !there.contains(one));
-        let refused = behind
-            .map(|one| {
-                let refusal = said.remove(one).unwrap_or(Refusal {
-                    class: ErrorClass::Configuration,
-                    why: String::new(),
-                });
-                let why = match refusal.why.as_str() {
-                    "" => NOT_SEEN.to_owned(),
-                    why => why.to_owned(),
+            match pushing.deployed(&reference, to, &wanted).await {
+                Ok(seen) => {
+                    let complete = stopped.is_none();
+                    let taken = |one: &str| {
+                        complete && due.contains(&one) && !said.refused.contains_key(one)
+                    };
+                    there = seen;
+                    there.retain(|one| !stale.contains(one) || taken(one));
+                }
+                // What was seen before stands, and what was answered.
+                Err(error) => stopped = stopped.or(Some(error)),
+            }
+            let all = due.len() == wanted.len() && there.is_empty();
+            if let Some(error) = said.alike.filter(|_| all) {
+                // None of them has it, and each says the same: that is of the place, or of the certificate.
+                stopped = Some(error);
+                said.refused.clear();
+            }
+            for one in due.into_iter().filter(|one| !there.contains(one)) {
+                let mut refusal = match said.refused.remove(one) {
+                    Some(refusal) => refusal,
+                    // Perhaps it was not asked, or could not be seen.
+                    None if stopped.is_some() => continue,
+                    None => Refusal {
+                        class: ErrorClass::Configuration,
+                        why: String::new(),
+                    },
                 };
-                (one.to_owned(), Refusal { why, ..refusal })
-            })
-            .collect();
+                if refusal.why.is_empty() {
+                    NOT_SEEN.clone_into(&mut refusal.why);
+                }
+                refused.insert(one.to_owned(), refusal);
+            }
+        }
         Ok(Brought {
             reference,
             there: there.into_iter().map(str::to_owned).collect(),
             refused,
+            stopped,
         })
     }
 
@@ -213,43 +245,30 @@ impl Engine {
         Ok(reference)
     }
 
-    /// What became of it, in the state and in a line, which is told.
-    fn judge_push(
+    /// What was read back, of each resource.
+    fn record_push(
         &self,
-        (certificate, push): (&CertificateId, &PushPolicy),
+        push: &PushPolicy,
         newest: &RevisionFacts,
-        brought: Brought,
+        brought: &Brought,
         known: &mut PushState,
-    ) -> String {
-        let now = self.clock.now();
-        let Brought {
-            reference,
-            there,
-            refused,
-        } = brought;
-        known.failures = Failures::default();
-        known.failing_since = None;
+    ) {
         known
             .resources
             .retain(|one, _| push.resources.contains(one));
-        let used = Pushed {
-            revision: newest.id.clone(),
-            reference: reference.clone(),
-            at: now,
-            policy: push.digest,
-        };
+        let used = self.used(push, newest, &brought.reference);
         for one in &push.resources {
             let state = known.resources.entry(one.clone()).or_default();
-            if there.contains(one) {
+            if brought.there.contains(one) {
                 let before = state.used.take();
                 let before = before.filter(|before| push::is_of(before, push, &newest.id));
                 *state = ResourceState {
                     used: Some(before.unwrap_or_else(|| used.clone())),
                     ..ResourceState::default()
                 };
-            } else if let Some(refusal) = refused.get(one) {
+            } else if let Some(refusal) = brought.refused.get(one) {
                 let failure = StepFailure {
-                    at: now,
+                    at: used.at,
                     class: refusal.class,
                     message: refusal.why.clone(),
                     retry_after: None,
@@ -265,6 +284,34 @@ impl Engine {
                 state.used = None;
             }
         }
+    }
+
+    fn used(&self, push: &PushPolicy, newest: &RevisionFacts, reference: &str) -> Pushed {
+        Pushed {
+            revision: newest.id.clone(),
+            reference: reference.to_owned(),
+            at: self.clock.now(),
+            policy: push.digest,
+        }
+    }
+
+    /// What became of the place, in the state and in a line, which is told.
+    fn judge_push(
+        &self,
+        (certificate, push): (&CertificateId, &PushPolicy),
+        newest: &RevisionFacts,
+        brought: Brought,
+        known: &mut PushState,
+    ) -> String {
+        let Brought {
+            reference,
+            there,
+            refused,
+            ..
+        } = brought;
+        known.failures = Failures::default();
+        known.failing_since = None;
+        known.refused = None;
         if !refused.is_empty() {
             let all: Vec<String> = refused
                 .iter()
@@ -290,7 +337,7 @@ impl Engine {
         };
         let news = format!("{reference} is in use: {what}");
         if push.resources.iter().all(|one| there.contains(one)) {
-            known.done = Some(used);
+            known.done = Some(self.used(push, newest, &reference));
         }
         self.done(certificate, news.clone());
         news
@@ -320,6 +367,8 @@ struct Brought {
     there: BTreeSet<String>,
     /// Those that were asked to and do not, with what was said.
     refused: BTreeMap<String, Refusal>,
+    /// What then went wrong with the whole.
+    stopped: Option<IssuerError>,
 }
 
 /// The same for the same revision, and no other's: it is found again by it.

@@ -25,7 +25,7 @@ pub use crate::ccm::Limit;
 pub use connect::{client, client_of, connect, connect_within, limit};
 pub(crate) use orders::is_for;
 pub use orders::{Applied, Intent, Look, Orders, Sighting, Supplemented, Traced};
-pub use push::{Pushing, Refusal, Upload, Whereto};
+pub use push::{Pushing, Refusal, Said, Upload, Whereto};
 
 /// An async answer of a trait object.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -4,7 +4,7 @@
 
 mod uploads;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::ccm::{
     CcmError, Class, CloudService as WireService, Deploy, Deployed, Import, Push, Resource,
@@ -51,6 +51,17 @@ pub struct Refusal {
     pub why: String,
 }
 
+/// What came of a deployment.
+#[derive(Debug)]
+pub struct Said {
+    /// The resources that did not take it.
+    pub refused: BTreeMap<String, Refusal>,
+    /// Where each was asked by itself and all met the same error: it may be none of theirs.
+    pub alike: Option<IssuerError>,
+    /// What no resource has to do with: nothing was sent after it.
+    pub stopped: Option<IssuerError>,
+}
+
 impl<'a> Pushing<'a> {
     pub(super) const fn new(scm: &'a Scm) -> Self {
         Self { scm }
@@ -87,63 +98,49 @@ impl<'a> Pushing<'a> {
         self.scm.push(reference, &request).await.map_err(acting)
     }
 
-    /// Has resources use it (CCM API 4.1.6.3), twenty at a time; answers those that do not, with what was said of each. A
-    /// request that fails as a whole is made again for each resource by itself, so that one that the service chokes on
-    /// keeps it from no other. (4.1.6.2, the push in batches, names regions and no resources: it has no word on any.)
-    ///
-    /// # Errors
-    /// Those of every call, where they concern every resource. Some may use it already: [`Self::deployed`] tells.
-    pub async fn deploy(
-        &self,
-        reference: &str,
-        to: Whereto<'_>,
-        resources: &[&str],
-    ) -> Result<BTreeMap<String, Refusal>, IssuerError> {
+    /// Has resources use it (CCM API 4.1.6.3), twenty at a time, and answers what was said. A request that fails as a whole
+    /// is made again for each resource by itself, after all others, so that one that the service chokes on keeps it from
+    /// no other. (4.1.6.2, the push in batches, names regions and no resources: it has no word on any.) Some may use it
+    /// whatever was said: [`Self::deployed`] tells.
+    pub async fn deploy(&self, reference: &str, to: Whereto<'_>, resources: &[&str]) -> Said {
         let mut refused = BTreeMap::new();
-        for part in resources.chunks(MOST_AT_ONCE) {
+        let mut stopped = None;
+        let mut first: Option<((Option<u16>, Option<String>), IssuerError)> = None;
+        let mut alike = true;
+        let mut parts: VecDeque<&[&str]> = resources.chunks(MOST_AT_ONCE).collect();
+        while let Some(part) = parts.pop_front() {
             match self.deploy_at_once(reference, to, part).await {
-                Ok(some) => refused.extend(some),
-                Err(error) if part.len() > 1 && is_about_resources(&error) => {
-                    refused.extend(self.deploy_each(reference, to, part, error).await?);
-                }
-                Err(error) => return Err(acting(error)),
-            }
-        }
-        Ok(refused)
-    }
-
-    /// One after the other. `whole` is what was said of all of them: where each gets the same answer, it is none of theirs.
-    async fn deploy_each(
-        &self,
-        reference: &str,
-        to: Whereto<'_>,
-        resources: &[&str],
-        whole: Box<CcmError>,
-    ) -> Result<BTreeMap<String, Refusal>, IssuerError> {
-        let mut refused = BTreeMap::new();
-        let mut same = true;
-        for one in resources {
-            match self.deploy_at_once(reference, to, &[one]).await {
                 Ok(some) => {
-                    same = false;
+                    alike = false;
                     refused.extend(some);
                 }
-                Err(error) if is_about_resources(&error) => {
-                    same &= (error.status, &error.code) == (whole.status, &whole.code);
-                    let error = acting(error);
-                    let refusal = Refusal {
-                        class: error.class,
-                        why: error.message,
-                    };
-                    refused.insert((*one).to_owned(), refusal);
+                Err(error) if !is_about_resources(&error) => {
+                    stopped = Some(acting(error));
+                    break;
                 }
-                Err(error) => return Err(acting(error)),
+                Err(error) => match part {
+                    [one] => {
+                        let said = (error.status, error.code.clone());
+                        let error = acting(error);
+                        let refusal = Refusal {
+                            class: error.class,
+                            why: error.message.clone(),
+                        };
+                        refused.insert((*one).to_owned(), refusal);
+                        let (before, _) = first.get_or_insert_with(|| (said.clone(), error));
+                        alike &= *before == said;
+                    }
+                    several => parts.extend(several.chunks(1)),
+                },
             }
         }
-        if same {
-            return Err(acting(whole));
+        Said {
+            refused,
+            alike: first
+                .filter(|_| alike && stopped.is_none())
+                .map(|(_, error)| error),
+            stopped,
         }
-        Ok(refused)
     }
 
     async fn deploy_at_once(

@@ -105,6 +105,10 @@ pub struct PushState {
     /// The first of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failing_since: Option<Timestamp>,
+    /// The revision that the last of them is an answer to: another one is tried at once. `None` where no revision had
+    /// fared better.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<RevisionId>,
 }
 
 /// What is known of one resource that a certificate is deployed to.
@@ -140,9 +144,10 @@ impl PushState {
         self.failures.count > 0 || resources.any(|one| one.failures.count > 0)
     }
 
-    /// Counts one more failure that concerns every resource.
-    pub fn add(&mut self, failure: StepFailure) {
+    /// Counts one more failure that concerns every resource; `refused` is the revision that it is an answer to, if one.
+    pub fn add(&mut self, refused: Option<&RevisionId>, failure: StepFailure) {
         self.failing_since.get_or_insert(failure.at);
+        self.refused = refused.cloned();
         self.failures.add(failure);
     }
 }

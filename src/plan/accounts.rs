@@ -1,6 +1,6 @@
 //! Which issuers of a policy are one account at SCM: what was bought by any of them counts for each.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{IssuerId, IssuerKind, IssuerPolicy, Policy, RemoteAuth, Snapshot};
 
@@ -15,10 +15,16 @@ pub fn count_by_account(policy: &Policy, snapshot: &mut Snapshot) {
         .collect();
     let mut accounts: BTreeMap<IssuerId, IssuerId> = BTreeMap::new();
     for issuer in &scm {
-        let mut earlier = scm.iter().take_while(|other| other.id != issuer.id);
-        let first = earlier.find(|other| is_one(other, issuer));
-        let account = first.and_then(|first| accounts.get(&first.id));
-        let account = account.unwrap_or(&issuer.id).clone();
+        let earlier = scm.iter().take_while(|other| other.id != issuer.id);
+        let same = earlier.filter(|other| is_one(other, issuer));
+        // One that is the same as several shows that these are one, too.
+        let joined: BTreeSet<IssuerId> = same
+            .filter_map(|other| accounts.get(&other.id).cloned())
+            .collect();
+        let account = joined.first().unwrap_or(&issuer.id).clone();
+        for of in accounts.values_mut().filter(|of| joined.contains(&**of)) {
+            *of = account.clone();
+        }
         accounts.insert(issuer.id.clone(), account);
     }
     snapshot.accounts = accounts;
@@ -55,14 +61,16 @@ fn is_one(one: &IssuerPolicy, other: &IssuerPolicy) -> bool {
     cloud(&one.access.endpoint) == cloud(&other.access.endpoint) && (same || project)
 }
 
-/// The cloud that an endpoint is of: Huawei's, whatever service and region the host names, or the host itself.
+/// The cloud that an endpoint is of: Huawei's, whatever service and region the host names, or the host itself with its port.
 fn cloud(endpoint: &str) -> String {
     let host = endpoint
         .split_once("://")
         .map_or(endpoint, |(_, host)| host);
-    let host = host.trim_end_matches('/').to_ascii_lowercase();
-    let of = CLOUDS.iter().find(|cloud| host.ends_with(**cloud));
-    of.map_or(host.clone(), |cloud| (*cloud).to_owned())
+    let host = host.split('/').next().unwrap_or(host).to_ascii_lowercase();
+    let host = host.strip_suffix(":443").unwrap_or(&host).to_owned();
+    let name = host.split(':').next().unwrap_or(&host);
+    let of = CLOUDS.iter().find(|cloud| name.ends_with(**cloud));
+    of.map_or_else(|| host.clone(), |cloud| (*cloud).to_owned())
 }
 
 /// Regions of one of them share accounts.
@@ -164,6 +172,36 @@ mod tests {
         assert_eq!(pair(of(tom.clone(), ONE, None), and(ann, TWO, None)), both);
         let other = password("other", "tom");
         assert_eq!(pair(of(tom, ONE, None), and(other, ONE, None)), [10]);
+    }
+
+    #[test]
+    fn one_that_is_the_same_as_two_others_makes_them_one() {
+        const ONE: &str = "https://scm.ap-southeast-1.myhuaweicloud.com";
+        let all = counted(vec![
+            issuer("a", ONE, key("AK"), None),
+            issuer("b", ONE, key("BK"), Some("p")),
+            issuer("c", ONE, key("AK"), Some("p")),
+            issuer("d", ONE, key("DK"), Some("q")),
+        ]);
+        for name in ["a", "b", "c"] {
+            assert_eq!(made(&all, name), [10, 11, 12], "{name}");
+        }
+        assert_eq!(made(&all, "d"), [13]);
+    }
+
+    #[test]
+    fn neither_port_nor_path_makes_another_cloud() {
+        let hosts = [
+            "https://scm.ap-southeast-1.myhuaweicloud.com",
+            "https://scm.cn-north-4.myhuaweicloud.com:443",
+            "https://SCM.ap-southeast-1.myhuaweicloud.com:8443/v3/",
+        ];
+        for host in hosts {
+            assert_eq!(cloud(host), ".myhuaweicloud.com", "{host}");
+        }
+        assert_eq!(cloud("https://ccm.lan:443/"), cloud("https://ccm.lan"));
+        assert_ne!(cloud("https://ccm.lan:8443"), cloud("https://ccm.lan"));
+        assert_ne!(cloud("https://[::1]:8443"), cloud("https://[::1]:8444"));
     }
 
     #[test]

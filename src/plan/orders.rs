@@ -9,9 +9,9 @@ mod leftovers;
 pub(crate) use leftovers::{is_told, leaves_behind, left_behind, left_over};
 
 use crate::model::{
-    Assurance, DomainMethod, Fingerprint, IssuerId, IssuerPolicy, Order, OrderEvent, OrderPhase,
-    Policy, ProofStage, ProofState, PublicRequest, Purchase, Review, Seconds, Severity, Snapshot,
-    Spent, Stale, Timestamp, Waiting, Want,
+    Assurance, Buying, DomainMethod, Fingerprint, IssuerId, IssuerPolicy, Order, OrderEvent,
+    OrderPhase, Policy, ProofStage, ProofState, PublicRequest, Purchase, Review, Seconds, Severity,
+    Snapshot, Spent, Stale, Timestamp, Waiting, Want,
 };
 use crate::plan::certificates::Subject;
 use crate::plan::draft::Draft;
@@ -304,7 +304,7 @@ fn bare(
     }
     let limit = order_machine::allowed_at(buying.budget, money.journal, &spent.at, now);
     let Some(Waiting::PurchaseBudget { until, day, month }) = limit else {
-        return;
+        return unplaced(id, order, (buying, spent), money, now, draft);
     };
     // It is what the policy says, as long as nobody runs out of a certificate for it.
     let from = match window {
@@ -322,6 +322,35 @@ fn bare(
         id,
         format!("{id}: not bought: {} of {} purchases within 24 hours, {} of {} within 30 days", day.0, day.1, month.0, month.1),
         format!("The next may be made at {until}. Raise `max_orders_per_day` or `max_orders_per_month` of the issuer's purchase if that is too late, or buy one in the console: it is found and applied for."),
+    );
+}
+
+/// One that queues at the account buys within minutes once the budget leaves room.
+fn unplaced(
+    id: &str,
+    order: &Order,
+    (buying, spent): (&Buying, &Spent),
+    money: &Money<'_>,
+    now: Timestamp,
+    draft: &mut Draft,
+) {
+    if !buying.reserve || money.busy || money.unused.is_some() {
+        return;
+    }
+    let before = now - PATIENCE;
+    let full = order_machine::allowed_at(buying.budget, money.journal, &spent.at, before);
+    let free = full.and_then(|full| full.until()).unwrap_or(before);
+    let from = free.max(order.opened_at) + PATIENCE;
+    draft.wake(from);
+    if from > now {
+        return;
+    }
+    draft.alert(
+        Severity::Warning,
+        "purchase-budget",
+        id,
+        format!("{id}: not bought: its place in the queue of those who buy has led to no purchase for an hour"),
+        "A place counts after `settle` of the issuer, and for 50 minutes: renewd has to look at the account within that time, and the account has to show its CSRs called `renewd-buys-…`. Where renewd runs only now and then, run it as a daemon or without `reserve`.".to_owned(),
     );
 }
 

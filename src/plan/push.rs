@@ -57,7 +57,10 @@ pub fn step(
         };
     }
     let seed = Seed::new(certificate.id.as_str(), snapshot.host);
-    if let Some(waiting) = backoff::waiting(&known.failures, seed, push.digest, now) {
+    // What was said of one revision says nothing of the next.
+    let holds = known.refused.as_ref().is_none_or(|of| *of == newest.id);
+    let waiting = backoff::waiting(&known.failures, seed, push.digest, now);
+    if let Some(waiting) = waiting.filter(|_| holds) {
         return waits(&waiting);
     }
     if push.resources.is_empty() {
@@ -392,8 +395,8 @@ mod tests {
     fn what_concerns_every_resource_holds_all_of_them() {
         let (www, mut state, push) = world();
         let mut known = half(&state, &push);
-        known.add(failed(&push, ErrorClass::Transient, "no connection"));
-        state.pushes.insert(push.id.clone(), known);
+        known.add(None, failed(&push, ErrorClass::Transient, "no connection"));
+        state.pushes.insert(push.id.clone(), known.clone());
         let snapshot = Snapshot::default();
         let later = NOW + Seconds(30);
         let found = step(&snapshot, &www, &state, &push, later);
@@ -403,6 +406,18 @@ mod tests {
         );
         let found = step(&snapshot, &www, &state, &push, NOW + Seconds::minutes(20));
         assert_eq!(found, Step::Due);
+        // An answer to this revision holds it, and not the next one.
+        let newest = state.newest.as_ref().unwrap().id.clone();
+        let refused = failed(&push, ErrorClass::Rejected, "no such certificate");
+        known.add(Some(&newest), refused);
+        state.pushes.insert(push.id.clone(), known);
+        let found = step(&snapshot, &www, &state, &push, later);
+        assert!(
+            matches!(found, Step::Waits { until: Some(_), .. }),
+            "{found:?}"
+        );
+        state.newest = Some(testing::revision("02", NOW, Seconds::days(90)));
+        assert_eq!(step(&snapshot, &www, &state, &push, later), Step::Due);
     }
 
     #[test]

@@ -33,6 +33,21 @@ impl Lift<'_> {
         let timeout = self.duration(fields, "timeout", Seconds(60), limits);
         let longest = (Seconds(0), Seconds::hours(1));
         let settle = self.duration(fields, "settle", Seconds::minutes(2), longest);
+        if let (Some(IssuerKind::Scm(scm)), Some(length)) = (&kind, settle)
+            && scm
+                .purchase
+                .as_ref()
+                .is_some_and(|purchase| purchase.reserve)
+            && length > LONGEST_IN_QUEUE
+        {
+            let place = fields.text("settle");
+            let place = place.map_or(fields.header, |(_, place)| place);
+            let message = "`settle` is too long for a purchase with `reserve = true`";
+            let label = "the place in the queue would lapse before anything is bought";
+            let problem = Diagnostic::error(Code::Duration, place, message, label);
+            let help = format!("write a time of at most {LONGEST_IN_QUEUE}");
+            self.problems.push(problem.help(help));
+        }
         let pace = self.issuer_pace(fields);
         if let (Some(connect), Some(whole)) = (connect_timeout, timeout)
             && connect > whole
@@ -232,5 +247,7 @@ impl Lift<'_> {
 
 /// Characters: common names and the names of IAM have at most 64.
 const LONGEST_NAME: usize = 64;
+/// A place in the queue of those who buy is relied on for 50 minutes, and after this much of them something must be bought.
+const LONGEST_IN_QUEUE: Seconds = Seconds::minutes(30);
 /// Where every ECS finds its metadata.
 const METADATA: &str = "http://169.254.169.254";

@@ -18,8 +18,8 @@ use crate::model::{ErrorClass, Seconds, Spent, Timestamp};
 /// One place.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Place {
-    /// Milliseconds since 1970, by the account.
-    made: i64,
+    /// Milliseconds since 1970, by the account. One without is ahead of all others: it may be the first.
+    made: Option<i64>,
     /// Id of the CSR.
     id: String,
     order: String,
@@ -29,20 +29,28 @@ impl Place {
     fn of(csr: Csr) -> Option<Self> {
         let order = csr.name.as_deref()?.strip_prefix(PREFIX)?.to_owned();
         Some(Self {
-            // Without a date it may be the first.
-            made: csr.create_time.unwrap_or(0),
+            made: csr.create_time,
             id: csr.id,
             order,
         })
     }
 
-    fn at(&self) -> Timestamp {
+    fn at(&self) -> Option<Timestamp> {
         // The second that it is certainly not after.
-        Timestamp::from_millis(self.made.saturating_add(999))
+        let made = self.made?;
+        Some(Timestamp::from_millis(made.saturating_add(999)))
+    }
+
+    /// Whether it was taken within that time. Without a date nobody can tell.
+    fn is_within(&self, time: Seconds, now: Timestamp) -> Option<bool> {
+        self.at().map(|at| at + time > now)
     }
 }
 
 impl Orders {
+    /// So long a place is relied on, less than others count it: their clocks may be ahead.
+    pub const PLACE_HOLDS: Seconds = Seconds::minutes(50);
+
     /// Counts as bought what others are about to buy who are earlier, and notes when our own place was taken, if it holds.
     pub(super) async fn queue(
         &self,
@@ -56,12 +64,14 @@ impl Orders {
             .values()
             .filter_map(|one| one.tags.intent())
             .collect();
-        spent.placed = stand(&places, look.order.as_str(), look.now).map(Place::at);
+        spent.placed = stand(&places, look.order.as_str(), look.now).and_then(Place::at);
         let ahead = ahead(&places, look.order.as_str(), &bought, look.now);
         spent.at.extend((0..ahead).map(|_| look.now));
         spent.at.sort_unstable();
         // What is of no use any more holds a key at SCM.
-        let old = places.iter().filter(|place| place.at() + KEPT <= look.now);
+        let old = places
+            .iter()
+            .filter(|place| place.is_within(KEPT, look.now) == Some(false));
         for place in old.take(MOST_TIDIED) {
             if let Err(error) = self.scm.delete_csr(&place.id).await {
                 tracing::debug!(id = place.id, error = %error, "an old place in the queue stays");
@@ -90,7 +100,8 @@ impl Orders {
             name: Some(name),
             ..made
         });
-        Ok(place.map_or(look.now, |place| place.at()).max(look.now))
+        let at = place.and_then(|place| place.at());
+        Ok(at.unwrap_or(look.now).max(look.now))
     }
 }
 
@@ -118,7 +129,7 @@ async fn places(scm: &Scm) -> Result<Vec<Place>, IssuerError> {
 /// The place of an order, while others certainly count it.
 fn stand<'a>(places: &'a [Place], order: &str, now: Timestamp) -> Option<&'a Place> {
     let mut own = places.iter().filter(|place| place.order == order);
-    own.find(|place| place.at() + HOLDS > now)
+    own.find(|place| place.is_within(Orders::PLACE_HOLDS, now) == Some(true))
 }
 
 /// How many orders are earlier, or of all others without a place of our own.
@@ -127,7 +138,7 @@ fn ahead(places: &[Place], order: &str, bought: &BTreeSet<&str>, now: Timestamp)
     let earlier = places
         .iter()
         .filter(|place| own.is_none_or(|own| *place < own))
-        .filter(|place| place.order != order && place.at() + tags::FRESH > now)
+        .filter(|place| place.order != order && place.is_within(tags::FRESH, now) != Some(false))
         .filter(|place| !bought.contains(place.order.as_str()))
         .map(|place| place.order.as_str());
     earlier.collect::<BTreeSet<&str>>().len()
@@ -146,8 +157,6 @@ fn domain(common_name: &str) -> String {
 }
 
 const PREFIX: &str = "renewd-buys-";
-/// So long a place is relied on, less than others count it: their clocks may be ahead.
-const HOLDS: Seconds = Seconds::minutes(50);
 /// After that nobody counts a place, and somebody who looks deletes it.
 const KEPT: Seconds = Seconds::hours(3);
 /// Places that are deleted at one look.
@@ -161,7 +170,7 @@ mod tests {
 
     fn place(order: &str, seconds_ago: i64, id: &str) -> Place {
         Place {
-            made: (NOW.0 - seconds_ago) * 1000,
+            made: Some((NOW.0 - seconds_ago) * 1000),
             id: id.to_owned(),
             order: order.to_owned(),
         }
@@ -192,6 +201,17 @@ mod tests {
         assert_eq!(count(&[lapsing.clone(), place("b", 1, "2")], &[]), 1);
         assert_eq!(stand(&[lapsing], "own", NOW), None);
         assert_eq!(stand(std::slice::from_ref(&own), "own", NOW), Some(&own));
+    }
+
+    #[test]
+    fn a_place_without_a_date_is_ahead_and_never_old_and_never_relied_on() {
+        let undated = |order: &str| Place {
+            made: None,
+            ..place(order, 0, "7")
+        };
+        assert_eq!(count(&[place("own", 60, "5"), undated("a")], &[]), 1);
+        assert_eq!(undated("a").is_within(KEPT, NOW), None);
+        assert_eq!(stand(&[undated("own")], "own", NOW), None);
     }
 
     #[test]

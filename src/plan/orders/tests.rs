@@ -315,7 +315,7 @@ fn a_purchase_that_stays_unclear_is_told_of_whoever_waits_for_it() {
         looked_at: NOW,
         spent: Spent::default(),
     });
-    waits.request.public.as_mut().unwrap().buying = Some(crate::model::Buying {
+    waits.request.public.as_mut().unwrap().buying = Some(Buying {
         product: crate::model::Product {
             brand: "GEOTRUST".to_owned(),
             kind: "DV_SSL_CERT".to_owned(),
@@ -380,6 +380,67 @@ fn a_purchase_that_stays_unclear_is_told_of_whoever_waits_for_it() {
     let mut elsewhere = other.clone();
     elsewhere.issuer = IssuerId::new("elsewhere").unwrap();
     assert_eq!(told(&[&waits, &elsewhere], hour), None);
+}
+
+#[test]
+fn a_place_in_the_queue_that_leads_to_nothing_is_told_an_hour_after_there_was_room() {
+    let told = |reserve: bool, bought: Option<Seconds>, now: Timestamp| {
+        let at = bought.map(|after| NOW + after);
+        let mut waits = order(OrderPhase::Bare {
+            listed: std::collections::BTreeSet::new(),
+            looked_at: now,
+            spent: Spent {
+                at: at.into_iter().collect(),
+                placed: Some(now + Seconds(30)),
+                ..Spent::default()
+            },
+        });
+        waits.request.public.as_mut().unwrap().buying = Some(Buying {
+            product: crate::model::Product {
+                brand: "GEOTRUST".to_owned(),
+                kind: "DV_SSL_CERT".to_owned(),
+                domain_type: crate::model::DomainType::SingleDomain,
+                domains: 1,
+                years: 1,
+                kinds: None,
+            },
+            automatic_payment: true,
+            budget: crate::model::Budget {
+                per_day: 1,
+                per_month: 9,
+            },
+            reserve,
+        });
+        let (policy, mut draft) = (testing::policy(), Draft::new(now));
+        let (certificate, state) = (testing::certificate("www"), CertificateState::default());
+        let subject = Subject {
+            policy: &certificate,
+            state: &state,
+            order: Some(&waits),
+            shortage: None,
+            lead: Seconds(0),
+        };
+        let snapshot = Snapshot::default();
+        alerts(
+            &policy,
+            &snapshot,
+            (&subject, &waits, None),
+            now,
+            &mut draft,
+        );
+        let plan = draft.finish(Vec::new());
+        let mut all = plan.alerts.into_values();
+        all.any(|alert| alert.title.contains("its place in the queue"))
+    };
+    let hour = NOW + Seconds::hours(1);
+    assert!(!told(true, None, hour - Seconds(1)));
+    assert!(told(true, None, hour));
+    assert!(!told(false, None, hour));
+    // A day after the last purchase there is room again, and an hour later it is odd.
+    let day = hour + Seconds::days(1);
+    let bought = Some(Seconds::hours(1));
+    assert!(!told(true, bought, day + Seconds::minutes(59)));
+    assert!(told(true, bought, day + Seconds::hours(1)));
 }
 
 #[test]

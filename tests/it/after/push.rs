@@ -230,6 +230,96 @@ async fn a_request_that_fails_as_a_whole_is_made_for_each_resource() {
     assert_eq!(served(ccm, &front).await.as_ref(), Some(&serial));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_resource_that_only_meets_errors_waits_alone_and_keeps_the_next_certificate_from_no_other()
+ {
+    let rig = Rig::live(Wanted::new().at("2027-04-01").managed()).await;
+    let ccm = &rig.world.ccm;
+    let mut all = Vec::new();
+    for name in ["front", "back", "odd"] {
+        all.push(resource(ccm, "ELB", name).await);
+    }
+    let names: Vec<&str> = all.iter().map(String::as_str).collect();
+    let text =
+        pushed(&rig.world.policy(), &["edge"]) + &cloud(ccm) + &place("edge", "ELB", &names, true);
+    rig.world.agent.write_policy(&text);
+    // The whole, and the last by itself; then the last alone, twice; then both again with the next certificate.
+    let failing = [1, 4, 5, 6, 7, 10].map(|nth| format!("at=4.1.6.3:{nth}:server-error"));
+    faults(ccm, &failing.join(",")).await;
+    rig.tick().await;
+    let deploys = || ccm.running.requests_of("4.1.6.3");
+    let mut counted = vec![deploys()];
+    for _ in 0..2 {
+        rig.clock.advance(Seconds::hours(1));
+        rig.tick().await;
+        counted.push(deploys());
+    }
+    let told = rig.told();
+    assert_eq!(counted, [4, 5, 6], "{told:#?}");
+    let status = rig.world.agent.status("www");
+    let edge = &status["pushes"][0];
+    assert_eq!(edge["failures"], json!(0), "{edge}");
+    let states = |edge: &Value| {
+        let all = edge["resources"].as_array().unwrap().iter();
+        let all = all.map(|one| (one["state"].clone(), one["failures"].clone()));
+        all.collect::<Vec<(Value, Value)>>()
+    };
+    let used = (json!("in-use"), json!(0));
+    let odd = (json!("failing"), json!(3));
+    assert_eq!(states(edge), [used.clone(), used, odd], "{edge}");
+    rig.force("www").await;
+    assert!(healthy(&rig.settle().await));
+    rig.tick().await;
+    let newest = rig.newest("www").await.facts.serial;
+    for one in &all[..2] {
+        let told = rig.told();
+        assert_eq!(served(ccm, one).await.as_ref(), Some(&newest), "{told:#?}");
+    }
+    assert_ne!(served(ccm, &all[2]).await, Some(newest.clone()));
+    assert_eq!(deploys(), 10);
+    rig.clock.advance(Seconds::days(1));
+    rig.tick().await;
+    assert_eq!(served(ccm, &all[2]).await, Some(newest));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_every_resource_answers_alike_is_of_the_place_and_the_next_certificate_does_not_wait()
+{
+    let rig = Rig::live(Wanted::new().at("2027-04-01").managed()).await;
+    let ccm = &rig.world.ccm;
+    let (front, back) = (
+        resource(ccm, "ELB", "front").await,
+        resource(ccm, "ELB", "back").await,
+    );
+    let text = pushed(&rig.world.policy(), &["edge"])
+        + &cloud(ccm)
+        + &place("edge", "ELB", &[&front, &back], true);
+    rig.world.agent.write_policy(&text);
+    let failing: Vec<String> = (1..=9)
+        .map(|nth| format!("at=4.1.6.3:{nth}:server-error"))
+        .collect();
+    faults(ccm, &failing.join(",")).await;
+    rig.tick().await;
+    for _ in 0..2 {
+        rig.clock.advance(Seconds::hours(1));
+        rig.tick().await;
+    }
+    assert_eq!(ccm.running.requests_of("4.1.6.3"), 9);
+    let told = rig.told();
+    let whole = |line: &String| line.starts_with("alert warning: www: not brought to edge");
+    assert!(told.iter().any(whole), "{told:#?}");
+    let edge = &rig.world.agent.status("www")["pushes"][0];
+    assert_eq!(edge["failures"], json!(3), "{edge}");
+    rig.force("www").await;
+    assert!(healthy(&rig.settle().await));
+    rig.tick().await;
+    let newest = rig.newest("www").await.facts.serial;
+    for one in [&front, &back] {
+        let told = rig.told();
+        assert_eq!(served(ccm, one).await.as_ref(), Some(&newest), "{told:#?}");
+    }
+}
+
 /// Uploads of others, which all end when ours does.
 async fn crowd(rig: &Rig, count: usize) {
     let ours = rig.newest("www").await.facts;

@@ -110,6 +110,25 @@ async fn a_kill_at_any_boundary_from_purchase_to_the_retracted_proof_converges_t
     println!("killed at {} boundaries of a purchase", points.len());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_after_a_place_in_the_queue_was_taken_leads_to_one_place_and_one_purchase() {
+    let market = Market::at("2027-04-01").await;
+    let taken = || market.shop.ccm.running.requests_of("4.1.4.1");
+    let issuer = market.issuer(&(purchase(50, 1) + "reserve = true\n"));
+    let text =
+        format!("{issuer}\n[certificate.www]\nissuer = \"public\"\nnames = [\"q.example.test\"]\n");
+    let agent = market.host(&text);
+    let before = counts(&market.shop).await;
+    let point = "queue.take.effect";
+    assert!(
+        market.die(&agent, point, &ONCE).await,
+        "{point} was never passed"
+    );
+    assert_eq!((taken(), counts(&market.shop).await), (1, before));
+    assert_one_more(&market, &agent, before, point).await;
+    assert_eq!(taken(), 1, "the place of the killed one counts");
+}
+
 /// The suite takes pairs of which the second kill hits what the first one made necessary; the long mode takes each after each.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_kill_on_the_way_out_of_the_first_still_leads_to_one_purchase() {

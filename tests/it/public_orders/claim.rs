@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use renewd::ccm::{Scm, ScmStatus};
+use renewd::ccm::{CsrQuery, Scm, ScmStatus};
 use renewd::engine::new_identity;
 use renewd::model::{Claim, Identity, Seconds};
 use renewd::plan::Verdict;
@@ -121,6 +121,50 @@ async fn twenty_hosts_at_once_keep_within_the_budget_where_they_reserve() {
     at_once(&shop, &hosts, 12, Seconds(20)).await;
     let bought = shop.ccm.running.requests_of("4.1.3.1");
     assert!(bought <= 6, "{bought}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_place_that_the_account_does_not_show_is_told_and_not_taken_again_and_again() {
+    let shop = Shop::at("2027-04-01").await;
+    let host = shop.host(&policy(&shop, &(purchase(3, 1) + "reserve = true\n")));
+    let taken = || shop.ccm.running.requests_of("4.1.4.1");
+    let scm = Scm::new(shop.ccm.client());
+    host.tick().await;
+    host.tick().await;
+    assert_eq!(taken(), 1, "{:#?}", host.told());
+    for place in scm.all_csrs(&CsrQuery::default()).await.unwrap().items {
+        scm.delete_csr(&place.id).await.unwrap();
+    }
+    for _ in 0..20 {
+        shop.pass(Seconds::minutes(2)).await;
+        host.tick().await;
+    }
+    let told = host.told();
+    assert_eq!(taken(), 1, "{told:#?}");
+    let says = |line: &String| line.contains("does not show the place in the queue");
+    assert!(told.iter().any(says), "{told:#?}");
+    assert_eq!(shop.ccm.running.requests_of("4.1.3.1"), 0);
+    // It lapsed, and the next one is shown.
+    for _ in 0..40 {
+        shop.pass(Seconds::minutes(2)).await;
+        host.tick().await;
+    }
+    assert_eq!(taken(), 2, "{:#?}", host.told());
+    assert_eq!(shop.ccm.running.requests_of("4.1.3.1"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_place_whose_answer_is_lost_is_the_one_that_counts() {
+    let shop = Shop::at("2027-04-01").await;
+    let host = shop.host(&policy(&shop, &(purchase(3, 1) + "reserve = true\n")));
+    shop.faults("at=4.1.4.1:1:lost-response").await;
+    for _ in 0..10 {
+        host.tick().await;
+        shop.pass(Seconds::minutes(2)).await;
+    }
+    assert_eq!(shop.ccm.running.requests_of("4.1.4.1"), 1);
+    let told = host.told();
+    assert_eq!(shop.ccm.running.requests_of("4.1.3.1"), 1, "{told:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
