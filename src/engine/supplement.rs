@@ -7,9 +7,10 @@ use crate::issuer::{IssuedPem, Orders, Supplemented, is_for};
 use crate::model::{
     DomainProof, ErrorClass, Order, OrderEvent, Review, Seconds, Supplement, Timestamp,
 };
+use crate::pki;
+use crate::plan;
 use crate::plan::order_machine::{self, Timing};
 use crate::sys::error_chain;
-use crate::{pki, plan};
 
 impl Engine {
     /// Sends them, unless it happened already. The key is kept for what comes of it first.

@@ -51,6 +51,9 @@ pub struct Refusal {
     pub why: String,
 }
 
+/// Status and code of an answer that is an error.
+type Answered = (Option<u16>, Option<String>);
+
 /// What came of a deployment.
 #[derive(Debug)]
 pub struct Said {
@@ -105,7 +108,7 @@ impl<'a> Pushing<'a> {
     pub async fn deploy(&self, reference: &str, to: Whereto<'_>, resources: &[&str]) -> Said {
         let mut refused = BTreeMap::new();
         let mut stopped = None;
-        let mut first: Option<((Option<u16>, Option<String>), IssuerError)> = None;
+        let mut first: Option<(Answered, IssuerError)> = None;
         let mut alike = true;
         let mut parts: VecDeque<&[&str]> = resources.chunks(MOST_AT_ONCE).collect();
         while let Some(part) = parts.pop_front() {
