@@ -129,6 +129,17 @@ impl Served {
         renewd::pki::facts(&seen.presented[0]).unwrap().serial
     }
 
+    /// Waits until this serial is served under a name: workers of before a reload take connections for a moment.
+    pub(crate) async fn comes_to_serve(&self, name: &str, serial: &str) {
+        for _ in 0..100 {
+            if self.served(name).await == serial {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+        assert_eq!(self.served(name).await, serial, "{name}");
+    }
+
     /// That this set is on disk and is what clients get.
     pub(crate) async fn assert_serves(&self, set: &[Revision; 2]) {
         for (revision, name) in set.iter().zip(["www.test", "shop.test"]) {
