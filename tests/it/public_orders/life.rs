@@ -83,7 +83,7 @@ async fn an_application_that_a_person_takes_back_ends_its_order_and_the_next_one
  {
     let shop = Shop::at("2027-04-01").await;
     let host = shop.host(&policy(&shop, 1));
-    *shop.board.silent.lock().unwrap() = true;
+    shop.board.hide();
     for _ in 0..20 {
         let plan = host.tick().await;
         if !shop.board.left().is_empty() {
@@ -99,7 +99,7 @@ async fn an_application_that_a_person_takes_back_ends_its_order_and_the_next_one
     post_nothing(&shop.ccm, &path).await.expect(200);
     shop.look().await;
     assert_eq!(shop.count(&ScmStatus::Paid).await, 1);
-    *shop.board.silent.lock().unwrap() = false;
+    shop.board.show();
     host.settle(&shop).await;
     let history = host.engine().await.store.history(&id("www")).await.unwrap();
     let said = history

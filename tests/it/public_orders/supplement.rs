@@ -236,12 +236,12 @@ async fn names_that_the_ca_turns_down_lead_to_another_certificate() {
     let shop = Shop::at("2027-04-01").await;
     let (host, first) = with(&shop, &["a", "b"], 3).await;
     let before = sent(&shop);
-    *shop.board.silent.lock().unwrap() = true;
+    shop.board.hide();
     host.write(&policy(&shop, &["a", "b", "c"], ""));
     until_published(&shop, &host).await;
     let why = "a CAA record forbids it";
     shop.reject(&first.reference, why).await;
-    *shop.board.silent.lock().unwrap() = false;
+    shop.board.show();
     host.settle(&shop).await;
     let told = host.told();
     let then = newest(&host).await;
@@ -264,7 +264,7 @@ async fn names_that_come_after_an_order_has_failed_are_taken_over_and_nothing_el
     let host = shop.host(&policy(&["a", "b"]));
     host.settle(&shop).await;
     let first = newest(&host).await;
-    *shop.board.silent.lock().unwrap() = true;
+    shop.board.hide();
     host.write(&policy(&["a", "b", "c"]));
     until_published(&shop, &host).await;
     shop.reject(&first.reference, "a CAA record forbids it")
@@ -295,17 +295,18 @@ async fn names_that_come_after_an_order_has_failed_are_taken_over_and_nothing_el
     is_supplemented(&first, &then);
     has(&then, &["a", "b", "c"]);
     assert_eq!(sent(&shop), (before.0 + 1, before.1, before.2), "theirs");
-    *shop.board.silent.lock().unwrap() = false;
+    shop.board.show();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_host_waits_while_names_are_added_to_what_it_wants_and_buys_nothing() {
+async fn another_host_waits_while_names_are_added_to_what_it_wants_and_takes_it_over() {
     let shop = Shop::at("2027-04-01").await;
     buy(&shop, 3).await;
     let ccm = "key = \"ccm\"\n";
     let host = shop.host(&policy(&shop, &["a", "b"], ccm));
     host.settle(&shop).await;
-    *shop.board.silent.lock().unwrap() = true;
+    let first = newest(&host).await;
+    shop.board.hide();
     host.write(&policy(&shop, &["a", "b", "c"], ccm));
     until_published(&shop, &host).await;
     let before = sent(&shop);
@@ -318,7 +319,14 @@ async fn another_host_waits_while_names_are_added_to_what_it_wants_and_buys_noth
     let told = other.told();
     let waits = told.iter().any(|line| line.contains("it is waited for"));
     assert!(waits, "{told:#?}");
-    assert_eq!(sent(&shop), before, "{told:#?}");
+    shop.board.show();
+    host.settle(&shop).await;
+    is_supplemented(&first, &newest(&host).await);
+    other.settle(&shop).await;
+    let then = newest(&other).await;
+    assert_eq!(then.reference, first.reference, "{:#?}", other.told());
+    has(&then, &["a", "b", "c"]);
+    assert_eq!(sent(&shop), before);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -361,13 +369,13 @@ async fn names_that_nobody_wants_any_more_are_taken_back_and_the_certificate_sta
     let shop = Shop::at("2027-04-01").await;
     let (host, first) = with(&shop, &["a", "b"], 3).await;
     let before = sent(&shop);
-    *shop.board.silent.lock().unwrap() = true;
+    shop.board.hide();
     host.write(&policy(&shop, &["a", "b", "c"], ""));
     until_published(&shop, &host).await;
     assert_eq!(shop.count(&ScmStatus::SupplementChecking).await, 1);
     host.write(&policy(&shop, &["a", "b"], ""));
     host.settle(&shop).await;
-    *shop.board.silent.lock().unwrap() = false;
+    shop.board.show();
     let told = host.told();
     assert_eq!(newest(&host).await.id, first.id, "{told:#?}");
     assert_eq!(shop.count(&ScmStatus::Issued).await, 1, "{told:#?}");
@@ -379,12 +387,12 @@ async fn names_that_nobody_wants_any_more_are_taken_back_and_the_certificate_sta
 async fn a_certificate_that_falls_due_meanwhile_is_not_waited_for() {
     let shop = Shop::at("2027-04-01").await;
     let (host, first) = with(&shop, &["a", "b"], 3).await;
-    *shop.board.silent.lock().unwrap() = true;
+    shop.board.hide();
     host.write(&policy(&shop, &["a", "b", "c"], ""));
     until_published(&shop, &host).await;
     let life = first.facts.not_before.until(first.facts.not_after);
     shop.pass(Seconds(life.0 * 4 / 5)).await;
-    *shop.board.silent.lock().unwrap() = false;
+    shop.board.show();
     host.settle(&shop).await;
     let told = host.told();
     let then = newest(&host).await;

@@ -32,8 +32,8 @@ pub(crate) struct Board {
     shown: Mutex<BTreeMap<String, BTreeSet<String>>>,
     /// Calls that fail before they do anything.
     pub(crate) failing: Mutex<u32>,
-    /// What is published is shown to nobody.
-    pub(crate) silent: Mutex<bool>,
+    /// What is published is shown to nobody yet.
+    silent: Mutex<bool>,
 }
 
 impl Board {
@@ -43,6 +43,22 @@ impl Board {
             shown: Mutex::default(),
             failing: Mutex::default(),
             silent: Mutex::default(),
+        }
+    }
+
+    /// Shows what is published to nobody, until [`Self::show`].
+    pub(crate) fn hide(&self) {
+        *self.silent.lock().unwrap() = true;
+    }
+
+    /// Shows what is published, also what was hidden.
+    pub(crate) fn show(&self) {
+        *self.silent.lock().unwrap() = false;
+        for (place, values) in self.shown.lock().unwrap().iter() {
+            self.names.clear(place);
+            for value in values {
+                self.names.put(place, value);
+            }
         }
     }
 
