@@ -130,6 +130,7 @@ impl Served {
     }
 
     /// Waits until this serial is served under a name: workers of before a reload take connections for a moment.
+    #[cfg(feature = "failpoints")]
     pub(crate) async fn comes_to_serve(&self, name: &str, serial: &str) {
         for _ in 0..100 {
             if self.served(name).await == serial {
