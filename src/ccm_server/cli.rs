@@ -2,6 +2,7 @@
 //!
 //! Data goes to standard output, everything else to standard error.
 
+mod lists;
 mod rehearsal;
 mod tls;
 
@@ -62,9 +63,12 @@ enum Command {
         /// Make no root and issuing CA when there is no CA yet.
         #[arg(long)]
         no_init: bool,
-        /// URL under which clients reach this server, for the distribution points of CRLs; without it the address.
+        /// URL under which clients reach this server; without it the address. Certificates name it where lists of revoked
+        /// ones have no address of their own.
         #[arg(long, value_name = "URL")]
         public_url: Option<String>,
+        #[command(flatten)]
+        lists: lists::Options,
         /// Connections at a time, of all clients together.
         #[arg(long, value_name = "N", default_value_t = Limits::default().connections, value_parser = places)]
         connections: usize,
@@ -259,6 +263,7 @@ async fn run(arguments: Arguments) -> Result<(), Failed> {
             tls,
             no_init,
             public_url,
+            lists,
             connections,
             connections_per_peer,
             rehearsal,
@@ -282,6 +287,8 @@ async fn run(arguments: Arguments) -> Result<(), Failed> {
                     ..Limits::default()
                 },
                 public_url,
+                crl_listen: lists.crl_listen,
+                crl_url: lists.crl_url,
                 manage: rehearsal.manage,
                 scm: rehearsal.scm(),
             };
@@ -401,6 +408,9 @@ async fn serve(options: ServerOptions) -> Result<(), Failed> {
     let mut said = format!("listening on {}\n", running.endpoint());
     if let Some(address) = running.management() {
         said.push_str(&format!("managed at http://{address}\n"));
+    }
+    if let Some(address) = running.lists() {
+        said.push_str(&format!("lists at http://{address}\n"));
     }
     // At once: whoever reads the first line may read no further.
     out.write_all(said.as_bytes())?;

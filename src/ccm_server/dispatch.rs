@@ -95,15 +95,19 @@ pub(super) async fn handle(
         return None;
     }
     answer.map(|answer| {
-        let mut response = respond(disguise(answer, &shared), &request_id);
-        // By the clock that everything else here goes by.
-        let moment = jiff::Timestamp::from_second(shared.clock.now().0).unwrap_or_default();
-        let date = jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&moment);
-        if let Some(date) = date.ok().and_then(|date| HeaderValue::try_from(date).ok()) {
-            response.headers_mut().insert(DATE, date);
-        }
-        response
+        let response = respond(disguise(answer, &shared), &request_id);
+        dated(response, &shared)
     })
+}
+
+/// With the moment, by the clock that everything else here goes by.
+pub(super) fn dated(mut response: Response<Full<Bytes>>, shared: &Shared) -> Response<Full<Bytes>> {
+    let moment = jiff::Timestamp::from_second(shared.clock.now().0).unwrap_or_default();
+    let date = jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&moment);
+    if let Some(date) = date.ok().and_then(|date| HeaderValue::try_from(date).ok()) {
+        response.headers_mut().insert(DATE, date);
+    }
+    response
 }
 
 /// What is not an operation may be the description of all, or an object in a bucket.
@@ -309,7 +313,8 @@ fn carriage_returns(value: &mut Value) {
 /// Requests that may be larger than others, at the same time.
 static LARGE: Semaphore = Semaphore::const_new(8);
 
-fn respond(answer: Answer, request_id: &str) -> Response<Full<Bytes>> {
+/// An answer as it is sent.
+pub(super) fn respond(answer: Answer, request_id: &str) -> Response<Full<Bytes>> {
     let (bytes, kind) = match answer.body {
         Body::Json(value) => (Bytes::from(value.to_string()), Some("application/json")),
         Body::Bytes { kind, bytes } => (Bytes::from(bytes), Some(kind)),

@@ -19,7 +19,7 @@ use crate::ccm_server::peers::Peers;
 use crate::ccm_server::progress::Progressing;
 use crate::ccm_server::server::Shared;
 use crate::ccm_server::tls::Tls;
-use crate::ccm_server::{dispatch, manage};
+use crate::ccm_server::{dispatch, lists, manage};
 
 /// What one client may take of time and memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +69,8 @@ pub(super) enum Face {
     Api(Option<Arc<Tls>>),
     /// Management.
     Manage,
+    /// Lists of revoked certificates.
+    Lists,
 }
 
 /// Accepts until `stop`; then lets requests that are being carried out end, for a while.
@@ -159,16 +161,16 @@ async fn connection(
     limits: Limits,
     stop: CancellationToken,
 ) {
-    let managed = matches!(face, Face::Manage);
     let service = service_fn(|request: hyper::Request<Incoming>| {
-        let (shared, stop) = (Arc::clone(&shared), stop.clone());
+        let (shared, face, stop) = (Arc::clone(&shared), face.clone(), stop.clone());
         async move {
-            if managed {
-                return Ok(manage::handle(request, shared, limits).await);
+            match face {
+                Face::Manage => Ok(manage::handle(request, shared, limits).await),
+                Face::Lists => Ok(lists::handle(request, shared).await),
+                Face::Api(_) => dispatch::handle(request, shared, limits, stop)
+                    .await
+                    .ok_or(Dropped),
             }
-            dispatch::handle(request, shared, limits, stop)
-                .await
-                .ok_or(Dropped)
         }
     });
     let mut builder = protocol();

@@ -14,6 +14,7 @@
 //! - `layout` is what a kind of server reads of a certificate, and `archive` packs it.
 //! - `scm` knows SSL certificates in version 3, `scm2` is another face of the same; `scm::orders` is how they come about.
 //! - `manage` is the listener beside the API: clock, applications, faults, requests seen.
+//! - `lists` is the listener for lists of revoked certificates, by plain HTTP.
 //! - `admin` is what the command line and the tests do beside the API; `faults` makes the server unpleasant on purpose.
 //!
 //! It shares no wire type and no signing code with the client (`ccm`): what both get wrong alike, no test would find.
@@ -34,6 +35,7 @@ mod http;
 mod iam;
 mod keys;
 mod layout;
+mod lists;
 mod manage;
 mod openapi;
 mod operation;

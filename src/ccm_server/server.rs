@@ -19,7 +19,7 @@ use crate::ccm_server::seen::{RequestLog, Seen};
 use crate::ccm_server::tls::{self, Tls, TlsError, TlsSource};
 use crate::ccm_server::vault::{MasterKey, Vault, VaultError};
 use crate::ccm_server::x509::Signers;
-use crate::ccm_server::{manage, pca};
+use crate::ccm_server::{lists, manage, pca};
 use crate::sys::clock::{Clock, SystemClock};
 use crate::sys::fs::{self, FsError, Lock, LockError};
 
@@ -43,8 +43,12 @@ pub struct ServerOptions {
     pub tls: Option<TlsSource>,
     /// What a client may take of time and memory.
     pub limits: Limits,
-    /// The URL under which clients reach this server, for distribution points of CRLs; absent: the address it listens at.
+    /// The URL under which clients reach this server; absent: the address it listens at.
     pub public_url: Option<String>,
+    /// Where lists of revoked certificates are served by plain HTTP, at any address; absent: by the API's listener alone.
+    pub crl_listen: Option<SocketAddr>,
+    /// The URL under which clients reach the lists; absent: that of `crl_listen`, or else the public URL.
+    pub crl_url: Option<String>,
     /// How applications for SSL certificates are looked at.
     pub scm: ScmOptions,
     /// Where the management listener is; it must be a loopback address. Absent: there is none.
@@ -66,6 +70,8 @@ impl ServerOptions {
             tls: None,
             limits: Limits::default(),
             public_url: None,
+            crl_listen: None,
+            crl_url: None,
             scm: ScmOptions::default(),
             manage: None,
         }
@@ -165,6 +171,9 @@ impl Server {
         if let Some(address) = options.manage.filter(|address| !address.ip().is_loopback()) {
             return Err(ServerError::RemoteManagement(address));
         }
+        let public_url = options.public_url.as_deref();
+        let crl_url = options.crl_url.as_deref();
+        lists::base(crl_url, options.crl_listen, public_url)?;
         let mut shared = Shared::open(
             &options.state,
             options.master_key,
@@ -183,25 +192,27 @@ impl Server {
             Admin::of(Arc::clone(&shared)).init_ca_if_empty().await?;
         }
         let (listener, address) = listen(options.listen).await?;
-        let management = match options.manage {
-            Some(wanted) => Some(listen(wanted).await?),
-            None => None,
-        };
+        let management = listen_if(options.manage).await?;
+        let lists = listen_if(options.crl_listen).await?;
         if management.is_some() {
             manage::restore_clock(&shared).await?;
         }
         let tls = match options.tls {
             None => None,
             Some(source) => {
-                let names = tls::names(options.listen.ip(), options.public_url.as_deref());
+                let names = tls::names(options.listen.ip(), public_url);
                 Some(Arc::new(Tls::open(source, names, &shared).await?))
             }
         };
         let scheme = if tls.is_some() { "https" } else { "http" };
-        let own = options
-            .public_url
-            .unwrap_or_else(|| format!("{scheme}://{address}"));
-        shared.obs.reached_at(own.trim_end_matches('/').to_owned());
+        let lists_at = lists.as_ref().map(|(_, address)| *address);
+        let points = match lists::base(crl_url, lists_at, public_url)? {
+            Some(base) => base,
+            None => public_url.map_or_else(|| format!("{scheme}://{address}"), str::to_owned),
+        };
+        shared
+            .obs
+            .reached_at(points.trim_end_matches('/').to_owned());
         let stop = CancellationToken::new();
         tokio::spawn(keep_lists(Arc::clone(&shared), stop.clone()));
         tokio::spawn(scm::keep_applications(Arc::clone(&shared), stop.clone()));
@@ -217,6 +228,10 @@ impl Server {
             tracing::warn!(%address, "managed without a password by whoever is on this host");
             (address, serve(listener, Face::Manage))
         });
+        let lists = lists.map(|(listener, address)| {
+            tracing::info!(%address, "serving lists of revoked certificates");
+            (address, serve(listener, Face::Lists))
+        });
         tracing::info!(%address, scheme, state = %options.state.display(), "serving");
         Ok(Running {
             address,
@@ -225,8 +240,18 @@ impl Server {
             stop,
             task: Some(task),
             managed,
+            lists,
             _lock: lock,
         })
+    }
+}
+
+async fn listen_if(
+    wanted: Option<SocketAddr>,
+) -> Result<Option<(TcpListener, SocketAddr)>, ServerError> {
+    match wanted {
+        Some(address) => Ok(Some(listen(address).await?)),
+        None => Ok(None),
     }
 }
 
@@ -256,6 +281,7 @@ pub struct Running {
     stop: CancellationToken,
     task: Option<JoinHandle<()>>,
     managed: Option<(SocketAddr, JoinHandle<()>)>,
+    lists: Option<(SocketAddr, JoinHandle<()>)>,
     _lock: Lock,
 }
 
@@ -290,6 +316,12 @@ impl Running {
         self.managed.as_ref().map(|(address, _)| *address)
     }
 
+    /// Where the listener for lists of revoked certificates is, if there is one.
+    #[must_use]
+    pub fn lists(&self) -> Option<SocketAddr> {
+        self.lists.as_ref().map(|(address, _)| *address)
+    }
+
     /// What can be done beside the API.
     #[must_use]
     pub fn admin(&self) -> Admin {
@@ -321,7 +353,10 @@ impl Running {
             // It ends by itself within its grace period; a panic in it was reported by the runtime.
             let _ = task.await;
         }
-        if let Some((_, task)) = self.managed.take() {
+        for (_, task) in [self.managed.take(), self.lists.take()]
+            .into_iter()
+            .flatten()
+        {
             let _ = task.await;
         }
         self.shared.db.close().await;

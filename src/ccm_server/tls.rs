@@ -276,7 +276,7 @@ pub(super) fn names(listen: IpAddr, public_url: Option<&str>) -> Vec<Name> {
 }
 
 /// The host of a URL, without port and brackets.
-fn host_of(url: &str) -> Option<String> {
+pub(super) fn host_of(url: &str) -> Option<String> {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let authority = rest.split(['/', '?', '#']).next()?;
     let host = authority.rsplit('@').next()?;

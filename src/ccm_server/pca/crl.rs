@@ -215,9 +215,11 @@ async fn revoked(connection: &mut SqliteConnection, issuer: &str) -> Result<Vec<
 }
 
 fn file(name: &str) -> String {
-    format!("{name}.crl")
+    format!("{name}{ENDING}")
 }
 
+/// Of the files in a bucket that are lists.
+pub(super) const ENDING: &str = ".crl";
 /// The shortest `valid_days`.
 const LEAST_DAYS: i64 = 7;
 /// The next list is there a day before the last one ends.

@@ -88,7 +88,7 @@ impl Obs {
 pub(in crate::ccm_server) async fn fetch(shared: &Shared, path: &str) -> Option<Answer> {
     let (bucket, object) = path.strip_prefix(PATH)?.split_once('/')?;
     let object = text::percent_decode(object);
-    if !is_bucket(bucket) || !is_object(&object) {
+    if !is_bucket(bucket) || !is_object(&object) || !object.ends_with(crl::ENDING) {
         return None;
     }
     // A list that is due is made before it is read: nobody is told the state of last week.

@@ -6,7 +6,7 @@ use renewd::model::Seconds;
 use serde_json::{Value, json};
 
 use super::authorities::{CAS, create, root, show, subordinate};
-use super::http::{Send, delete, get, post, post_nothing};
+use super::http::{Peer, Send, delete, get, post, post_nothing};
 use super::openssl::{EC, csr, openssl, said};
 use crate::support::ccm::{Ccm, Wanted};
 
@@ -15,25 +15,27 @@ const CERTIFICATES: &str = "/v1/private-certificates";
 /// An agency and a bucket of it.
 async fn prepared(wanted: Wanted) -> Ccm {
     let ccm = wanted.start().await;
-    ccm.running
-        .admin()
-        .add_bucket("pki-lists", "default")
-        .await
-        .unwrap();
-    post_nothing(&ccm, &format!("{CAS}/obs/agencies"))
-        .await
-        .expect(200);
+    add_bucket(&ccm, &ccm).await;
     ccm
 }
 
-fn with_list(mut body: Value, days: i64) -> Value {
+/// The same of a server that runs, over the API as `peer`.
+pub(super) async fn add_bucket(ccm: &Ccm, peer: &impl Peer) {
+    let admin = ccm.running.admin();
+    admin.add_bucket("pki-lists", "default").await.unwrap();
+    post_nothing(peer, &format!("{CAS}/obs/agencies"))
+        .await
+        .expect(200);
+}
+
+pub(super) fn with_list(mut body: Value, days: i64) -> Value {
     body["crl_configuration"] =
         json!({"enabled": true, "obs_bucket_name": "pki-lists", "valid_days": days});
     body
 }
 
 /// Makes a certificate and answers its id and its PEM.
-async fn certificate(ccm: &Ccm, ca: &str) -> (String, String) {
+pub(super) async fn certificate(ccm: &impl Peer, ca: &str) -> (String, String) {
     let names = ["-subj", "/CN=www.example.com"];
     let body =
         json!({"issuer_id": ca, "csr": csr(EC, &names), "validity": {"type": "MONTH", "value": 3}});
@@ -49,7 +51,7 @@ async fn certificate(ccm: &Ccm, ca: &str) -> (String, String) {
 }
 
 /// The distribution point that a certificate names, read by OpenSSL.
-fn point_of(pem: &str) -> String {
+pub(super) fn point_of(pem: &str) -> String {
     let text = super::openssl::text(pem);
     let lines = text.lines().map(str::trim);
     let mut uris = lines.filter_map(|line| line.strip_prefix("URI:"));

@@ -1,5 +1,6 @@
 //! The front of renewd-ccm: who may do what, for how long, by which transport, and what it says of itself.
 
+mod crl_listener;
 mod description;
 mod fuzz;
 mod killed;

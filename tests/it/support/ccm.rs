@@ -25,6 +25,7 @@ pub(crate) struct Ccm {
     pub(crate) cas: Authorities,
     /// The clock, where it was asked to stand still.
     pub(crate) clock: Option<Arc<ManualClock>>,
+    state: PathBuf,
     _directory: Option<tempfile::TempDir>,
 }
 
@@ -39,6 +40,8 @@ pub(crate) struct Wanted {
     scm: ScmOptions,
     managed: bool,
     tls: Option<TlsSource>,
+    crl_listener: bool,
+    crl_url: Option<String>,
 }
 
 impl Wanted {
@@ -95,6 +98,18 @@ impl Wanted {
         self
     }
 
+    /// With a listener for lists of revoked certificates.
+    pub(crate) fn crl_listener(mut self) -> Self {
+        self.crl_listener = true;
+        self
+    }
+
+    /// With this URL in certificates, for their lists.
+    pub(crate) fn crl_url(mut self, url: &str) -> Self {
+        self.crl_url = Some(url.to_owned());
+        self
+    }
+
     /// Starts it, with a new user.
     pub(crate) async fn start(self) -> Ccm {
         let directory = self.state.is_none().then(|| tempfile::tempdir().unwrap());
@@ -111,11 +126,11 @@ impl Wanted {
             faults: self.faults,
             limits: self.limits,
             scm: self.scm,
-            manage: self
-                .managed
-                .then_some(SocketAddr::from(([127, 0, 0, 1], 0))),
+            manage: self.managed.then_some(FREE),
+            crl_listen: self.crl_listener.then_some(FREE),
+            crl_url: self.crl_url,
             tls: self.tls,
-            ..ServerOptions::new(state)
+            ..ServerOptions::new(state.clone())
         };
         let running = Server::start(options).await.unwrap();
         let admin = running.admin();
@@ -128,10 +143,14 @@ impl Wanted {
             user,
             cas,
             clock: self.clock,
+            state,
             _directory: directory,
         }
     }
 }
+
+/// A port that nobody has yet.
+const FREE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 
 impl Ccm {
     /// A server with nothing special about it.
@@ -139,6 +158,10 @@ impl Ccm {
         Wanted::new().start().await
     }
 
+    /// Its state directory.
+    pub(crate) fn state(&self) -> &Path {
+        &self.state
+    }
     /// The base URL of SCM, PCA and IAM alike.
     pub(crate) fn endpoint(&self) -> String {
         self.running.endpoint()

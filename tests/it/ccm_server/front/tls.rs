@@ -22,7 +22,7 @@ use crate::support::ccm::{Ccm, Wanted};
 const LIST: &str = "/v1/private-certificates";
 
 /// A server and a client that trusts one root and nothing else.
-struct Trusting<'a, P> {
+pub(super) struct Trusting<'a, P> {
     peer: &'a P,
     client: reqwest::Client,
 }
@@ -42,7 +42,8 @@ impl<P: Peer> Peer for Trusting<'_, P> {
     }
 }
 
-fn trusting<'a, P: Peer>(peer: &'a P, root: &str) -> Trusting<'a, P> {
+/// A client of the server that trusts this root.
+pub(super) fn trusting<'a, P: Peer>(peer: &'a P, root: &str) -> Trusting<'a, P> {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let root = reqwest::Certificate::from_pem(root.as_bytes()).unwrap();
     let builder = reqwest::Client::builder().no_proxy();
@@ -77,7 +78,8 @@ async fn connect(
     connector.connect(name, stream).await
 }
 
-fn own() -> TlsSource {
+/// The server's own CA.
+pub(super) fn own() -> TlsSource {
     TlsSource::Own { names: Vec::new() }
 }
 
