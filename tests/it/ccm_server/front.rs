@@ -4,6 +4,7 @@ mod crl_listener;
 mod description;
 mod fuzz;
 mod killed;
+mod killed_faces;
 mod killed_others;
 mod lists;
 mod permissions;

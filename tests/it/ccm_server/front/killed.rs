@@ -1,5 +1,6 @@
 //! SIGKILL under load, many times: whatever 32 clients were answered is there afterwards, and the state is sound. Some issue
-//! private certificates, some buy, import, tag and push SSL certificates, some make CAs.
+//! private certificates, some buy, import, tag and push SSL certificates, in version 3 and 2, some keep CSRs, some make CAs, and
+//! some ask IAM for tokens and keys.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,10 +12,11 @@ use serde_json::{Value, json};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{Connection as _, Row as _};
 
+use crate::ccm_server::front::killed_faces::{self, User};
 use crate::ccm_server::front::killed_others::{self, Fact};
 use crate::ccm_server::http::{Peer, Send, get};
 use crate::ccm_server::openssl::{EC, csr};
-use crate::ccm_server::process::{self, Process, fresh, new_user};
+use crate::ccm_server::process::{self, Process, fresh};
 
 const CERTIFICATES: &str = "/v1/private-certificates";
 
@@ -129,7 +131,10 @@ async fn sound(state: &Path, facts: &[Fact]) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fifty_kills_under_the_load_of_32_clients_lose_nothing_that_was_answered() {
     let (_directory, state) = fresh();
-    let keys = new_user(&state, "loader");
+    let user = process::json(&state, &["user", "add", "loader", "--json"]);
+    let text = |field: &str| user[field].as_str().unwrap().to_owned();
+    let keys = (text("access_key"), text("secret_key"));
+    let user = User(Arc::new(user));
     let issuing = process::json(&state, &["ca", "init", "--json"])["issuing_ca_id"].clone();
     let request = csr(EC, &["-subj", "/CN=load.example"]);
     let body =
@@ -141,15 +146,25 @@ async fn fifty_kills_under_the_load_of_32_clients_lose_nothing_that_was_answered
         let server = Arc::new(Process::start_with(&state, keys.clone(), OPTIONS));
         if round % 10 == 0 {
             check(&known, &found(&*server).await);
+            killed_others::found(&*server, &facts).await;
         }
         let answered = Arc::new(AtomicUsize::new(0));
-        let others: Vec<_> = (0..SCM_CLIENTS + CA_CLIENTS)
-            .map(|number| {
+        let others: Vec<_> = OTHERS
+            .iter()
+            .flat_map(|(count, kind)| std::iter::repeat_n(*kind, *count))
+            .map(|kind| {
                 let (server, answered) = (Arc::clone(&server), Arc::clone(&answered));
-                if number < SCM_CLIENTS {
-                    tokio::spawn(killed_others::scm(server, answered))
-                } else {
-                    tokio::spawn(killed_others::authorities(server, answered))
+                let user = user.clone();
+                match kind {
+                    Other::Scm => tokio::spawn(killed_others::scm(server, answered)),
+                    Other::Authorities => {
+                        tokio::spawn(killed_others::authorities(server, answered))
+                    }
+                    Other::Csrs => tokio::spawn(killed_faces::csrs(server, answered)),
+                    Other::Version2 => {
+                        tokio::spawn(killed_faces::version_2(server, answered, user))
+                    }
+                    Other::Iam => tokio::spawn(killed_faces::iam(server, answered, user)),
                 }
             })
             .collect();
@@ -193,6 +208,10 @@ async fn fifty_kills_under_the_load_of_32_clients_lose_nothing_that_was_answered
         |fact: &Fact| matches!(fact, Fact::Applied(_)),
         |fact: &Fact| matches!(fact, Fact::Imported(_)),
         |fact: &Fact| matches!(fact, Fact::Authority(_)),
+        |fact: &Fact| matches!(fact, Fact::Token(_)),
+        |fact: &Fact| matches!(fact, Fact::Temporary(..)),
+        |fact: &Fact| matches!(fact, Fact::Known(known) if known.is_of_a_csr()),
+        |fact: &Fact| matches!(fact, Fact::Known(known) if !known.is_of_a_csr()),
     ] {
         let some = facts.iter().filter(|fact| kind(fact)).count();
         // How many is the machine's matter; none would mean that the load leaves a kind out.
@@ -218,9 +237,25 @@ fn check(known: &BTreeMap<String, State>, found: &BTreeMap<String, Known>) {
 
 const KILLS: usize = 50;
 /// 32 in all.
-const CLIENTS: usize = 18;
-const SCM_CLIENTS: usize = 13;
-/// One CA each and round: an account may have a hundred.
-const CA_CLIENTS: usize = 1;
+const CLIENTS: usize = 13;
+/// Those beside them. Of CAs one each and round: an account may have a hundred.
+const OTHERS: &[(usize, Other)] = &[
+    (8, Other::Scm),
+    (1, Other::Authorities),
+    (3, Other::Csrs),
+    (5, Other::Version2),
+    (2, Other::Iam),
+];
+
+/// What a client does.
+#[derive(Clone, Copy)]
+enum Other {
+    Scm,
+    Authorities,
+    Csrs,
+    Version2,
+    Iam,
+}
+
 /// Applications are issued at once.
 const OPTIONS: &[&str] = &["--no-validation"];

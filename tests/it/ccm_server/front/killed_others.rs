@@ -10,6 +10,7 @@ use sqlx::{AssertSqlSafe, Row as _};
 
 use crate::ccm_server::applicant::{form, order};
 use crate::ccm_server::authorities::{CAS, root};
+use crate::ccm_server::front::killed_faces::{self, Known};
 use crate::ccm_server::http::{Peer, Reply, Send, get};
 use crate::ccm_server::openssl::self_signed;
 use crate::ccm_server::process::Process;
@@ -30,20 +31,28 @@ pub(super) enum Fact {
     Enabled(String),
     /// Asked for last and not answered: one of the two above, or neither.
     Unknown(String),
+    /// A value of the clients that speak otherwise.
+    Known(Known),
+    Token(String),
+    /// AK, SK and security token.
+    Temporary(String, String, String),
 }
 
 /// Sends a change; `None` when the server is gone.
-async fn change(
+pub(super) async fn change(
     server: &Process,
     answered: &AtomicUsize,
-    path: &str,
-    body: &Value,
+    request: Send,
 ) -> Option<Reply> {
-    let send = Send::new("POST", path).json(body).by_user(server);
-    let reply = send.attempt(server).await.ok()?;
+    let path = request.target.clone();
+    let reply = request.by_user(server).attempt(server).await.ok()?;
     answered.fetch_add(1, Ordering::Relaxed);
     assert!(reply.status < 300, "{path}: {}", reply.body);
     Some(reply)
+}
+
+async fn post(server: &Process, answered: &AtomicUsize, path: &str, body: &Value) -> Option<Reply> {
+    change(server, answered, Send::new("POST", path).json(body)).await
 }
 
 /// One client of SCM: what it was told, until the server is gone.
@@ -67,25 +76,25 @@ async fn scm_until_gone(
     purchase["tags"] = json!([{"key": "order", "value": "load"}]);
     loop {
         let path = format!("{CERTIFICATES}/buy");
-        let bought = change(server, answered, &path, &purchase).await?;
+        let bought = post(server, answered, &path, &purchase).await?;
         let id = bought.body["cert"][0]["cert_id"]
             .as_str()
             .unwrap()
             .to_owned();
         facts.push(Fact::Bought(id.clone()));
         let path = format!("{CERTIFICATES}/{id}/apply");
-        change(server, answered, &path, &form("load.example")).await?;
+        post(server, answered, &path, &form("load.example")).await?;
         facts.push(Fact::Applied(id.clone()));
         let tag = json!({"tag": {"key": "late", "value": "1"}});
-        change(server, answered, &format!("/v3/scm/{id}/tags"), &tag).await?;
+        post(server, answered, &format!("/v3/scm/{id}/tags"), &tag).await?;
         facts.push(Fact::Tagged(id));
         let path = format!("{CERTIFICATES}/import");
-        let imported = change(server, answered, &path, &import).await?;
+        let imported = post(server, answered, &path, &import).await?;
         let id = imported.text("certificate_id");
         facts.push(Fact::Imported(id.clone()));
         let push = json!({"target_service": "WAF", "target_project": "ap-southeast-3"});
         let path = format!("{CERTIFICATES}/{id}/push");
-        change(server, answered, &path, &push).await?;
+        post(server, answered, &path, &push).await?;
         facts.push(Fact::Pushed(id));
     }
 }
@@ -93,7 +102,7 @@ async fn scm_until_gone(
 /// One client that makes a CA, then disables and enables it until the server is gone: an account may have a hundred.
 pub(super) async fn authorities(server: Arc<Process>, answered: Arc<AtomicUsize>) -> Vec<Fact> {
     let body = root("Load", "EC256", "SHA256");
-    let Some(made) = change(&server, &answered, CAS, &body).await else {
+    let Some(made) = post(&server, &answered, CAS, &body).await else {
         return Vec::new();
     };
     let id = made.text("ca_id");
@@ -107,10 +116,7 @@ pub(super) async fn authorities(server: Arc<Process>, answered: Arc<AtomicUsize>
             facts.truncate(1);
             facts.push(Fact::Unknown(id.clone()));
             let path = format!("{CAS}/{id}/{verb}");
-            if change(&server, &answered, &path, &json!({}))
-                .await
-                .is_none()
-            {
+            if post(&server, &answered, &path, &json!({})).await.is_none() {
                 return facts;
             }
             facts.truncate(1);
@@ -145,6 +151,12 @@ pub(super) async fn check(connection: &mut SqliteConnection, facts: &[Fact]) {
             Fact::Authority(id) | Fact::Unknown(id) => {
                 (id, "FROM authority WHERE id = $1 AND key IS NOT NULL")
             }
+            Fact::Known(known) => {
+                known.check(connection).await;
+                continue;
+            }
+            // Only the API can say whether these are good.
+            Fact::Token(_) | Fact::Temporary(..) => continue,
             Fact::Disabled(id) => (id, "FROM authority WHERE id = $1 AND status = 'DISABLED'"),
             Fact::Enabled(id) => (id, "FROM authority WHERE id = $1 AND status = 'ACTIVED'"),
         };
@@ -170,7 +182,8 @@ pub(super) async fn consistent(connection: &mut SqliteConnection) {
          SELECT account, status, certificates FROM scm_stock)",
         "FROM scm_certificate c WHERE status <> 'UPLOAD' \
          AND (NOT EXISTS (SELECT 1 FROM scm_order WHERE certificate = c.id) \
-         OR NOT EXISTS (SELECT 1 FROM scm_tag WHERE certificate = c.id AND key = 'order'))",
+         OR c.domain_type = 'SINGLE_DOMAIN' \
+         AND NOT EXISTS (SELECT 1 FROM scm_tag WHERE certificate = c.id AND key = 'order'))",
         "FROM scm_certificate WHERE status = 'ISSUED' AND (certificate IS NULL OR key IS NULL)",
         "FROM scm_copy WHERE original NOT IN (SELECT certificate FROM scm_push)",
     ] {
@@ -196,6 +209,18 @@ pub(super) async fn found(peer: &impl Peer, facts: &[Fact]) {
             Fact::Imported(id) => (format!("{CERTIFICATES}/{id}"), "status", &["UPLOAD"][..]),
             Fact::Disabled(id) => (format!("{CAS}/{id}"), "status", &["DISABLED"][..]),
             Fact::Enabled(id) => (format!("{CAS}/{id}"), "status", &["ACTIVED"][..]),
+            Fact::Known(known) => {
+                known.found(peer).await;
+                continue;
+            }
+            Fact::Token(token) => {
+                killed_faces::token_is_good(peer, token).await;
+                continue;
+            }
+            Fact::Temporary(access, secret, token) => {
+                killed_faces::key_is_good(peer, access, secret, token).await;
+                continue;
+            }
             Fact::Bought(_)
             | Fact::Tagged(_)
             | Fact::Pushed(_)
