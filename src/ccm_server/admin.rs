@@ -4,6 +4,7 @@
 
 mod accounts;
 mod resources;
+mod zones;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -5,6 +5,7 @@
 mod lists;
 mod rehearsal;
 mod tls;
+mod zones;
 
 use std::io::{ErrorKind, Write as _};
 use std::net::SocketAddr;
@@ -93,6 +94,9 @@ enum Command {
     /// Manage the resources that stand for ELB, WAF and CDN, which certificates of SCM are deployed to.
     #[command(subcommand)]
     Resource(ResourceCommand),
+    /// Manage the zones that stand for Huawei Cloud DNS, where the server proves domains by itself (`auto_dns_auth`).
+    #[command(subcommand)]
+    Zone(zones::Command),
     /// Print completions of this command line, for packagers and for shells without a package.
     Completions {
         /// For which shell.
@@ -372,6 +376,9 @@ async fn run(arguments: Arguments) -> Result<(), Failed> {
                 return print(&serde_json::Value::Array(all), true);
             }
             print_rows(&all)
+        }
+        Command::Zone(command) => {
+            zones::run(command, Admin::open(&arguments.state, key).await?).await
         }
         Command::Completions { shell } => {
             let mut text = Vec::new();

@@ -138,6 +138,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "stock by day",
         include_str!("migrations/0005_stock_days.sql"),
     ),
+    (6, "zones", include_str!("migrations/0006_zones.sql")),
 ];
 /// Below the state directory.
 const FILE: &str = "ccm.db";

@@ -38,3 +38,4 @@ mod scm_tags;
 mod scm_v2;
 mod unpleasant;
 mod version2;
+mod zones;

@@ -9,8 +9,8 @@ use crate::ccm_server::failure::Failure;
 use crate::ccm_server::operation::Call;
 use crate::ccm_server::scm::orders::form::{Form, Purpose};
 use crate::ccm_server::scm::orders::order::{Order, UNDER_WAY, seal_form};
-use crate::ccm_server::scm::orders::papers;
 use crate::ccm_server::scm::orders::review::Class;
+use crate::ccm_server::scm::orders::{papers, zones};
 use crate::ccm_server::text;
 use crate::model::Timestamp;
 
@@ -100,7 +100,7 @@ impl Application<'_> {
             .execute(&mut *connection)
             .await?;
         }
-        Ok(())
+        zones::push(connection, id, self.form).await
     }
 }
 

@@ -6,6 +6,7 @@ use sqlx::SqliteConnection;
 use crate::ccm_server::failure::Failure;
 use crate::ccm_server::operation::Call;
 use crate::ccm_server::scm::orders::order::{Order, domains, proof};
+use crate::ccm_server::scm::orders::zones;
 use crate::model::Timestamp;
 
 /// Adds to the details of a certificate (CCM API 4.1.5.3) what its order knows.
@@ -45,8 +46,10 @@ pub(in crate::ccm_server) async fn shown_in_version_2(
     let Some(order) = bought(&mut connection, id).await? else {
         return Ok(());
     };
+    let form = order.form(&call.shared.vault)?;
     if let (Some(method), Some(token)) = (&order.method, &order.token) {
         let names = domains(&mut connection, id).await?;
+        body["DNS_push_status"] = zones::status(form.as_ref(), &names).into();
         let proofs = names.iter().map(|domain| {
             let proof = proof(method, token, &domain.domain);
             json!({
@@ -61,7 +64,7 @@ pub(in crate::ccm_server) async fn shown_in_version_2(
         });
         body["auth"] = proofs.collect();
     }
-    let said = order.form(&call.shared.vault)?.map(|form| form.applicant());
+    let said = form.map(|form| form.applicant());
     if let (Some(fields), Some(Value::Object(said))) = (body.as_object_mut(), said) {
         fields.extend(said);
     }

@@ -90,6 +90,11 @@ impl Form {
         Ok(form)
     }
 
+    /// Whether the records that prove the names are to be written into Huawei Cloud DNS.
+    pub(super) fn is_pushed(&self) -> bool {
+        self.auto_dns_auth && self.method.as_deref() == Some("DNS")
+    }
+
     /// Who applies: names, telephones, mailboxes.
     fn people(&self) -> Result<(), Failure> {
         let named = [

@@ -10,7 +10,8 @@
 //!
 //! - `form` is what an applicant says and what of it is accepted; `order` is an order as the state keeps it;
 //!   `details` is what of it is shown with its certificate.
-//! - `life` looks at what is due, by the server's clock; `stage` takes one step; `validation` asks DNS and web servers.
+//! - `life` looks at what is due, by the server's clock; `stage` takes one step; `validation` asks DNS and web servers;
+//!   `zones` are those where the server writes the records itself.
 //! - `ca` is the public-style CA behind SCM, apart from those of PCA; `issue` makes its certificates.
 
 mod apply;
@@ -32,6 +33,7 @@ mod stage;
 mod supplement;
 mod validation;
 mod web;
+mod zones;
 
 use crate::ccm_server::operation::{Access, Operation, Payload, Service, Verb};
 
@@ -49,6 +51,7 @@ pub use review::{Class, Outcome, Review, ReviewError};
 pub(in crate::ccm_server) use revoke::{forget, revoke};
 pub(in crate::ccm_server) use stage::{approve, reject};
 pub(in crate::ccm_server) use supplement::supplement;
+pub(in crate::ccm_server) use zones::{add_zone, zones};
 
 /// The operations of 4.1.1 and 4.1.3. Chapter 6 names no actions for them.
 pub(in crate::ccm_server) static ORDER_OPERATIONS: &[Operation] = &[

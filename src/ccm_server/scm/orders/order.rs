@@ -215,6 +215,8 @@ pub(super) struct Domain {
     pub(super) position: i64,
     pub(super) domain: String,
     pub(super) validated: bool,
+    /// Where the server wrote its record.
+    pub(super) zone: Option<String>,
     problem: Option<String>,
 }
 
@@ -224,7 +226,7 @@ pub(super) async fn domains(
     id: &str,
 ) -> Result<Vec<Domain>, Failure> {
     let rows = sqlx::query(
-        "SELECT position, domain, validated, problem FROM scm_domain WHERE certificate = $1 ORDER BY position",
+        "SELECT position, domain, validated, problem, zone FROM scm_domain WHERE certificate = $1 ORDER BY position",
     )
     .bind(id)
     .fetch_all(connection)
@@ -234,6 +236,7 @@ pub(super) async fn domains(
         domain: row.get(1),
         validated: row.get::<Option<i64>, _>(2).is_some(),
         problem: row.get(3),
+        zone: row.get(4),
     });
     Ok(domains.collect())
 }
@@ -310,6 +313,7 @@ pub(in crate::ccm_server) async fn listed(
             if let Some(fields) = one.as_object_mut() {
                 fields.insert("validated".to_owned(), domain.validated.into());
                 fields.insert("problem".to_owned(), domain.problem.into());
+                fields.insert("zone".to_owned(), domain.zone.into());
             }
             names.push(one);
         }

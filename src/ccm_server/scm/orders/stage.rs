@@ -6,9 +6,10 @@ use sqlx::SqliteConnection;
 use crate::ccm_server::codes::code;
 use crate::ccm_server::failure::Failure;
 use crate::ccm_server::scm::orders::apply::back_to_issued;
+use crate::ccm_server::scm::orders::form::Form;
 use crate::ccm_server::scm::orders::order::{Order, UNDER_WAY, domains};
 use crate::ccm_server::scm::orders::review::{Class, Outcome};
-use crate::ccm_server::scm::orders::{issue, validation};
+use crate::ccm_server::scm::orders::{issue, validation, zones};
 use crate::ccm_server::server::Shared;
 use crate::model::{Seconds, Timestamp};
 
@@ -95,6 +96,9 @@ async fn prove(
     approved: bool,
     now: Timestamp,
 ) -> Result<bool, Failure> {
+    if from == "CHECKING_DOMAIN" {
+        push_again(shared, order).await?;
+    }
     let names = {
         let mut connection = shared.db.read().acquire().await?;
         domains(&mut connection, &order.id).await?
@@ -137,6 +141,25 @@ async fn prove(
         now + pause(begun, now)
     };
     wait(shared, order, Some(again.0)).await
+}
+
+/// A zone may have come since the application did. Further domains (CCM API 7.1.20) are not asked for with `auto_dns_auth`.
+async fn push_again(shared: &Shared, order: &Order) -> Result<(), Failure> {
+    let Some(form) = order.form(&shared.vault)?.filter(Form::is_pushed) else {
+        return Ok(());
+    };
+    let (id, attempt) = (order.id.clone(), order.attempt);
+    let write = shared.db.write(|connection| {
+        Box::pin(async move {
+            match Order::load(connection, &id).await? {
+                Some(order) if order.attempt == attempt => {
+                    zones::push(connection, &id, &form).await
+                }
+                _ => Ok(()),
+            }
+        })
+    });
+    write.await
 }
 
 /// The last stage: time, and what comes of it.

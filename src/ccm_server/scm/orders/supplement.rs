@@ -6,7 +6,7 @@ use crate::ccm_server::failure::Failure;
 use crate::ccm_server::operation::Call;
 use crate::ccm_server::scm::orders::apply::success;
 use crate::ccm_server::scm::orders::form::{fits, names};
-use crate::ccm_server::scm::orders::order::{Order, is_address};
+use crate::ccm_server::scm::orders::order::{Order, domains, is_address};
 use crate::model::{Name, Timestamp};
 
 /// 7.1.20
@@ -30,19 +30,22 @@ pub(in crate::ccm_server) async fn supplement(
             let order = Order::find(connection, &account, &own).await?;
             order.must_be(now, &["ISSUED"])?;
             let all = checked(&order, before, add, now)?;
+            let before = domains(connection, &own).await?;
             sqlx::query("DELETE FROM scm_domain WHERE certificate = $1")
                 .bind(&own)
                 .execute(&mut *connection)
                 .await?;
             let proven = order.sans().len() + 1;
             for (position, name) in all.iter().enumerate() {
+                let known = before.iter().find(|known| known.domain == *name);
                 sqlx::query(
-                    "INSERT INTO scm_domain (certificate, position, domain, validated) VALUES ($1, $2, $3, $4)",
+                    "INSERT INTO scm_domain (certificate, position, domain, validated, zone) VALUES ($1, $2, $3, $4, $5)",
                 )
                 .bind(&own)
                 .bind(i64::try_from(position).unwrap_or(i64::MAX))
                 .bind(name)
                 .bind((position < proven).then_some(now.0))
+                .bind(known.and_then(|known| known.zone.as_deref()))
                 .execute(&mut *connection)
                 .await?;
             }
