@@ -10,6 +10,7 @@ use serde_json::Value;
 use renewd::model::Timestamp;
 
 use crate::support::ccm::Ccm;
+use crate::support::described;
 
 /// A server and a user of it.
 pub(crate) trait Peer {
@@ -168,10 +169,12 @@ impl Send {
             .map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()))
             .collect();
         let bytes = response.bytes().await?;
+        let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+        described::check(self.method, &self.target, status, &body);
         Ok(Reply {
             status,
             headers,
-            body: serde_json::from_slice(&bytes).unwrap_or(Value::Null),
+            body,
             bytes: bytes.to_vec(),
         })
     }

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use crate::ccm_server::http::{Reply, Send};
 use crate::support::ccm::Ccm;
 use crate::support::contract;
+use crate::support::described;
 
 /// How one group of the reference's operations answers in the course of a life.
 pub(crate) struct Walk<'a> {
@@ -21,6 +22,8 @@ pub(crate) struct Walk<'a> {
     faults: BTreeMap<String, String>,
     /// Fields that had a value.
     shown: BTreeSet<String>,
+    /// Fields that had none, of those that the server describes so.
+    empty: BTreeSet<String>,
 }
 
 impl<'a> Walk<'a> {
@@ -36,6 +39,7 @@ impl<'a> Walk<'a> {
             answered: BTreeSet::new(),
             faults: BTreeMap::new(),
             shown: BTreeSet::new(),
+            empty: BTreeSet::new(),
         }
     }
 
@@ -98,6 +102,9 @@ impl<'a> Walk<'a> {
         );
         self.answered.insert(chapter.to_owned());
         self.check(chapter, &table, &reply);
+        let nulls = described::nulls(chapter, &reply.body).into_iter();
+        self.empty
+            .extend(nulls.map(|path| format!("{chapter} {path}")));
         reply
     }
 
@@ -283,7 +290,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Ends the walk: every operation of the group was answered with success, every field of every table was shown with a
-    /// value, and nothing is otherwise than the reference has it but what is `known` to be, each with the reason.
+    /// value, what is described as null at times was null, and nothing is otherwise than the reference has it but what is `known` to be, each with the reason.
     #[track_caller]
     pub(crate) fn end(mut self, known: &[(&str, &str)]) {
         let all: BTreeSet<String> = self.tables.keys().cloned().collect();
@@ -294,6 +301,13 @@ impl<'a> Walk<'a> {
             for path in paths {
                 if !self.shown.contains(&format!("{chapter} {path}")) {
                     self.note(&chapter, &path, "was never shown", &Value::Null);
+                }
+            }
+        }
+        for chapter in &all {
+            for path in described::nullable(chapter) {
+                if !self.empty.contains(&format!("{chapter} {path}")) {
+                    self.note(chapter, &path, "was never null", &Value::Null);
                 }
             }
         }

@@ -7,6 +7,7 @@ pub(crate) mod canary;
 pub(crate) mod ccm;
 pub(crate) mod certs;
 pub(crate) mod contract;
+pub(crate) mod described;
 pub(crate) mod engine;
 pub(crate) mod gate;
 pub(crate) mod machine;

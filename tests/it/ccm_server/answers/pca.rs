@@ -33,6 +33,7 @@ async fn live(ccm: &Ccm, mut walk: Walk<'_>) {
     let top = walk.ok("4.2.1.2", &[], &top).await.text("ca_id");
     let low = walk.ok("4.2.1.2", &[], &pending("Low")).await.text("ca_id");
     walk.ok("4.2.1.4", &[&low], &null).await;
+    walk.ok("4.2.1.1", &[], &null).await;
     walk.ok("4.2.1.7", &[&low], &null).await;
     let activate = json!({
         "issuer_id": top, "path_length": 0, "signature_algorithm": "SHA256",
@@ -112,7 +113,18 @@ async fn certificates(walk: &mut Walk<'_>, issuer: &str) {
     let elsewhere = elsewhere.text("certificate_id");
     walk.ok("4.2.1.4", &[&elsewhere], &null).await;
     walk.ok("4.2.1.10", &[&elsewhere], &null).await;
-    for id in [&made, &own] {
+    // Of whom nothing is known but a name.
+    let bare = csr(EC, &["-subj", "/CN=bare.example.com"]);
+    walk.ok("4.2.2.4", &[], &json!({"csr": bare})).await;
+    by_csr["csr"] = json!(bare);
+    let below = walk.ok("4.2.2.3", &[], &by_csr).await;
+    let below = below.text("certificate_id");
+    walk.ok("4.2.1.4", &[&below], &null).await;
+    by_csr["type"] = json!("ENTITY_CERT");
+    by_csr["issuer_id"] = json!(issuer);
+    let bare = walk.ok("4.2.2.3", &[], &by_csr).await;
+    let bare = bare.text("certificate_id");
+    for id in [&made, &own, &bare] {
         walk.ok("4.2.2.6", &[id], &null).await;
     }
     walk.ok("4.2.2.1", &[], &null).await;

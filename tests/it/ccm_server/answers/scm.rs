@@ -61,6 +61,7 @@ async fn tags(walk: &mut Walk<'_>, id: &str) {
     let other = walk.ok("4.1.5.2", &[], &import).await;
     let other = other.text("certificate_id");
     walk.ok("4.1.5.3", &[&other], &null).await;
+    walk.ok("4.1.5.1", &[], &null).await;
     walk.ok("4.1.5.5", &[&other], &null).await;
     walk.ok("4.1.2.4", &[&other], &null).await;
     walk.ok("4.1.2.5", &[], &null).await;
@@ -123,9 +124,16 @@ async fn succession(world: &Applicant, walk: &mut Walk<'_>) {
         .await;
 }
 
-/// What was rejected and what was revoked.
+/// What was rejected and what was revoked; and one whose key was never here.
 async fn endings(world: &Applicant, walk: &mut Walk<'_>, revoked: &str) {
     let null = Value::Null;
+    let keyless = world.buy("DV_SSL_CERT", "SINGLE_DOMAIN", 1).await;
+    let (request, _) = csr_and_key(EC, &["-subj", "/CN=d.test.com"]);
+    let form = form_with("d.test.com", "csr", &json!(request));
+    walk.ok("4.1.1.1", &[&keyless], &form).await;
+    world.prove(&keyless).await;
+    world.pass(Seconds::minutes(1)).await;
+    walk.ok("4.1.5.5", &[&keyless], &null).await;
     let rejected = world.buy("DV_SSL_CERT", "SINGLE_DOMAIN", 1).await;
     let form = form_with("c.test.com", "sans", &json!(""));
     walk.ok("4.1.1.1", &[&rejected], &form).await;
@@ -160,7 +168,9 @@ async fn csrs(world: &Applicant, walk: &mut Walk<'_>) {
     let personal = json!({
         "name": "own", "domain_name": "www.test.com", "private_key_algo": "EC_P256", "usage": "PERSONAL",
     });
-    walk.ok("4.1.4.1", &[], &personal).await;
+    let own = walk.ok("4.1.4.1", &[], &personal).await.text("id");
+    walk.ok("4.1.4.4", &[&own], &json!({"name": "my own"}))
+        .await;
     let (request, key) = csr_and_key(EC, &["-subj", "/CN=www.test.com"]);
     let upload = json!({"name": "brought", "csr": request, "private_key": key});
     let brought = walk.ok("4.1.4.6", &[], &upload).await.text("id");
@@ -210,6 +220,10 @@ const OTHERWISE: &[(&str, &str)] = &[
     (
         "4.1.4.3 sans is beyond 1 to 4096",
         "empty in the example (line 2163), in spite of the table (line 2118)",
+    ),
+    (
+        "4.1.4.4 sans is beyond 1 to 4096",
+        "as shown (4.1.4.3), which has no other example",
     ),
     (
         "4.1.5.1 certificates[].enterprise_project_id is in neither table nor example",

@@ -33,6 +33,7 @@ async fn certificates_of_version_2_answer_as_the_reference_has_it() {
     walk.ok("7.1.16", &[&id], &reason).await;
     walk.ok("7.1.3", &[&id], &null).await;
     walk.ok("7.1.19", &[&id], &null).await;
+    walk.ok("7.1.21", &[&id], &null).await;
     walk.ok("7.1.10", &[&id], &null).await;
     walk.ok("7.1.3", &[&id], &null).await;
     walk.ok("7.1.12", &[&own], &null).await;
