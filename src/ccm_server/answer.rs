@@ -1,5 +1,6 @@
 //! What an operation answers, before it becomes HTTP.
 
+use hyper::body::Bytes;
 use serde_json::Value;
 
 /// A whole answer.
@@ -23,7 +24,7 @@ pub(super) enum Body {
         /// Its media type.
         kind: &'static str,
         /// All of it.
-        bytes: Vec<u8>,
+        bytes: Bytes,
     },
     /// None at all.
     Empty,
@@ -56,7 +57,7 @@ impl Answer {
             headers: vec![("content-disposition".to_owned(), name)],
             body: Body::Bytes {
                 kind: "application/zip",
-                bytes,
+                bytes: bytes.into(),
             },
         }
     }

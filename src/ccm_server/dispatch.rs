@@ -317,7 +317,7 @@ static LARGE: Semaphore = Semaphore::const_new(8);
 pub(super) fn respond(answer: Answer, request_id: &str) -> Response<Full<Bytes>> {
     let (bytes, kind) = match answer.body {
         Body::Json(value) => (Bytes::from(value.to_string()), Some("application/json")),
-        Body::Bytes { kind, bytes } => (Bytes::from(bytes), Some(kind)),
+        Body::Bytes { kind, bytes } => (bytes, Some(kind)),
         Body::Empty => (Bytes::new(), None),
     };
     let mut response = Response::new(Full::new(bytes));

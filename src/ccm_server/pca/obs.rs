@@ -1,8 +1,10 @@
 //! Where lists of revoked certificates go (CCM API 4.2.3): agency and buckets, of which a bucket is a directory.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
+use hyper::body::Bytes;
 use serde_json::{Value, json};
 use sqlx::{Row as _, SqliteConnection};
 
@@ -25,6 +27,8 @@ pub(in crate::ccm_server) struct Obs {
     pub(super) publishing: tokio::sync::Mutex<()>,
     /// When the last attempt failed, if it did.
     failed: Mutex<Option<Timestamp>>,
+    /// What somebody is reading.
+    read_now: Mutex<HashMap<PathBuf, Weak<[u8]>>>,
 }
 
 impl Obs {
@@ -35,6 +39,7 @@ impl Obs {
             base: OnceLock::new(),
             publishing: tokio::sync::Mutex::new(()),
             failed: Mutex::new(None),
+            read_now: Mutex::default(),
         }
     }
 
@@ -76,11 +81,21 @@ impl Obs {
         failed.is_some_and(|at| at <= now && now < at + BETWEEN)
     }
 
-    fn get(&self, bucket: &str, object: &str) -> Option<Vec<u8>> {
+    /// An object. Those who read the same one, however slowly, have one copy of it.
+    fn get(&self, bucket: &str, object: &str) -> Option<Bytes> {
         let file: PathBuf = [&self.root, Path::new(bucket), Path::new(object)]
             .iter()
             .collect();
-        fs::read_if_exists(&file, MOST_BYTES).ok().flatten()
+        let read = fs::read_if_exists(&file, MOST_BYTES).ok().flatten()?;
+        let mut read_now = self.read_now.lock().unwrap_or_else(PoisonError::into_inner);
+        read_now.retain(|_, copy| copy.strong_count() > 0);
+        let known = read_now.get(&file).and_then(Weak::upgrade);
+        if let Some(copy) = known.filter(|copy| **copy == *read) {
+            return Some(Bytes::from_owner(copy));
+        }
+        let copy: Arc<[u8]> = read.into();
+        read_now.insert(file, Arc::downgrade(&copy));
+        Some(Bytes::from_owner(copy))
     }
 }
 
@@ -211,3 +226,26 @@ const PATH: &str = "/obs/";
 const MOST_BYTES: u64 = 64 * 1024 * 1024;
 /// Between two attempts on behalf of readers; the server itself tries once a minute.
 const BETWEEN: Seconds = Seconds(60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_reads_a_list_at_the_same_time_shares_one_copy_of_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let obs = Obs::new(directory.path().to_owned());
+        obs.put("bucket", "a.crl", b"first").unwrap();
+        obs.put("bucket", "b.crl", b"first").unwrap();
+        let get = |object: &str| obs.get("bucket", object).unwrap();
+        let (one, two, other) = (get("a.crl"), get("a.crl"), get("b.crl"));
+        assert_eq!(one.as_ptr(), two.as_ptr());
+        assert_ne!(one.as_ptr(), other.as_ptr());
+        obs.put("bucket", "a.crl", b"second").unwrap();
+        assert_eq!((&*get("a.crl"), &*one), (&b"second"[..], &b"first"[..]));
+        drop((one, two, other));
+        get("a.crl");
+        // Nobody reads the other one, so it is not kept.
+        assert_eq!(obs.read_now.lock().unwrap().len(), 1);
+    }
+}
