@@ -81,6 +81,17 @@ async fn signatures_fall_with_every_change_of_key_body_query_and_time() {
 }
 
 #[tokio::test]
+async fn a_request_may_be_sent_again_as_it_is() {
+    let ccm = Ccm::start().await;
+    let body = json!({"csr": super::openssl::csr(super::openssl::EC, &["-subj", "/CN=a.example"])});
+    let path = "/v1/private-certificates/csr/parse";
+    let send = Send::new("POST", path).json(&body).by_user(&ccm);
+    for _ in 0..2 {
+        send.clone().send(&ccm).await.expect(200);
+    }
+}
+
+#[tokio::test]
 async fn foreign_domain_and_project_ids_are_refused_and_own_ones_accepted() {
     let ccm = Ccm::start().await;
     let with = |name: &str, value: &str| Send::new("GET", LIST).header(name, value).by_user(&ccm);

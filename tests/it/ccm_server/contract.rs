@@ -302,6 +302,21 @@ fn own_code(chapter: &str, at: &str) -> Option<(&'static str, &'static str)> {
     nearest.map(|(_, _, code, message)| (*code, *message))
 }
 
+/// A body with a field that is in no table in each of its objects.
+fn strange(body: &Value) -> Value {
+    match body {
+        Value::Object(fields) => {
+            let known = fields
+                .iter()
+                .map(|(name, one)| (name.clone(), strange(one)));
+            let unknown = ("x_unheard_of".to_owned(), json!({"n": [1, null]}));
+            Value::Object(known.chain([unknown]).collect())
+        }
+        Value::Array(items) => items.iter().map(strange).collect(),
+        other => other.clone(),
+    }
+}
+
 /// What a parameter of a path or a query must not be, as it is sent.
 fn texts(field: &Value) -> Vec<(&'static str, String)> {
     let all = breaks(field, &Value::Null).into_iter();
@@ -341,6 +356,17 @@ async fn what_the_tables_demand_is_demanded_of_every_operation() {
         };
         let control = send(&ccm, &one, None, &query, body).await;
         assert_ne!(control.status, 500, "{chapter}: {}", control.body);
+        // What the tables do not have is ignored, wherever it is.
+        let more = if query.is_empty() { "?" } else { "&" };
+        let more = format!("{query}{more}x_unheard_of=1");
+        let with_more = body.map(strange);
+        let ignored = send(&ccm, &one, None, &more, with_more.as_ref()).await;
+        assert_eq!(
+            (ignored.status, &ignored.body["error_code"]),
+            (control.status, &control.body["error_code"]),
+            "{chapter}: {}",
+            ignored.body
+        );
         for Probe { at, what, body } in probes(fields, &whole) {
             let reply = send(&ccm, &one, None, &query, Some(&body.into())).await;
             judge.look(chapter, &at, what, &reply, &control);

@@ -176,6 +176,49 @@ async fn what_is_revoked_is_on_the_list_at_the_address_that_certificates_name() 
     assert!(judged(directory, &top_pem, &ca).contains("certificate revoked"));
 }
 
+#[tokio::test]
+async fn every_reason_of_the_reference_has_its_code_on_the_list() {
+    let ccm = prepared(Wanted::new()).await;
+    let ca = create(&ccm, &with_list(root("Top", "EC256", "SHA256"), 7)).await;
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    let mut wanted = Vec::new();
+    let mut point = String::new();
+    for (reason, words) in [
+        ("UNSPECIFIED", None),
+        ("KEY_COMPROMISE", Some("Key Compromise")),
+        ("CERTIFICATE_AUTHORITY_COMPROMISE", Some("CA Compromise")),
+        ("AFFILIATION_CHANGED", Some("Affiliation Changed")),
+        ("SUPERSEDED", Some("Superseded")),
+        ("CESSATION_OF_OPERATION", Some("Cessation Of Operation")),
+        ("CERTIFICATE_HOLD", Some("Certificate Hold")),
+        ("PRIVILEGE_WITHDRAWN", Some("Privilege Withdrawn")),
+        ("ATTRIBUTE_AUTHORITY_COMPROMISE", Some("AA Compromise")),
+    ] {
+        let (id, pem) = certificate(&ccm, &ca).await;
+        let revoke = format!("{CERTIFICATES}/{id}/revoke");
+        post(&ccm, &revoke, &json!({"reason": reason}))
+            .await
+            .expect(204);
+        point = point_of(&pem);
+        std::fs::write(directory.join("one.pem"), pem).unwrap();
+        let serial = said(directory, &["x509", "-in", "one.pem", "-noout", "-serial"]);
+        let serial = serial.trim().strip_prefix("serial=").unwrap().to_owned();
+        wanted.push((serial, words));
+    }
+    let list = fetched(&point, directory).await;
+    for (serial, words) in wanted {
+        let entry = list
+            .split("Serial Number: ")
+            .find(|e| e.starts_with(&serial));
+        let lines = entry.unwrap().lines().map(str::trim);
+        let told = lines
+            .skip_while(|line| *line != "X509v3 CRL Reason Code:")
+            .nth(1);
+        assert_eq!(told, words, "{list}");
+    }
+}
+
 /// `X509v3 CRL Number` of a list.
 fn number(text: &str) -> u64 {
     let line = text
