@@ -90,6 +90,51 @@ async fn who_does_not_read_its_answers_gives_its_place_back() {
 }
 
 #[tokio::test]
+async fn no_connection_lasts_for_ever() {
+    let long = Duration::from_secs(3600);
+    let limits = Limits {
+        connections: 1,
+        header: long,
+        unread: long,
+        connection: Duration::from_millis(300),
+        ..Limits::default()
+    };
+    let ccm = Wanted::new().limits(limits).start().await;
+    let mut idle = TcpStream::connect(ccm.running.address()).await.unwrap();
+    idle.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        .await
+        .unwrap();
+    // Nothing but its age gives back the only place within the hour.
+    get(&ccm, LIST).await.expect(200);
+    let mut rest = String::new();
+    idle.read_to_string(&mut rest).await.unwrap();
+    assert!(rest.starts_with("HTTP/1.1 404"), "{rest}");
+}
+
+#[tokio::test]
+async fn no_request_lasts_for_ever() {
+    let limits = Limits {
+        body: Duration::from_secs(3600),
+        request: Duration::from_millis(200),
+        ..Limits::default()
+    };
+    let ccm = Wanted::new().limits(limits).start().await;
+    let mut slow = TcpStream::connect(ccm.running.address()).await.unwrap();
+    let head = format!(
+        "POST {BY_CSR} HTTP/1.1\r\nHost: x\r\nX-Auth-Token: x\r\nContent-Length: 10\r\n\r\n{{"
+    );
+    slow.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    let read = slow.read_to_string(&mut answer);
+    // A request that is never answered fails here, by the clock of the test alone.
+    let _ = tokio::time::timeout(Duration::from_secs(30), read)
+        .await
+        .expect("the connection is closed");
+    assert!(answer.starts_with("HTTP/1.1 500"), "{answer}");
+    assert!(answer.contains("took too long"), "{answer}");
+}
+
+#[tokio::test]
 async fn who_reads_slowly_is_served_to_the_end() {
     let limits = Limits {
         unread: Duration::from_secs(20),
