@@ -51,6 +51,31 @@ fn wanted<'a>(given: &'a Input, id: &'a str) -> Result<(&'a str, i64, &'a str), 
     Ok((bucket, days, name))
 }
 
+/// Refuses a configuration whose list is another CA's, also one that is gone: its certificates still name it, and what they
+/// find there must not become good again.
+pub(super) async fn must_be_free(
+    connection: &mut SqliteConnection,
+    account: &str,
+    configuration: &str,
+) -> Result<(), Failure> {
+    let taken: Option<String> = sqlx::query_scalar(
+        "SELECT id FROM authority WHERE account = $1 \
+         AND json_extract(crl, '$.obs_bucket_name') = json_extract($2, '$.obs_bucket_name') \
+         AND json_extract(crl, '$.crl_name') = json_extract($2, '$.crl_name') LIMIT 1",
+    )
+    .bind(account)
+    .bind(configuration)
+    .fetch_optional(connection)
+    .await?;
+    match taken {
+        None => Ok(()),
+        Some(id) => Err(Failure::because(
+            code("PCA.00020204"),
+            format!("the list of the CA {id} has this crl_name in this bucket already"),
+        )),
+    }
+}
+
 /// As a CA without CRLs shows it, whatever else was sent.
 pub(in crate::ccm_server) fn none() -> Value {
     json!({

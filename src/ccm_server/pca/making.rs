@@ -272,6 +272,7 @@ async fn insert(
     if !row.foreign {
         within_quota(connection, &row.account, now).await?;
     }
+    crl::must_be_free(connection, &row.account, &row.crl).await?;
     sqlx::query(
         "INSERT INTO authority (id, account, listed, kind, status, gen_mode, common_name, subject, key_algorithm, \
          key_usages, created, key, crl) VALUES ($1, $2, $3, $4, 'PENDING', $5, $6, $7, $8, $9, $10, $11, $12)",

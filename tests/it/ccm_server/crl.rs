@@ -177,6 +177,40 @@ async fn what_is_revoked_is_on_the_list_at_the_address_that_certificates_name() 
 }
 
 #[tokio::test]
+async fn a_list_belongs_to_one_ca_and_a_bucket_to_one_account() {
+    let ccm = prepared(Wanted::new()).await;
+    let admin = ccm.running.admin();
+    admin.add_bucket("second-lists", "default").await.unwrap();
+    admin.add_bucket("foreign-lists", "other").await.unwrap();
+    let named = |common_name: &str, bucket: &str| {
+        let mut body = with_list(root(common_name, "EC256", "SHA256"), 7);
+        body["crl_configuration"]["crl_name"] = json!("company");
+        body["crl_configuration"]["obs_bucket_name"] = json!(bucket);
+        body
+    };
+    let first = create(&ccm, &named("First", "pki-lists")).await;
+    let point = show(&ccm, &first).await["crl_configuration"]["crl_dis_point"].clone();
+    // Another one's list in its place would let what the first one revoked be good again.
+    let twin = post(&ccm, CAS, &named("Twin", "pki-lists")).await;
+    twin.refused(400, "PCA.00020204");
+    let directory = tempfile::tempdir().unwrap();
+    let list = fetched(point.as_str().unwrap(), directory.path()).await;
+    assert!(list.contains("CN = First"), "{list}");
+    create(&ccm, &named("Elsewhere", "second-lists")).await;
+    let (bodies, path) = ([named("A", "pki-lists"), named("B", "pki-lists")], CAS);
+    let [mut a, mut b] = bodies;
+    for body in [&mut a, &mut b] {
+        body["crl_configuration"]["crl_name"] = json!("at-once");
+    }
+    let (a, b) = tokio::join!(post(&ccm, path, &a), post(&ccm, path, &b));
+    let mut both = [a.status, b.status];
+    both.sort_unstable();
+    assert_eq!(both, [200, 400]);
+    let foreign = post(&ccm, CAS, &named("Thief", "foreign-lists")).await;
+    foreign.refused(400, "PCA.00020204");
+}
+
+#[tokio::test]
 async fn every_reason_of_the_reference_has_its_code_on_the_list() {
     let ccm = prepared(Wanted::new()).await;
     let ca = create(&ccm, &with_list(root("Top", "EC256", "SHA256"), 7)).await;
