@@ -1,5 +1,5 @@
 //! renewd-ccm under load: certificates per second at 1, 8 and 64 connections, beside Pebble and `openssl ca` on the same
-//! machine; pages of a list of 100 000 certificates; memory with them stored.
+//! machine and what that machine can do at all; pages of lists of 100 000 certificates; memory with them stored.
 #![expect(
     clippy::print_stdout,
     clippy::disallowed_methods,
@@ -7,7 +7,9 @@
 )]
 
 mod acme;
+mod bare;
 mod openssl;
+mod scm;
 mod wire;
 
 use std::fs;
@@ -34,6 +36,11 @@ pub(crate) fn run() {
 async fn all() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let csr = csr();
+    let (signs, verifies) = bare::signing();
+    let writes = bare::writes(directory.path());
+    println!(
+        "the machine: {signs:.0} signatures and {verifies:.0} verifications a second on one thread (EC P-256), {writes:.0} appends that are on disk"
+    );
     println!("renewd-ccm: certificates by CSR, EC P-256, each on disk before it is answered");
     let mut server = Server::start(directory.path());
     let token = server.token().await;
@@ -64,20 +71,32 @@ async fn all() {
         server.resident()
     );
     for (what, query) in LISTS {
-        let mut times = server.pages(&token, query).await;
-        times.sort();
-        println!(
-            "  {what:<46} {:>5} pages  median {:>6.2} ms  p99 {:>6.2} ms  worst {:>6.2} ms",
-            times.len(),
-            millis(times[times.len() / 2]),
-            millis(times[times.len() * 99 / 100]),
-            millis(times[times.len() - 1]),
-        );
+        let pages = (0..100_000).step_by(100);
+        let pages = pages
+            .map(|offset| format!("/v1/private-certificates?limit=100&offset={offset}{query}"));
+        show(what, server.pages(&token, pages).await);
     }
     println!("  resident after the lists {:>8.1} MiB", server.resident());
     drop(server);
     server = Server::start(directory.path());
     println!("  resident after a start   {:>8.1} MiB", server.resident());
+    let token = server.token().await;
+    scm::run(&server, &token).await;
+    drop(server);
+    server = Server::start(directory.path());
+    println!("  resident after a start   {:>8.1} MiB", server.resident());
+}
+
+/// A line about how long the pages of a list took.
+fn show(what: &str, mut times: Vec<Duration>) {
+    times.sort();
+    println!(
+        "  {what:<46} {:>5} pages  median {:>6.2} ms  p99 {:>6.2} ms  worst {:>6.2} ms",
+        times.len(),
+        millis(times[times.len() / 2]),
+        millis(times[times.len() * 99 / 100]),
+        millis(times[times.len() - 1]),
+    );
 }
 
 fn millis(time: Duration) -> f64 {
@@ -206,12 +225,11 @@ impl Server {
         count.load(Ordering::Relaxed) as f64 / begin.elapsed().as_secs_f64()
     }
 
-    /// The time of each page of a whole list.
-    async fn pages(&self, token: &str, query: &str) -> Vec<Duration> {
+    /// The time of each of these pages.
+    async fn pages(&self, token: &str, targets: impl Iterator<Item = String>) -> Vec<Duration> {
         let mut connection = Connection::open(&self.address).await;
         let mut times = Vec::new();
-        for offset in (0..100_000).step_by(100) {
-            let target = format!("/v1/private-certificates?limit=100&offset={offset}{query}");
+        for target in targets {
             let request = wire::request("GET", &target, token, "");
             let begin = Instant::now();
             let answer = connection.ask(&request).await;

@@ -138,6 +138,27 @@ pub(super) fn restore(site: &Site<'_>, now: Timestamp) -> Result<Back, StepError
     }
 }
 
+/// Members at whose places something else is than was there before the commit, and than somebody else put there since.
+pub(super) fn not_back(
+    site: &Site<'_>,
+    now: Timestamp,
+) -> Result<BTreeSet<CertificateId>, StepError> {
+    let (Some(saved), Some(manifest)) = (Saved::read(&site.generation())?, site.manifest()) else {
+        return Ok(BTreeSet::new());
+    };
+    let arrived = Arrived::look(site, &manifest, &saved, now)?;
+    let mut found = BTreeSet::new();
+    for place in &saved.places {
+        if let Some(entry) = manifest.files.get(place.index)
+            && !arrived.has(&entry.certificate)
+            && !is_back(place, Some(entry)).unwrap_or(false)
+        {
+            found.insert(entry.certificate.clone());
+        }
+    }
+    Ok(found)
+}
+
 /// A key that went back while its certificate could not would make the service refuse what goes back of the others: such
 /// a member keeps the new pair.
 fn stay_paired(site: &Site<'_>, manifest: &Manifest, saved: &Saved, faults: &Faults) {
@@ -303,31 +324,56 @@ fn place(site: &Site<'_>, entry: &Entry, saved: &SavedPlace) -> Result<(), StepE
     fs::adopt(&entry.path, &tag).map(drop).map_err(blame)
 }
 
-/// Answers whether something else was there.
-fn put_back(site: &Site<'_>, place: &SavedPlace, entry: Option<&Entry>) -> Result<bool, StepError> {
+/// Whether what was there before is there, or nothing of ours where nothing was.
+fn is_back(place: &SavedPlace, entry: Option<&Entry>) -> Result<bool, StepError> {
     let path = &place.path;
     let there = fs::stat(path)?;
-    match &place.was {
+    Ok(match &place.was {
+        // Whatever else has come meanwhile is not ours to remove.
         Was::Nothing => {
-            // Only what we put there: whatever else has come meanwhile is not ours to remove.
-            let ours =
-                there.is_some() && entry.is_some_and(|entry| digest_of(path) == Some(entry.sha256));
-            if ours {
-                fs::remove_file(path)?;
-            }
-            return Ok(ours);
+            there.is_none() || entry.is_none_or(|entry| digest_of(path) != Some(entry.sha256))
         }
         Was::Link { target } => {
-            let same = there.is_some_and(|stat| stat.kind == Kind::Link)
-                && fs::read_link(path)?.as_ref() == Some(target);
-            if !same {
-                if let Some(entry) = entry {
-                    arrived::keep_copy(site, place.index, entry, &place.was)?;
-                }
-                fs::switch_link(path, target)?;
-            }
-            return Ok(!same);
+            there.is_some_and(|stat| stat.kind == Kind::Link)
+                && fs::read_link(path)?.as_ref() == Some(target)
         }
+        was @ Was::File { .. } => is_file(was, path),
+    })
+}
+
+/// Whether this is the file that was there, content and rights.
+fn is_file(was: &Was, path: &Path) -> bool {
+    let Was::File {
+        sha256: digest,
+        mode,
+        uid,
+        gid,
+        acl,
+    } = was
+    else {
+        return false;
+    };
+    let stat = fs::stat(path).ok().flatten();
+    let fits = |stat: Stat| {
+        stat.kind == Kind::File && (stat.mode, stat.uid, stat.gid) == (*mode, *uid, *gid)
+    };
+    stat.is_some_and(fits)
+        && fs::acl_of(path).is_ok_and(|there| there == *acl)
+        && digest_of(path) == Some(*digest)
+}
+
+/// Answers whether something else was there.
+fn put_back(site: &Site<'_>, place: &SavedPlace, entry: Option<&Entry>) -> Result<bool, StepError> {
+    if is_back(place, entry)? {
+        return Ok(false);
+    }
+    let path = &place.path;
+    if let (Some(entry), Was::Link { .. } | Was::File { .. }) = (entry, &place.was) {
+        arrived::keep_copy(site, place.index, entry, &place.was)?;
+    }
+    match &place.was {
+        Was::Nothing => drop(fs::remove_file(path)?),
+        Was::Link { target } => fs::switch_link(path, target)?,
         Was::File {
             sha256: digest,
             mode,
@@ -335,24 +381,10 @@ fn put_back(site: &Site<'_>, place: &SavedPlace, entry: Option<&Entry>) -> Resul
             gid,
             acl,
         } => {
-            let is_it = |path: &Path| {
-                let stat = fs::stat(path).ok().flatten();
-                let fits = |stat: Stat| {
-                    stat.kind == Kind::File
-                        && (stat.mode, stat.uid, stat.gid) == (*mode, *uid, *gid)
-                };
-                stat.is_some_and(fits)
-                    && fs::acl_of(path).is_ok_and(|there| there == *acl)
-                    && digest_of(path) == Some(*digest)
-            };
-            if is_it(path) {
-                return Ok(false);
-            }
-            if let Some(entry) = entry {
-                arrived::keep_copy(site, place.index, entry, &place.was)?;
-            }
-            let kept = fs::beside(path, &site.old_tag()).is_some_and(|kept| is_it(&kept));
-            if kept && fs::adopt(path, &site.old_tag())? {
+            let kept = fs::beside(path, &site.old_tag());
+            if kept.is_some_and(|kept| is_file(&place.was, &kept))
+                && fs::adopt(path, &site.old_tag())?
+            {
                 return Ok(true);
             }
             let copy = site.records().saved_copy(place.index);

@@ -84,6 +84,15 @@ impl Job {
 
     /// Also the last attempt to put back what could not be: without it the way back has failed, whatever is served.
     pub(super) async fn verify_back(&self) -> Result<StepDone, StepError> {
+        let left = self
+            .on_disk(|site, job| commit::not_back(site, job.now))
+            .await?;
+        // A service reads some time after it was told. An attempt of which only the key succeeds makes a pair of two halves for
+        // a moment, and who reads that refuses the others too; so it waits until they are served.
+        let before = match left.is_empty() {
+            true => None,
+            false => Some(self.serves_the_former(left.clone()).await),
+        };
         let back = self
             .on_disk(|site, job| commit::restore(site, job.now))
             .await?;
@@ -92,7 +101,11 @@ impl Job {
             self.reload_back().await?;
         }
         let stays = back.failed.iter().flat_map(|error| error.named.clone());
-        let seen = self.serves_the_former(stays.collect()).await;
+        let stays: BTreeSet<CertificateId> = stays.collect();
+        let seen = match before {
+            Some(seen) if !back.changed && stays == left => seen,
+            _ => self.serves_the_former(stays).await,
+        };
         match (seen, back.failed) {
             (seen, None) => seen,
             (Ok(_), Some(failed)) => Err(failed),

@@ -1,10 +1,12 @@
 //! Disks that fail in the middle, by injected errors: what the kernel says is passed on with path and remedy, and what was
 //! there stays, and what fails at the place of one member is blamed on it. Full and read-only disks for real are in `disk`.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use renewd::model::{
-    Cause, CertificateId, ErrorClass, ProbeFault, RolloutPhase, RolloutStep, UndoPhase,
+    Cause, CertificateId, ErrorClass, Probe, ProbeFault, RolloutPhase, RolloutStep, Seconds,
+    UndoPhase,
 };
 
 use crate::deploy::served::{Served, Variant};
@@ -253,19 +255,7 @@ async fn a_place_that_fails_on_the_way_back_keeps_back_nobody_else_and_is_told()
         for step in [Stage, Commit, Test, Reload] {
             served.stand.step(&rollout, step).await.unwrap();
         }
-        rollout.phase = RolloutPhase::Undoing {
-            cause: Cause {
-                step: RolloutStep::Verify,
-                class: ErrorClass::Configuration,
-                message: "another certificate is served".into(),
-                output: String::new(),
-                named: [].into(),
-                refused: false,
-                probe: ProbeFault::None,
-                strange: [].into(),
-            },
-            undo: UndoPhase::Decided,
-        };
+        rollout.phase = undoing();
         let fault = Fault::at("fs.rename", error, "etc/www/fullchain.pem");
         let undone = served.stand.drive(rollout).await;
         let failed = served.stand.error(RolloutStep::VerifyBack);
@@ -273,7 +263,7 @@ async fn a_place_that_fails_on_the_way_back_keeps_back_nobody_else_and_is_told()
             failed.message.contains("etc/www/fullchain.pem"),
             "{failed:?}"
         );
-        assert_eq!(failed.named, [old[0].0.clone()].into());
+        assert_eq!(failed.named, [old[0].0.clone()].into(), "{failed:?}");
         // The other went all the way back.
         let serial = |of| served.stand.serial(of);
         assert_eq!(serial_in(&served.file("shop")), serial(&old[1]));
@@ -298,5 +288,71 @@ async fn a_place_that_fails_on_the_way_back_keeps_back_nobody_else_and_is_told()
         let undone = served.stand.drive(undone).await;
         assert_eq!(undone.phase.code(), "rolled-back", "{:?}", served.stand.log);
         served.assert_serves(&old).await;
+    }
+}
+
+/// A service that was told reads some time later, and must not meet half of a pair then.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_go_back_is_not_tried_again_before_the_others_are_served() {
+    use RolloutStep::{Commit, Reload, ReloadBack, Restore, Stage, Test, VerifyBack};
+    let dir = tempfile::tempdir().unwrap();
+    let (mut served, _) = Served::running(dir.path(), Variant::Loose).await;
+    let new = served.issue();
+    let mut rollout = served.stand.open(&new);
+    for step in [Stage, Commit, Test, Reload] {
+        served.stand.step(&rollout, step).await.unwrap();
+    }
+    rollout.phase = undoing();
+    let fault = Fault::at("fs.rename", "EROFS", "etc/www/fullchain.pem");
+    for step in [Restore, ReloadBack] {
+        served.stand.step(&rollout, step).await.unwrap();
+    }
+
+    // Stands for the service, sees what it would read whenever it is asked, and never answers.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    served.stand.target.probe = Probe::Tls {
+        connect: listener.local_addr().unwrap().to_string().into(),
+        deadline: Seconds(1),
+        roots: None,
+        wildcard_label: "renewd-probe".into(),
+        prelude: renewd::model::Prelude::default(),
+    };
+    let key = served.file("www").with_file_name("key.pem");
+    let inode = {
+        let key = key.clone();
+        move || std::fs::metadata(&key).unwrap().ino()
+    };
+    let before = inode();
+    let seen = std::thread::spawn({
+        let inode = inode.clone();
+        move || {
+            let _asked = listener.accept().unwrap();
+            inode()
+        }
+    });
+    let failed = served.stand.step(&rollout, VerifyBack).await.unwrap_err();
+    assert!(
+        failed.message.contains("etc/www/fullchain.pem"),
+        "{failed:?}"
+    );
+    assert_eq!(seen.join().unwrap(), before, "the key was touched before");
+    assert_ne!(inode(), before, "it was tried in the end");
+    drop(fault);
+}
+
+/// A way back that begins.
+fn undoing() -> RolloutPhase {
+    RolloutPhase::Undoing {
+        cause: Cause {
+            step: RolloutStep::Verify,
+            class: ErrorClass::Configuration,
+            message: "another certificate is served".into(),
+            output: String::new(),
+            named: [].into(),
+            refused: false,
+            probe: ProbeFault::None,
+            strange: [].into(),
+        },
+        undo: UndoPhase::Decided,
     }
 }
