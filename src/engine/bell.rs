@@ -80,7 +80,7 @@ impl Bell {
     }
 }
 
-/// Messages in each of the scheduler's ten channels, which have their memory from the beginning: a quarter of a MiB with the 200
+/// Messages in each of the scheduler's ten channels, which have their memory from the beginning: 0.2 MiB with the 200
 /// that it would take, for one job.
 const CHANNEL: usize = 4;
 
