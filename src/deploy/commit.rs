@@ -29,7 +29,7 @@ pub(super) fn run(site: &Site<'_>, now: Timestamp) -> Result<(), StepError> {
         // A window, a hook or a failing disk may have kept the staged set for days. What is kept since then needs no second
         // word, but as it is now.
         let kept = manifest::read_kept(&site.generation())?;
-        let mut late = foreign::spare(site, &manifest, &site.whole_materials(), now)?;
+        let mut late = foreign::spare(site, &manifest, |id| site.facts(id), now)?;
         late.retain(|certificate| !kept.contains(certificate));
         if let Some(certificate) = late.first() {
             let text = "somebody put a later certificate into its place since the set was staged";

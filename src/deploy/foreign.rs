@@ -13,10 +13,12 @@ use crate::deploy::drift::Look;
 use crate::deploy::keystores::{Keystores, Opened};
 use crate::deploy::manifest::{Entry, MOST_BYTES, Manifest};
 use crate::deploy::site::Site;
-use crate::model::{CertificateFacts, CertificateId, ErrorClass, SubjectAltNames, Timestamp};
+use crate::model::{
+    CertificateFacts, CertificateId, Difference, Drift, ErrorClass, SubjectAltNames, Timestamp,
+};
 use crate::pki::chain::{is_ca, is_self_issued};
 use crate::pki::inspect::Held;
-use crate::pki::{Material, PrivateKey, Secret, facts, pem};
+use crate::pki::{PkiError, PrivateKey, Secret, facts, pem};
 use crate::sys::error_chain as causes;
 use crate::sys::fs;
 
@@ -92,11 +94,13 @@ pub(super) fn newer<'a>(
 }
 
 /// That the commit will replace nothing newer of somebody else, unless a person wants it to. Answers the members that the
-/// rollout only repeats and whose places are left alone, so that the others go on.
+/// rollout only repeats and whose places are left alone, so that the others go on. `ours` is asked for what goes in of a member
+/// (`None` for one of which nothing does), and only where something of somebody else may be: a rollout of one certificate is
+/// about all of its target.
 pub(super) fn spare(
     site: &Site<'_>,
     manifest: &Manifest,
-    materials: &BTreeMap<&CertificateId, Material>,
+    ours: impl Fn(&CertificateId) -> Option<Result<CertificateFacts, PkiError>>,
     now: Timestamp,
 ) -> Result<BTreeSet<CertificateId>, StepError> {
     let layout = &site.layout;
@@ -121,17 +125,24 @@ pub(super) fn spare(
         }
     }
     let mut found_newer = BTreeMap::new();
-    for (certificate, material) in materials {
-        if site.rollout.overwrite.contains(*certificate) {
+    let suspects: Vec<&Difference> = drift.iter().flat_map(Drift::perhaps_newer).collect();
+    for certificate in site.rollout.revisions.keys() {
+        let mut of_it = suspects.iter();
+        let suspect = of_it.any(|found| found.certificate.as_ref() == Some(certificate));
+        if site.rollout.overwrite.contains(certificate)
+            || !(suspect || fresh.contains_key(certificate))
+        {
             continue;
         }
-        let ours = material.facts().map_err(|error| {
+        let Some(ours) = ours(certificate) else {
+            continue;
+        };
+        let ours = ours.map_err(|error| {
             StepError::new(ErrorClass::Rejected, causes(&error)).about(certificate)
         })?;
-        let differences = drift.iter().flat_map(|drift| &drift.differences);
-        let differences = differences.filter(|found| found.may_be_newer());
-        let mut later = differences
-            .filter(|found| found.certificate.as_ref() == Some(*certificate))
+        let mut later = suspects
+            .iter()
+            .filter(|found| found.certificate.as_ref() == Some(certificate))
             // Later, and not the very one that goes in and is there already.
             .filter(|found| found.issued_at.is_some_and(|at| at > ours.not_before))
             .map(|found| found.detail.clone());
@@ -140,7 +151,7 @@ pub(super) fn spare(
                 let entries = entries.iter().copied();
                 let compared = Ours {
                     facts: &ours,
-                    names: site.names.get(*certificate),
+                    names: site.names.get(certificate),
                 };
                 let at = |entry: &Entry| entry.path.clone();
                 let newer = newer(entries, at, compared, site.keystores(), now)?;
@@ -150,7 +161,7 @@ pub(super) fn spare(
         if let Some(detail) = found {
             let text = nothing_older(certificate, &detail);
             let error = StepError::new(ErrorClass::Rejected, text).about(certificate);
-            found_newer.insert((*certificate).clone(), error);
+            found_newer.insert(certificate.clone(), error);
         }
     }
     site.without(found_newer)

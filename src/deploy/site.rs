@@ -9,8 +9,10 @@ use crate::deploy::manifest::{Entry, Manifest};
 use crate::deploy::selinux::Selinux;
 use crate::deploy::service::is_alarming;
 use crate::deploy::{Materials, SecretResolver, StepError};
-use crate::model::{CertificateId, ErrorClass, ExportSpec, Rollout, SubjectAltNames};
-use crate::pki::Material;
+use crate::model::{
+    CertificateFacts, CertificateId, ErrorClass, ExportSpec, Rollout, SubjectAltNames,
+};
+use crate::pki::PkiError;
 use crate::sys::fs::Attributes;
 
 /// One rollout and the places it is about.
@@ -64,14 +66,14 @@ impl Site<'_> {
         })
     }
 
-    /// Every revision of the set that is whole in the store.
-    pub(super) fn whole_materials(&self) -> BTreeMap<&CertificateId, Material> {
-        let all = self.rollout.revisions.iter();
-        all.filter_map(|(certificate, revision)| {
-            let material = self.materials.load_revision(certificate, revision).ok()?;
-            Some((certificate, material))
-        })
-        .collect()
+    /// What the revision of a member says, if that is whole in the store.
+    pub(super) fn facts(
+        &self,
+        certificate: &CertificateId,
+    ) -> Option<Result<CertificateFacts, PkiError>> {
+        let revision = self.rollout.revisions.get(certificate)?;
+        let material = self.materials.load_revision(certificate, revision).ok()?;
+        Some(material.facts())
     }
 
     /// Members whose files a program complains about. Remarks do not count: nginx warns of certificates that it accepts.

@@ -34,7 +34,8 @@ pub(super) fn run(
             Some(manifest) => manifest,
             None => write_generation(site, target, &materials, &damaged)?,
         };
-        let spared = foreign::spare(site, &manifest, &materials, now)?;
+        let ours = |id: &CertificateId| materials.get(id).map(Material::facts);
+        let spared = foreign::spare(site, &manifest, ours, now)?;
         let kept: BTreeSet<CertificateId> = damaged.union(&spared).cloned().collect();
         // An earlier attempt may have carried over what nobody spares any more.
         if begun && !is_whole(site, &manifest, &kept) {

@@ -39,7 +39,8 @@ impl Bell {
             format!("failed to start the bell: {error}")
         };
         let (ring, rings) = mpsc::channel(1);
-        let scheduler = JobScheduler::new().await.map_err(failed)?;
+        let scheduler = JobScheduler::new_with_channel_size(CHANNEL).await;
+        let scheduler = scheduler.map_err(failed)?;
         let job = Job::new(when.schedule.as_str(), move |_, _| {
             // A full channel means that a wake is waiting already.
             let _ = ring.try_send(());
@@ -78,6 +79,10 @@ impl Bell {
         }
     }
 }
+
+/// Messages in each of the scheduler's ten channels, which have their memory from the beginning: 0.2 MiB with the 200
+/// that it would take, for one job.
+const CHANNEL: usize = 4;
 
 /// A little longer than from one ring to the next, which the scheduler may be half a second late with: nobody is woken twice
 /// in a minute.

@@ -13,30 +13,78 @@ use crate::pki::facts::parse;
 /// once the path is complete. What keeps a path from being complete stays, at the end or with its bad signature, so
 /// that the check of the chain can name it.
 #[must_use]
-pub fn sort(leaf: &[u8], mut pool: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
-    pool.retain(|der| der != leaf);
-    let mut sorted: Vec<Vec<u8>> = Vec::new();
+pub fn sort(leaf: &[u8], pool: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+    sort_by(leaf, pool, |child, issuer| {
+        link(child, issuer) == Link::Signed
+    })
+}
+
+/// The same. `signed` is asked only where several have the name of an issuer: a signature costs more than all the rest, and
+/// chains are sorted whenever a revision is read.
+fn sort_by(
+    leaf: &[u8],
+    pool: Vec<Vec<u8>>,
+    mut signed: impl FnMut(&[u8], &[u8]) -> bool,
+) -> Vec<Vec<u8>> {
+    let pool = pool.into_iter().filter(|der| der != leaf);
+    let mut pool: Vec<Named> = pool.map(Named::of).collect();
+    let leaf = Named::of(leaf.to_vec());
+    let mut sorted: Vec<Named> = Vec::new();
     loop {
-        let child = sorted.last().map_or(leaf, Vec::as_slice);
-        if is_self_issued(child) {
+        let child = sorted.last().unwrap_or(&leaf);
+        if child.is_below(child) {
             // What else was sent is of no use to anybody; beside a self-signed leaf it is a mistake to be told.
             if !sorted.is_empty() {
                 pool.clear();
             }
             break;
         }
-        let links: Vec<Link> = pool.iter().map(|one| link(child, one)).collect();
-        let find = |wanted| links.iter().position(|link| *link == wanted);
-        let Some(next) = find(Link::Signed).or_else(|| find(Link::BadSignature)) else {
-            break;
+        let named = (0..pool.len()).filter(|at| child.is_below(&pool[*at]));
+        let named: Vec<usize> = named.collect();
+        let next = match named[..] {
+            [] => break,
+            // Whether it signed is for the check of the chain to say.
+            [only] => only,
+            [first, ..] => {
+                let mut signers = named.into_iter();
+                let signer = signers.find(|at| signed(&child.der, &pool[*at].der));
+                signer.unwrap_or(first)
+            }
         };
         let next = pool.remove(next);
         // Repetitions, and the same issuer signed by somebody else (cross-signed).
-        pool.retain(|one| !same_subject(one, &next));
+        pool.retain(|one| one.subject != next.subject);
         sorted.push(next);
     }
     sorted.append(&mut pool);
-    sorted
+    sorted.into_iter().map(|one| one.der).collect()
+}
+
+/// A certificate with its names as they are encoded; without, where it is none.
+struct Named {
+    der: Vec<u8>,
+    subject: Option<Vec<u8>>,
+    issuer: Option<Vec<u8>>,
+}
+
+impl Named {
+    fn of(der: Vec<u8>) -> Self {
+        let names = parse(&der).ok().map(|certificate| {
+            let (subject, issuer) = (certificate.subject(), certificate.issuer());
+            (subject.as_raw().to_vec(), issuer.as_raw().to_vec())
+        });
+        let (subject, issuer) = names.unzip();
+        Self {
+            der,
+            subject,
+            issuer,
+        }
+    }
+
+    /// By the names alone.
+    fn is_below(&self, issuer: &Self) -> bool {
+        self.issuer.is_some() && self.issuer == issuer.subject
+    }
 }
 
 /// Whether the certificate names itself as its issuer, as roots do; `false` for what is no certificate.
@@ -60,13 +108,6 @@ pub fn without_root(chain: &[Vec<u8>]) -> &[Vec<u8>] {
     match chain {
         [rest @ .., top] if is_self_issued(top) => rest,
         all => all,
-    }
-}
-
-fn same_subject(one: &[u8], other: &[u8]) -> bool {
-    match (parse(one), parse(other)) {
-        (Ok(one), Ok(other)) => one.subject().as_raw() == other.subject().as_raw(),
-        _ => false,
     }
 }
 
@@ -236,6 +277,30 @@ mod tests {
             .unwrap();
         let pool = vec![two.clone(), one, other.der.clone()];
         assert_eq!(sort(leaf.der(), pool), [two, other.der]);
+    }
+
+    #[test]
+    fn no_signature_is_verified_where_names_tell_the_order() {
+        let Sample { root, material, .. } = sample();
+        let count = |pool: &[&Vec<u8>]| {
+            let mut asked = 0;
+            let pool = pool.iter().map(|der| der.to_vec()).collect();
+            let sorted = sort_by(&material.leaf, pool, |child, issuer| {
+                asked += 1;
+                link(child, issuer) == Link::Signed
+            });
+            (sorted, asked)
+        };
+        let [issuing, top] = material.chain.as_slice() else {
+            panic!("a sample has two certificates above the leaf");
+        };
+        assert_eq!(count(&[top, issuing]), (material.chain.clone(), 0));
+        // Of its name there is only this one, whoever signed.
+        let forged = root.intermediate("Sample Issuing", KeyAlgorithm::EcP256, year());
+        let chain = vec![forged.der.clone(), top.clone()];
+        assert_eq!(count(&[top, &forged.der]), (chain, 0));
+        let both = [top, &forged.der, issuing];
+        assert_eq!(count(&both), (material.chain.clone(), 2));
     }
 
     #[test]

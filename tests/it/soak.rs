@@ -8,6 +8,7 @@
 
 mod account;
 mod daemon;
+mod spent;
 mod watched;
 mod world;
 
@@ -17,6 +18,7 @@ use renewd::model::Seconds;
 
 use crate::soak::account::Account;
 use crate::soak::daemon::Daemon;
+use crate::soak::spent::Spent;
 use crate::soak::world::{Random, Scale, Trouble, Year};
 
 /// Some weeks of a few certificates.
@@ -62,6 +64,7 @@ async fn year() {
         .peekable();
     let end = year.now() + Seconds::days(i64::from(scale.days));
 
+    let mut spent = Spent::default();
     let mut daemon = Daemon::start(&year);
     loop {
         let killed = if random.below(100) < KILLED {
@@ -69,17 +72,22 @@ async fn year() {
         } else {
             NEVER
         };
-        let wake = tokio::select! {
-            biased;
-            wake = daemon.asleep() => wake,
-            () = tokio::time::sleep(killed) => {
-                account.killed();
-                daemon.kill().await;
-                daemon = Daemon::start(&year);
-                continue;
+        let asleep = spent.on("work", async {
+            tokio::select! {
+                biased;
+                wake = daemon.asleep() => Some(wake),
+                () = tokio::time::sleep(killed) => None,
             }
+        });
+        let Some(wake) = asleep.await else {
+            account.killed();
+            spent.on("kills", daemon.kill()).await;
+            daemon = Daemon::start(&year);
+            continue;
         };
-        account.look(&year, random.below(1 << 32)).await;
+        let drawn = random.below(1 << 32);
+        let told = spent.told();
+        spent.on("looks", account.look(&year, drawn, told)).await;
         if year.now() >= end {
             break;
         }
@@ -92,16 +100,17 @@ async fn year() {
             match trouble {
                 Trouble::Asleep { length } => wake = wake + length,
                 Trouble::SetBack { by } => {
-                    daemon.noticing(|| year.set_back(by)).await;
+                    let noticing = daemon.noticing(|| year.set_back(by));
+                    spent.on("clock set back", noticing).await;
                     noticed = true;
                 }
                 Trouble::Restart => {
-                    daemon.stop().await;
+                    spent.on("stops", daemon.stop()).await;
                     daemon = Daemon::start(&year);
                     noticed = true;
                 }
                 Trouble::Reload => {
-                    daemon.reload().await;
+                    spent.on("reloads", daemon.reload()).await;
                     noticed = true;
                 }
                 other => year.happens(&other),
@@ -111,14 +120,15 @@ async fn year() {
         if noticed {
             continue;
         }
-        account.until(&year, wake).await;
+        let until = account.until(&year, wake);
+        spent.on("readings of the journal", until).await;
         if daemon.wakes_at(wake) {
             account.woken();
         }
         year.pass_until(wake);
     }
-    daemon.stop().await;
-    account.settle(&year).await;
+    spent.on("stops", daemon.stop()).await;
+    account.settle(&year, spent.told()).await;
 }
 
 /// Ticks in a hundred that renewd may not see the end of.

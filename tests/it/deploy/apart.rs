@@ -6,12 +6,14 @@
 )]
 
 use std::fs;
+use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 
 use renewd::model::{
     CertificateId, DriftKind, KeyAlgorithm, Reason, RevisionId, Rollout, RolloutClosing,
     RolloutPhase, RolloutStep, Seconds,
 };
+use rustix::fs::inotify;
 
 use crate::deploy::stand::{Stand, is_pair, now, pem, serial_in};
 use crate::support::certs::Validity;
@@ -142,6 +144,35 @@ async fn what_somebody_puts_there_between_stage_and_commit_is_what_stays() {
 }
 
 /// What was carried over at an attempt that failed is gone with it, once it is theirs no more.
+/// A rollout of one certificate is about all of its target: their keys are nothing to it where nobody else was at work.
+#[tokio::test]
+async fn a_commit_reads_no_revision_where_nothing_of_somebody_else_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut stand, [api, _]) = both_live(dir.path()).await;
+    let (www, rollout) = renewal(&mut stand, &api);
+    stand.step(&rollout, RolloutStep::Stage).await.unwrap();
+    let keys = [&api, &www].map(|(name, revision)| {
+        let revisions = dir.path().join("state/revisions");
+        revisions
+            .join(name.as_str())
+            .join(revision.as_str())
+            .join("key.pem")
+    });
+    let seen = inotify::init(inotify::CreateFlags::NONBLOCK).unwrap();
+    for key in &keys {
+        inotify::add_watch(&seen, key, inotify::WatchFlags::OPEN).unwrap();
+    }
+    let mut seen = fs::File::from(seen);
+    let mut buffer = [0; 4096];
+    stand.step(&rollout, RolloutStep::Commit).await.unwrap();
+    let none = seen.read(&mut buffer).unwrap_err();
+    assert_eq!(none.kind(), ErrorKind::WouldBlock);
+    for key in &keys {
+        fs::read(key).unwrap();
+        assert!(seen.read(&mut buffer).unwrap() > 0, "it is seen");
+    }
+}
+
 #[tokio::test]
 async fn what_is_spared_no_more_is_ours_again_at_the_next_attempt() {
     let dir = tempfile::tempdir().unwrap();

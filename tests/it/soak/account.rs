@@ -63,7 +63,7 @@ impl Account {
     }
 
     /// While nobody is at work. Once a day one certificate is read from where its service would read it.
-    pub(super) async fn look(&mut self, year: &Year, draw: u64) {
+    pub(super) async fn look(&mut self, year: &Year, draw: u64, spent: String) {
         let at = year.now();
         let told = year.rig.told();
         self.told
@@ -97,10 +97,10 @@ impl Account {
             .map(|target| target.live.len())
             .sum();
         assert_eq!(placed, all, "at {now}: {:#?}", self.told);
-        if self.days.len().is_multiple_of(30) {
+        if self.days.len().is_multiple_of(10) {
             let (memory, descriptors) = self.days[self.days.len() - 1];
             println!(
-                "day {}: {:?}, {} ticks, {} kills, {:?} mails and digests, {memory} KiB, {descriptors} descriptors",
+                "day {}: {:?}, {} ticks, {} kills, {:?} mails and digests, {memory} KiB, {descriptors} descriptors; {spent}",
                 self.days.len(),
                 self.begun.elapsed(),
                 self.ticks,
@@ -142,7 +142,7 @@ impl Account {
     }
 
     /// What it comes to.
-    pub(super) async fn settle(mut self, year: &Year) {
+    pub(super) async fn settle(mut self, year: &Year, spent: String) {
         let engine = year.engine().await;
         let snapshot = engine.observe().await.unwrap();
         let plan = renewd::plan::plan(&engine.policy, &snapshot, year.now());
@@ -178,6 +178,7 @@ impl Account {
             self.kills,
             self.troubles
         );
+        println!("{spent}");
         assert_eq!(self.expired, [""; 0]);
         assert_eq!(left, 0, "{:?}", plan.alerts);
         assert!(spans >= 10, "no trouble, no test");

@@ -2,9 +2,11 @@
 //! is at work.
 
 use std::collections::BTreeMap;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, raise};
@@ -40,11 +42,20 @@ impl Clock for Watched {
         until: Timestamp,
     ) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
         Box::pin(async move {
+            let mut sleep = self.clock.sleep_until(until);
+            // Whoever is known to sleep knows from when: a clock that is set back before that would be noticed by the bell alone, up
+            // to a minute later.
+            if poll_fn(|context| Poll::Ready(sleep.as_mut().poll(context)))
+                .await
+                .is_ready()
+            {
+                return;
+            }
             let asleep = Asleep(self, self.next.fetch_add(1, Ordering::SeqCst));
             self.sleepers.send_modify(|all| {
                 all.insert(asleep.1, until);
             });
-            self.clock.sleep_until(until).await;
+            sleep.await;
         })
     }
 

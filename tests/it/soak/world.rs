@@ -283,8 +283,9 @@ impl Year {
         let issuer = self.rig.world.ccm.issuer("30s");
         let endpoint = self.rig.world.ccm.endpoint();
         let mut text = issuer.replace(&endpoint, &format!("http://{door}"));
+        // What an account is asked in a second of real time is no matter of the year.
         text.push_str(
-            "\n[alert.email.ops]\nsendmail = \"{dir}/sendmail\"\nfrom = \"renewd@web1.example.test\"\nto = [\"ops@example.test\"]\n\n[job.digest]\nschedule = \"0 7 * * *\"\n",
+            "requests_per_second = 1000\n\n[alert.email.ops]\nsendmail = \"{dir}/sendmail\"\nfrom = \"renewd@web1.example.test\"\nto = [\"ops@example.test\"]\n\n[job.digest]\nschedule = \"0 7 * * *\"\n",
         );
         for at in 0..scale.targets {
             let _ = write!(
