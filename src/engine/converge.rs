@@ -291,6 +291,7 @@ impl Engine {
             Action::Tend { certificate, task } => match task {
                 Tending::Revoke(revision) => self.revoke(&certificate, &revision, now).await,
                 Tending::Push(push) => self.push(&certificate, &push, now).await,
+                Tending::TakeBack(late) => self.take_back(&certificate, &late, now).await,
             },
             Action::Observe { target } => self.observe_addresses(&target, now).await,
         }

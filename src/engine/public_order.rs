@@ -46,8 +46,11 @@ impl Engine {
             Outcome::new(OrderEvent::Wanting { want, look_at }, message)
         };
         let sighting = orders.look(&ours.look(order, now)).await?;
-        if matches!(sighting, Sighting::Nothing { .. })
-            && let Some(late) = self.added_late(order, orders, now).await?
+        // Whatever costs money, and what a person would be asked about, is looked at only where nothing came late.
+        if matches!(
+            sighting,
+            Sighting::Nothing { .. } | Sighting::Unused { .. } | Sighting::Foreign { .. }
+        ) && let Some(late) = self.added_late(order, orders, now).await?
         {
             return Ok(late);
         }

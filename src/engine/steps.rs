@@ -97,6 +97,12 @@ pub(super) fn about(action: &Action, snapshot: &Snapshot, policy: &Policy) -> (S
                         .map(|one| &one.issuer)
                 }
                 Tending::Push(push) => policy.pushes.get(push).map(|push| &push.account),
+                Tending::TakeBack(late) => {
+                    let state = snapshot.certificates.get(certificate);
+                    let mut all = state.into_iter().flat_map(|state| &state.unseen);
+                    all.find(|one| one.supplement == *late)
+                        .map(|one| &one.issuer)
+                }
             };
             let lane = account.map_or(Lane::Host, |account| Lane::Issuer(account.clone()));
             (Subject::Certificate(certificate.clone()), lane)

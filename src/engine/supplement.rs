@@ -1,16 +1,31 @@
 //! Names that are added to an issued certificate (CCM API 7.1.20), as steps of an order.
 
-use crate::engine::Engine;
 use crate::engine::order_effect::{Failure, Outcome, material_failure};
 use crate::engine::public_order::orders;
-use crate::issuer::{IssuedPem, Orders, Supplemented, is_for};
+use crate::engine::{Engine, EngineError};
+use crate::issuer::{IssuedPem, IssuerError, Orders, Supplemented, is_for};
 use crate::model::{
-    DomainProof, ErrorClass, Order, OrderEvent, Review, Seconds, Supplement, Timestamp,
+    CertificateId, DomainProof, ErrorClass, Failures, Order, OrderEvent, Review, Seconds,
+    Supplement, Timestamp, Unseen,
 };
 use crate::pki;
 use crate::plan;
 use crate::plan::order_machine::{self, Timing};
-use crate::sys::error_chain;
+use crate::plan::supplement::late::{self, Step};
+use crate::store::{CertificateChange, Touched};
+use crate::sys::{crash, error_chain};
+
+/// What became of names that may come late.
+enum Late {
+    /// They did not come.
+    NotYet,
+    /// Names are being added, and the account does not say which.
+    Unsure,
+    /// They came, and were taken back.
+    TakenBack,
+    /// They are in the certificate, or nothing is added to it any more.
+    Over,
+}
 
 impl Engine {
     /// Sends them, unless it happened already. The key is kept for what comes of it first.
@@ -123,6 +138,104 @@ impl Engine {
         };
         let message = format!("{} {how} to {reference}", late.adds);
         Ok(Some(Outcome::new(event, message)))
+    }
+
+    /// Looks for names that may come late and that nobody waits for, and takes them back.
+    pub(super) async fn take_back(
+        &self,
+        certificate: &CertificateId,
+        supplement: &Supplement,
+        now: Timestamp,
+    ) -> Result<Touched, EngineError> {
+        let mut touched = Touched::default();
+        touched.certificates.insert(certificate.clone());
+        // An order may have sent names there since the plan was made.
+        let snapshot = self.store.snapshot().await?;
+        let state = snapshot.certificates.get(certificate);
+        let mut all = state.into_iter().flat_map(|state| &state.unseen);
+        let Some(unseen) = all.find(|one| one.supplement == *supplement) else {
+            return Ok(touched);
+        };
+        let step = late::step(&self.policy, &snapshot, certificate, unseen, now);
+        let (left, news) = match step {
+            Step::Waits(_) => return Ok(touched),
+            Step::Over => (None, None),
+            Step::Due if self.issuers.is_silent(&unseen.issuer) => return Ok(touched),
+            Step::Due => self.take_back_due(certificate, unseen, now).await,
+        };
+        crash::point("supplement.late.effect");
+        let change = CertificateChange::Unseen {
+            supplement: Box::new(supplement.clone()),
+            left: left.map(Box::new),
+            news,
+        };
+        self.store.change_certificate(certificate, change).await?;
+        crash::point("supplement.late.done");
+        Ok(touched)
+    }
+
+    /// What is known of them afterwards, and what is to be told.
+    async fn take_back_due(
+        &self,
+        certificate: &CertificateId,
+        unseen: &Unseen,
+        now: Timestamp,
+    ) -> (Option<Unseen>, Option<(Timestamp, bool, String)>) {
+        let round = self.issuers.round();
+        let (issuer, one) = (&unseen.issuer, &unseen.supplement);
+        let looked = |unsure| Unseen {
+            looked_at: now,
+            unsure,
+            failures: Failures::default(),
+            ..unseen.clone()
+        };
+        match self.late(unseen).await {
+            Ok(found) => {
+                self.issuers.answered(issuer);
+                match found {
+                    Late::NotYet => (Some(looked(false)), None),
+                    Late::Unsure => (Some(looked(true)), None),
+                    Late::Over => (None, None),
+                    Late::TakenBack => {
+                        let message = format!(
+                            "{} taken back from {}: they came after all, and nobody waits for them any more",
+                            one.adds, one.reference
+                        );
+                        self.done(certificate, message.clone());
+                        (None, Some((self.clock.now(), false, message)))
+                    }
+                }
+            }
+            Err(error) => {
+                let what = format!("looking for {} in {}", one.adds, one.reference);
+                let failure = self.tending_failed(certificate, issuer, &what, error, (round, now));
+                let news = (failure.at, true, failure.message.clone());
+                let mut after = unseen.clone();
+                after.failures.add(failure);
+                (Some(after), Some(news))
+            }
+        }
+    }
+
+    async fn late(&self, unseen: &Unseen) -> Result<Late, IssuerError> {
+        let issuer = self.issuers.get(&unseen.issuer)?;
+        let Some(orders) = issuer.orders() else {
+            return Ok(Late::Over);
+        };
+        let supplement = &unseen.supplement;
+        Ok(match orders.supplemented(supplement).await? {
+            Supplemented::Open
+            | Supplemented::Busy { .. }
+            | Supplemented::UnderWay { ours: Some(false) } => Late::NotYet,
+            // What was asked for long ago is no reason to take back what may be somebody else's.
+            Supplemented::UnderWay { ours: None } => Late::Unsure,
+            Supplemented::UnderWay { ours: Some(true) } => {
+                let reference = &supplement.reference;
+                orders.withdraw(reference, Some(supplement)).await?;
+                Late::TakenBack
+            }
+            Supplemented::Done | Supplemented::Over { .. } => Late::Over,
+        })
     }
 
     /// Whether what is issued lacks the names that the order adds: what to do then.

@@ -333,6 +333,11 @@ impl Kind {
             "8d579b568e7b4c248f940729b7665e1e",
         ),
         kind(
+            "supplement-late",
+            About::Certificate,
+            "b32064bebb9e466188aee47babc84ef8",
+        ),
+        kind(
             "foreign-application",
             About::Certificate,
             "ee7a2b7255e1400fa50a25d344dd7e4e",

@@ -5,7 +5,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Fingerprint, Name, OrderId, Seconds, SubjectAltNames, Timestamp, ValidationId};
+use crate::model::{
+    Failures, Fingerprint, IssuerId, Name, OrderId, Seconds, SubjectAltNames, Timestamp,
+    ValidationId,
+};
 
 /// How much a CA proves before it issues (CCM API 4.1.3.1, `cert_type`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -223,6 +226,28 @@ pub struct Unsupplemented {
     pub why: String,
     /// When.
     pub at: Timestamp,
+}
+
+/// Names that were sent to be added to a certificate by an order that ended without having seen them there. They may come
+/// late, and are taken back where nobody waits for them any more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unseen {
+    /// At which account.
+    pub issuer: IssuerId,
+    /// What was sent.
+    pub supplement: Supplement,
+    /// When its order ended.
+    pub since: Timestamp,
+    /// When they were last looked for.
+    pub looked_at: Timestamp,
+    /// End of the certificate: nothing is added to it any more.
+    pub until: Timestamp,
+    /// Names are being added, and the account does not say whether these.
+    #[serde(default)]
+    pub unsure: bool,
+    /// Of looking for them and taking them back, in a row.
+    #[serde(default)]
+    pub failures: Failures,
 }
 
 /// Of purchases: what the account's tags and the journal say, each for itself.

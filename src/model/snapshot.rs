@@ -9,8 +9,8 @@ use crate::model::{
     Cause, CertificateId, ChannelId, ChannelState, ClockFacts, Drift, EarlierRevision, Entitlement,
     ErrorClass, Fingerprint, HostSeed, Identity, IssuerId, JobName, JobRun, Observed, Order,
     OrderId, Outage, PushId, PushState, RemoteTrouble, RevisionFacts, RevisionId, RevocationReason,
-    Rollout, RolloutId, Seconds, Shortage, Stale, Standing, TargetId, Timestamp, Unsupplemented,
-    WatchId, WatchState, Wire,
+    Rollout, RolloutId, Seconds, Shortage, Stale, Standing, TargetId, Timestamp, Unseen,
+    Unsupplemented, WatchId, WatchState, Wire,
 };
 
 /// The planner's view of the world. May be stale: every action is checked again before it is carried out.
@@ -149,6 +149,9 @@ pub struct CertificateState {
     /// Names that its issuer did not add to the newest revision.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unsupplemented: Option<Unsupplemented>,
+    /// Names that its orders sent to be added to certificates, and that may come late.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unseen: Vec<Unseen>,
     /// What its orders left elsewhere for a person to clear away, the newest last.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub left_behind: Vec<LeftBehind>,

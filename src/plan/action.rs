@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
     Alert, AlertKey, Blocked, CertificateId, Doubt, ErrorClass, OrderEvent, OrderId, OrderStep,
-    PushId, Reason, RevisionId, RolloutEvent, RolloutId, RolloutStep, StepFailure, TargetId,
-    Timestamp, Waiting,
+    PushId, Reason, RevisionId, RolloutEvent, RolloutId, RolloutStep, StepFailure, Supplement,
+    TargetId, Timestamp, Waiting,
 };
 
 /// What should happen now, what was decided for every certificate, and when to look again.
@@ -108,6 +108,8 @@ pub enum Tending {
     Revoke(RevisionId),
     /// Bring its newest revision to a place of the cloud.
     Push(PushId),
+    /// Take back names that are added to a certificate of it late, if they are.
+    TakeBack(Supplement),
 }
 
 impl Tending {
@@ -117,6 +119,7 @@ impl Tending {
         match self {
             Self::Revoke(_) => "revoke",
             Self::Push(_) => "push",
+            Self::TakeBack(_) => "take-back",
         }
     }
 }

@@ -43,6 +43,7 @@ pub fn certificate_after(
                         why: message.clone(),
                         at: now,
                     });
+                supplement::late::note(&mut after, order, now);
                 Some(after)
             }
             OrderClosing::Failed { class, message } => {
@@ -59,11 +60,21 @@ pub fn certificate_after(
             }
             OrderClosing::Abandoned { .. } => {
                 let mut after = state.clone();
-                after.unused = Some(entitlements::left(order, now)?);
+                let noted = supplement::late::note(&mut after, order, now);
+                match entitlements::left(order, now) {
+                    Some(left) => after.unused = Some(left),
+                    None if !noted => return None,
+                    None => {}
+                }
                 Some(after)
             }
             OrderClosing::Fulfilled { .. } => None,
         },
+        // Enough for another request, which asks for the same names; but not for ever.
+        OrderEvent::DefinitelyAbsent => {
+            let mut after = state.clone();
+            supplement::late::note(&mut after, order, now).then_some(after)
+        }
         OrderEvent::LeftBehind { what } => {
             let mut after = state.clone();
             after
@@ -100,7 +111,6 @@ pub fn certificate_after(
         | OrderEvent::Supplemented { .. }
         | OrderEvent::AnswerLost { .. }
         | OrderEvent::Absent { .. }
-        | OrderEvent::DefinitelyAbsent
         | OrderEvent::NotYet { .. } => None,
     }
 }
@@ -160,6 +170,7 @@ fn issued(
     after.failures = Failures::default();
     after.unused = None;
     after.unsupplemented = None;
+    supplement::late::forget(&mut after, revision);
     entitlements::forget(&mut after, now);
     after
 }

@@ -14,7 +14,7 @@ use crate::plan::pacing::OrderBudget;
 use crate::plan::targets::{self, Finding, Member, Place};
 use crate::plan::{
     Plan, Verdict, alerts, clock, jobs, observed, order_machine, outage, push, relied, renewal,
-    revoke, watch, widespread,
+    revoke, supplement, watch, widespread,
 };
 
 /// Decides what should happen next. Reads nothing but its arguments.
@@ -108,6 +108,7 @@ pub fn plan(policy: &Policy, snapshot: &Snapshot, now: Timestamp) -> Plan {
         alerts::target(&place, &members, snapshot, now, &mut draft);
     }
     revoke::decide(policy, snapshot, now, &mut draft);
+    supplement::late::decide(policy, snapshot, now, &mut draft);
     push::decide(policy, snapshot, now, &mut draft);
     watch::alerts(policy, snapshot, now, &mut draft);
     relied::alerts(policy, snapshot, now, &mut draft);

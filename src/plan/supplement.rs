@@ -4,6 +4,8 @@
 //! A supplement keeps the certificate's id, its key and its end. So it is no renewal, and `rekey` does not speak against it;
 //! but it is nothing for a certificate that is due, whose key has to change, or that a person wants another one for.
 
+pub(crate) mod late;
+
 use std::collections::BTreeMap;
 use std::fmt;
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use crate::model::{
     Entitlement, Fingerprint, Offer, OrderId, PushId, PushState, RemoteTrouble, RevisionId,
-    Revoking, StepFailure, Timestamp,
+    Revoking, StepFailure, Supplement, Timestamp, Unseen,
 };
 
 /// A change of what is known of a certificate, beside orders.
@@ -50,6 +50,15 @@ pub enum CertificateChange {
     },
     /// It is not to be revoked any more.
     RevocationDropped(RevisionId),
+    /// Names that may be added to a certificate of it late were looked for.
+    Unseen {
+        /// Which.
+        supplement: Box<Supplement>,
+        /// What is known of them now; `None`: they come no more.
+        left: Option<Box<Unseen>>,
+        /// What was done about them, if anything: when, whether in vain, and one line for people.
+        news: Option<(Timestamp, bool, String)>,
+    },
     /// What is known of it at a place of the cloud.
     Push {
         /// Which place.

@@ -351,7 +351,7 @@ pub struct RolloutAdvance {
 pub struct HistoryEntry {
     /// When.
     pub at: Timestamp,
-    /// `order`, `rollout`, `revocation` or `push`.
+    /// `order`, `rollout`, `revocation`, `push` or `supplement`.
     pub machine: String,
     /// Its id.
     pub id: String,

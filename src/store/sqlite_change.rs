@@ -103,6 +103,12 @@ fn apply(state: &mut CertificateState, change: CertificateChange) {
         CertificateChange::RevocationDropped(revision) => {
             state.revoking.retain(|one| one.revision != revision);
         }
+        CertificateChange::Unseen {
+            supplement, left, ..
+        } => {
+            state.unseen.retain(|one| one.supplement != *supplement);
+            state.unseen.extend(left.map(|left| *left));
+        }
         CertificateChange::Push {
             push, state: of, ..
         } => {
@@ -172,7 +178,20 @@ async fn note(
             },
             news.1.clone(),
         ),
+        CertificateChange::Unseen {
+            supplement,
+            news: Some((at, failed, message)),
+            ..
+        } => (
+            SUPPLEMENT,
+            supplement.reference.as_str(),
+            *at,
+            if *failed { "failed" } else { "succeeded" },
+            if *failed { "late" } else { "taken-back" },
+            message.clone(),
+        ),
         CertificateChange::Entitlements(_)
+        | CertificateChange::Unseen { news: None, .. }
         | CertificateChange::Offer { .. }
         | CertificateChange::SurveyFailed(_)
         | CertificateChange::Forced
@@ -191,3 +210,4 @@ async fn note(
 
 const REVOCATION: &str = "revocation";
 const PUSH: &str = "push";
+const SUPPLEMENT: &str = "supplement";

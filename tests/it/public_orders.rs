@@ -3,6 +3,7 @@
 
 mod claim;
 mod copied;
+pub(crate) mod late;
 mod life;
 mod real;
 mod schedules;

@@ -9,20 +9,20 @@ use crate::model::{
 use crate::plan::order_machine::{self, Money, Timing, transition};
 use crate::plan::{Next, OnError, Trouble, entitlements, open, outcome, testing};
 
-const NOW: Timestamp = Timestamp(1_000_000_000);
+pub(super) const NOW: Timestamp = Timestamp(1_000_000_000);
 const KEY: Fingerprint = Fingerprint([3; 32]);
-const POLICY: Fingerprint = Fingerprint([1; 32]);
+pub(super) const POLICY: Fingerprint = Fingerprint([1; 32]);
 const TIMING: Timing = Timing {
     timeout: Seconds(30),
     settle: Seconds(120),
 };
 
-fn names(all: &[&str]) -> SubjectAltNames {
+pub(super) fn names(all: &[&str]) -> SubjectAltNames {
     all.iter().map(|name| Name::parse(name).unwrap()).collect()
 }
 
 /// `www.example` and `a.example` of something that was bought for three, and a policy that adds `b.example`.
-fn world() -> (Policy, CertificatePolicy, CertificateState) {
+pub(super) fn world() -> (Policy, CertificatePolicy, CertificateState) {
     let mut policy = testing::policy();
     let mut issuer = testing::issuer();
     issuer.kind = IssuerKind::Scm(ScmPolicy {
@@ -261,7 +261,7 @@ fn only_added_names_of_a_public_certificate_are_a_matter_of_supplements() {
     assert_eq!(of(&policy, &certificate, &state, &b, NOW), None);
 }
 
-fn order(phase: OrderPhase) -> Order {
+pub(super) fn order(phase: OrderPhase) -> Order {
     let (policy, certificate, state) = world();
     let id = OrderId::new("o1").unwrap();
     let reason = reason(&["b.example"]);
@@ -276,7 +276,7 @@ fn next(order: &Order, now: Timestamp) -> Next<OrderStep, OrderEvent> {
     order_machine::next(order, TIMING, &Money::default(), POLICY, host, now)
 }
 
-fn unclear(absences: u32) -> OrderPhase {
+pub(super) fn unclear(absences: u32) -> OrderPhase {
     OrderPhase::Unclear {
         spki: Some(KEY),
         submitted_at: NOW,
@@ -288,7 +288,7 @@ fn unclear(absences: u32) -> OrderPhase {
     }
 }
 
-fn supplemented() -> OrderEvent {
+pub(super) fn supplemented() -> OrderEvent {
     OrderEvent::Supplemented {
         reference: "scs1".to_owned(),
         spki: Some(KEY),

@@ -1,10 +1,12 @@
 //! Names that the policy adds to a public certificate: the process killed with SIGKILL at every boundary, started again,
 //! converged. Sent once, nothing bought, the same certificate with the same key, no proof left.
 
+use renewd::ccm::ScmStatus;
 use renewd::model::OrderStep::{Close, Examine, Fetch, Publish, Resolve, Retract, Supplement};
-use renewd::model::{OrderStep, RevisionFacts};
+use renewd::model::{OrderPhase, OrderStep, RevisionFacts, Seconds};
 
 use crate::crash::public::{assert_clean, boundaries, counts};
+use crate::public_orders::late::comes;
 use crate::public_orders::supplement::{SUPPLEMENT, buy, is_supplemented};
 use crate::support::agent::Agent;
 use crate::support::engine::id;
@@ -93,3 +95,64 @@ async fn a_kill_while_a_lost_supplement_is_looked_for_sends_no_second_one() {
         assert_sent_once(&market, (&agent, &first), before, point).await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_while_names_that_came_late_are_taken_back_takes_them_back_once() {
+    let market = Market::at("2027-04-01").await;
+    let withdrawals = || market.shop.ccm.running.requests_of(WITHDRAWAL);
+    for (nth, point) in ["supplement.late.effect", "supplement.late.done"]
+        .iter()
+        .enumerate()
+    {
+        let nth = format!("l{nth}");
+        let (agent, first) = wanting(&market, &nth).await;
+        // Sent, with an answer and an effect that do not come; then nobody wants it any more.
+        market
+            .shop
+            .faults(&format!("at={SUPPLEMENT}:1:lost-request"))
+            .await;
+        let unclear = async || {
+            let orders = snapshot(&agent).await.orders;
+            let mut orders = orders.into_values();
+            orders.any(|order| matches!(order.phase, OrderPhase::Unclear { .. }))
+        };
+        for _ in 0..10 {
+            let run = market.once(&agent);
+            if unclear().await {
+                break;
+            }
+            market.wake(&run).await;
+        }
+        assert!(unclear().await, "{point}");
+        let names = ["a", "b"].map(|letter| format!("{letter}{nth}"));
+        agent.write_policy(&policy(&market, &names));
+        market.settle(&agent, point).await;
+        let unseen = async || {
+            let state = &snapshot(&agent).await.certificates[&id("www")];
+            state.unseen.len()
+        };
+        let history = || market.run(&agent, &["history", "www"]).stdout;
+        assert_eq!(unseen().await, 1, "{point}: {}", history());
+        let full = |letter: &str| format!("{letter}{nth}.example.test");
+        let (before, withdrawn) = (sent(&market).await, withdrawals());
+        comes(&market.shop, &first.reference, &full("b"), &full("c")).await;
+        market.shop.pass(Seconds::days(1)).await;
+        assert!(
+            market.die(&agent, point, &ONCE).await,
+            "{point} was never passed"
+        );
+        // What is done and not noted is looked for again.
+        assert_eq!(unseen().await, usize::from(point.ends_with("effect")));
+        market.settle(&agent, point).await;
+        let adding = market.shop.count(&ScmStatus::SupplementChecking).await;
+        assert_eq!(adding, 0, "{point}");
+        // One more is what comes late, by whoever sent it.
+        let after = (sent(&market).await, withdrawals());
+        assert_eq!(after, ((before.0 + 1, before.1), withdrawn + 1), "{point}");
+        assert_eq!(newest(&agent).await.id, first.id, "{point}");
+        assert_clean(&market, &agent, point).await;
+    }
+}
+
+/// What takes back added names that are not issued yet.
+const WITHDRAWAL: &str = "4.1.1.2";

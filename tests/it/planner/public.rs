@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 
 use renewd::model::{
-    ErrorClass, Fingerprint, IssuerId, Order, OrderEvent, OrderId, OrderPhase, OrderStep, Review,
-    Seconds, Supplement, Timestamp,
+    CertificateId, ErrorClass, Fingerprint, IssuerId, Order, OrderEvent, OrderId, OrderPhase,
+    OrderStep, Review, Seconds, Supplement, Timestamp,
 };
 use renewd::plan::{entitlements, order_machine};
 
 use super::faults::Fault;
-use super::scm::{Who, taken};
+use super::scm::{Stage, Who, taken};
 use super::world::{Came, World};
 
 /// What an order adds to which certificate.
@@ -187,9 +187,30 @@ impl World {
         })
     }
 
+    /// Names that nobody waits for, and that may have come late.
+    pub(super) fn take_back(&mut self, certificate: &CertificateId, late: &Supplement) {
+        let now = self.now;
+        self.scm.pass(now);
+        let reference = &late.reference;
+        let stage = &self.scm.get(reference).stage;
+        let came = matches!(stage, Stage::Adding { adds, .. } if *adds == late.adds);
+        let news = if came { "taken back" } else { "not there" };
+        self.log
+            .line(format!("take-back {certificate} {reference}: {news}"));
+        if came {
+            self.scm.withdraw(reference);
+        }
+        let is_over = came || self.scm.supplemented(late, now).is_some();
+        let unseen = &mut self.state(certificate).unseen;
+        unseen.retain(|one| one.supplement != *late || (!is_over && one.until > now));
+        let mut left = unseen.iter_mut();
+        if let Some(one) = left.find(|one| one.supplement == *late) {
+            one.looked_at = now;
+        }
+    }
+
     /// What the account has, for a transcript.
     pub(super) fn show_account(&mut self) {
-        use super::scm::Stage;
         self.scm.pass(self.now);
         for paper in &self.scm.papers {
             let stage = match &paper.stage {

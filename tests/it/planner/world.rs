@@ -12,7 +12,9 @@ use renewd::model::{
 };
 use renewd::plan::order_machine::{self, Timing};
 use renewd::plan::rollout_machine::{self, Failed};
-use renewd::plan::{self, Action, OnError, Plan, Trouble, Verdict, backoff, open, outcome};
+use renewd::plan::{
+    self, Action, OnError, Plan, Tending, Trouble, Verdict, backoff, open, outcome,
+};
 
 use super::account::{Account, Issued};
 use super::faults::{Fault, Faults};
@@ -293,6 +295,10 @@ impl World {
             Action::AdvanceRollout { rollout, step } => self.rollout_step(&rollout, step),
             Action::RecordRollout { rollout, event } => self.rollout_event(&rollout, event),
             Action::Survey { certificate } => self.survey(&certificate),
+            Action::Tend {
+                certificate,
+                task: Tending::TakeBack(late),
+            } => self.take_back(&certificate, &late),
             Action::Tend { certificate, task } => {
                 panic!("{certificate}: no scenario has a {}", task.code())
             }
@@ -300,7 +306,7 @@ impl World {
         }
     }
 
-    fn state(&mut self, id: &CertificateId) -> &mut CertificateState {
+    pub(super) fn state(&mut self, id: &CertificateId) -> &mut CertificateState {
         self.snapshot.certificates.entry(id.clone()).or_default()
     }
 

@@ -1,8 +1,11 @@
 //! Random schedules through the real executor: crashes at any await, lost answers, answers that never come, effects and tags
 //! that come late, 429, 5xx.
+//! In a share of them the policy adds a name midway ([`grown`]).
 //! Whatever happens: no more orders are bought than certificates are due, and every certificate that is due is obtained.
 //!
 //! `RENEWD_SEEDS=5000` runs so many, `RENEWD_SEED=17` one alone.
+
+mod grown;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -49,6 +52,9 @@ struct Counts {
     crashes: AtomicU64,
     unclear: AtomicU64,
     stalled: AtomicU64,
+    added: AtomicU64,
+    replaced: AtomicU64,
+    doubted: AtomicU64,
     requests: AtomicU64,
     ticks: AtomicU64,
 }
@@ -82,32 +88,30 @@ fn faults(random: &mut Random, seed: u64) -> Faults {
         let nth = 1 + u32::try_from(random.below(2)).unwrap();
         faults = faults.at(operation, nth, fault);
     }
-    let purchase = [
-        Fault::LostResponse,
-        Fault::LostResponse,
-        Fault::LostRequest,
-        Fault::ServerError,
-        Fault::RateLimited,
-    ];
     for nth in 1..=2 {
         if random.chance(60) {
             let which = usize::try_from(random.below(5)).unwrap();
-            faults = faults.at("4.1.3.1", nth, purchase[which]);
+            faults = faults.at("4.1.3.1", nth, LOST[which]);
         }
         if random.chance(30) {
             let which = usize::try_from(random.below(5)).unwrap();
-            faults = faults.at("4.1.1.1", nth, purchase[which]);
+            faults = faults.at("4.1.1.1", nth, LOST[which]);
         }
     }
     faults
 }
 
-fn policy(shop: &Shop, names: &[String], per_day: u32) -> String {
+/// The account, for a host that waits for answers only briefly.
+fn account(shop: &Shop, per_day: u32) -> String {
     let text = issuer(&shop.ccm.endpoint(), &purchase(per_day, 1));
     let usual = "\ntimeout = \"20s\"\n";
     assert!(text.contains(usual));
     let short = "\nconnect_timeout = \"2s\"\ntimeout = \"2s\"\n";
-    let mut text = text.replace(usual, short);
+    text.replace(usual, short)
+}
+
+fn policy(shop: &Shop, names: &[String], per_day: u32) -> String {
+    let mut text = account(shop, per_day);
     for name in names {
         text.push_str(&format!(
             "\n[certificate.{name}]\nissuer = \"public\"\nnames = [\"{name}.example.com\"]\n"
@@ -154,7 +158,7 @@ async fn run(seed: u64, counts: &Counts) {
     // What a person bought is taken first, by one of them.
     let by_hand = usize::from(random.chance(25));
     if by_hand > 0 {
-        buy(&shop).await;
+        buy(&shop, "SINGLE_DOMAIN", 1).await;
     }
     *shop.board.failing.lock().unwrap() = u32::try_from(random.below(3)).unwrap();
     for _ in 0..ROUGH {
@@ -251,10 +255,10 @@ fn stalled(shop: &Shop, plan: &Faults) -> u64 {
 }
 
 /// A purchase by a person, which nothing disturbs.
-async fn buy(shop: &Shop) {
+async fn buy(shop: &Shop, domains: &str, names: u32) {
     let body = json!({
-        "cert_brand": "GEOTRUST", "cert_type": "DV_SSL_CERT", "domain_type": "SINGLE_DOMAIN", "effective_time": 1,
-        "domain_numbers": 1, "order_number": 1, "agree_privacy_protection": true,
+        "cert_brand": "GEOTRUST", "cert_type": "DV_SSL_CERT", "domain_type": domains, "effective_time": 1,
+        "domain_numbers": names, "order_number": 1, "agree_privacy_protection": true,
     });
     let plan = shop.faults("seed=1").await;
     post(&shop.ccm, "/v3/scm/certificates/buy", &body)
@@ -281,14 +285,20 @@ async fn no_schedule_buys_more_than_is_due_and_every_one_ends() {
             ended.unwrap();
         }
         let counts = Arc::clone(&counts);
-        running.spawn(async move { run(seed, &counts).await });
+        running.spawn(async move {
+            if grown::is_one(seed) {
+                grown::run(seed, &counts).await;
+            } else {
+                run(seed, &counts).await;
+            }
+        });
     }
     while let Some(ended) = running.join_next().await {
         ended.unwrap();
     }
     let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     println!(
-        "{} seeds in {:?}: {} certificates due, {} bought by {} requests, {} bought by hand, {} starts, {} killed, {} answers that never came, {} rounds with a purchase in doubt",
+        "{} seeds in {:?}: {} certificates due, {} bought by {} requests, {} bought by hand, {} starts, {} killed, {} answers that never came, {} rounds with a purchase in doubt; {} names added, {} with another certificate, {} rounds with them in doubt",
         read(&counts.seeds),
         begun.elapsed(),
         read(&counts.due),
@@ -299,6 +309,9 @@ async fn no_schedule_buys_more_than_is_due_and_every_one_ends() {
         read(&counts.crashes),
         read(&counts.stalled),
         read(&counts.unclear),
+        read(&counts.added),
+        read(&counts.replaced),
+        read(&counts.doubted),
     );
     if one.is_none() {
         assert!(read(&counts.crashes) > seeds, "too few crashes");
@@ -307,6 +320,8 @@ async fn no_schedule_buys_more_than_is_due_and_every_one_ends() {
             read(&counts.stalled) > seeds / 10,
             "too few answers that never came"
         );
+        assert!(read(&counts.added) > seeds / 10, "too few added names");
+        assert!(read(&counts.doubted) > seeds / 20, "too few lost names");
     }
 }
 
@@ -314,6 +329,14 @@ async fn no_schedule_buys_more_than_is_due_and_every_one_ends() {
 const SEEDS: u64 = 300;
 /// Schedules side by side.
 const AT_ONCE: usize = 8;
+/// What becomes of a request that changes something.
+const LOST: [Fault; 5] = [
+    Fault::LostResponse,
+    Fault::LostResponse,
+    Fault::LostRequest,
+    Fault::ServerError,
+    Fault::RateLimited,
+];
 /// Calls of which the answer may never come: purchase and application, the listings, tags, and a look at one.
 const STALLING: [&str; 7] = [
     "4.1.3.1", "4.1.1.1", "4.1.2.1", "4.1.5.1", "4.1.2.2", "4.1.2.4", "4.1.5.3",

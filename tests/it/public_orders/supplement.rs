@@ -17,7 +17,7 @@ pub(crate) const SUPPLEMENT: &str = "7.1.20";
 const PURCHASE: &str = "4.1.3.1";
 const APPLICATION: &str = "4.1.1.1";
 
-fn policy(shop: &Shop, names: &[&str], rest: &str) -> String {
+pub(crate) fn policy(shop: &Shop, names: &[&str], rest: &str) -> String {
     let issuer = issuer(&shop.ccm.endpoint(), &purchase(50, 1));
     let names: Vec<String> = names
         .iter()
@@ -39,7 +39,7 @@ pub(crate) async fn buy(shop: &Shop, names: u32) {
 }
 
 /// A host with a certificate for these names, out of one that was bought for so many.
-async fn with(shop: &Shop, names: &[&str], room: u32) -> (Host, RevisionFacts) {
+pub(crate) async fn with(shop: &Shop, names: &[&str], room: u32) -> (Host, RevisionFacts) {
     buy(shop, room).await;
     let host = shop.host(&policy(shop, names, ""));
     host.settle(shop).await;
@@ -48,7 +48,7 @@ async fn with(shop: &Shop, names: &[&str], room: u32) -> (Host, RevisionFacts) {
     (host, first)
 }
 
-async fn newest(host: &Host) -> RevisionFacts {
+pub(crate) async fn newest(host: &Host) -> RevisionFacts {
     let snapshot = host.snapshot().await;
     snapshot.certificates[&id("www")].newest.clone().unwrap()
 }
@@ -68,7 +68,7 @@ async fn assert_clean(shop: &Shop, host: &Host, at: &str) {
 }
 
 /// Supplements, purchases, applications that were sent.
-fn sent(shop: &Shop) -> (usize, usize, usize) {
+pub(crate) fn sent(shop: &Shop) -> (usize, usize, usize) {
     let of = |operation| shop.ccm.running.requests_of(operation);
     (of(SUPPLEMENT), of(PURCHASE), of(APPLICATION))
 }
@@ -84,7 +84,7 @@ async fn told_by_plan(host: &Host) -> (Option<String>, bool) {
 }
 
 #[track_caller]
-fn has(revision: &RevisionFacts, names: &[&str]) {
+pub(crate) fn has(revision: &RevisionFacts, names: &[&str]) {
     for name in names {
         let name = Name::parse(&format!("{name}.example.com")).unwrap();
         assert!(revision.facts.covers_name(&name), "{name} is not in it");
@@ -438,7 +438,7 @@ async fn a_key_that_is_made_at_ccm_stays_there_and_what_uses_the_certificate_has
 }
 
 /// Until the proof of the new name is asked for and published.
-async fn until_published(shop: &Shop, host: &Host) {
+pub(crate) async fn until_published(shop: &Shop, host: &Host) {
     for _ in 0..60 {
         let plan = host.tick().await;
         let orders = host.snapshot().await.orders;
