@@ -45,9 +45,9 @@ fn of_target(target: &TargetPolicy) -> Seconds {
         Probe::Tls { deadline, .. } => (deadline.0, LOOK.0),
         Probe::None => (0, 0),
     };
-    // An undo tests, reloads, restarts if it must, and proves.
+    // An undo tests, reloads, restarts if it must, and proves; where something went back late, it proves before as well.
     let undo = target.command_timeout.0.saturating_mul(3);
-    let undo = undo.saturating_add(proof);
+    let undo = undo.saturating_add(proof.saturating_mul(2));
     let hook = if target.hooks == Hooks::default() {
         0
     } else {
@@ -85,6 +85,14 @@ mod tests {
         let mut web = target("web");
         web.command_timeout = Seconds(10);
         assert_eq!(of_target(&web), Seconds(41));
+        web.probe = Probe::Tls {
+            connect: "127.0.0.1:443".to_owned().into(),
+            deadline: Seconds(600),
+            roots: None,
+            wildcard_label: "renewd-probe".into(),
+            prelude: crate::model::Prelude::default(),
+        };
+        assert_eq!(of_target(&web), Seconds(30 + 2 * 600 + 11));
         web.hooks.timeout = Seconds::hours(2);
         assert_eq!(of_target(&web), Seconds(7211));
         // Whatever somebody writes there, nothing overflows.

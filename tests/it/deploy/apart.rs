@@ -143,7 +143,6 @@ async fn what_somebody_puts_there_between_stage_and_commit_is_what_stays() {
     }
 }
 
-/// What was carried over at an attempt that failed is gone with it, once it is theirs no more.
 /// A rollout of one certificate is about all of its target: their keys are nothing to it where nobody else was at work.
 #[tokio::test]
 async fn a_commit_reads_no_revision_where_nothing_of_somebody_else_is() {
@@ -173,6 +172,7 @@ async fn a_commit_reads_no_revision_where_nothing_of_somebody_else_is() {
     }
 }
 
+/// What was carried over at an attempt that failed is gone with it, once it is theirs no more.
 #[tokio::test]
 async fn what_is_spared_no_more_is_ours_again_at_the_next_attempt() {
     let dir = tempfile::tempdir().unwrap();
