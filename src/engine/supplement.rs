@@ -189,7 +189,7 @@ impl Engine {
             failures: Failures::default(),
             ..unseen.clone()
         };
-        match self.late(unseen).await {
+        match self.late(unseen, now).await {
             Ok(found) => {
                 self.issuers.answered(issuer);
                 match found {
@@ -217,7 +217,7 @@ impl Engine {
         }
     }
 
-    async fn late(&self, unseen: &Unseen) -> Result<Late, IssuerError> {
+    async fn late(&self, unseen: &Unseen, now: Timestamp) -> Result<Late, IssuerError> {
         let issuer = self.issuers.get(&unseen.issuer)?;
         let Some(orders) = issuer.orders() else {
             return Ok(Late::Over);
@@ -229,6 +229,7 @@ impl Engine {
             | Supplemented::UnderWay { ours: Some(false) } => Late::NotYet,
             // What was asked for long ago is no reason to take back what may be somebody else's.
             Supplemented::UnderWay { ours: None } => Late::Unsure,
+            Supplemented::UnderWay { .. } if !late::may_be_ours(unseen, now) => Late::Unsure,
             Supplemented::UnderWay { ours: Some(true) } => {
                 let reference = &supplement.reference;
                 orders.withdraw(reference, Some(supplement)).await?;

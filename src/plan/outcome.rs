@@ -60,7 +60,9 @@ pub fn certificate_after(
             }
             OrderClosing::Abandoned { .. } => {
                 let mut after = state.clone();
-                let noted = supplement::late::note(&mut after, order, now);
+                // What was accepted is taken back by the order itself.
+                let lost = matches!(order.phase, OrderPhase::Unclear { .. });
+                let noted = lost && supplement::late::note(&mut after, order, now);
                 match entitlements::left(order, now) {
                     Some(left) => after.unused = Some(left),
                     None if !noted => return None,

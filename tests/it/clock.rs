@@ -153,13 +153,20 @@ pub(crate) fn faked(command: &mut Command, shift: &Path) {
         .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
 }
 
-/// As `faketime` itself finds it.
+/// As `faketime` itself finds it. It shares memory under the number of its process, and fails where one of that number was killed
+/// before and left its own; the next attempt has another number.
 pub(crate) fn library() -> PathBuf {
-    let found = Command::new("faketime")
-        .args(["-m", "-f", "+0", "printenv", "LD_PRELOAD"])
-        .output()
-        .expect("faketime is installed");
-    PathBuf::from(String::from_utf8(found.stdout).unwrap().trim())
+    for _ in 0..100 {
+        let found = Command::new("faketime")
+            .args(["-m", "-f", "+0", "printenv", "LD_PRELOAD"])
+            .output()
+            .expect("faketime is installed");
+        let path = String::from_utf8(found.stdout).unwrap();
+        if !path.trim().is_empty() {
+            return PathBuf::from(path.trim());
+        }
+    }
+    panic!("faketime does not say where its library is");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -117,12 +117,20 @@ fn is_wanted(policy: &Policy, snapshot: &Snapshot, id: &CertificateId, unseen: &
         return false;
     };
     let mut adds = unseen.supplement.adds.iter();
-    certificate.order == OrderMode::Auto
-        && certificate.issuer == unseen.issuer
+    // Another host orders for this one.
+    if certificate.order != OrderMode::Auto {
+        return adds.any(|name| certificate.names.iter().any(|wanted| wanted == name));
+    }
+    certificate.issuer == unseen.issuer
         && newest.reference == unseen.supplement.reference
         && adds.any(|name| {
             certificate.names.iter().any(|wanted| wanted == name) && !newest.facts.covers_name(name)
         })
+}
+
+/// Whether what is being added now may be what was sent then: days later it is somebody else's, and is told and left alone.
+pub(crate) fn may_be_ours(unseen: &Unseen, now: Timestamp) -> bool {
+    unseen.since.until(now).0 <= LATEST.0
 }
 
 /// Adds what is due, and what a person must know.
@@ -176,6 +184,8 @@ fn tell(id: &CertificateId, unseen: &Unseen, digest: Option<Fingerprint>, draft:
 const FIRST: Seconds = Seconds::minutes(10);
 /// Between two looks, as long as the certificate lasts.
 const LONGEST: Seconds = Seconds::days(1);
+/// For an answer that comes late.
+const LATEST: Seconds = Seconds::days(2);
 /// Where the journal has the certificate's end no more.
 const UNKNOWN_END: Seconds = Seconds::days(30);
 

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::model::{
-    ErrorClass, Failures, OrderClosing, OrderEvent, OrderPhase, StepFailure, SubjectAltNames,
+    CertificatePolicy, ErrorClass, Failures, OrderClosing, OrderEvent, OrderPhase, StepFailure,
+    SubjectAltNames,
 };
 use crate::plan::order_machine::transition;
 use crate::plan::outcome::certificate_after;
@@ -37,7 +38,7 @@ fn ended(wanted: bool) -> (Policy, Snapshot, CertificateId) {
     let id = certificate.id.clone();
     policy.certificates.insert(id.clone(), certificate);
     let mut snapshot = Snapshot::default();
-    let state = after(submitted(), !wanted).unwrap();
+    let state = after(unclear(1), !wanted).unwrap();
     snapshot.certificates.insert(id.clone(), state);
     (policy, snapshot, id)
 }
@@ -55,16 +56,15 @@ fn at(world: &(Policy, Snapshot, CertificateId), now: Timestamp) -> Step {
 
 #[test]
 fn an_order_that_ends_without_having_seen_what_it_sent_leaves_it_to_be_looked_for() {
-    for (phase, failed) in [
-        (submitted(), true),
-        (submitted(), false),
-        (unclear(1), false),
-    ] {
+    for (phase, failed) in [(submitted(), true), (unclear(1), true), (unclear(1), false)] {
         let state = after(phase, failed).unwrap();
         let unseen = &state.unseen[0];
         assert_eq!(unseen.supplement.adds, names(&["b.example"]));
         assert_eq!(unseen.until, NOW + Seconds::days(90));
     }
+    let accepted = after(submitted(), false);
+    let accepted = accepted.map_or_else(Vec::new, |state| state.unseen);
+    assert_eq!(accepted, [], "the order takes back what was accepted");
     // Two looks without it allow another request, and say nothing of the day after.
     let (_, _, state) = world();
     let absent = OrderEvent::DefinitelyAbsent;
@@ -183,4 +183,23 @@ fn names_that_may_be_these_are_told_and_planned_for() {
         _ => None,
     });
     assert_eq!(task, Some(Tending::TakeBack(supplement)));
+}
+
+#[test]
+fn what_is_added_days_later_is_somebody_elses_and_so_is_what_another_host_orders() {
+    let (mut policy, snapshot, id) = ended(false);
+    let unseen = snapshot.certificates[&id].unseen[0].clone();
+    assert!(may_be_ours(&unseen, NOW + Seconds::days(2)));
+    assert!(!may_be_ours(&unseen, NOW + Seconds::days(3)));
+    // The policy lists them, and leaves their order to another host.
+    let later = NOW + Seconds::hours(1);
+    assert_eq!(step(&policy, &snapshot, &id, &unseen, later), Step::Due);
+    let (_, certificate, _) = world();
+    let certificate = CertificatePolicy {
+        order: OrderMode::Never,
+        ..certificate
+    };
+    policy.certificates.insert(id.clone(), certificate);
+    let never = step(&policy, &snapshot, &id, &unseen, later);
+    assert_eq!(never, Step::Waits(None));
 }
