@@ -14,10 +14,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
 use sqlx::{Connection as _, Sqlite, SqliteConnection, Transaction};
-use tokio::sync::{Mutex, Notify, watch};
+use tokio::sync::{Mutex, MutexGuard, Notify, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::ccm_server::db::Work;
+use crate::ccm_server::db::{Statement, Work};
 
 /// The one who writes.
 pub(super) struct Writer {
@@ -88,19 +88,11 @@ impl Writer {
         T: Send,
         E: From<sqlx::Error> + Send,
     {
-        let mut slot = self.inner.group.lock().await;
-        if slot.is_none() {
-            let transaction = self.inner.pool.begin_with("BEGIN IMMEDIATE").await?;
-            *slot = Some(Group {
-                transaction,
-                outcome: watch::Sender::new(None),
-            });
-            self.inner.opened.notify_one();
-        }
+        let mut slot = self.open().await?;
         let Some(group) = slot.as_mut() else {
             return Err(lost("there is no transaction").into());
         };
-        let mut waiting = group.outcome.subscribe();
+        let waiting = group.outcome.subscribe();
         // Dropped in the middle, it goes back to where it began by itself.
         let mut savepoint = group.transaction.begin().await?;
         let (result, intact) = match work(&mut savepoint).await {
@@ -113,22 +105,57 @@ impl Writer {
                 (Err(error), intact)
             }
         };
+        self.leave(slot, intact);
+        let value = result?;
+        committed(waiting).await?;
+        Ok(value)
+    }
+
+    /// Makes one change that is a single statement and has its savepoint in its text; answers whether it returned a row.
+    pub(super) async fn once(&self, statement: Statement) -> Result<bool, sqlx::Error> {
+        let mut slot = self.open().await?;
+        let Some(group) = slot.as_mut() else {
+            return Err(lost("there is no transaction"));
+        };
+        let waiting = group.outcome.subscribe();
+        let transaction = &mut *group.transaction;
+        let (result, intact) = match statement.fetch_all(&mut *transaction).await {
+            Ok(rows) => (Ok(!rows.is_empty()), true),
+            Err(error) => {
+                let back = sqlx::raw_sql("ROLLBACK TO once; RELEASE once");
+                let intact = back.execute(transaction).await.is_ok();
+                (Err(error), intact)
+            }
+        };
+        self.leave(slot, intact);
+        let changed = result?;
+        if changed {
+            committed(waiting).await?;
+        }
+        Ok(changed)
+    }
+
+    /// The transaction of the group that is open, or a new one; held alone.
+    async fn open(&self) -> Result<MutexGuard<'_, Option<Group>>, sqlx::Error> {
+        let mut slot = self.inner.group.lock().await;
+        if slot.is_none() {
+            let transaction = self.inner.pool.begin_with("BEGIN IMMEDIATE").await?;
+            *slot = Some(Group {
+                transaction,
+                outcome: watch::Sender::new(None),
+            });
+            self.inner.opened.notify_one();
+        }
+        Ok(slot)
+    }
+
+    /// Lets the next of the group in; ends the group where its transaction is no longer `intact`.
+    fn leave(&self, mut slot: MutexGuard<'_, Option<Group>>, intact: bool) {
         if !intact {
             // The disk is full, for example: SQLite has given the whole transaction up, and with it what others did.
             // sqlx goes on counting its savepoints, so the next group gets another connection.
             self.inner.broken.store(true, Ordering::Relaxed);
             *slot = None;
-        }
-        drop(slot);
-        let value = result?;
-        let outcome = match waiting.wait_for(Option::is_some).await {
-            Ok(outcome) => outcome.clone(),
-            Err(_) => None,
-        };
-        match outcome {
-            Some(Ok(())) => Ok(value),
-            Some(Err(why)) => Err(lost(&why).into()),
-            None => Err(lost("a change beside it ended the transaction").into()),
         }
     }
 
@@ -166,6 +193,19 @@ async fn commit_groups(inner: Arc<Inner>, end: CancellationToken) {
     }
 }
 
+/// Waits until the group is on disk.
+async fn committed(mut waiting: watch::Receiver<Option<Outcome>>) -> Result<(), sqlx::Error> {
+    let outcome = match waiting.wait_for(Option::is_some).await {
+        Ok(outcome) => outcome.clone(),
+        Err(_) => None,
+    };
+    match outcome {
+        Some(Ok(())) => Ok(()),
+        Some(Err(why)) => Err(lost(&why)),
+        None => Err(lost("a change beside it ended the transaction")),
+    }
+}
+
 fn lost(why: &str) -> sqlx::Error {
     sqlx::Error::Io(std::io::Error::other(format!(
         "the change is not on disk: {why}"
@@ -180,6 +220,7 @@ mod tests {
     use sqlx::{AssertSqlSafe, Row as _};
 
     use super::*;
+    use crate::ccm_server::db::once;
 
     async fn writer(directory: &std::path::Path) -> (Arc<Writer>, SqlitePool) {
         let options = SqliteConnectOptions::new()
@@ -245,6 +286,60 @@ mod tests {
         }
         assert_eq!(done, 100);
         assert_eq!(count(&read).await, 101);
+    }
+
+    const ONCE: &str = once!("INSERT INTO t SELECT $1 WHERE $1 < 1000 RETURNING n");
+
+    #[tokio::test]
+    async fn a_single_statement_is_on_disk_or_left_out_and_fails_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let (writer, read) = writer(directory.path()).await;
+        assert!(writer.once(sqlx::query(ONCE).bind(1_i64)).await.unwrap());
+        assert_eq!(count(&read).await, 1);
+        // What it asks for does not hold.
+        let left_out = writer.once(sqlx::query(ONCE).bind(1000_i64)).await;
+        assert!(!left_out.unwrap());
+        let tasks: Vec<_> = (0..200)
+            .map(|n| {
+                // Every second one comes twice, in both ways, and one of the two must fail alone.
+                let writer = Arc::clone(&writer);
+                let value = 10 + n / 4 * 4;
+                tokio::spawn(async move {
+                    if n % 4 < 2 {
+                        writer.once(sqlx::query(ONCE).bind(value)).await.is_ok()
+                    } else {
+                        insert(&writer, value + n % 2).await.is_ok()
+                    }
+                })
+            })
+            .collect();
+        let mut done = 0;
+        for task in tasks {
+            done += i64::from(task.await.unwrap());
+        }
+        // Of each four: one of three for the same number, and the other.
+        assert_eq!(done, 100);
+        assert_eq!(count(&read).await, 1 + done);
+    }
+
+    #[tokio::test]
+    async fn a_single_statement_that_is_given_up_hinders_nobody() {
+        let directory = tempfile::tempdir().unwrap();
+        let (writer, read) = writer(directory.path()).await;
+        for n in 1_i64..50 {
+            let once = writer.once(sqlx::query(ONCE).bind(n));
+            let given_up = tokio::time::timeout(
+                std::time::Duration::from_micros(5 * n.cast_unsigned()),
+                once,
+            );
+            let _ = given_up.await;
+        }
+        insert(&writer, 100).await.unwrap();
+        let repeated = writer.once(sqlx::query(ONCE).bind(100_i64)).await;
+        assert!(repeated.is_err(), "{repeated:?}");
+        writer.close().await;
+        let row = sqlx::query("SELECT max(n) FROM t").fetch_one(&read).await;
+        assert_eq!(row.unwrap().get::<i64, _>(0), 100);
     }
 
     #[tokio::test]

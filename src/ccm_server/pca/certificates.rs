@@ -277,7 +277,7 @@ pub(super) fn shown(row: &SqliteRow, now: i64) -> Result<Value, Failure> {
 }
 
 /// Certificates of an account (CCM API 4.2.2.5).
-const QUOTA: i64 = 100_000;
+pub(super) const QUOTA: i64 = 100_000;
 
 /// Before anything was deleted.
 const LONG_AGO: Timestamp = Timestamp(i64::MIN);

@@ -3,22 +3,22 @@
 use std::sync::Arc;
 
 use serde_json::json;
-use sqlx::SqliteConnection;
 
 use crate::ccm_server::answer::Answer;
 use crate::ccm_server::codes::code;
+use crate::ccm_server::db::once;
 use crate::ccm_server::failure::Failure;
 use crate::ccm_server::field::Input;
 use crate::ccm_server::operation::Call;
 use crate::ccm_server::pca::authorities::{path_length, period, subject, usages};
 use crate::ccm_server::pca::authority::{Authority, IssuedBy, still_active};
-use crate::ccm_server::pca::certificates::within_quota;
+use crate::ccm_server::pca::certificates::{QUOTA, within_quota};
 use crate::ccm_server::pca::fields;
 use crate::ccm_server::pca::making::{self, Certification, SUBORDINATE_YEARS};
 use crate::ccm_server::text;
 use crate::ccm_server::x509::{
     self, BasicConstraints, ExtendedUsage, Hash, KeyKind, KeyUsage, LineEnd, Period, Request,
-    Signer, Subject, Template, X509Error,
+    Signer, Subject, Template,
 };
 use crate::model::{Name, Timestamp};
 use crate::pki::PrivateKey;
@@ -64,7 +64,7 @@ pub(super) async fn apply(call: &Call<'_>) -> Result<Answer, Failure> {
         key_algorithm: kind.name(),
         key: Some(sealed),
     };
-    issue(call, id, &issuer, whose, wanted).await
+    issue(call, id, issuer, move || Ok((whose, wanted))).await
 }
 
 /// 4.2.2.3: what is certified comes from the CSR alone; `subject_alternative_names` of the body is ignored.
@@ -74,27 +74,32 @@ pub(super) async fn by_csr(call: &Call<'_>) -> Result<Answer, Failure> {
         return authority_by_csr(call).await;
     }
     let issuer = issuer(call).await?;
-    let request = parse(call).await?;
-    request
-        .subject
-        .check()
-        .map_err(|error| Failure::because(fields::BAD_NAME, error.to_string()))?;
-    let wanted = Wanted {
-        names: request.names,
-        usages: request.usages,
-        extended: request.extended,
-        custom: None,
-        hash: Hash::Sha384,
-        period: period(&body.object("validity"))?,
+    let csr = body.text("csr").to_owned();
+    let period = period(&body.object("validity"))?;
+    let read = move || {
+        let request = parsed(&csr)?;
+        request
+            .subject
+            .check()
+            .map_err(|error| Failure::because(fields::BAD_NAME, error.to_string()))?;
+        let wanted = Wanted {
+            names: request.names,
+            usages: request.usages,
+            extended: request.extended,
+            custom: None,
+            hash: Hash::Sha384,
+            period,
+        };
+        let whose = Whose {
+            subject_der: request.subject_der,
+            subject: request.subject,
+            spki: request.spki,
+            key_algorithm: request.key_family,
+            key: None,
+        };
+        Ok((whose, wanted))
     };
-    let whose = Whose {
-        subject_der: request.subject_der,
-        subject: request.subject,
-        spki: request.spki,
-        key_algorithm: request.key_family,
-        key: None,
-    };
-    issue(call, text::uuid(), &issuer, whose, wanted).await
+    issue(call, text::uuid(), issuer, read).await
 }
 
 /// 4.2.2.3 with the type `INTERMEDIATE_CA`: the answer's id is that of a CA.
@@ -150,13 +155,7 @@ struct Wanted {
 
 /// A certificate on its way into the state.
 struct Issued {
-    id: String,
-    account: String,
-    issuer: String,
-    issuer_name: String,
-    gen_mode: &'static str,
-    common_name: String,
-    subject: String,
+    subject: Subject,
     key_algorithm: &'static str,
     hash: Hash,
     serial: Vec<u8>,
@@ -166,18 +165,36 @@ struct Issued {
     key: Option<Vec<u8>>,
 }
 
+/// Issues what `what` says; that is read and signed in one piece of work, on a thread where it holds nobody up.
 async fn issue(
     call: &Call<'_>,
     id: String,
-    issuer: &Authority,
-    whose: Whose,
-    mut wanted: Wanted,
+    issuer: Authority,
+    what: impl FnOnce() -> Result<(Whose, Wanted), Failure> + Send + 'static,
 ) -> Result<Answer, Failure> {
     let signer: Arc<Signer> = issuer.signer(call.shared).await?;
+    let now = call.now;
+    let work = move || {
+        let (whose, wanted) = what()?;
+        let issued = make(&issuer, &signer, whose, wanted, now)?;
+        Ok::<_, Failure>((issuer, issued))
+    };
+    let (issuer, issued) = call.shared.heavy(work).await?;
+    insert(call, &id, issuer, issued).await?;
+    Ok(Answer::ok(json!({"certificate_id": id})))
+}
+
+fn make(
+    issuer: &Authority,
+    signer: &Signer,
+    whose: Whose,
+    mut wanted: Wanted,
+    now: Timestamp,
+) -> Result<Issued, Failure> {
     let end = issuer.not_after.map(Timestamp);
     let (not_before, not_after) = wanted
         .period
-        .dates(call.now, SUBORDINATE_YEARS, end)
+        .dates(now, SUBORDINATE_YEARS, end)
         .map_err(|error| Failure::because(fields::BAD_VALIDITY, error.to_string()))?;
     // Only a CA may have these, whoever asks for them.
     wanted.usages.retain(|usage| !usage.is_for_authorities());
@@ -187,86 +204,81 @@ async fn issue(
     let hash = signer.hash(wanted.hash);
     let serial = x509::new_serial();
     let by = IssuedBy::of(issuer)?;
-    let (own_serial, own_der, own_spki) = (serial.clone(), whose.subject_der, whose.spki);
-    let made = call.shared.heavy(move || {
-        let template = Template {
-            serial: &own_serial,
-            issuer: &by.subject,
-            issuer_key: by.key_id.as_deref(),
-            crl: by.crl.as_deref(),
-            subject: &own_der,
-            not_before,
-            not_after,
-            spki: &own_spki,
-            constraints: BasicConstraints::Leaf,
-            usages: &wanted.usages,
-            extended: &wanted.extended,
-            names: &wanted.names,
-            custom: wanted.custom,
-        };
-        x509::issue(&template, &signer, hash)
-    });
-    let issued = Issued {
-        certificate: made.await?,
-        id: id.clone(),
-        account: call.account().to_owned(),
-        issuer: issuer.id.clone(),
-        issuer_name: issuer.subject.common_name.clone(),
-        gen_mode: if whose.key.is_some() {
-            "GENERATE"
-        } else {
-            "CSR"
-        },
-        subject: serde_json::to_string(&whose.subject)?,
-        common_name: whose.subject.common_name,
+    let template = Template {
+        serial: &serial,
+        issuer: &by.subject,
+        issuer_key: by.key_id.as_deref(),
+        crl: by.crl.as_deref(),
+        subject: &whose.subject_der,
+        not_before,
+        not_after,
+        spki: &whose.spki,
+        constraints: BasicConstraints::Leaf,
+        usages: &wanted.usages,
+        extended: &wanted.extended,
+        names: &wanted.names,
+        custom: wanted.custom,
+    };
+    let certificate = x509::issue(&template, signer, hash)?;
+    Ok(Issued {
+        subject: whose.subject,
         key_algorithm: whose.key_algorithm,
         hash,
         serial,
         not_before,
         not_after,
+        certificate,
         key: whose.key,
-    };
-    let now = call.now;
-    let write = call
-        .shared
-        .db
-        .write(|connection| Box::pin(async move { insert(connection, issued, now).await }));
-    write.await?;
-    Ok(Answer::ok(json!({"certificate_id": id})))
+    })
 }
 
+/// Keeps it, unless its issuer was disabled or the account has become full in the meantime.
 async fn insert(
-    connection: &mut SqliteConnection,
+    call: &Call<'_>,
+    id: &str,
+    issuer: Authority,
     issued: Issued,
-    now: Timestamp,
 ) -> Result<(), Failure> {
-    still_active(connection, &issued.issuer, now).await?;
-    within_quota(connection, &issued.account).await?;
-    sqlx::query(
-        "INSERT INTO certificate (id, account, issuer, issuer_name, status, gen_mode, common_name, subject, \
-         key_algorithm, signature_algorithm, serial_number, serial, not_before, not_after, created, certificate, key) \
-         VALUES ($1, $2, $3, $4, 'ISSUED', $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
-    )
-    .bind(issued.id)
-    .bind(issued.account)
-    .bind(issued.issuer)
-    .bind(issued.issuer_name)
-    .bind(issued.gen_mode)
-    .bind(issued.common_name)
-    .bind(issued.subject)
-    .bind(issued.key_algorithm)
-    .bind(issued.hash.name())
-    .bind(text::serial_number(now))
-    .bind(issued.serial)
-    .bind(issued.not_before.0)
-    .bind(issued.not_after.0)
-    .bind(now.0)
-    .bind(issued.certificate)
-    .bind(issued.key)
-    .execute(connection)
-    .await?;
-    Ok(())
+    let gen_mode = match issued.key {
+        Some(_) => "GENERATE",
+        None => "CSR",
+    };
+    let statement = sqlx::query(INSERT)
+        .bind(id.to_owned())
+        .bind(call.account().to_owned())
+        .bind(issuer.id.clone())
+        .bind(issuer.subject.common_name)
+        .bind(gen_mode)
+        .bind(issued.subject.common_name.clone())
+        .bind(serde_json::to_string(&issued.subject)?)
+        .bind(issued.key_algorithm)
+        .bind(issued.hash.name())
+        .bind(text::serial_number(call.now))
+        .bind(issued.serial)
+        .bind(issued.not_before.0)
+        .bind(issued.not_after.0)
+        .bind(call.now.0)
+        .bind(issued.certificate)
+        .bind(issued.key)
+        .bind(QUOTA);
+    if call.shared.db.once(statement).await? {
+        return Ok(());
+    }
+    let mut connection = call.shared.db.read().acquire().await?;
+    still_active(&mut connection, &issuer.id, call.now).await?;
+    within_quota(&mut connection, call.account()).await?;
+    let detail = "what spoke against it is gone; ask again";
+    Err(Failure::because(code("PCA.00000001"), detail))
 }
+
+/// One statement, since certificates are what comes most often.
+const INSERT: &str = once!(
+    "INSERT INTO certificate (id, account, issuer, issuer_name, status, gen_mode, common_name, subject, \
+     key_algorithm, signature_algorithm, serial_number, serial, not_before, not_after, created, certificate, key) \
+     SELECT $1, $2, $3, $4, 'ISSUED', $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16 \
+     WHERE EXISTS (SELECT 1 FROM authority WHERE id = $3 AND status = 'ACTIVED' AND not_after >= $14) \
+     AND coalesce((SELECT certificates FROM stock WHERE account = $2), 0) < $17 RETURNING seq"
+);
 
 async fn issuer(call: &Call<'_>) -> Result<Authority, Failure> {
     let mut connection = call.shared.db.read().acquire().await?;
@@ -279,8 +291,11 @@ async fn issuer(call: &Call<'_>) -> Result<Authority, Failure> {
 
 async fn parse(call: &Call<'_>) -> Result<Request, Failure> {
     let csr = call.body.text("csr").to_owned();
-    let parsed: Result<Request, X509Error> = call.shared.heavy(move || Request::parse(&csr)).await;
-    parsed.map_err(|error| Failure::because(code("PCA.00020401"), error.to_string()))
+    call.shared.heavy(move || parsed(&csr)).await
+}
+
+fn parsed(csr: &str) -> Result<Request, Failure> {
+    Request::parse(csr).map_err(|error| Failure::because(code("PCA.00020401"), error.to_string()))
 }
 
 /// One of `subject_alternative_names`.
