@@ -385,6 +385,8 @@ pub(super) struct Shared {
     pub(super) log: RequestLog,
     /// CA keys, opened.
     pub(super) signers: Signers,
+    /// CAs that issue.
+    pub(super) issuers: pca::Issuers,
     /// Applications for SSL certificates.
     pub(super) life: Life,
     /// Buckets with what was published.
@@ -428,6 +430,7 @@ impl Shared {
             faults: FaultPlan::new(faults),
             log: RequestLog::default(),
             signers: Signers::default(),
+            issuers: pca::Issuers::default(),
             life: Life::default(),
             obs: pca::Obs::new(state.join("obs")),
             heavy: Semaphore::new(processors),

@@ -244,6 +244,18 @@ impl Authority {
     }
 }
 
+/// The CA of this id, to issue with; refused where there is none or it is not ACTIVED.
+pub(super) async fn active(
+    connection: &mut SqliteConnection,
+    account: &str,
+    id: &str,
+    now: Timestamp,
+) -> Result<Authority, Failure> {
+    let found = Authority::find(connection, account, id, now, code("PCA.00030103")).await?;
+    found.must_be(now, &["ACTIVED"])?;
+    Ok(found)
+}
+
 /// Refuses when the issuer was disabled or ended while a certificate was being made.
 pub(super) async fn still_active(
     connection: &mut SqliteConnection,

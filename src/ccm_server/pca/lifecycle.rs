@@ -75,6 +75,7 @@ pub(super) async fn delete(call: &Call<'_>) -> Result<Answer, Failure> {
     .await?;
     let id = call.path.text("ca_id").to_ascii_lowercase();
     call.shared.signers.forget(&id);
+    call.shared.issuers.forget(&id);
     bury(call.shared, call.now).await?;
     Ok(Answer::no_content())
 }
@@ -110,6 +111,7 @@ pub(in crate::ccm_server) async fn bury(shared: &Shared, now: Timestamp) -> Resu
     });
     for id in write.await? {
         shared.signers.forget(&id);
+        shared.issuers.forget(&id);
     }
     Ok(())
 }

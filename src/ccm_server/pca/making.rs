@@ -7,7 +7,7 @@ use sqlx::SqliteConnection;
 
 use crate::ccm_server::codes::code;
 use crate::ccm_server::failure::Failure;
-use crate::ccm_server::pca::authority::{Authority, IssuedBy, key_label, still_active};
+use crate::ccm_server::pca::authority::{IssuedBy, active, key_label, still_active};
 use crate::ccm_server::pca::lifecycle::within_quota;
 use crate::ccm_server::pca::{crl, fields};
 use crate::ccm_server::server::Shared;
@@ -182,10 +182,8 @@ pub(super) async fn certify(
         }
         Some(id) => {
             let mut connection = shared.db.read().acquire().await?;
-            let missing = code("PCA.00030103");
-            let parent = Authority::find(&mut connection, account, id, now, missing).await?;
+            let parent = active(&mut connection, account, id, now).await?;
             drop(connection);
-            parent.must_be(now, &["ACTIVED"])?;
             if let Some(most) = parent.path_length()
                 && wanted.path_length >= most
             {

@@ -6,6 +6,7 @@ mod certificate_list;
 mod certificates;
 mod crl;
 mod fields;
+mod issuers;
 mod issuing;
 mod lifecycle;
 mod listing;
@@ -15,6 +16,7 @@ mod obs;
 use crate::ccm_server::operation::{Access, Operation, Payload, Service, Verb};
 
 pub(super) use crl::{none as no_crl, publish_due};
+pub(super) use issuers::Issuers;
 pub(super) use lifecycle::bury;
 pub(super) use making::{Blueprint, Certification, create};
 pub(super) use obs::{Obs, fetch, is_bucket};

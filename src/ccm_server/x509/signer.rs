@@ -146,6 +146,11 @@ impl Signer {
         }
     }
 
+    /// Whether a signature takes some ten microseconds and not milliseconds.
+    pub(in crate::ccm_server) const fn is_quick(&self) -> bool {
+        matches!(self.pair, Pair::Ec256(_))
+    }
+
     /// The `AlgorithmIdentifier` of signatures with what [`Signer::hash`] gives for `asked`.
     pub(super) fn algorithm(&self, asked: Hash) -> Vec<u8> {
         match (&self.pair, self.hash(asked)) {

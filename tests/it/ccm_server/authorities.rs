@@ -200,6 +200,9 @@ async fn a_disabled_ca_issues_nothing_until_it_is_enabled() {
         let request = csr(openssl::EC, &["-subj", "/CN=a.example"]);
         json!({"issuer_id": ccm.issuing(), "csr": request, "validity": {"type": "DAY", "value": 1}})
     };
+    post(&ccm, "/v1/private-certificates/csr", &issue())
+        .await
+        .expect(200);
     post_nothing(&ccm, &format!("{path}/enable"))
         .await
         .refused(403, "PCA.00030201");

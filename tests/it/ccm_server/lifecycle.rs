@@ -1,10 +1,15 @@
 //! Private CAs from elsewhere, and their end (CCM API 4.2.1.3, 4.2.1.5, 4.2.1.7, 4.2.1.11 to 4.2.1.13).
 
+use std::sync::Arc;
+
 use renewd::model::Seconds;
 use serde_json::{Value, json};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{Connection as _, SqliteConnection};
+use tokio::task::JoinSet;
 
 use super::authorities::{CAS, create, root, show, subordinate};
-use super::http::{delete, get, post, post_nothing};
+use super::http::{Reply, delete, get, post, post_nothing};
 use super::openssl::{self, EC, csr, said};
 use crate::support::ccm::{Ccm, Wanted};
 
@@ -16,16 +21,18 @@ pub(super) fn pending(common_name: &str) -> Value {
     body
 }
 
-async fn issue(ccm: &Ccm, ca: &str) -> super::http::Reply {
+async fn issue(ccm: &Ccm, ca: &str) -> Reply {
+    post(ccm, &format!("{CERTIFICATES}/csr"), &order(ca)).await
+}
+
+fn order(ca: &str) -> Value {
     let names = [
         "-subj",
         "/CN=www.example.com",
         "-addext",
         "subjectAltName=DNS:www.example.com",
     ];
-    let body =
-        json!({"issuer_id": ca, "csr": csr(EC, &names), "validity": {"type": "MONTH", "value": 3}});
-    post(ccm, &format!("{CERTIFICATES}/csr"), &body).await
+    json!({"issuer_id": ca, "csr": csr(EC, &names), "validity": {"type": "MONTH", "value": 3}})
 }
 
 /// A company's own root on disk, which certifies the CSRs of others.
@@ -367,4 +374,58 @@ async fn quotas_are_counted_and_kept() {
     post(&ccm, CAS, &pending("One too many"))
         .await
         .refused(403, "PCA.00030001");
+}
+
+/// They share a transaction, in which each must count those before it, and nobody else sees them yet.
+#[tokio::test]
+async fn those_who_come_at_once_pass_the_quota_as_little_as_one_by_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path().join("ccm");
+    let ccm = Wanted::new().state(&state).start().await;
+    issue(&ccm, ccm.issuing()).await.expect(200);
+    let options = SqliteConnectOptions::new().filename(state.join("ccm.db"));
+    let mut beside = SqliteConnection::connect_with(&options).await.unwrap();
+    sqlx::query("UPDATE stock SET certificates = 99995")
+        .execute(&mut beside)
+        .await
+        .unwrap();
+    let body = Arc::new(order(ccm.issuing()));
+    let ccm = Arc::new(ccm);
+    let mut all = JoinSet::new();
+    for _ in 0..20 {
+        let (ccm, body) = (Arc::clone(&ccm), Arc::clone(&body));
+        all.spawn(async move { post(&*ccm, &format!("{CERTIFICATES}/csr"), &body).await });
+    }
+    let replies = all.join_all().await;
+    let (made, refused): (Vec<_>, Vec<_>) = replies.into_iter().partition(|r| r.status == 200);
+    assert_eq!((made.len(), refused.len()), (5, 15));
+    for reply in refused {
+        reply.refused(403, "PCA.00030001");
+    }
+}
+
+#[tokio::test]
+async fn a_ca_that_issued_and_that_another_process_disables_issues_nothing_more() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path().join("ccm");
+    let ccm = Wanted::new().state(&state).start().await;
+    issue(&ccm, ccm.issuing()).await.expect(200);
+    let options = SqliteConnectOptions::new().filename(state.join("ccm.db"));
+    let mut beside = SqliteConnection::connect_with(&options).await.unwrap();
+    let mut turn = async |status: &str| {
+        sqlx::query("UPDATE authority SET status = $1 WHERE id = $2")
+            .bind(status)
+            .bind(ccm.issuing())
+            .execute(&mut beside)
+            .await
+            .unwrap();
+    };
+    turn("DISABLED").await;
+    for _ in 0..2 {
+        issue(&ccm, ccm.issuing())
+            .await
+            .refused(403, "PCA.00030201");
+    }
+    turn("ACTIVED").await;
+    issue(&ccm, ccm.issuing()).await.expect(200);
 }
