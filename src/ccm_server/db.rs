@@ -7,19 +7,20 @@
 //! own, and none is answered before the transaction is on disk.
 
 mod group;
+mod once;
 
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::time::Duration;
 
-use sqlx::Sqlite;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{
-    SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool,
-    SqlitePoolOptions, SqliteSynchronous,
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
+    SqliteSynchronous,
 };
 
 use crate::ccm_server::db::group::Writer;
+pub(super) use crate::ccm_server::db::once::Once;
 
 /// Why the state could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -53,17 +54,6 @@ pub(super) struct Db {
     write: Writer,
 }
 
-/// A statement with what it is given.
-pub(super) type Statement = sqlx::query::Query<'static, Sqlite, SqliteArguments>;
-
-/// The text of a single statement for [`Db::once`]: what fails in it leaves the group's transaction as it was.
-macro_rules! once {
-    ($statement:literal) => {
-        concat!("SAVEPOINT once; ", $statement, "; RELEASE once")
-    };
-}
-pub(super) use once;
-
 /// What a change does on the connection of its transaction.
 pub(super) type Work<'c, T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'c>>;
 
@@ -78,6 +68,7 @@ impl Db {
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(BUSY)
             .pragma("cache_size", CACHE)
+            .pragma("wal_autocheckpoint", CHECKPOINT)
             .foreign_keys(true);
         let open = |source| DbError::Open {
             path: path.clone(),
@@ -122,10 +113,10 @@ impl Db {
         self.write.run(work).await
     }
 
-    /// Makes one change that is a single statement within [`once!`](once) and ends with `RETURNING`; answers whether it changed
-    /// anything. On disk when this returns. For what comes often: a way to SQLite's thread instead of five.
-    pub(super) async fn once(&self, statement: Statement) -> Result<bool, sqlx::Error> {
-        self.write.once(statement).await
+    /// Makes one change that is a single statement; answers whether it changed anything, and is on disk when this returns. For what
+    /// comes often.
+    pub(super) async fn once(&self, change: Once) -> Result<bool, sqlx::Error> {
+        self.write.once(change).await
     }
 
     /// Closes the file, so that the write-ahead log is folded in.
@@ -169,6 +160,9 @@ const QUEUE: Duration = Duration::from_secs(300);
 const BUSY: Duration = Duration::from_secs(10);
 /// Readers beside the writer; more would only share two cores.
 const READERS: u32 = 4;
+/// Pages of the write-ahead log, 16 MiB, after which they are written into the file: a page of an index that changes with every
+/// certificate is then written once for thousands of them, where SQLite's own limit of 4 MiB wrote it for some hundred.
+const CHECKPOINT: &str = "4096";
 /// KiB of pages, as SQLite wants them said, that each of the five connections keeps. The 2 MiB that it would keep were full for good once
 /// an account with many certificates was listed; behind them the kernel has the file's pages anyway.
 const CACHE: &str = "-512";

@@ -7,17 +7,19 @@
 //! ```
 //!
 //! The lock is fair, so a group is who was waiting when its first member opened it; the next one gathers while the disk
-//! works. A lone request waits for nobody.
+//! works. A lone request waits for nobody. Changes that are a single statement each (see `once`) do not queue for the lock: the
+//! committer carries out those that wait before it commits.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
 use sqlx::{Connection as _, Sqlite, SqliteConnection, Transaction};
-use tokio::sync::{Mutex, MutexGuard, Notify, watch};
+use tokio::sync::{Mutex, Notify, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::ccm_server::db::{Statement, Work};
+use crate::ccm_server::db::Work;
+use crate::ccm_server::db::once::{self, Done, Once, Queue, Queued};
 
 /// The one who writes.
 pub(super) struct Writer {
@@ -29,7 +31,9 @@ pub(super) struct Writer {
 struct Inner {
     pool: SqlitePool,
     group: Mutex<Option<Group>>,
-    opened: Notify,
+    /// A group is open, or something waits in the queue.
+    wanted: Notify,
+    queue: Queue,
     /// The connection is not to be used again.
     broken: Arc<AtomicBool>,
 }
@@ -42,7 +46,7 @@ struct Group {
 }
 
 /// Whether all of a group is on disk, and if not, why.
-type Outcome = Result<(), Arc<str>>;
+pub(super) type Outcome = Result<(), Arc<str>>;
 
 impl Writer {
     /// Opens the one connection; `pool` says how one waits for it.
@@ -63,7 +67,8 @@ impl Writer {
         let inner = Arc::new(Inner {
             pool,
             group: Mutex::new(None),
-            opened: Notify::new(),
+            wanted: Notify::new(),
+            queue: Queue::default(),
             broken,
         });
         let end = CancellationToken::new();
@@ -88,10 +93,11 @@ impl Writer {
         T: Send,
         E: From<sqlx::Error> + Send,
     {
-        let mut slot = self.open().await?;
-        let Some(group) = slot.as_mut() else {
-            return Err(lost("there is no transaction").into());
-        };
+        let mut slot = self.inner.group.lock().await;
+        if slot.is_none() {
+            self.inner.wanted.notify_one();
+        }
+        let group = self.inner.opened(&mut slot).await?;
         let waiting = group.outcome.subscribe();
         // Dropped in the middle, it goes back to where it began by itself.
         let mut savepoint = group.transaction.begin().await?;
@@ -105,58 +111,24 @@ impl Writer {
                 (Err(error), intact)
             }
         };
-        self.leave(slot, intact);
+        if !intact {
+            self.inner.give_up(&mut slot);
+        }
+        drop(slot);
         let value = result?;
         committed(waiting).await?;
         Ok(value)
     }
 
-    /// Makes one change that is a single statement and has its savepoint in its text; answers whether it returned a row.
-    pub(super) async fn once(&self, statement: Statement) -> Result<bool, sqlx::Error> {
-        let mut slot = self.open().await?;
-        let Some(group) = slot.as_mut() else {
-            return Err(lost("there is no transaction"));
-        };
-        let waiting = group.outcome.subscribe();
-        let transaction = &mut *group.transaction;
-        let (result, intact) = match statement.fetch_all(&mut *transaction).await {
-            Ok(rows) => (Ok(!rows.is_empty()), true),
-            Err(error) => {
-                let back = sqlx::raw_sql("ROLLBACK TO once; RELEASE once");
-                let intact = back.execute(transaction).await.is_ok();
-                (Err(error), intact)
-            }
-        };
-        self.leave(slot, intact);
-        let changed = result?;
-        if changed {
-            committed(waiting).await?;
+    /// Makes one change that is a single statement; answers whether it returned a row.
+    pub(super) async fn once(&self, change: Once) -> Result<bool, sqlx::Error> {
+        let told = self.inner.queue.add(change);
+        self.inner.wanted.notify_one();
+        let done = told.await.map_err(|_| lost("the server ends"))??;
+        if done.changed {
+            committed(done.outcome).await?;
         }
-        Ok(changed)
-    }
-
-    /// The transaction of the group that is open, or a new one; held alone.
-    async fn open(&self) -> Result<MutexGuard<'_, Option<Group>>, sqlx::Error> {
-        let mut slot = self.inner.group.lock().await;
-        if slot.is_none() {
-            let transaction = self.inner.pool.begin_with("BEGIN IMMEDIATE").await?;
-            *slot = Some(Group {
-                transaction,
-                outcome: watch::Sender::new(None),
-            });
-            self.inner.opened.notify_one();
-        }
-        Ok(slot)
-    }
-
-    /// Lets the next of the group in; ends the group where its transaction is no longer `intact`.
-    fn leave(&self, mut slot: MutexGuard<'_, Option<Group>>, intact: bool) {
-        if !intact {
-            // The disk is full, for example: SQLite has given the whole transaction up, and with it what others did.
-            // sqlx goes on counting its savepoints, so the next group gets another connection.
-            self.inner.broken.store(true, Ordering::Relaxed);
-            *slot = None;
-        }
+        Ok(done.changed)
     }
 
     /// Commits what is open, and closes the connection.
@@ -167,6 +139,76 @@ impl Writer {
         }
         drop(slot);
         self.inner.pool.close().await;
+    }
+}
+
+impl Inner {
+    /// The group whose transaction is open, or a new one.
+    async fn opened<'s>(&self, slot: &'s mut Option<Group>) -> Result<&'s mut Group, sqlx::Error> {
+        if slot.is_none() {
+            let transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+            *slot = Some(Group {
+                transaction,
+                outcome: watch::Sender::new(None),
+            });
+        }
+        slot.as_mut().ok_or_else(|| lost("there is no transaction"))
+    }
+
+    /// Ends a group whose transaction is not what it was.
+    fn give_up(&self, slot: &mut Option<Group>) {
+        // The disk is full, for example: SQLite has given the whole transaction up, and with it what others did.
+        // sqlx goes on counting its savepoints, so the next group gets another connection.
+        self.broken.store(true, Ordering::Relaxed);
+        *slot = None;
+    }
+
+    /// Carries out the single statements that wait, as many as one group should have.
+    async fn work_off(&self, slot: &mut Option<Group>) {
+        let mut count = 0;
+        while count < LARGEST {
+            let some = self.queue.take();
+            if some.is_empty() {
+                return;
+            }
+            count += some.len();
+            self.attempt(slot, some).await;
+        }
+        if !self.queue.is_empty() {
+            self.wanted.notify_one();
+        }
+    }
+
+    /// Carries them out together, or one by one where one of them fails.
+    async fn attempt(&self, slot: &mut Option<Group>, some: Vec<Queued>) {
+        let group = match self.opened(slot).await {
+            Ok(group) => group,
+            Err(error) => {
+                let why = error.to_string();
+                some.into_iter().for_each(|one| one.tell(Err(lost(&why))));
+                return;
+            }
+        };
+        let error = match once::carry_out(&mut group.transaction, &some).await {
+            Ok(changed) => {
+                for (one, changed) in some.into_iter().zip(changed) {
+                    let outcome = group.outcome.subscribe();
+                    one.tell(Ok(Done { changed, outcome }));
+                }
+                return;
+            }
+            Err(error) => error,
+        };
+        if once::go_back(&mut group.transaction).await.is_err() {
+            self.give_up(slot);
+        }
+        if some.len() > 1 {
+            for one in some {
+                Box::pin(self.attempt(slot, vec![one])).await;
+            }
+        } else if let Some(one) = some.into_iter().next() {
+            one.tell(Err(error));
+        }
     }
 }
 
@@ -183,10 +225,11 @@ async fn commit_groups(inner: Arc<Inner>, end: CancellationToken) {
     loop {
         tokio::select! {
             () = end.cancelled() => return,
-            () = inner.opened.notified() => {}
+            () = inner.wanted.notified() => {}
         }
         // Whoever queues for the lock by now is still of this group.
         let mut slot = inner.group.lock().await;
+        inner.work_off(&mut slot).await;
         if let Some(group) = slot.take() {
             group.commit().await;
         }
@@ -206,6 +249,9 @@ async fn committed(mut waiting: watch::Receiver<Option<Outcome>>) -> Result<(), 
     }
 }
 
+/// Of single statements in a group, so that the first of them does not wait for ever.
+const LARGEST: usize = 256;
+
 fn lost(why: &str) -> sqlx::Error {
     sqlx::Error::Io(std::io::Error::other(format!(
         "the change is not on disk: {why}"
@@ -220,7 +266,6 @@ mod tests {
     use sqlx::{AssertSqlSafe, Row as _};
 
     use super::*;
-    use crate::ccm_server::db::once;
 
     async fn writer(directory: &std::path::Path) -> (Arc<Writer>, SqlitePool) {
         let options = SqliteConnectOptions::new()
@@ -288,16 +333,20 @@ mod tests {
         assert_eq!(count(&read).await, 101);
     }
 
-    const ONCE: &str = once!("INSERT INTO t SELECT $1 WHERE $1 < 1000 RETURNING n");
+    const ONCE: &str = "INSERT INTO t SELECT ? WHERE ? < 1000 RETURNING ?";
+
+    fn one(n: i64) -> Once {
+        Once::new(ONCE).bind(n).bind(n)
+    }
 
     #[tokio::test]
     async fn a_single_statement_is_on_disk_or_left_out_and_fails_alone() {
         let directory = tempfile::tempdir().unwrap();
         let (writer, read) = writer(directory.path()).await;
-        assert!(writer.once(sqlx::query(ONCE).bind(1_i64)).await.unwrap());
+        assert!(writer.once(one(1)).await.unwrap());
         assert_eq!(count(&read).await, 1);
         // What it asks for does not hold.
-        let left_out = writer.once(sqlx::query(ONCE).bind(1000_i64)).await;
+        let left_out = writer.once(one(1000)).await;
         assert!(!left_out.unwrap());
         let tasks: Vec<_> = (0..200)
             .map(|n| {
@@ -306,7 +355,7 @@ mod tests {
                 let value = 10 + n / 4 * 4;
                 tokio::spawn(async move {
                     if n % 4 < 2 {
-                        writer.once(sqlx::query(ONCE).bind(value)).await.is_ok()
+                        writer.once(one(value)).await.is_ok()
                     } else {
                         insert(&writer, value + n % 2).await.is_ok()
                     }
@@ -327,7 +376,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let (writer, read) = writer(directory.path()).await;
         for n in 1_i64..50 {
-            let once = writer.once(sqlx::query(ONCE).bind(n));
+            let once = writer.once(one(n));
             let given_up = tokio::time::timeout(
                 std::time::Duration::from_micros(5 * n.cast_unsigned()),
                 once,
@@ -335,7 +384,7 @@ mod tests {
             let _ = given_up.await;
         }
         insert(&writer, 100).await.unwrap();
-        let repeated = writer.once(sqlx::query(ONCE).bind(100_i64)).await;
+        let repeated = writer.once(one(100)).await;
         assert!(repeated.is_err(), "{repeated:?}");
         writer.close().await;
         let row = sqlx::query("SELECT max(n) FROM t").fetch_one(&read).await;

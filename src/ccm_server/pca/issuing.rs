@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::ccm_server::answer::Answer;
 use crate::ccm_server::codes::code;
-use crate::ccm_server::db::once;
+use crate::ccm_server::db::Once;
 use crate::ccm_server::failure::Failure;
 use crate::ccm_server::field::Input;
 use crate::ccm_server::operation::Call;
@@ -240,13 +240,13 @@ async fn insert(call: &Call<'_>, id: &str, issuer: &Issuer, issued: Issued) -> R
         Some(_) => "GENERATE",
         None => "CSR",
     };
-    let statement = sqlx::query(INSERT)
-        .bind(id.to_owned())
-        .bind(call.account().to_owned())
-        .bind(issuer.id.clone())
-        .bind(issuer.subject.common_name.clone())
+    let change = Once::new(INSERT)
+        .bind(id)
+        .bind(call.account())
+        .bind(issuer.id.as_str())
+        .bind(issuer.subject.common_name.as_str())
         .bind(gen_mode)
-        .bind(issued.subject.common_name.clone())
+        .bind(issued.subject.common_name.as_str())
         .bind(serde_json::to_string(&issued.subject)?)
         .bind(issued.key_algorithm)
         .bind(issued.hash.name())
@@ -258,7 +258,7 @@ async fn insert(call: &Call<'_>, id: &str, issuer: &Issuer, issued: Issued) -> R
         .bind(issued.certificate)
         .bind(issued.key)
         .bind(QUOTA);
-    if call.shared.db.once(statement).await? {
+    if call.shared.db.once(change).await? {
         return Ok(());
     }
     call.shared.issuers.forget(&issuer.id);
@@ -276,13 +276,16 @@ async fn insert(call: &Call<'_>, id: &str, issuer: &Issuer, issued: Issued) -> R
 }
 
 /// One statement, since certificates are what comes most often.
-const INSERT: &str = once!(
-    "INSERT INTO certificate (id, account, issuer, issuer_name, status, gen_mode, common_name, subject, \
-     key_algorithm, signature_algorithm, serial_number, serial, not_before, not_after, created, certificate, key) \
-     SELECT $1, $2, $3, $4, 'ISSUED', $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16 \
-     WHERE EXISTS (SELECT 1 FROM authority WHERE id = $3 AND account = $2 AND status = 'ACTIVED' AND not_after >= $14) \
-     AND coalesce((SELECT certificates FROM stock WHERE account = $2), 0) < $17 RETURNING seq"
-);
+const INSERT: &str = "WITH new (id, account, issuer, issuer_name, gen_mode, common_name, subject, key_algorithm, \
+     signature_algorithm, serial_number, serial, not_before, not_after, created, certificate, key) \
+     AS (SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
+     INSERT INTO certificate (id, account, issuer, issuer_name, status, gen_mode, common_name, subject, key_algorithm, \
+     signature_algorithm, serial_number, serial, not_before, not_after, created, certificate, key) \
+     SELECT id, account, issuer, issuer_name, 'ISSUED', gen_mode, common_name, subject, key_algorithm, \
+     signature_algorithm, serial_number, serial, not_before, not_after, created, certificate, key FROM new \
+     WHERE EXISTS (SELECT 1 FROM authority a WHERE a.id = new.issuer AND a.account = new.account \
+     AND a.status = 'ACTIVED' AND a.not_after >= new.created) \
+     AND coalesce((SELECT certificates FROM stock WHERE stock.account = new.account), 0) < ? RETURNING ?";
 
 async fn parse(call: &Call<'_>) -> Result<Request, Failure> {
     let csr = call.body.text("csr").to_owned();

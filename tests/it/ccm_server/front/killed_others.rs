@@ -55,48 +55,57 @@ async fn post(server: &Process, answered: &AtomicUsize, path: &str, body: &Value
     change(server, answered, Send::new("POST", path).json(body)).await
 }
 
-/// One client of SCM: what it was told, until the server is gone.
-pub(super) async fn scm(server: Arc<Process>, answered: Arc<AtomicUsize>) -> Vec<Fact> {
+/// One client of SCM: what it was told, until the server is gone. It comes to few answers, so what it begins with is another thing
+/// in the next round.
+pub(super) async fn scm(
+    server: Arc<Process>,
+    answered: Arc<AtomicUsize>,
+    imports_first: bool,
+) -> Vec<Fact> {
     let mut facts = Vec::new();
-    // Whatever is asked for after the last answer is in doubt, and nothing is claimed of it.
-    let _ = scm_until_gone(&server, &answered, &mut facts).await;
+    if imports_first {
+        // Whatever is asked for after the last answer is in doubt, and nothing is claimed of it.
+        let _ = imports(&server, &answered, &mut facts).await;
+    }
+    while orders(&server, &answered, &mut facts).await.is_some()
+        && imports(&server, &answered, &mut facts).await.is_some()
+    {}
     facts
 }
 
-async fn scm_until_gone(
-    server: &Process,
-    answered: &AtomicUsize,
-    facts: &mut Vec<Fact>,
-) -> Option<()> {
+async fn orders(server: &Process, answered: &AtomicUsize, facts: &mut Vec<Fact>) -> Option<()> {
+    let mut purchase = order("DV_SSL_CERT", "SINGLE_DOMAIN", 1);
+    purchase["tags"] = json!([{"key": "order", "value": "load"}]);
+    let path = format!("{CERTIFICATES}/buy");
+    let bought = post(server, answered, &path, &purchase).await?;
+    let id = bought.body["cert"][0]["cert_id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    facts.push(Fact::Bought(id.clone()));
+    let path = format!("{CERTIFICATES}/{id}/apply");
+    post(server, answered, &path, &form("load.example")).await?;
+    facts.push(Fact::Applied(id.clone()));
+    let tag = json!({"tag": {"key": "late", "value": "1"}});
+    post(server, answered, &format!("/v3/scm/{id}/tags"), &tag).await?;
+    facts.push(Fact::Tagged(id));
+    Some(())
+}
+
+async fn imports(server: &Process, answered: &AtomicUsize, facts: &mut Vec<Fact>) -> Option<()> {
     let (certificate, key) = self_signed("load.example", "DNS:load.example", "30");
     let import = json!({
         "name": "load", "certificate": certificate, "private_key": key, "duplicate_check": true,
     });
-    let mut purchase = order("DV_SSL_CERT", "SINGLE_DOMAIN", 1);
-    purchase["tags"] = json!([{"key": "order", "value": "load"}]);
-    loop {
-        let path = format!("{CERTIFICATES}/buy");
-        let bought = post(server, answered, &path, &purchase).await?;
-        let id = bought.body["cert"][0]["cert_id"]
-            .as_str()
-            .unwrap()
-            .to_owned();
-        facts.push(Fact::Bought(id.clone()));
-        let path = format!("{CERTIFICATES}/{id}/apply");
-        post(server, answered, &path, &form("load.example")).await?;
-        facts.push(Fact::Applied(id.clone()));
-        let tag = json!({"tag": {"key": "late", "value": "1"}});
-        post(server, answered, &format!("/v3/scm/{id}/tags"), &tag).await?;
-        facts.push(Fact::Tagged(id));
-        let path = format!("{CERTIFICATES}/import");
-        let imported = post(server, answered, &path, &import).await?;
-        let id = imported.text("certificate_id");
-        facts.push(Fact::Imported(id.clone()));
-        let push = json!({"target_service": "WAF", "target_project": "ap-southeast-3"});
-        let path = format!("{CERTIFICATES}/{id}/push");
-        post(server, answered, &path, &push).await?;
-        facts.push(Fact::Pushed(id));
-    }
+    let path = format!("{CERTIFICATES}/import");
+    let imported = post(server, answered, &path, &import).await?;
+    let id = imported.text("certificate_id");
+    facts.push(Fact::Imported(id.clone()));
+    let push = json!({"target_service": "WAF", "target_project": "ap-southeast-3"});
+    let path = format!("{CERTIFICATES}/{id}/push");
+    post(server, answered, &path, &push).await?;
+    facts.push(Fact::Pushed(id));
+    Some(())
 }
 
 /// One client that makes a CA, then disables and enables it until the server is gone: an account may have a hundred.
