@@ -15,6 +15,7 @@ use crate::ccm_server::db::{Db, DbError};
 use crate::ccm_server::faults::{FaultPlan, Faults};
 use crate::ccm_server::http::{self, Face, Limits};
 use crate::ccm_server::scm::{self, Life, ScmOptions};
+use crate::ccm_server::searches::Searches;
 use crate::ccm_server::seen::{RequestLog, Seen};
 use crate::ccm_server::tls::{self, Tls, TlsError, TlsSource};
 use crate::ccm_server::vault::{MasterKey, Vault, VaultError};
@@ -262,10 +263,12 @@ async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Server
     Ok((listener, own))
 }
 
-/// Makes lists of revoked certificates in time, whether or not anybody asks.
+/// Makes lists of revoked certificates in time, whether or not anybody asks, and lets go what searches found that nobody goes on
+/// with.
 async fn keep_lists(shared: Arc<Shared>, stop: CancellationToken) {
     loop {
         pca::publish_due(&shared, shared.clock.now()).await;
+        shared.searches.forget_unused();
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(BETWEEN_LISTS) => {}
@@ -346,6 +349,12 @@ impl Running {
         self.shared.faults.seen(operation)
     }
 
+    /// How many pages of lists looked through everything, and not into what an earlier page had found.
+    #[must_use]
+    pub fn searches(&self) -> usize {
+        self.shared.searches.made()
+    }
+
     /// Stops accepting, lets requests end, closes the state.
     pub async fn stop(mut self) {
         self.stop.cancel();
@@ -389,6 +398,8 @@ pub(super) struct Shared {
     pub(super) life: Life,
     /// Buckets with what was published.
     pub(super) obs: pca::Obs,
+    /// What the first pages of lists found.
+    pub(super) searches: Searches,
     /// Work that fills a processor, such as making an RSA key: as many at a time as there are processors.
     heavy: Semaphore,
     /// The same for passwords, one at a time: who has none yet must not be able to hold up who has.
@@ -430,6 +441,7 @@ impl Shared {
             signers: Signers::default(),
             life: Life::default(),
             obs: pca::Obs::new(state.join("obs")),
+            searches: Searches::default(),
             heavy: Semaphore::new(processors),
             passwords: Semaphore::new(1),
         })
