@@ -189,6 +189,7 @@ impl Server {
             let detail = failure.detail();
             tracing::warn!(detail, "failed to erase the keys of deleted CAs");
         }
+        pca::warn_of_shared(&shared).await?;
         if options.init {
             Admin::of(Arc::clone(&shared)).init_ca_if_empty().await?;
         }
