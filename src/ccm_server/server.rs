@@ -23,6 +23,7 @@ use crate::ccm_server::x509::Signers;
 use crate::ccm_server::{lists, manage, pca};
 use crate::sys::clock::{Clock, SystemClock};
 use crate::sys::fs::{self, FsError, Lock, LockError};
+use crate::sys::host;
 
 /// How a server is to be run.
 pub struct ServerOptions {
@@ -210,7 +211,7 @@ impl Server {
         let lists_at = lists.as_ref().map(|(_, address)| *address);
         let points = match lists::base(crl_url, lists_at, public_url)? {
             Some(base) => base,
-            None => public_url.map_or_else(|| format!("{scheme}://{address}"), str::to_owned),
+            None => public_url.map_or_else(|| points_to_api(scheme, address), str::to_owned),
         };
         shared
             .obs
@@ -246,6 +247,18 @@ impl Server {
             _lock: lock,
         })
     }
+}
+
+fn points_to_api(scheme: &str, address: SocketAddr) -> String {
+    let base = lists::of_api(scheme, address, host::name().as_deref());
+    if address.ip().is_unspecified() {
+        tracing::warn!(
+            base,
+            "certificates of CAs with lists of revoked ones will name this address, where most clients may not reach this \
+             server: say with --public-url, or with --crl-listen and --crl-url, where they do"
+        );
+    }
+    base
 }
 
 async fn listen_if(

@@ -99,6 +99,10 @@ impl Process {
             keys,
         )
     }
+    /// The same with all that stands on the command line.
+    pub(crate) fn serve(state: &Path, keys: (String, String), arguments: &[&str]) -> Self {
+        Self::spawn(&mut command(state, arguments), keys)
+    }
     /// The same with a filter of what it logs.
     pub(crate) fn start_logging(state: &Path, keys: (String, String), filter: &str) -> Self {
         let mut command = command(state, &["serve", "--listen", "127.0.0.1:0"]);

@@ -190,6 +190,10 @@ fn the_command_line_says_where_lists_are_and_refuses_what_no_client_could_follow
     let any = refused(&["--crl-listen", "0.0.0.0:0"]);
     assert!(any.contains("--crl-url"), "{any}");
     refused(&["--crl-url", "https://lists.example"]);
+    let secret = refused(&["--crl-url", "http://user:hidden@lists.example"]);
+    assert!(!secret.contains("hidden"), "{secret}");
+    let bare = refused(&["--public-url", "ca.example.com:8920"]);
+    assert!(bare.contains("https://"), "{bare}");
     refused(&["--crl-listen", "80"]);
     assert!(!state.exists(), "a refused start leaves nothing behind");
     let keys = new_user(&state, "user");
@@ -204,6 +208,27 @@ fn the_command_line_says_where_lists_are_and_refuses_what_no_client_could_follow
     let address = line.strip_prefix("lists at http://").unwrap();
     assert!(std::net::TcpStream::connect(address).is_ok(), "{line}");
     server.terminate();
+}
+
+#[test]
+fn an_address_that_nobody_reaches_is_told_at_the_start() {
+    let (_directory, state) = fresh();
+    let keys = new_user(&state, "user");
+    let told = |options: &[&str]| {
+        let arguments = [&["serve", "--tls", "self"], options].concat();
+        let log = Process::serve(&state, keys.clone(), &arguments).terminate();
+        log.contains("where most clients may not reach this server")
+    };
+    let any = ["--listen", "0.0.0.0:0"];
+    assert!(told(&any));
+    assert!(told(&["--listen", "[::]:0"]));
+    assert!(!told(&["--listen", "127.0.0.1:0"]));
+    for options in [
+        ["--public-url", "https://ca.example:8920"],
+        ["--crl-url", "http://lists.example"],
+    ] {
+        assert!(!told(&[any, options].concat()), "{options:?}");
+    }
 }
 
 #[tokio::test]
