@@ -11,6 +11,7 @@ use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::{Method, Response, StatusCode, Uri};
 
+use crate::ccm_server::seen::Seen;
 use crate::ccm_server::server::{ServerError, Shared};
 use crate::ccm_server::{dispatch, pca, text, tls};
 use crate::model::Name;
@@ -21,22 +22,33 @@ pub(super) async fn handle(
     shared: Arc<Shared>,
 ) -> Response<Full<Bytes>> {
     let (method, path) = (request.method(), request.uri().path());
+    let request_id = text::random_hex::<16>();
     let found = match *method {
         // Without the body of a HEAD: hyper leaves it out.
         Method::GET | Method::HEAD => pca::fetch(&shared, path).await,
-        _ => None,
+        _ => Ok(None),
     };
     let response = match found {
-        Some(list) => dispatch::respond(list, &text::random_hex::<16>()),
-        None => {
-            let mut response = Response::new(Full::default());
-            *response.status_mut() = StatusCode::NOT_FOUND;
-            response
-        }
+        Ok(Some(list)) => dispatch::respond(list, &request_id),
+        Ok(None) => empty(StatusCode::NOT_FOUND),
+        // Logged where it failed. Whoever checks a certificate must not take it for the absence of a list.
+        Err(_) => empty(StatusCode::INTERNAL_SERVER_ERROR),
     };
     let status = response.status().as_u16();
-    tracing::info!(%method, %path, status, "request for a list");
+    tracing::info!(%request_id, %method, %path, status, "request for a list");
+    shared.log.add(Seen {
+        operation: pca::operation_of(path).to_owned(),
+        status,
+        request_id,
+        fault: None,
+    });
     dispatch::dated(response, &shared)
+}
+
+fn empty(status: StatusCode) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = status;
+    response
 }
 
 /// The URL that distribution points begin with where they do not lead to the API: what was given; or that of the listener,
