@@ -143,6 +143,14 @@ pub enum ServerError {
         /// The account.
         account: String,
     },
+    /// There is no such zone.
+    #[error("there is no zone {name} in the account {account}; `renewd-ccm zone list` shows all")]
+    NoZone {
+        /// The zone.
+        name: String,
+        /// The account.
+        account: String,
+    },
     /// The certificate for TLS cannot be used or made.
     #[error(transparent)]
     Tls(#[from] TlsError),
