@@ -528,7 +528,9 @@ impl Failed {
                 ServerError::Remote(_)
                 | ServerError::RemoteManagement(_)
                 | ServerError::Invalid(_) => USAGE,
-                ServerError::UserExists { .. } | ServerError::NoUser { .. } => DATA,
+                ServerError::UserExists { .. }
+                | ServerError::NoUser { .. }
+                | ServerError::NoZone { .. } => DATA,
                 ServerError::Tls(error) => match error {
                     TlsError::Read(error) if denied(error) => PERMISSION,
                     TlsError::Own(_) => BUG,

@@ -150,6 +150,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         include_str!("migrations/0005_stock_days.sql"),
     ),
     (6, "zones", include_str!("migrations/0006_zones.sql")),
+    (7, "searches", include_str!("migrations/0007_searches.sql")),
 ];
 /// Below the state directory.
 const FILE: &str = "ccm.db";

@@ -37,7 +37,9 @@ pub(super) async fn handle(
     let method = request.method().as_str().to_owned();
     let path = request.uri().path().to_owned();
     let found = route::find(&method, &path);
-    let name = found.as_ref().map_or("", |found| found.operation.chapter);
+    let name = found
+        .as_ref()
+        .map_or_else(|| pca::operation_of(&path), |found| found.operation.chapter);
     let service = found
         .as_ref()
         .map_or_else(|| by_path(&path), |found| found.operation.service);
@@ -63,8 +65,9 @@ pub(super) async fn handle(
         Some(Fault::LostResponse | Fault::Withheld) | None => match found {
             Some(found) => Some(carry_out(request, found, Arc::clone(&shared), limits).await),
             None => match fetched(&method, &path, &shared).await {
-                Some(object) => Some(Ok(object)),
-                None => Some(Err(Failure::because(
+                Ok(Some(object)) => Some(Ok(object)),
+                Err(failure) => Some(Err(failure)),
+                Ok(None) => Some(Err(Failure::because(
                     code("APIGW.0101"),
                     format!("there is no {method} {path}"),
                 ))),
@@ -111,13 +114,13 @@ pub(super) fn dated(mut response: Response<Full<Bytes>>, shared: &Shared) -> Res
 }
 
 /// What is not an operation may be the description of all, or an object in a bucket.
-async fn fetched(method: &str, path: &str, shared: &Shared) -> Option<Answer> {
+async fn fetched(method: &str, path: &str, shared: &Shared) -> Result<Option<Answer>, Failure> {
     if method == "GET" && path == openapi::PATH {
-        Some(openapi::answer())
+        Ok(Some(openapi::answer()))
     } else if method == "GET" {
         pca::fetch(shared, path).await
     } else {
-        None
+        Ok(None)
     }
 }
 

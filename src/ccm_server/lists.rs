@@ -11,8 +11,10 @@ use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::{Method, Response, StatusCode, Uri};
 
+use crate::ccm_server::seen::Seen;
 use crate::ccm_server::server::{ServerError, Shared};
 use crate::ccm_server::{dispatch, pca, text, tls};
+use crate::model::Name;
 
 /// Answers a request.
 pub(super) async fn handle(
@@ -20,47 +22,55 @@ pub(super) async fn handle(
     shared: Arc<Shared>,
 ) -> Response<Full<Bytes>> {
     let (method, path) = (request.method(), request.uri().path());
+    let request_id = text::random_hex::<16>();
     let found = match *method {
         // Without the body of a HEAD: hyper leaves it out.
         Method::GET | Method::HEAD => pca::fetch(&shared, path).await,
-        _ => None,
+        _ => Ok(None),
     };
     let response = match found {
-        Some(list) => dispatch::respond(list, &text::random_hex::<16>()),
-        None => {
-            let mut response = Response::new(Full::default());
-            *response.status_mut() = StatusCode::NOT_FOUND;
-            response
-        }
+        Ok(Some(list)) => dispatch::respond(list, &request_id),
+        Ok(None) => empty(StatusCode::NOT_FOUND),
+        // Logged where it failed. Whoever checks a certificate must not take it for the absence of a list.
+        Err(_) => empty(StatusCode::INTERNAL_SERVER_ERROR),
     };
     let status = response.status().as_u16();
-    tracing::info!(%method, %path, status, "request for a list");
+    tracing::info!(%request_id, %method, %path, status, "request for a list");
+    shared.log.add(Seen {
+        operation: pca::operation_of(path).to_owned(),
+        status,
+        request_id,
+        fault: None,
+    });
     dispatch::dated(response, &shared)
+}
+
+fn empty(status: StatusCode) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = status;
+    response
 }
 
 /// The URL that distribution points begin with where they do not lead to the API: what was given; or that of the listener,
 /// with the host under which clients reach the server.
 ///
 /// # Errors
-/// [`ServerError::Invalid`] for what no certificate should name.
+/// [`ServerError::Invalid`] for what no certificate should name, the public URL included.
 pub(super) fn base(
     given: Option<&str>,
     listener: Option<SocketAddr>,
     public_url: Option<&str>,
 ) -> Result<Option<String>, ServerError> {
+    if let Some(url) = public_url {
+        let what =
+            "an address under which clients reach this server, such as https://ca.example.com:8920";
+        check("--public-url", url, &["https", "http"], what)?;
+    }
     if let Some(url) = given {
-        let parsed: Option<Uri> = url.parse().ok();
-        let fits = parsed.is_some_and(|uri| {
-            let host = uri.host().is_some_and(|host| !host.is_empty());
-            uri.scheme_str() == Some("http") && host && uri.query().is_none()
-        });
-        return if fits {
-            Ok(Some(url.trim_end_matches('/').to_owned()))
-        } else {
-            Err(ServerError::Invalid(format!(
-                "{url} is no URL for lists of revoked certificates; clients fetch them by http://, without a query"
-            )))
-        };
+        let what = "an address under which clients fetch lists of revoked certificates by plain HTTP, such as \
+                    http://lists.example.com";
+        check("--crl-url", url, &["http"], what)?;
+        return Ok(Some(url.trim_end_matches('/').to_owned()));
     }
     let Some(address) = listener else {
         return Ok(None);
@@ -83,9 +93,54 @@ pub(super) fn base(
     }))
 }
 
+/// What certificates may name: the URL is not repeated in the refusal where it may hold a password.
+fn check(option: &str, url: &str, schemes: &[&str], what: &str) -> Result<(), ServerError> {
+    let parsed: Option<Uri> = url.parse().ok();
+    let fits = parsed.is_some_and(|uri| {
+        let scheme = uri
+            .scheme_str()
+            .is_some_and(|scheme| schemes.contains(&scheme));
+        let host = uri.host().is_some_and(|host| !host.is_empty());
+        scheme && host && uri.query().is_none()
+    });
+    if fits && !url.contains(['@', '#']) {
+        return Ok(());
+    }
+    let shown = if url.contains('@') { "" } else { url };
+    Err(ServerError::Invalid(format!(
+        "{option} {shown} does not fit: write {what}, without a user, a query or a fragment"
+    )))
+}
+
+/// The same where nothing was said: the address of the API; or where that stands for all of this host's, the host's name.
+pub(super) fn of_api(scheme: &str, address: SocketAddr, host: Option<&str>) -> String {
+    let host = host.filter(|host| match Name::parse(host) {
+        Ok(Name::Dns(name)) => name != "localhost",
+        _ => false,
+    });
+    match host {
+        Some(host) if address.ip().is_unspecified() => {
+            format!("{scheme}://{host}:{}", address.port())
+        }
+        _ => format!("{scheme}://{address}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn where_nothing_was_said_the_host_s_name_stands_for_any_address() {
+        let of = |address: &str, host| of_api("https", address.parse().unwrap(), host);
+        let host = Some("ca.example.com");
+        assert_eq!(of("0.0.0.0:89", host), "https://ca.example.com:89");
+        assert_eq!(of("[::]:89", host), "https://ca.example.com:89");
+        assert_eq!(of("192.0.2.7:89", host), "https://192.0.2.7:89");
+        for useless in [None, Some("localhost"), Some("a b"), Some("127.0.0.1")] {
+            assert_eq!(of("0.0.0.0:89", useless), "https://0.0.0.0:89");
+        }
+    }
 
     #[test]
     fn points_lead_to_what_was_given_or_to_the_listener() {
@@ -116,6 +171,10 @@ mod tests {
     fn what_no_client_could_follow_is_refused() {
         let any = Some("0.0.0.0:80".parse().unwrap());
         assert!(base(None, any, None).is_err());
+        let said = |given, public| match base(given, None, public) {
+            Err(error) => error.to_string(),
+            Ok(base) => panic!("{base:?}"),
+        };
         for url in [
             "https://a.example",
             "http://",
@@ -123,8 +182,31 @@ mod tests {
             "/obs",
             "http://a b",
             "http://a/?x",
+            "http://a/#x",
         ] {
-            assert!(base(Some(url), None, None).is_err(), "{url}");
+            let said = said(Some(url), None);
+            assert!(said.contains(&format!("--crl-url {url} ")), "{said}");
+        }
+        for url in [
+            "ca.example.com",
+            "ca.example.com:8920",
+            "ldap://ca.example.com",
+            "https://",
+            "/",
+            "https://a/?x",
+        ] {
+            let said = said(None, Some(url));
+            assert!(said.contains(&format!("--public-url {url} ")), "{said}");
+        }
+        // Also where the other one decides.
+        assert!(base(Some("http://a.example"), None, Some("a.example")).is_err());
+        for url in ["http://user:hidden@a.example", "http://hidden@a.example/x"] {
+            for said in [said(Some(url), None), said(None, Some(url))] {
+                assert!(
+                    !said.contains("hidden") && said.contains("without a user"),
+                    "{said}"
+                );
+            }
         }
     }
 }

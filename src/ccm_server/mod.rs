@@ -11,6 +11,7 @@
 //! - `scm2` is version 2 of SCM, another face of the state of `scm`.
 //! - `codes` and `failure` are the only source of refusals.
 //! - `x509` makes certificates; `db` keeps everything, one change per request and one write to disk for those that come together; `vault` seals keys at rest.
+//! - `searches` keeps what the first page of a list found for the pages after it.
 //! - `layout` is what a kind of server reads of a certificate, and `archive` packs it.
 //! - `scm` knows SSL certificates in version 3, `scm2` is another face of the same; `scm::orders` is how they come about.
 //! - `manage` is the listener beside the API: clock, applications, faults, requests seen.
@@ -45,6 +46,7 @@ mod progress;
 mod route;
 mod scm;
 mod scm2;
+mod searches;
 mod seen;
 mod server;
 mod signature;

@@ -8,7 +8,8 @@ use crate::ccm_server::faults::Fault;
 /// One request, as tests look at it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
-    /// The chapter of the operation, such as `4.2.2.3`; empty for an unknown path.
+    /// The chapter of the operation, such as `4.2.2.3`; `crl` for a list of revoked certificates, by whichever listener; empty
+    /// for an unknown path.
     pub operation: String,
     /// The status of the answer; 0 when the connection was dropped.
     pub status: u16,

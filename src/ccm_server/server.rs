@@ -15,6 +15,7 @@ use crate::ccm_server::db::{Db, DbError};
 use crate::ccm_server::faults::{FaultPlan, Faults};
 use crate::ccm_server::http::{self, Face, Limits};
 use crate::ccm_server::scm::{self, Life, ScmOptions};
+use crate::ccm_server::searches::Searches;
 use crate::ccm_server::seen::{RequestLog, Seen};
 use crate::ccm_server::tls::{self, Tls, TlsError, TlsSource};
 use crate::ccm_server::vault::{MasterKey, Vault, VaultError};
@@ -22,6 +23,7 @@ use crate::ccm_server::x509::Signers;
 use crate::ccm_server::{lists, manage, pca};
 use crate::sys::clock::{Clock, SystemClock};
 use crate::sys::fs::{self, FsError, Lock, LockError};
+use crate::sys::host;
 
 /// How a server is to be run.
 pub struct ServerOptions {
@@ -141,6 +143,14 @@ pub enum ServerError {
         /// The account.
         account: String,
     },
+    /// There is no such zone.
+    #[error("there is no zone {name} in the account {account}; `renewd-ccm zone list` shows all")]
+    NoZone {
+        /// The zone.
+        name: String,
+        /// The account.
+        account: String,
+    },
     /// The certificate for TLS cannot be used or made.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -188,6 +198,7 @@ impl Server {
             let detail = failure.detail();
             tracing::warn!(detail, "failed to erase the keys of deleted CAs");
         }
+        pca::warn_of_shared(&shared).await?;
         if options.init {
             Admin::of(Arc::clone(&shared)).init_ca_if_empty().await?;
         }
@@ -208,7 +219,7 @@ impl Server {
         let lists_at = lists.as_ref().map(|(_, address)| *address);
         let points = match lists::base(crl_url, lists_at, public_url)? {
             Some(base) => base,
-            None => public_url.map_or_else(|| format!("{scheme}://{address}"), str::to_owned),
+            None => public_url.map_or_else(|| points_to_api(scheme, address), str::to_owned),
         };
         shared
             .obs
@@ -246,6 +257,18 @@ impl Server {
     }
 }
 
+fn points_to_api(scheme: &str, address: SocketAddr) -> String {
+    let base = lists::of_api(scheme, address, host::name().as_deref());
+    if address.ip().is_unspecified() {
+        tracing::warn!(
+            base,
+            "certificates of CAs with lists of revoked ones will name this address, where most clients may not reach this \
+             server: say with --public-url, or with --crl-listen and --crl-url, where they do"
+        );
+    }
+    base
+}
+
 async fn listen_if(
     wanted: Option<SocketAddr>,
 ) -> Result<Option<(TcpListener, SocketAddr)>, ServerError> {
@@ -262,10 +285,12 @@ async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Server
     Ok((listener, own))
 }
 
-/// Makes lists of revoked certificates in time, whether or not anybody asks.
+/// Makes lists of revoked certificates in time, whether or not anybody asks, and lets go what searches found that nobody goes on
+/// with.
 async fn keep_lists(shared: Arc<Shared>, stop: CancellationToken) {
     loop {
         pca::publish_due(&shared, shared.clock.now()).await;
+        shared.searches.forget_unused();
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(BETWEEN_LISTS) => {}
@@ -346,6 +371,12 @@ impl Running {
         self.shared.faults.seen(operation)
     }
 
+    /// How many pages of lists looked through everything, and not into what an earlier page had found.
+    #[must_use]
+    pub fn searches(&self) -> usize {
+        self.shared.searches.made()
+    }
+
     /// Stops accepting, lets requests end, closes the state.
     pub async fn stop(mut self) {
         self.stop.cancel();
@@ -391,6 +422,8 @@ pub(super) struct Shared {
     pub(super) life: Life,
     /// Buckets with what was published.
     pub(super) obs: pca::Obs,
+    /// What the first pages of lists found.
+    pub(super) searches: Searches,
     /// Work that fills a processor, such as making an RSA key: as many at a time as there are processors.
     heavy: Semaphore,
     /// The same for passwords, one at a time: who has none yet must not be able to hold up who has.
@@ -433,6 +466,7 @@ impl Shared {
             issuers: pca::Issuers::default(),
             life: Life::default(),
             obs: pca::Obs::new(state.join("obs")),
+            searches: Searches::default(),
             heavy: Semaphore::new(processors),
             passwords: Semaphore::new(1),
         })

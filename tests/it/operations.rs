@@ -92,7 +92,8 @@ One line for each of the 70 operations of the reference (Issue 4, 2025-05-26). *
 function in `src/ccm`, *command* what a person types, *test* the one that sends the reference's example by the client and reads
 its answer to the last field. `cli::ccm::commands::every_command_sends_the_operation_of_its_chapter` does the same with each command.
 The last column is the test in which the server answers it with success in the course of a life; it fails when one of its chapters was not
-answered, or when an answer is otherwise than the reference's tables and examples have it. The official SDK
+answered, or when an answer is otherwise than the reference's tables and examples have it, and
+`ccm_server::answers::a_life_fails_without_any_one_of_its_operations` takes one after the other away from it. The official SDK
 (`sdk::lives::the_official_sdk_goes_through_every_operation_that_is_served`) and typed commands
 (`cli::ccm::scm::version_2_is_gone_through_by_typed_commands`) go through the same operations.
 

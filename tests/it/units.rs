@@ -87,6 +87,19 @@ fn the_unit_of_the_server_agrees_with_its_manual() {
     );
 }
 
+/// Out of descriptors, a server can neither accept nor read what it is asked for.
+#[test]
+fn the_unit_of_the_server_gives_it_a_descriptor_for_each_connection_and_as_many_beside() {
+    let unit = fs::read_to_string(repository().join("systemd/renewd-ccm.service")).expect("unit");
+    let limit = unit
+        .lines()
+        .find_map(|line| line.strip_prefix("LimitNOFILE="));
+    let limit: usize = limit.expect("a limit").parse().expect("a number");
+    // The API, lists of revoked certificates, management.
+    let connections = 3 * renewd::ccm_server::Limits::default().connections;
+    assert!(limit >= 2 * connections, "{limit} for {connections}");
+}
+
 #[test]
 fn services_run_in_a_box() {
     let directory = TempDir::new().expect("a temporary directory");

@@ -1,4 +1,4 @@
-//! The zones that stand for Huawei Cloud DNS: added and looked at beside the API, which can do neither.
+//! The zones that stand for Huawei Cloud DNS: added, removed and looked at beside the API, which can do none of it.
 
 use serde_json::Value;
 use sqlx::Row as _;
@@ -15,14 +15,7 @@ impl Admin {
     /// # Errors
     /// [`ServerError::Invalid`], also for a zone of another account, and those of the state.
     pub async fn add_zone(&self, name: &str, account: &str) -> Result<(), ServerError> {
-        let zone = match Name::parse(name.trim_end_matches('.')) {
-            Ok(Name::Dns(zone)) if !zone.starts_with('*') => zone,
-            _ => {
-                let problem =
-                    format!("{name:?} is no zone; it must be a domain such as example.com");
-                return Err(ServerError::Invalid(problem));
-            }
-        };
+        let zone = zone(name)?;
         let (own, of, now) = (zone.clone(), account.to_owned(), self.0.clock.now());
         let write = self.0.db.write::<_, sqlx::Error>(|connection| {
             Box::pin(async move {
@@ -35,6 +28,32 @@ impl Admin {
         }
         let taken = format!("another account has the zone {zone}");
         Err(ServerError::Invalid(taken))
+    }
+
+    /// Removes a zone of an account with the records in it. What was proven by them stays proven.
+    ///
+    /// # Errors
+    /// [`ServerError::NoZone`], [`ServerError::Invalid`] for what is no zone, and those of the state.
+    pub async fn remove_zone(&self, name: &str, account: &str) -> Result<(), ServerError> {
+        let zone = zone(name)?;
+        let (own, of) = (zone.clone(), account.to_owned());
+        let write = self.0.db.write::<_, sqlx::Error>(|connection| {
+            Box::pin(async move {
+                let id = sqlx::query_scalar("SELECT id FROM account WHERE name = $1").bind(of);
+                let id: Option<String> = id.fetch_optional(&mut *connection).await?;
+                match id {
+                    Some(id) => scm::remove_zone(connection, &id, &own).await,
+                    None => Ok(false),
+                }
+            })
+        });
+        if write.await? {
+            return Ok(());
+        }
+        Err(ServerError::NoZone {
+            name: zone,
+            account: account.to_owned(),
+        })
     }
 
     /// The zones of an account, each with the records that the server wrote into it.
@@ -51,5 +70,14 @@ impl Admin {
             Some(row) => Ok(scm::zones(&mut snapshot, row.get(0)).await?),
             None => Ok(Vec::new()),
         }
+    }
+}
+
+fn zone(name: &str) -> Result<String, ServerError> {
+    match Name::parse(name.trim_end_matches('.')) {
+        Ok(Name::Dns(zone)) if !zone.starts_with('*') => Ok(zone),
+        _ => Err(ServerError::Invalid(format!(
+            "{name:?} is no zone; it must be a domain such as example.com"
+        ))),
     }
 }

@@ -18,6 +18,14 @@ pub(super) enum Command {
         #[arg(long, default_value = "default")]
         account: String,
     },
+    /// Remove a zone with the records that the server wrote into it; what they have proven stays proven.
+    Remove {
+        /// The zone.
+        name: String,
+        /// The account that holds it.
+        #[arg(long, default_value = "default")]
+        account: String,
+    },
     /// List the zones of an account with the records that the server wrote into them.
     List {
         /// The account that holds them.
@@ -34,6 +42,11 @@ pub(super) async fn run(command: Command, admin: Admin) -> Result<(), Failed> {
     match command {
         Command::Add { name, account } => {
             admin.add_zone(&name, &account).await?;
+            admin.close().await;
+            Ok(())
+        }
+        Command::Remove { name, account } => {
+            admin.remove_zone(&name, &account).await?;
             admin.close().await;
             Ok(())
         }

@@ -2,9 +2,10 @@
 //!
 //! A page costs about as much with a hundred thousand certificates as with ten: how many there are of each status is counted
 //! when one comes or goes, by the day of its end, and rows before a page are skipped in an index alone. Only for a part of a
-//! name are all names of the account looked through.
+//! name are all names of the account looked through, once for all pages (`searches`).
 
 use serde_json::{Value, json};
+use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Row, SqliteConnection};
 
 use crate::ccm_server::answer::Answer;
@@ -12,57 +13,122 @@ use crate::ccm_server::failure::Failure;
 use crate::ccm_server::operation::Call;
 use crate::ccm_server::pca::certificates::{COLUMNS, shown};
 use crate::ccm_server::pca::listing;
+use crate::ccm_server::searches::{Found, Question};
 
 /// 4.2.2.1
 pub(super) async fn list(call: &Call<'_>) -> Result<Answer, Failure> {
     let (limit, offset) = listing::page(call, 10);
-    let name = call.query.optional("name").map(listing::anywhere);
     let status = call.query.optional("status").map(Status::named);
-    let (account, now) = (call.account(), call.now.0);
+    let order = Order::named(call.query.text("sort_key"));
+    let direction = call.query.text("sort_dir");
     let mut snapshot = call.shared.db.read().begin().await?;
-    let all = in_stock(&mut snapshot, account).await?;
-    // Spelled out by status, so that an index answers it: EXPIRED is no status of its own in the state.
-    let by_status = status.map_or("", Status::condition);
-    let total: i64 = match (&name, status) {
-        (None, None) => all,
-        (None, Some(status)) => status.count(&mut snapshot, account, now).await?,
-        (Some(name), _) => {
+    let (total, rows) = match call.query.optional("name") {
+        Some(name) => {
+            let found = search(call, &mut snapshot, name, status, order, direction).await?;
             let sql = format!(
-                "SELECT count(*) FROM certificate INDEXED BY certificate_name WHERE account = $1{by_status} {NAMED}"
+                "SELECT {COLUMNS} FROM (SELECT key AS place, value AS wanted FROM json_each($1)) \
+                 JOIN certificate ON seq = wanted ORDER BY place"
             );
-            let count = sqlx::query_scalar(AssertSqlSafe(sql)).bind(account.to_owned());
-            let count = count.bind(now).bind(name.clone());
-            count.fetch_one(&mut *snapshot).await?
+            let rows = sqlx::query(AssertSqlSafe(sql)).bind(found.page(limit, offset));
+            (found.total, rows.fetch_all(&mut *snapshot).await?)
+        }
+        None => {
+            let page = (limit, offset, direction);
+            read_off(call, &mut snapshot, status, order, page).await?
         }
     };
-    let order = Order::named(call.query.text("sort_key"));
-    let index = match (&name, status) {
-        (Some(_), _) => "certificate_name",
-        (None, None) => order.index,
-        // Few are found and put into order; many are found on the way in the order that is there.
-        (None, Some(_)) if order.column == CREATED || total < all / FEW => "certificate_status",
-        (None, Some(_)) => order.index,
+    let now = call.now.0;
+    let items: Result<Vec<Value>, Failure> = rows.iter().map(|row| shown(row, now)).collect();
+    Ok(Answer::ok(json!({"total": total, "certificates": items?})))
+}
+
+/// What has `name` in its name: as an earlier page found it, or all names looked through.
+async fn search(
+    call: &Call<'_>,
+    snapshot: &mut SqliteConnection,
+    name: &str,
+    status: Option<Status>,
+    order: Order,
+    direction: &str,
+) -> Result<Found, Failure> {
+    let (account, now, searches) = (call.account(), call.now.0, &call.shared.searches);
+    let changes = sqlx::query_scalar("SELECT changes FROM stock WHERE account = $1").bind(account);
+    let changes: Option<i64> = changes.fetch_optional(&mut *snapshot).await?;
+    let among = listing::order_of(order.column, direction);
+    let question = Question {
+        asked: format!("pca {account} {status:?}{among} {name}"),
+        changes: changes.unwrap_or(0),
+        now,
     };
-    let named = name.as_ref().map_or("", |_| NAMED);
+    if let Some(found) = searches.find(&question) {
+        return Ok(found);
+    }
+    let by_status = status.map_or("", Status::condition);
+    let sql = format!(
+        "SELECT group_concat(seq) FROM (SELECT seq FROM certificate INDEXED BY certificate_name \
+         WHERE account = $1{by_status} AND common_name LIKE $3 ESCAPE '\\'{among})"
+    );
+    let rows = sqlx::query_scalar(AssertSqlSafe(sql))
+        .bind(account.to_owned())
+        .bind(now)
+        .bind(listing::anywhere(name));
+    let rows: Option<String> = rows.fetch_one(&mut *snapshot).await?;
+    let found = Found::all(rows.as_deref())?;
+    let until = match status {
+        None | Some(Status::Revoked) => None,
+        // The next one that ends is ISSUED to the second of its end.
+        Some(Status::Issued | Status::Expired) => {
+            let next = sqlx::query_scalar(
+                "SELECT not_after FROM certificate INDEXED BY certificate_end \
+                 WHERE account = $1 AND not_after >= $2 ORDER BY not_after LIMIT 1",
+            );
+            let next = next.bind(account).bind(now);
+            next.fetch_optional(&mut *snapshot).await?
+        }
+    };
+    searches.keep(question, until.unwrap_or(i64::MAX), &found);
+    Ok(found)
+}
+
+/// How many there are, and the rows of a page, out of indexes.
+async fn read_off(
+    call: &Call<'_>,
+    snapshot: &mut SqliteConnection,
+    status: Option<Status>,
+    order: Order,
+    (limit, offset, direction): (i64, i64, &str),
+) -> Result<(i64, Vec<SqliteRow>), Failure> {
+    let (account, now) = (call.account(), call.now.0);
+    let all = in_stock(&mut *snapshot, account).await?;
+    let total = match status {
+        None => all,
+        Some(status) => status.count(&mut *snapshot, account, now).await?,
+    };
+    let index = match status {
+        None => order.index,
+        // Few are found and put into order; many are found on the way in the order that is there.
+        Some(_) if order.column == CREATED || total < all / FEW => "certificate_status",
+        Some(_) => order.index,
+    };
+    // Spelled out by status, so that an index answers it: EXPIRED is no status of its own in the state.
+    let by_status = status.map_or("", Status::condition);
     // Skipping rows is what a late page costs: they are skipped from the nearer end.
-    let page = listing::nearer(limit, offset, total, call.query.text("sort_dir"));
+    let page = listing::nearer(limit, offset, total, direction);
     let among = listing::order_of(order.column, page.direction);
     let sql = format!(
         "SELECT {COLUMNS} FROM certificate WHERE seq IN (SELECT seq FROM certificate INDEXED BY {index} \
-         WHERE account = $1{by_status} {named}{among} LIMIT $4 OFFSET $5){among}"
+         WHERE account = $1{by_status}{among} LIMIT $3 OFFSET $4){among}"
     );
     let rows = sqlx::query(AssertSqlSafe(sql))
         .bind(account.to_owned())
         .bind(now)
-        .bind(name)
         .bind(page.limit)
         .bind(page.offset);
     let mut rows = rows.fetch_all(&mut *snapshot).await?;
     if page.turned {
         rows.reverse();
     }
-    let items: Result<Vec<Value>, Failure> = rows.iter().map(|row| shown(row, now)).collect();
-    Ok(Answer::ok(json!({"total": total, "certificates": items?})))
+    Ok((total, rows))
 }
 
 /// How many certificates an account has.
@@ -149,7 +215,6 @@ impl Status {
     }
 }
 
-const NAMED: &str = "AND common_name LIKE $3 ESCAPE '\\'";
 const CREATED: &str = "created";
 /// Seconds.
 const DAY: i64 = 86_400;

@@ -63,7 +63,7 @@ pub(super) async fn must_be_free(
         return Ok(());
     }
     let taken: Option<String> = sqlx::query_scalar(
-        "SELECT id FROM authority WHERE account = $1 \
+        "SELECT id FROM authority INDEXED BY authority_list WHERE account = $1 \
          AND json_extract(crl, '$.obs_bucket_name') = json_extract($2, '$.obs_bucket_name') \
          AND json_extract(crl, '$.crl_name') = json_extract($2, '$.crl_name') LIMIT 1",
     )
@@ -78,6 +78,28 @@ pub(super) async fn must_be_free(
             format!("the list of the CA {id} has this crl_name in this bucket already"),
         )),
     }
+}
+
+/// Warns of CAs that share a list, as a state may have them from a time when that was not refused: each writes it without what
+/// the other revoked.
+pub(in crate::ccm_server) async fn warn_of_shared(shared: &Shared) -> Result<(), sqlx::Error> {
+    let found = sqlx::query(
+        "SELECT json_extract(crl, '$.obs_bucket_name') AS bucket, json_extract(crl, '$.crl_name') AS name, \
+         group_concat(id, ' and ') AS ids FROM authority \
+         WHERE key IS NOT NULL AND json_extract(crl, '$.crl_name') IS NOT NULL \
+         GROUP BY account, bucket, name HAVING count(*) > 1",
+    );
+    for row in found.fetch_all(shared.db.read()).await? {
+        let list = format!("{}/{}", row.get::<&str, _>("bucket"), file(row.get("name")));
+        let cas: &str = row.get("ids");
+        tracing::warn!(
+            list,
+            cas,
+            "these CAs share one list of revoked certificates, and each writes it without what the others revoked: of all but \
+             one, make a new CA with a crl_name of its own, replace the certificates, and delete the old CA"
+        );
+    }
+    Ok(())
 }
 
 /// As a CA without CRLs shows it, whatever else was sent.

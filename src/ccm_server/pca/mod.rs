@@ -15,11 +15,11 @@ mod obs;
 
 use crate::ccm_server::operation::{Access, Operation, Payload, Service, Verb};
 
-pub(super) use crl::{none as no_crl, publish_due};
+pub(super) use crl::{none as no_crl, publish_due, warn_of_shared};
 pub(super) use issuers::Issuers;
 pub(super) use lifecycle::bury;
 pub(super) use making::{Blueprint, Certification, create};
-pub(super) use obs::{Obs, fetch, is_bucket};
+pub(super) use obs::{Obs, fetch, is_bucket, operation_of};
 
 /// The operations of 4.2.
 pub(super) static OPERATIONS: &[Operation] = &[

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use hyper::body::Bytes;
 use serde_json::{Value, json};
 use sqlx::{Row as _, SqliteConnection};
+use tokio::sync::Semaphore;
 
 use crate::ccm_server::answer::{Answer, Body};
 use crate::ccm_server::codes::code;
@@ -16,7 +17,7 @@ use crate::ccm_server::pca::crl;
 use crate::ccm_server::server::Shared;
 use crate::ccm_server::text;
 use crate::model::{Seconds, Timestamp};
-use crate::sys::fs::{self, Attributes};
+use crate::sys::fs::{self, Attributes, FsError};
 
 /// The directory that stands for OBS, and its address.
 pub(in crate::ccm_server) struct Obs {
@@ -27,9 +28,14 @@ pub(in crate::ccm_server) struct Obs {
     pub(super) publishing: tokio::sync::Mutex<()>,
     /// When the last attempt failed, if it did.
     failed: Mutex<Option<Timestamp>>,
-    /// What somebody is reading.
-    read_now: Mutex<HashMap<PathBuf, Weak<[u8]>>>,
+    /// What somebody is being sent.
+    read_now: Arc<ReadNow>,
+    /// Who may read from the disk at a time: each has a whole object of his own until it is compared.
+    readers: Semaphore,
 }
+
+/// Objects in memory.
+type ReadNow = Mutex<HashMap<PathBuf, Weak<[u8]>>>;
 
 impl Obs {
     /// Buckets are below `root`.
@@ -39,7 +45,8 @@ impl Obs {
             base: OnceLock::new(),
             publishing: tokio::sync::Mutex::new(()),
             failed: Mutex::new(None),
-            read_now: Mutex::default(),
+            read_now: Arc::default(),
+            readers: Semaphore::new(READERS),
         }
     }
 
@@ -81,42 +88,72 @@ impl Obs {
         failed.is_some_and(|at| at <= now && now < at + BETWEEN)
     }
 
-    /// An object. Those who read the same one, however slowly, have one copy of it.
-    fn get(&self, bucket: &str, object: &str) -> Option<Bytes> {
+    /// An object; `None` where there is none. Those who read the same one, however slowly, have one copy of it.
+    ///
+    /// # Errors
+    /// What is there and cannot be read, also for want of descriptors: that is no word about what was revoked.
+    async fn get(&self, bucket: &str, object: &str) -> Result<Option<Bytes>, Failure> {
         let file: PathBuf = [&self.root, Path::new(bucket), Path::new(object)]
             .iter()
             .collect();
-        let read = fs::read_if_exists(&file, MOST_BYTES).ok().flatten()?;
-        let mut read_now = self.read_now.lock().unwrap_or_else(PoisonError::into_inner);
-        read_now.retain(|_, copy| copy.strong_count() > 0);
-        let known = read_now.get(&file).and_then(Weak::upgrade);
-        if let Some(copy) = known.filter(|copy| **copy == *read) {
-            return Some(Bytes::from_owner(copy));
-        }
-        let copy: Arc<[u8]> = read.into();
-        read_now.insert(file, Arc::downgrade(&copy));
-        Some(Bytes::from_owner(copy))
+        let read_now = Arc::clone(&self.read_now);
+        // Disks may be slow, and lists large: neither is for the threads that serve everybody.
+        let _place = self.readers.acquire().await;
+        let read = tokio::task::spawn_blocking(move || read_shared(&read_now, file)).await;
+        let read = read.map_err(|error| Failure::internal(&error))?;
+        read.map_err(|error| Failure::internal(&error))
     }
 }
 
+fn read_shared(read_now: &ReadNow, file: PathBuf) -> Result<Option<Bytes>, FsError> {
+    let Some(read) = fs::read_if_exists(&file, MOST_BYTES)? else {
+        return Ok(None);
+    };
+    let mut read_now = read_now.lock().unwrap_or_else(PoisonError::into_inner);
+    read_now.retain(|_, copy| copy.strong_count() > 0);
+    let known = read_now.get(&file).and_then(Weak::upgrade);
+    if let Some(copy) = known.filter(|copy| **copy == *read) {
+        return Ok(Some(Bytes::from_owner(copy)));
+    }
+    let copy: Arc<[u8]> = read.into();
+    read_now.insert(file, Arc::downgrade(&copy));
+    Ok(Some(Bytes::from_owner(copy)))
+}
+
 /// Answers `GET /obs/BUCKET/OBJECT`, open to anybody as a distribution point has to be; `None` where there is nothing.
-pub(in crate::ccm_server) async fn fetch(shared: &Shared, path: &str) -> Option<Answer> {
-    let (bucket, object) = path.strip_prefix(PATH)?.split_once('/')?;
+///
+/// # Errors
+/// A list that cannot be read, which must not look like one that is not there.
+pub(in crate::ccm_server) async fn fetch(
+    shared: &Shared,
+    path: &str,
+) -> Result<Option<Answer>, Failure> {
+    let place = path
+        .strip_prefix(PATH)
+        .and_then(|rest| rest.split_once('/'));
+    let Some((bucket, object)) = place else {
+        return Ok(None);
+    };
     let object = text::percent_decode(object);
     if !is_bucket(bucket) || !is_object(&object) || !object.ends_with(crl::ENDING) {
-        return None;
+        return Ok(None);
     }
     // A list that is due is made before it is read: nobody is told the state of last week.
     crl::publish_for_reader(shared, shared.clock.now()).await;
-    let bytes = shared.obs.get(bucket, &object)?;
-    Some(Answer {
+    let bytes = shared.obs.get(bucket, &object).await?;
+    Ok(bytes.map(|bytes| Answer {
         status: 200,
         headers: Vec::new(),
         body: Body::Bytes {
             kind: "application/pkix-crl",
             bytes,
         },
-    })
+    }))
+}
+
+/// What a request for a path asks for, as the log of requests has it: nothing, if it is no list.
+pub(in crate::ccm_server) fn operation_of(path: &str) -> &'static str {
+    if path.starts_with(PATH) { LIST } else { "" }
 }
 
 /// 4.2.3.1
@@ -222,6 +259,10 @@ pub(super) fn is_object(name: &str) -> bool {
 
 /// Where buckets are served.
 const PATH: &str = "/obs/";
+/// What a request for a list is called, which is no operation of a chapter.
+const LIST: &str = "crl";
+/// At a time, and with [`MOST_BYTES`] a bound of memory.
+const READERS: usize = 4;
 /// Of a list: a million entries.
 const MOST_BYTES: u64 = 64 * 1024 * 1024;
 /// Between two attempts on behalf of readers; the server itself tries once a minute.
@@ -231,20 +272,26 @@ const BETWEEN: Seconds = Seconds(60);
 mod tests {
     use super::*;
 
-    #[test]
-    fn who_reads_a_list_at_the_same_time_shares_one_copy_of_it() {
+    #[tokio::test]
+    async fn who_reads_a_list_at_the_same_time_shares_one_copy_of_it() {
         let directory = tempfile::tempdir().unwrap();
         let obs = Obs::new(directory.path().to_owned());
         obs.put("bucket", "a.crl", b"first").unwrap();
         obs.put("bucket", "b.crl", b"first").unwrap();
-        let get = |object: &str| obs.get("bucket", object).unwrap();
-        let (one, two, other) = (get("a.crl"), get("a.crl"), get("b.crl"));
+        let get = async |object: &str| match obs.get("bucket", object).await {
+            Ok(Some(bytes)) => bytes,
+            _ => panic!("{object} is not there"),
+        };
+        let (one, two, other) = (get("a.crl").await, get("a.crl").await, get("b.crl").await);
         assert_eq!(one.as_ptr(), two.as_ptr());
         assert_ne!(one.as_ptr(), other.as_ptr());
         obs.put("bucket", "a.crl", b"second").unwrap();
-        assert_eq!((&*get("a.crl"), &*one), (&b"second"[..], &b"first"[..]));
+        assert_eq!(
+            (&*get("a.crl").await, &*one),
+            (&b"second"[..], &b"first"[..])
+        );
         drop((one, two, other));
-        get("a.crl");
+        get("a.crl").await;
         // Nobody reads the other one, so it is not kept.
         assert_eq!(obs.read_now.lock().unwrap().len(), 1);
     }

@@ -1,16 +1,18 @@
 //! Pages of the list of certificates (CCM API 4.1.5.1, and 7.1.2, which is another face of it).
 //!
 //! A page costs as much with a hundred thousand certificates as with ten: what filters and orders look at is in an index,
-//! only the rows of the page are read whole, and how many there are without a filter is counted when one comes or goes.
+//! only the rows of the page are read whole, and how many there are without a filter is counted when one comes or goes. What
+//! has to be looked for among all is looked for once for all pages (`searches`).
 
 use std::collections::BTreeSet;
 
 use sqlx::sqlite::{Sqlite, SqliteRow};
-use sqlx::{QueryBuilder, Row, SqliteConnection};
+use sqlx::{AssertSqlSafe, QueryBuilder, Row, SqliteConnection};
 
 use crate::ccm_server::failure::Failure;
 use crate::ccm_server::faults::ExpiryFilter;
 use crate::ccm_server::scm::certificates::shown_status;
+use crate::ccm_server::searches::{Found, Question, Searches};
 use crate::ccm_server::server::Shared;
 use crate::model::{Seconds, Timestamp};
 
@@ -81,6 +83,9 @@ pub(in crate::ccm_server) async fn page(
         ..*wanted
     };
     let mut snapshot = shared.db.read().begin().await?;
+    if wanted.is_search() {
+        return search(&shared.searches, &mut snapshot, &wanted, reading).await;
+    }
     let total = total(&mut snapshot, &wanted, reading).await?;
     let rows = if wanted.sort == Sort::Status && wanted.is_everything() {
         by_status(&mut snapshot, &wanted, reading).await?
@@ -89,6 +94,57 @@ pub(in crate::ccm_server) async fn page(
         rows.build().fetch_all(&mut *snapshot).await?
     };
     Ok(Page { total, rows })
+}
+
+/// A page of what an earlier one found, or of what is found among all.
+async fn search(
+    searches: &Searches,
+    snapshot: &mut SqliteConnection,
+    wanted: &Wanted<'_>,
+    reading: ExpiryFilter,
+) -> Result<Page, Failure> {
+    let sql = "SELECT coalesce(sum(changes), 0) FROM scm_stock WHERE account = $1";
+    let changes = sqlx::query_scalar(sql).bind(wanted.account.to_owned());
+    let question = Question {
+        asked: wanted.asked(),
+        changes: changes.fetch_one(&mut *snapshot).await?,
+        now: wanted.now.0,
+    };
+    let found = match searches.find(&question) {
+        Some(found) => found,
+        None => {
+            let first = Wanted {
+                limit: REACHED,
+                offset: 0,
+                ..*wanted
+            };
+            let total = total(&mut *snapshot, wanted, reading).await?;
+            let mut rows = first.numbers(reading);
+            let rows = rows.build().fetch_all(&mut *snapshot).await?;
+            let rows = rows.iter().map(|row| row.get(0)).collect();
+            let found = Found::first(total, rows);
+            // The next one that ends is shown as what it is to the second of its end.
+            let until = sqlx::query_scalar(
+                "SELECT not_after FROM scm_certificate INDEXED BY scm_certificate_end \
+                 WHERE account = $1 AND not_after >= $2 ORDER BY not_after LIMIT 1",
+            );
+            let until = until.bind(wanted.account.to_owned()).bind(wanted.now.0);
+            let until: Option<i64> = until.fetch_optional(&mut *snapshot).await?;
+            searches.keep(question, until.unwrap_or(i64::MAX), &found);
+            found
+        }
+    };
+    let status = shown_status(wanted.now);
+    let sql = format!(
+        "SELECT {COLUMNS}, {status} AS shown_status FROM (SELECT key AS place, value AS wanted FROM json_each($1)) \
+         JOIN scm_certificate ON seq = wanted ORDER BY place"
+    );
+    let page = found.page(wanted.limit, wanted.offset);
+    let rows = sqlx::query(AssertSqlSafe(sql)).bind(page);
+    Ok(Page {
+        total: found.total,
+        rows: rows.fetch_all(&mut *snapshot).await?,
+    })
 }
 
 async fn total(
@@ -191,6 +247,35 @@ impl Wanted<'_> {
 
     fn rows(&self, reading: ExpiryFilter) -> QueryBuilder<Sqlite> {
         let status = shown_status(self.now);
+        let head = format!(
+            "SELECT {COLUMNS}, {status} AS shown_status FROM scm_certificate WHERE seq IN ("
+        );
+        let mut sql = QueryBuilder::new(head);
+        self.push_numbers(&mut sql, reading);
+        sql.push(")");
+        sql.push(self.order());
+        sql
+    }
+
+    /// The sequence numbers of the rows, in order.
+    fn numbers(&self, reading: ExpiryFilter) -> QueryBuilder<Sqlite> {
+        let mut sql = QueryBuilder::new("");
+        self.push_numbers(&mut sql, reading);
+        sql
+    }
+
+    fn push_numbers(&self, sql: &mut QueryBuilder<Sqlite>, reading: ExpiryFilter) {
+        sql.push("SELECT seq");
+        self.filter(sql, self.sort, reading);
+        sql.push(self.order());
+        sql.push(" LIMIT ");
+        sql.push_bind(self.limit);
+        sql.push(" OFFSET ");
+        sql.push_bind(self.offset);
+    }
+
+    fn order(&self) -> String {
+        let status = shown_status(self.now);
         let direction = if self.ascending { "ASC" } else { "DESC" };
         let column = match self.sort {
             Sort::End => "not_after",
@@ -198,20 +283,23 @@ impl Wanted<'_> {
             Sort::Update => "updated",
         };
         // The sequence number makes the order of equals, and with it the pages, stable.
-        let order = format!(" ORDER BY {column} {direction}, seq {direction}");
-        let head = format!(
-            "SELECT {COLUMNS}, {status} AS shown_status FROM scm_certificate WHERE seq IN (SELECT seq"
-        );
-        let mut sql = QueryBuilder::new(head);
-        self.filter(&mut sql, self.sort, reading);
-        sql.push(&order);
-        sql.push(" LIMIT ");
-        sql.push_bind(self.limit);
-        sql.push(" OFFSET ");
-        sql.push_bind(self.offset);
-        sql.push(")");
-        sql.push(&order);
-        sql
+        format!(" ORDER BY {column} {direction}, seq {direction}")
+    }
+
+    /// Whether all have to be looked at, and a page can be cut out of the first ones that are found. What ends within some time
+    /// is few, and changes with the time.
+    const fn is_search(&self) -> bool {
+        let wide = self.content.is_some() || self.deployable;
+        let reached = self.limit.saturating_add(self.offset) <= REACHED;
+        wide && reached && self.ends_within.is_none() && !self.elsewhere
+    }
+
+    /// What tells this search from others.
+    fn asked(&self) -> String {
+        let (status, deployable, content) = (self.status, self.deployable, self.content);
+        let order = (self.sort, self.ascending);
+        let account = self.account;
+        format!("scm {account} {status:?} {deployable} {order:?} {content:?}")
     }
 
     /// Whether nothing is left out.
@@ -299,6 +387,8 @@ impl Wanted<'_> {
     }
 }
 
+/// Rows that pages can reach: their offset ends at 100 and their limit at 50 (CCM API 4.1.5.1).
+const REACHED: i64 = 150;
 /// What a certificate is shown as that has ended.
 const EXPIRED: &str = "EXPIRED";
 /// Every column of an answer; not certificate, chain and key, which would be most of what is read.

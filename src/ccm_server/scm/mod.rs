@@ -31,7 +31,7 @@ pub use orders::{Class, Outcome, Review, ReviewError, ScmOptions};
 pub(super) use orders::{
     LONGEST as LONGEST_REVIEW, Life, ORDER_OPERATIONS, add_zone, approve,
     keep as keep_applications, listed as applications, look as look_at_applications, reject,
-    root as root_certificate, set_review, zones,
+    remove_zone, root as root_certificate, set_review, zones,
 };
 pub(super) use push::{RECORDS, push_to, target as push_target};
 pub(super) use services::{Resource, Target, add as add_resource, key_label as copy_label, place};

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use renewd::ccm_server::ScmOptions;
-use renewd::model::{Seconds, Timestamp};
+use renewd::ccm_server::{Faults, ScmOptions};
+use renewd::model::Seconds;
 use renewd::sys::clock::ManualClock;
 use serde_json::{Value, json};
 
@@ -25,8 +25,11 @@ pub(crate) struct Applicant {
 impl Applicant {
     /// With a clock that stands at this moment.
     pub(crate) async fn at(moment: &str) -> Self {
-        let clock = Arc::new(ManualClock::new(Timestamp::parse(moment).unwrap()));
-        Self::of(Wanted::new().clock(clock)).await
+        Self::with(moment, Faults::none()).await
+    }
+    /// The same with faults.
+    pub(crate) async fn with(moment: &str, faults: Faults) -> Self {
+        Self::of(Wanted::new().at(moment).faults(faults)).await
     }
     /// The same on a state that the test keeps.
     pub(crate) async fn on(state: &Path, clock: &Arc<ManualClock>) -> Self {

@@ -4,10 +4,13 @@ use std::path::Path;
 
 use renewd::model::Seconds;
 use serde_json::{Value, json};
+use sqlx::Connection as _;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 
 use super::authorities::{CAS, create, root, show, subordinate};
 use super::http::{Peer, Send, delete, get, post, post_nothing};
 use super::openssl::{EC, csr, openssl, said};
+use super::process::{Process, fresh, new_user};
 use crate::support::ccm::{Ccm, Wanted};
 
 const CERTIFICATES: &str = "/v1/private-certificates";
@@ -208,6 +211,50 @@ async fn a_list_belongs_to_one_ca_and_a_bucket_to_one_account() {
     assert_eq!(both, [200, 400]);
     let foreign = post(&ccm, CAS, &named("Thief", "foreign-lists")).await;
     foreign.refused(400, "PCA.00020204");
+}
+
+#[tokio::test]
+async fn cas_that_share_a_list_from_before_are_named_at_the_start() {
+    let (_directory, state) = fresh();
+    let ccm = prepared(Wanted::new().state(&state)).await;
+    let mut ids = Vec::new();
+    for name in ["One", "Two", "Alone"] {
+        ids.push(create(&ccm, &with_list(root(name, "EC256", "SHA256"), 7)).await);
+    }
+    create(&ccm, &root("Without", "EC256", "SHA256")).await;
+    create(&ccm, &root("Without either", "EC256", "SHA256")).await;
+    ccm.stop().await;
+    let keys = new_user(&state, "user");
+    let told = || {
+        let log = Process::start(&state, keys.clone()).terminate();
+        let lines = log.lines().filter(|line| line.contains("share one list"));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert!(told().is_empty());
+    let options = SqliteConnectOptions::new().filename(state.join("ccm.db"));
+    let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
+    let share = sqlx::query(
+        "UPDATE authority SET crl = json_set(crl, '$.crl_name', 'both') WHERE id IN ($1, $2)",
+    );
+    let share = share.bind(&ids[0]).bind(&ids[1]);
+    assert_eq!(
+        share
+            .execute(&mut connection)
+            .await
+            .unwrap()
+            .rows_affected(),
+        2
+    );
+    let lines = told();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    for part in [&ids[0], &ids[1], "pki-lists/both.crl", "crl_name", "WARN"] {
+        assert!(lines[0].contains(part), "{part}: {lines:?}");
+    }
+    assert!(!lines[0].contains(&ids[2]), "{lines:?}");
+    // As the days of a deleted CA leave it: it writes no more lists.
+    let bury = sqlx::query("UPDATE authority SET key = NULL WHERE id = $1").bind(&ids[1]);
+    bury.execute(&mut connection).await.unwrap();
+    assert!(told().is_empty());
 }
 
 #[tokio::test]
@@ -416,7 +463,7 @@ async fn whoever_fetches_a_list_that_cannot_be_made_does_not_make_the_server_try
             .unwrap()
             .status()
     };
-    assert_eq!(fetch().await, 404);
+    assert_eq!(fetch().await, 500, "there may be one, which cannot be read");
     std::fs::remove_file(&bucket).unwrap();
     assert_eq!(fetch().await, 404, "tried again at once");
     ccm.advance(Seconds(61));

@@ -4,7 +4,7 @@ use renewd::ccm_server::{Server, ServerError, ServerOptions};
 use serde_json::{Value, json};
 
 use super::applicant::{Applicant, form};
-use super::http::{client, get};
+use super::http::{Peer as _, client, get};
 use super::process::{Process, fresh, new_user, run};
 
 #[tokio::test]
@@ -200,4 +200,24 @@ async fn a_served_clock_goes_on_from_where_it_was_moved_to() {
     assert_eq!(run(&state, &["ca", "scm"]).stdout, root.stdout);
     let bad = run(&state, &["serve", "--review", "ov=lunch"]);
     assert_eq!(bad.status.code(), Some(64));
+}
+
+#[test]
+fn the_program_opens_no_port_but_that_of_the_api_unless_it_is_told_to() {
+    let (_directory, state) = fresh();
+    let keys = new_user(&state, "user");
+    let port = |line: &str| -> u16 { line.rsplit(':').next().unwrap().parse().unwrap() };
+    let server = Process::start(&state, keys.clone());
+    let api = port(&server.endpoint());
+    assert_eq!(server.ports(), [api].into());
+    server.terminate();
+    let options = ["--manage", "127.0.0.1:0"];
+    let server = Process::start_with(&state, keys.clone(), &options);
+    let managed = port(&server.second_line());
+    assert_eq!(server.ports(), [port(&server.endpoint()), managed].into());
+    server.terminate();
+    let server = Process::start_with(&state, keys, &["--crl-listen", "127.0.0.1:0"]);
+    let lists = port(&server.second_line());
+    assert_eq!(server.ports(), [port(&server.endpoint()), lists].into());
+    server.terminate();
 }

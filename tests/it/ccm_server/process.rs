@@ -1,5 +1,6 @@
 //! The binary itself, as a child process that can be killed.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _, Seek as _};
 use std::path::{Path, PathBuf};
@@ -99,6 +100,10 @@ impl Process {
             keys,
         )
     }
+    /// The same with all that stands on the command line.
+    pub(crate) fn serve(state: &Path, keys: (String, String), arguments: &[&str]) -> Self {
+        Self::spawn(&mut command(state, arguments), keys)
+    }
     /// The same with a filter of what it logs.
     pub(crate) fn start_logging(state: &Path, keys: (String, String), filter: &str) -> Self {
         let mut command = command(state, &["serve", "--listen", "127.0.0.1:0"]);
@@ -125,6 +130,33 @@ impl Process {
             log,
             output: Mutex::new(output),
         }
+    }
+    /// The TCP ports it listens at, as the kernel has it.
+    pub(crate) fn ports(&self) -> BTreeSet<u16> {
+        let own = PathBuf::from(format!("/proc/{}", self.child.id()));
+        let links = std::fs::read_dir(own.join("fd")).unwrap();
+        let links = links.map(|entry| std::fs::read_link(entry.unwrap().path()).unwrap());
+        let sockets: BTreeSet<String> = links
+            .filter_map(|link| {
+                let inode = link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?;
+                Some(inode.to_owned())
+            })
+            .collect();
+        let mut ports = BTreeSet::new();
+        for table in ["net/tcp", "net/tcp6"] {
+            // Without IPv6 there is no second one.
+            let table = std::fs::read_to_string(own.join(table)).unwrap_or_default();
+            for line in table.lines().skip(1) {
+                let fields: Vec<&str> = line.split_whitespace().collect();
+                // proc_pid_net(5): local address, state (0A is LISTEN), inode.
+                let (local, state, inode) = (fields[1], fields[3], fields[9]);
+                if state == "0A" && sockets.contains(inode) {
+                    let port = local.rsplit(':').next().unwrap();
+                    ports.insert(u16::from_str_radix(port, 16).unwrap());
+                }
+            }
+        }
+        ports
     }
     /// What it says after where it listens.
     pub(crate) fn second_line(&self) -> String {

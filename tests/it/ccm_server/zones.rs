@@ -220,8 +220,46 @@ async fn what_was_written_survives_a_restart() {
     assert_eq!(push_status(&world, &id).await, "ON");
 }
 
+#[tokio::test]
+async fn what_a_removed_zone_has_proven_stays_and_what_it_has_not_waits() {
+    let world = Applicant::at("2027-01-01").await;
+    let admin = world.ccm.running.admin();
+    zone(&world, "example.com", "default").await;
+    let done = world.buy("DV_SSL_CERT", "SINGLE_DOMAIN", 1).await;
+    world
+        .apply(&done, &automatic("www.example.com", ""))
+        .await
+        .expect(200);
+    world.look().await;
+    assert_eq!(world.status(&done).await, "ISSUED");
+    // Waits for the look at its papers, with its record written.
+    world
+        .manage("POST", "/reviews/ov", &json!({"checking_seconds": 3600}))
+        .await;
+    let open = world.buy("OV_SSL_CERT", "SINGLE_DOMAIN", 1).await;
+    world
+        .apply(&open, &automatic("shop.example.com", ""))
+        .await
+        .expect(200);
+    assert_eq!(records(&world).await.len(), 2);
+    assert_eq!(push_status(&world, &open).await, "ON");
+    assert!(admin.remove_zone("example.com", "strangers").await.is_err());
+    assert_eq!(records(&world).await.len(), 2);
+    admin.remove_zone("EXAMPLE.com.", "default").await.unwrap();
+    assert!(admin.zones("default").await.unwrap().is_empty());
+    assert!(admin.remove_zone("example.com", "default").await.is_err());
+    assert_eq!(world.status(&done).await, "ISSUED");
+    assert_eq!(push_status(&world, &open).await, "OFF");
+    world.pass(Seconds(3600)).await;
+    assert_eq!(world.status(&open).await, "CHECKING_DOMAIN");
+    // A zone that comes later is as good as the first.
+    zone(&world, "example.com", "default").await;
+    world.pass(Seconds::minutes(15)).await;
+    assert_eq!(world.status(&open).await, "ISSUED");
+}
+
 #[test]
-fn zones_are_added_and_listed_on_the_command_line() {
+fn zones_are_added_removed_and_listed_on_the_command_line() {
     let (_directory, state) = fresh();
     let add = |arguments: &[&str]| run(&state, &[&["zone", "add"], arguments].concat());
     assert!(add(&["example.com"]).status.success());
@@ -241,4 +279,15 @@ fn zones_are_added_and_listed_on_the_command_line() {
     assert_eq!(all, json!([{"name": "example.com", "records": []}]));
     let plain = run(&state, &["zone", "list", "--account", "other"]);
     assert_eq!(String::from_utf8(plain.stdout).unwrap(), "example.org\n");
+    let remove = |arguments: &[&str]| {
+        let output = run(&state, &[&["zone", "remove"], arguments].concat());
+        output.status.code()
+    };
+    assert_eq!(remove(&["example.org"]), Some(65), "another account's");
+    assert_eq!(remove(&["example.org", "--account", "nobody"]), Some(65));
+    assert_eq!(remove(&["*.example.com"]), Some(64));
+    assert_eq!(remove(&["example.com"]), Some(0));
+    assert_eq!(remove(&["example.com"]), Some(65));
+    assert_eq!(printed(&state, &["zone", "list", "--json"]), json!([]));
+    assert!(add(&["example.com", "--account", "other"]).status.success());
 }

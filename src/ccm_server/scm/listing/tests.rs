@@ -199,9 +199,15 @@ async fn filled(state: &std::path::Path, entries: &[Entry]) -> Db {
     db
 }
 
-async fn ids(db: &Db, wanted: &Wanted<'_>) -> (usize, Vec<String>) {
+async fn ids(db: &Db, searches: &Searches, wanted: &Wanted<'_>) -> (usize, Vec<String>) {
     let reading = ExpiryFilter::Reference;
     let mut connection = db.read().acquire().await.unwrap();
+    if wanted.is_search() {
+        let page = search(searches, &mut connection, wanted, reading).await;
+        let page = page.unwrap_or_else(|_| panic!("the search fails"));
+        let ids = page.rows.iter().map(|row| row.get::<String, _>("id"));
+        return (usize::try_from(page.total).unwrap(), ids.collect());
+    }
     let count = total(&mut connection, wanted, reading).await.unwrap();
     let rows = if wanted.sort == Sort::Status && wanted.is_everything() {
         by_status(&mut connection, wanted, reading).await.unwrap()
@@ -224,10 +230,15 @@ proptest! {
         runtime.block_on(async {
             let directory = tempfile::tempdir().unwrap();
             let db = filled(directory.path(), &entries).await;
+            let searches = Searches::default();
             for question in &questions {
                 let wanted = wanted(question);
-                let found = ids(&db, &wanted).await;
-                prop_assert_eq!(found, expected(&entries, &wanted), "{:?}", question);
+                let found = ids(&db, &searches, &wanted).await;
+                prop_assert_eq!(&found, &expected(&entries, &wanted), "{:?}", question);
+                let made = searches.made();
+                // Once more, now that it may have been kept.
+                prop_assert_eq!(ids(&db, &searches, &wanted).await, found, "{:?}", question);
+                prop_assert_eq!(searches.made(), made, "{:?}", question);
             }
             db.close().await;
             Ok(())
@@ -238,7 +249,7 @@ proptest! {
 /// How SQLite carries out a statement.
 async fn steps(db: &Db, sql: &QueryBuilder<Sqlite>) -> String {
     let explained = format!("EXPLAIN QUERY PLAN {}", sql.sql().as_str());
-    let rows = sqlx::query(sqlx::AssertSqlSafe(explained))
+    let rows = sqlx::query(AssertSqlSafe(explained))
         .fetch_all(db.read())
         .await;
     let rows = rows.unwrap_or_else(|error| panic!("{error}"));
@@ -268,4 +279,74 @@ async fn pages_in_the_usual_orders_are_read_off_an_index_without_looking_at_the_
         let steps = steps(&db, &wanted.count(ExpiryFilter::Reference)).await;
         assert!(!steps.contains("scm_certificate"), "{steps}");
     }
+}
+
+#[tokio::test]
+async fn the_pages_of_a_search_look_once_until_something_changes_or_ends() {
+    let entry = |name: &str, not_after| Entry {
+        name: name.to_owned(),
+        status: "UPLOAD",
+        not_before: 900,
+        not_after: Some(not_after),
+        updated: 1,
+        deployable: true,
+    };
+    let entries = [
+        entry("aab", 1_010),
+        entry("bba", 1_005),
+        entry("bbb", 1_001),
+    ];
+    let directory = tempfile::tempdir().unwrap();
+    let db = filled(directory.path(), &entries).await;
+    let searches = Searches::default();
+    let by_name = (None, None, false, Some("A"), 0, true, 1, 0);
+    let deployable = (None, None, true, None, 0, true, 1, 0);
+    for (question, rows) in [(by_name, ["1", "0"]), (deployable, ["2", "1"])] {
+        let page = |offset: i64, now: i64| Wanted {
+            offset,
+            now: Timestamp(now),
+            ..wanted(&question)
+        };
+        let made = searches.made();
+        let mut found = Vec::new();
+        for offset in 0..2 {
+            found.extend(ids(&db, &searches, &page(offset, 1_000)).await.1);
+        }
+        assert_eq!(found, rows);
+        ids(&db, &searches, &page(0, 1_001)).await;
+        assert_eq!(searches.made(), made + 1, "the second page looked again");
+        // The last second of the next one to end is over.
+        let (total, _) = ids(&db, &searches, &page(0, 1_002)).await;
+        assert_eq!((total, searches.made()), (2, made + 2));
+    }
+    let page = wanted(&by_name);
+    let mut total = 2;
+    ids(&db, &searches, &page).await;
+    for (sql, more) in [
+        ("UPDATE scm_certificate SET name = 'xxa' WHERE id = '2'", 1),
+        ("UPDATE scm_certificate SET updated = 9 WHERE id = '0'", 0),
+        (
+            "UPDATE scm_certificate SET status = 'REVOKE' WHERE id = '0'",
+            0,
+        ),
+        ("DELETE FROM scm_certificate WHERE id = '1'", -1),
+        (
+            "INSERT INTO scm_certificate SELECT 90, 'new', account, name, status, domain, sans, kind, brand, domain_type, \
+             domain_count, wildcard_count, signature_algorithm, order_id, validity_period, fingerprint, not_before, \
+             not_after, issued, updated, certificate, chain, key, description, deploy_support, revoke_reason \
+             FROM scm_certificate WHERE id = '2'",
+            1,
+        ),
+    ] {
+        let made = searches.made();
+        let write = db.write::<_, sqlx::Error>(|connection| {
+            Box::pin(async move { sqlx::query(sql).execute(connection).await })
+        });
+        assert_eq!(write.await.unwrap().rows_affected(), 1, "{sql}");
+        total += more;
+        let found = ids(&db, &searches, &page).await.0;
+        assert_eq!(i64::try_from(found).unwrap(), total, "{sql}");
+        assert_eq!(searches.made(), made + 1, "{sql}");
+    }
+    db.close().await;
 }

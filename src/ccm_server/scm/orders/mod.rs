@@ -51,7 +51,7 @@ pub use review::{Class, Outcome, Review, ReviewError};
 pub(in crate::ccm_server) use revoke::{forget, revoke};
 pub(in crate::ccm_server) use stage::{approve, reject};
 pub(in crate::ccm_server) use supplement::supplement;
-pub(in crate::ccm_server) use zones::{add_zone, zones};
+pub(in crate::ccm_server) use zones::{add_zone, remove_zone, zones};
 
 /// The operations of 4.1.1 and 4.1.3. Chapter 6 names no actions for them.
 pub(in crate::ccm_server) static ORDER_OPERATIONS: &[Operation] = &[

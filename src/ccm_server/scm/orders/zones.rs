@@ -92,6 +92,32 @@ pub(in crate::ccm_server) async fn add_zone(
     Ok(owner == account)
 }
 
+/// Removes a zone with the records in it; false where the account has none of this name. Names that were proven by them stay
+/// proven; those that are not yet wait for their applicant, or for another zone.
+pub(in crate::ccm_server) async fn remove_zone(
+    connection: &mut SqliteConnection,
+    account: &str,
+    name: &str,
+) -> Result<bool, sqlx::Error> {
+    let own = sqlx::query("SELECT 1 FROM dns_zone WHERE name = $1 AND account = $2")
+        .bind(name)
+        .bind(account)
+        .fetch_optional(&mut *connection)
+        .await?;
+    if own.is_none() {
+        return Ok(false);
+    }
+    sqlx::query("UPDATE scm_domain SET zone = NULL WHERE zone = $1")
+        .bind(name)
+        .execute(&mut *connection)
+        .await?;
+    sqlx::query("DELETE FROM dns_zone WHERE name = $1")
+        .bind(name)
+        .execute(connection)
+        .await?;
+    Ok(true)
+}
+
 /// The zones of an account, each with the records that were written into it.
 pub(in crate::ccm_server) async fn zones(
     connection: &mut SqliteConnection,

@@ -1,18 +1,24 @@
 //! The life of private CAs and their certificates (CCM API 4.2).
 
+use renewd::ccm_server::Faults;
 use serde_json::{Value, json};
 
 use crate::ccm_server::authorities::{root, subordinate};
 use crate::ccm_server::lifecycle::{Company, pending};
 use crate::ccm_server::openssl::{EC, RSA, csr};
 use crate::support::answers::Walk;
-use crate::support::ccm::Ccm;
+use crate::support::ccm::{Ccm, Wanted};
 
 const SUBJECT: &str = "/C=CN/ST=sichuan/L=chengdu/O=HW/OU=IT/CN=test.example.com";
 
 #[tokio::test]
 async fn private_cas_answer_as_the_reference_has_it() {
-    let ccm = Ccm::start().await;
+    life(Faults::none()).await;
+}
+
+/// All of it, on a server with these faults.
+pub(super) async fn life(faults: Faults) {
+    let ccm = Wanted::new().faults(faults).start().await;
     live(&ccm, Walk::of(&ccm, "pca-v1")).await;
 }
 

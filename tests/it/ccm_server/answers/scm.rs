@@ -1,5 +1,6 @@
 //! The life of SSL certificates in version 3 (CCM API 4.1).
 
+use renewd::ccm_server::Faults;
 use renewd::model::Seconds;
 use serde_json::{Value, json};
 
@@ -14,7 +15,12 @@ const REGION: &str = "cn-north-7";
 
 #[tokio::test]
 async fn certificates_answer_as_the_reference_has_it() {
-    let world = Applicant::at("2027-01-01").await;
+    life(Faults::none()).await;
+}
+
+/// All of it, on a server with these faults.
+pub(super) async fn life(faults: Faults) {
+    let world = Applicant::with("2027-01-01", faults).await;
     let mut walk = Walk::of(&world.ccm, "scm-v3");
     let own = bought(&world, &mut walk).await;
     tags(&mut walk, &own).await;

@@ -1,5 +1,6 @@
 //! The life of SSL certificates in version 2 (CCM API 7.1).
 
+use renewd::ccm_server::Faults;
 use renewd::model::Seconds;
 use serde_json::{Value, json};
 
@@ -9,7 +10,12 @@ use crate::support::answers::Walk;
 
 #[tokio::test]
 async fn certificates_of_version_2_answer_as_the_reference_has_it() {
-    let world = Applicant::at("2027-01-01").await;
+    life(Faults::none()).await;
+}
+
+/// All of it, on a server with these faults.
+pub(super) async fn life(faults: Faults) {
+    let world = Applicant::with("2027-01-01", faults).await;
     let mut walk = Walk::of(&world.ccm, "scm-v2");
     let null = Value::Null;
     let all = walk.ok("7.1.5", &[], &null).await;

@@ -129,6 +129,52 @@ async fn nothing_but_lists_is_served_there() {
     assert_eq!(ask("GET", "/obs/pki-lists/notes.txt").await.status(), 404);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_list_that_cannot_be_read_is_a_failure_of_the_server_and_not_an_absent_list() {
+    let (_directory, state) = fresh();
+    let keys = new_user(&state, "user");
+    run(&state, &["bucket", "add", "pki-lists"]);
+    // What the server reads is there, and no file: as good as one for which no descriptor is left.
+    std::fs::create_dir_all(state.join("obs/pki-lists/odd.crl")).unwrap();
+    let server = Process::start_with(&state, keys, &["--crl-listen", "127.0.0.1:0"]);
+    let line = server.second_line();
+    let lists = line.strip_prefix("lists at ").unwrap();
+    for base in [lists, &server.endpoint()] {
+        for (object, status) in [("odd.crl", 500), ("none.crl", 404)] {
+            let url = format!("{base}/obs/pki-lists/{object}");
+            let answer = client().get(&url).send().await.unwrap();
+            assert_eq!(answer.status(), status, "{url}");
+            let body = answer.text().await.unwrap();
+            assert!(!body.contains("pki-lists/odd"), "{body}");
+        }
+    }
+    let log = server.terminate();
+    let errors = log.lines().filter(|line| line.contains("ERROR"));
+    let errors: Vec<&str> = errors.filter(|line| line.contains("odd.crl")).collect();
+    assert_eq!(errors.len(), 2, "{log}");
+}
+
+#[tokio::test]
+async fn requests_for_lists_are_among_those_that_were_seen() {
+    let (ccm, list) = published(Limits::default()).await;
+    let lists = format!("http://{}", ccm.running.lists().unwrap());
+    for (base, path) in [
+        (&lists, list.as_str()),
+        (&lists, "/obs/pki-lists/other.crl"),
+        (&ccm.endpoint(), &list),
+        (&lists, "/elsewhere"),
+    ] {
+        client().get(format!("{base}{path}")).send().await.unwrap();
+    }
+    let seen = ccm.running.requests();
+    let last: Vec<(&str, u16)> = seen[seen.len() - 4..]
+        .iter()
+        .map(|seen| (seen.operation.as_str(), seen.status))
+        .collect();
+    assert_eq!(last, [("crl", 200), ("crl", 404), ("crl", 200), ("", 404)]);
+    assert_eq!(ccm.running.requests_of("crl"), 3);
+}
+
 /// All that comes until the server closes the connection.
 async fn until_closed(stream: &mut TcpStream) -> String {
     let mut answer = Vec::new();
@@ -190,6 +236,10 @@ fn the_command_line_says_where_lists_are_and_refuses_what_no_client_could_follow
     let any = refused(&["--crl-listen", "0.0.0.0:0"]);
     assert!(any.contains("--crl-url"), "{any}");
     refused(&["--crl-url", "https://lists.example"]);
+    let secret = refused(&["--crl-url", "http://user:hidden@lists.example"]);
+    assert!(!secret.contains("hidden"), "{secret}");
+    let bare = refused(&["--public-url", "ca.example.com:8920"]);
+    assert!(bare.contains("https://"), "{bare}");
     refused(&["--crl-listen", "80"]);
     assert!(!state.exists(), "a refused start leaves nothing behind");
     let keys = new_user(&state, "user");
@@ -204,6 +254,27 @@ fn the_command_line_says_where_lists_are_and_refuses_what_no_client_could_follow
     let address = line.strip_prefix("lists at http://").unwrap();
     assert!(std::net::TcpStream::connect(address).is_ok(), "{line}");
     server.terminate();
+}
+
+#[test]
+fn an_address_that_nobody_reaches_is_told_at_the_start() {
+    let (_directory, state) = fresh();
+    let keys = new_user(&state, "user");
+    let told = |options: &[&str]| {
+        let arguments = [&["serve", "--tls", "self"], options].concat();
+        let log = Process::serve(&state, keys.clone(), &arguments).terminate();
+        log.contains("where most clients may not reach this server")
+    };
+    let any = ["--listen", "0.0.0.0:0"];
+    assert!(told(&any));
+    assert!(told(&["--listen", "[::]:0"]));
+    assert!(!told(&["--listen", "127.0.0.1:0"]));
+    for options in [
+        ["--public-url", "https://ca.example:8920"],
+        ["--crl-url", "http://lists.example"],
+    ] {
+        assert!(!told(&[any, options].concat()), "{options:?}");
+    }
 }
 
 #[tokio::test]

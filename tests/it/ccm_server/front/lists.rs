@@ -118,10 +118,24 @@ async fn rows_before_a_page_are_skipped_in_an_index_alone() {
             assert!(!plan.contains("TEMP B-TREE"), "{column}{filter}: {plan}");
         }
     }
-    let sql = "EXPLAIN QUERY PLAN SELECT count(*) FROM certificate INDEXED BY certificate_name \
-               WHERE account = 'a' AND status = 'ISSUED' AND +not_after < 5 AND common_name LIKE '%a%' ESCAPE '\\'";
-    let plan = plan(&mut connection, sql).await;
-    assert!(plan.contains("COVERING INDEX"), "{plan}");
+    // Every order of a search, also where it has to be made.
+    for column in ["created", "common_name", "not_after", "issuer_name"] {
+        let sql = format!(
+            "EXPLAIN QUERY PLAN SELECT group_concat(seq) FROM (SELECT seq FROM certificate INDEXED BY certificate_name \
+             WHERE account = 'a' AND status = 'ISSUED' AND +not_after < 5 AND common_name LIKE '%a%' ESCAPE '\\' \
+             ORDER BY {column} DESC, seq DESC)"
+        );
+        let plan = plan(&mut connection, &sql).await;
+        let alone = plan.contains("COVERING INDEX") || column == "issuer_name";
+        assert!(alone, "{plan}");
+    }
+    let next = "EXPLAIN QUERY PLAN SELECT not_after FROM certificate INDEXED BY certificate_end \
+                WHERE account = 'a' AND not_after >= 5 ORDER BY not_after LIMIT 1";
+    let next = plan(&mut connection, next).await;
+    assert!(
+        next.contains("COVERING INDEX") && !next.contains("TEMP B-TREE"),
+        "{next}"
+    );
     ccm.stop().await;
 }
 
@@ -130,6 +144,163 @@ async fn plan(connection: &mut SqliteConnection, sql: &str) -> String {
     let rows = rows.await.unwrap();
     let plan: Vec<String> = rows.iter().map(|row| row.get("detail")).collect();
     plan.join("; ")
+}
+
+/// The names on the page of a search, and how many it found in all.
+async fn named(ccm: &Ccm, query: &str) -> (Vec<String>, i64) {
+    let page = get(
+        ccm,
+        &format!("{LIST}?sort_key=common_name&sort_dir=ASC{query}"),
+    )
+    .await;
+    let page = page.expect(200).body;
+    let items = page["certificates"].as_array().unwrap();
+    let names = items
+        .iter()
+        .map(|item| &item["distinguished_name"]["common_name"]);
+    let names = names.map(|name| name.as_str().unwrap().to_owned());
+    (names.collect(), page["total"].as_i64().unwrap())
+}
+
+/// Issues one of this name that is valid for so many hours; its id.
+async fn issue_as(ccm: &Ccm, name: &str, hours: i64) -> String {
+    let body = json!({
+        "issuer_id": ccm.issuing(), "csr": csr(EC, &["-subj", &format!("/CN={name}")]),
+        "validity": {"type": "HOUR", "value": hours},
+    });
+    let reply = post(ccm, &format!("{LIST}/csr"), &body).await;
+    reply.expect(200).text("certificate_id")
+}
+
+#[tokio::test]
+async fn only_the_first_page_of_a_search_looks_through_all_names() {
+    let ccm = Ccm::start().await;
+    for number in 0..11 {
+        issue_as(&ccm, &format!("host-{number:02}.example"), 24).await;
+    }
+    issue_as(&ccm, "other.example", 24).await;
+    let searches = async |query: &str, found: usize| {
+        let before = ccm.running.searches();
+        assert_eq!(pages(&ccm, query).await.len(), found, "{query}");
+        ccm.running.searches() - before
+    };
+    assert_eq!(searches("", 12).await, 0, "no search");
+    assert_eq!(searches("&name=host", 11).await, 1);
+    assert_eq!(searches("&name=host", 11).await, 0, "nothing has changed");
+    // Each of these is another list.
+    for query in [
+        "&name=host&sort_dir=ASC",
+        "&name=host&sort_key=not_after",
+        "&name=host&status=ISSUED",
+        "&name=host-0",
+        "&name=nobody",
+    ] {
+        let found = match query {
+            "&name=host-0" => 10,
+            "&name=nobody" => 0,
+            _ => 11,
+        };
+        assert_eq!(searches(query, found).await, 1, "{query}");
+    }
+    assert_eq!(searches("&name=host", 11).await, 0, "is still known");
+}
+
+#[tokio::test]
+async fn a_search_sees_at_once_what_has_changed_and_what_has_ended() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path().join("ccm");
+    let ccm = Wanted::new().at("2027-01-01").state(&state).start().await;
+    let all = async || named(&ccm, "&name=host").await.0.join(" ");
+    let total = async |status: &str| {
+        named(&ccm, &format!("&limit=1&name=host&status={status}"))
+            .await
+            .1
+    };
+    let totals = async || {
+        [
+            total("ISSUED").await,
+            total("EXPIRED").await,
+            total("REVOKED").await,
+        ]
+    };
+    assert_eq!(all().await, "");
+    let a = issue_as(&ccm, "host-a", 2).await;
+    assert_eq!(all().await, "host-a");
+    let b = issue_as(&ccm, "host-b", 8).await;
+    issue_as(&ccm, "host-c", 8).await;
+    assert_eq!(all().await, "host-a host-b host-c");
+    assert_eq!(totals().await, [3, 0, 0]);
+    post(&ccm, &format!("{LIST}/{b}/revoke"), &json!({}))
+        .await
+        .expect(204);
+    assert_eq!(totals().await, [2, 0, 1]);
+    let (first, _) = named(&ccm, "&name=host&status=ISSUED").await;
+    assert_eq!(first, ["host-a", "host-c"]);
+
+    // To the second, and nothing is looked through before.
+    let shown = get(&ccm, &format!("{LIST}/{a}")).await.expect(200).body;
+    let end = Timestamp(shown["not_after"].as_i64().unwrap() / 1000);
+    let before = ccm.running.searches();
+    ccm.advance(ccm.now().until(end));
+    assert_eq!(totals().await, [2, 0, 1]);
+    assert_eq!(ccm.running.searches(), before);
+    ccm.advance(Seconds(1));
+    assert_eq!(totals().await, [1, 1, 1]);
+    // And back, as clocks may be set.
+    ccm.clock.as_ref().unwrap().jump(Seconds(-1));
+    assert_eq!(totals().await, [2, 0, 1]);
+
+    delete(&ccm, &format!("{LIST}/{a}")).await.expect(204);
+    assert_eq!(all().await, "host-b host-c");
+    assert_eq!(totals().await, [1, 0, 1]);
+    // What another process does is no different.
+    let options = SqliteConnectOptions::new().filename(state.join("ccm.db"));
+    let mut other = SqliteConnection::connect_with(&options).await.unwrap();
+    for (sql, left) in [
+        (
+            "UPDATE certificate SET common_name = 'host-z' WHERE common_name = 'host-b'",
+            2,
+        ),
+        ("DELETE FROM certificate WHERE common_name = 'host-z'", 1),
+    ] {
+        let before = ccm.running.searches();
+        let done = sqlx::query(sql).execute(&mut other).await.unwrap();
+        assert_eq!(done.rows_affected(), 1);
+        assert_eq!(named(&ccm, "&name=host").await.1, left, "{sql}");
+        assert_eq!(ccm.running.searches(), before + 1);
+    }
+    ccm.stop().await;
+}
+
+#[tokio::test]
+async fn the_pages_of_a_search_in_scm_look_once_and_see_what_is_imported() {
+    let ccm = Ccm::start().await;
+    let total = async |query: &str| {
+        let page = get(&ccm, &format!("/v3/scm/certificates?{query}")).await;
+        page.expect(200).body["total_count"].as_i64().unwrap()
+    };
+    let key = rcgen::KeyPair::generate().unwrap();
+    let params = rcgen::CertificateParams::new(["www.example.test".to_owned()]).unwrap();
+    let certificate = params.self_signed(&key).unwrap().pem();
+    let import = async |name: &str| {
+        ccm.import_scm(name, "UPLOAD", &certificate, "", &key.serialize_pem())
+            .await
+    };
+    import("site-1").await;
+    for (query, all) in [("content=site", 2), ("deploy_support=true", 3)] {
+        assert_eq!(total(query).await, all - 1);
+        let before = ccm.running.searches();
+        for offset in 0..3 {
+            assert_eq!(
+                total(&format!("{query}&limit=10&offset={offset}")).await,
+                all - 1
+            );
+        }
+        assert_eq!(ccm.running.searches(), before, "{query}");
+        import("site-2").await;
+        assert_eq!(total(query).await, all);
+        assert_eq!(ccm.running.searches(), before + 1, "{query}");
+    }
 }
 
 /// How many there are of each status, by the total of a page.

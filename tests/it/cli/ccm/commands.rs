@@ -363,7 +363,9 @@ fn each_command_names_one_chapter_and_each_chapter_has_one_command() {
     let wanted: BTreeSet<&str> = all.iter().map(|one| one.chapter.as_str()).collect();
     assert_eq!(named.len(), 70);
     assert_eq!(chapters, wanted);
-    // The lines above are about the command that names the chapter.
+    // The lines above are about each of them, and about the command that names the chapter.
+    let typed: BTreeSet<&str> = commands().iter().map(|(chapter, ..)| *chapter).collect();
+    assert_eq!(typed, wanted);
     for (chapter, typed, _) in commands() {
         let (_, command) = named.iter().find(|(named, _)| named == chapter).unwrap();
         let command = command.strip_prefix("renewd ccm ").unwrap();
