@@ -75,11 +75,22 @@ fn read_all(file: &Path) -> (Policy, Vec<PathBuf>, Diagnostics, bool) {
     }
     check::structure(&root, &mut problems);
     let policy = lift::policy(&root, host_family(), &mut problems, &sources);
-    drop(root);
+    free(root, LARGEST_POLICY - left);
     let refused = problems.has_errors();
     let diagnostics = Diagnostics::new(problems.into_items(), sources);
     (policy, files, diagnostics, refused)
 }
+
+/// Frees the tree of files of this size, of a large one beside what comes next: that takes as long as planning.
+fn free(root: Table, bytes: u64) {
+    if bytes >= LARGE {
+        // Where there can be no further thread it is freed here.
+        let _ = std::thread::Builder::new().spawn(move || drop(root));
+    }
+}
+
+/// From about a thousand certificates.
+const LARGE: u64 = 1 << 17;
 
 /// Where the state is, by the first lines of the file alone; the policy may come to another end, by a drop-in for example.
 #[must_use]
