@@ -295,7 +295,7 @@ const OTHERS: &str =
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{RenewRule, ScmPolicy};
+    use crate::model::{PcaPolicy, RenewRule, ScmPolicy, Superseded};
     use crate::plan::{plan, testing};
 
     fn at(text: &str) -> Timestamp {
@@ -306,9 +306,14 @@ mod tests {
     fn course(issued: &str, days: i64, public: bool, rule: RenewRule) -> (Policy, Snapshot) {
         let mut policy = testing::policy();
         let mut issuer = testing::issuer();
-        if public {
-            issuer.kind = IssuerKind::Scm(ScmPolicy::default());
-        }
+        issuer.kind = if public {
+            IssuerKind::Scm(ScmPolicy::default())
+        } else {
+            IssuerKind::Pca(PcaPolicy {
+                ca: "lab".to_owned(),
+                superseded: Superseded::Keep,
+            })
+        };
         policy.issuers.insert(issuer.id.clone(), issuer);
         let mut certificate = testing::certificate("www");
         certificate.renew = rule;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use renewd::ccm_server::ProofReuse;
-use renewd::model::RevisionFacts;
+use renewd::model::{RevisionFacts, Seconds};
 
 use super::supplement::{has, policy};
 use crate::support::engine::id;
@@ -73,6 +73,7 @@ async fn of_several_names_only_those_without_a_proof_are_published() {
     let shop = Shop::reusing("2027-04-01", ProofReuse::Days(30)).await;
     let host = shop.host(&policy(&shop, &["a"], ""));
     let (first, _) = next(&shop, &host, None).await;
+    shop.pass(Seconds::days(1)).await;
     // One that was bought for one name takes no other: it is a new application.
     host.write(&policy(&shop, &["a", "b"], ""));
     let (second, published) = next(&shop, &host, Some(&first)).await;
