@@ -61,7 +61,7 @@ pub use db::DbError;
 pub use faults::{ExpiryFilter, Fault, Faults, FaultsError, Trigger};
 pub use http::Limits;
 pub use route::chapters;
-pub use scm::{Class, Outcome, Review, ReviewError, ScmOptions};
+pub use scm::{Class, Outcome, ProofReuse, ProofReuseError, Review, ReviewError, ScmOptions};
 pub use seen::Seen;
 pub use server::{Running, Server, ServerError, ServerOptions};
 pub use tls::{TlsError, TlsSource};

@@ -107,6 +107,7 @@ mod tests {
                 next_action: None,
                 spending: None,
                 added: None,
+                foreseen: None,
                 targets: Vec::new(),
             },
             urgency: Urgency::Ok,

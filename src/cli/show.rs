@@ -1,5 +1,7 @@
 //! Commands that only look: validate, plan, history. They never write and never wait.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use crate::cli::args::Arguments;
@@ -10,6 +12,7 @@ use crate::cli::{CommandResult, Failure};
 use crate::engine::plan_within_space;
 use crate::model::{CertificateId, ClockFacts, Policy, Seconds, Snapshot, Timestamp};
 use crate::plan::explain::{self, Report, counted};
+use crate::plan::forecast::{self, Foreseen};
 use crate::plan::watch::{self, WatchReport};
 use crate::plan::{Plan, count_by_account};
 use crate::store::{HistoryEntry, Store};
@@ -37,16 +40,40 @@ pub(crate) async fn plan(
     at: Option<Timestamp>,
 ) -> CommandResult {
     let loaded = context::load(arguments)?;
-    let seen = look(&loaded.policy, at).await?;
+    let mut seen = look(&loaded.policy, at).await?;
     let now = seen.now;
+    let foreseen = match at {
+        Some(at) => foresee(&loaded.policy, at).await?,
+        None => BTreeMap::new(),
+    };
+    for report in &mut seen.report {
+        report.foreseen = foreseen.get(report.name.as_str()).cloned();
+    }
     if json {
         print_json(&seen.objects()?)?;
     } else {
         let mut text = explain::text(&loaded.policy, &seen.snapshot, &seen.plan, now);
         text.push_str(&watch::text(&seen.watched));
+        if !foreseen.is_empty() {
+            text.push_str(&forecast::text(&foreseen, now));
+        }
         output::data(&text);
     }
     Ok(Exit::Done)
+}
+
+/// What comes from now on until then; nothing where that is over.
+async fn foresee(
+    policy: &Policy,
+    at: Timestamp,
+) -> Result<BTreeMap<CertificateId, Foreseen>, Failure> {
+    let present = look(policy, None).await?;
+    if at <= present.now {
+        return Ok(BTreeMap::new());
+    }
+    let span = (present.now, at);
+    let Seen { snapshot, plan, .. } = &present;
+    Ok(forecast::forecast(policy, snapshot, plan, span))
 }
 
 /// Every step of every order and rollout.

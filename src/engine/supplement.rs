@@ -3,10 +3,10 @@
 use crate::engine::order_effect::{Failure, Outcome, material_failure};
 use crate::engine::public_order::orders;
 use crate::engine::{Engine, EngineError};
-use crate::issuer::{IssuedPem, IssuerError, Orders, Supplemented, is_for};
+use crate::issuer::{IssuedPem, IssuerError, Orders, Supplemented, Whose, is_for};
 use crate::model::{
-    CertificateId, DomainProof, ErrorClass, Failures, Order, OrderEvent, Review, Seconds,
-    Supplement, Timestamp, Unseen,
+    CertificateId, CertificateState, DomainProof, ErrorClass, Failures, Order, OrderEvent, Review,
+    Seconds, Supplement, Timestamp, Unseen,
 };
 use crate::pki;
 use crate::plan;
@@ -19,7 +19,7 @@ use crate::sys::{crash, error_chain};
 enum Late {
     /// They did not come.
     NotYet,
-    /// Names are being added, and the account does not say which.
+    /// Names are being added, and they are not, or may not be, what was sent.
     Unsure,
     /// They came, and were taken back.
     TakenBack,
@@ -44,10 +44,10 @@ impl Engine {
         }
         match orders.supplemented(wanted).await? {
             Supplemented::Open => {}
-            Supplemented::Done | Supplemented::UnderWay { ours: Some(true) } => {
+            Supplemented::Done | Supplemented::UnderWay(Whose::Ours | Whose::Wider) => {
                 return Ok(accepted(wanted, now, "are added already"));
             }
-            Supplemented::UnderWay { .. } => {
+            Supplemented::UnderWay(Whose::Unclear | Whose::Others) => {
                 let reference = &wanted.reference;
                 return Err(busy(&format!("somebody adds other names to {reference}")));
             }
@@ -63,10 +63,12 @@ impl Engine {
         };
         // Another order would cost money: the no must not be of a moment in which it was done.
         Err(match orders.supplemented(wanted).await? {
-            Supplemented::Done | Supplemented::UnderWay { ours: Some(true) } => {
+            Supplemented::Done | Supplemented::UnderWay(Whose::Ours | Whose::Wider) => {
                 return Ok(accepted(wanted, self.clock.now(), "are added already"));
             }
-            Supplemented::UnderWay { .. } | Supplemented::Busy { .. } => busy(&refused.message),
+            Supplemented::UnderWay(Whose::Unclear | Whose::Others) | Supplemented::Busy { .. } => {
+                busy(&refused.message)
+            }
             Supplemented::Open | Supplemented::Over { .. } => refused.into(),
         })
     }
@@ -82,15 +84,15 @@ impl Engine {
         Ok(match orders.supplemented(wanted).await? {
             // Where the account does not say which names it proves, they are those that were sent a moment ago.
             Supplemented::Done
-            | Supplemented::UnderWay {
-                ours: None | Some(true),
-            } => accepted(wanted, now, "were accepted"),
+            | Supplemented::UnderWay(Whose::Ours | Whose::Wider | Whose::Unclear) => {
+                accepted(wanted, now, "were accepted")
+            }
             Supplemented::Open => {
                 let event = order_machine::absent(order, self.timing(order), now);
                 let message = format!("{} is as it was", wanted.reference);
                 Outcome::new(event, message)
             }
-            Supplemented::UnderWay { ours: Some(false) } => {
+            Supplemented::UnderWay(Whose::Others) => {
                 let reference = &wanted.reference;
                 return Err(busy(&format!("somebody adds other names to {reference}")));
             }
@@ -121,12 +123,16 @@ impl Engine {
         } = &late;
         let how = match orders.supplemented(&late).await? {
             Supplemented::Done => "were added after all",
-            Supplemented::UnderWay { ours: Some(true) } => "are being added after all",
-            Supplemented::UnderWay { ours: None } => {
+            Supplemented::UnderWay(Whose::Ours | Whose::Wider) => "are being added after all",
+            // What is due is not held up by what may be somebody else's.
+            Supplemented::UnderWay(Whose::Unclear) if self.is_due(order, &state, now) => {
+                return Ok(None);
+            }
+            Supplemented::UnderWay(Whose::Unclear) => {
                 let message = format!("names are being added to {reference}, perhaps these");
                 return Err(Failure::local(ErrorClass::Transient, message));
             }
-            Supplemented::UnderWay { ours: Some(false) }
+            Supplemented::UnderWay(Whose::Others)
             | Supplemented::Open
             | Supplemented::Busy { .. }
             | Supplemented::Over { .. } => return Ok(None),
@@ -138,6 +144,16 @@ impl Engine {
         };
         let message = format!("{} {how} to {reference}", late.adds);
         Ok(Some(Outcome::new(event, message)))
+    }
+
+    /// Whether the certificate that an order replaces is due by its rule, whatever the order was opened for.
+    fn is_due(&self, order: &Order, state: &CertificateState, now: Timestamp) -> bool {
+        let certificate = self.policy.certificates.get(&order.certificate);
+        certificate
+            .zip(state.newest.as_ref())
+            .is_some_and(|(certificate, newest)| {
+                plan::renewal::of(&self.policy, certificate, state, newest).renew_at <= now
+            })
     }
 
     /// Looks for names that may come late and that nobody waits for, and takes them back.
@@ -226,11 +242,12 @@ impl Engine {
         Ok(match orders.supplemented(supplement).await? {
             Supplemented::Open
             | Supplemented::Busy { .. }
-            | Supplemented::UnderWay { ours: Some(false) } => Late::NotYet,
-            // What was asked for long ago is no reason to take back what may be somebody else's.
-            Supplemented::UnderWay { ours: None } => Late::Unsure,
-            Supplemented::UnderWay { .. } if !late::may_be_ours(unseen, now) => Late::Unsure,
-            Supplemented::UnderWay { ours: Some(true) } => {
+            | Supplemented::UnderWay(Whose::Others) => Late::NotYet,
+            // What was asked for long ago is no reason to take back what may be somebody else's, and what has names beside
+            // these is not what was sent.
+            Supplemented::UnderWay(Whose::Unclear | Whose::Wider) => Late::Unsure,
+            Supplemented::UnderWay(Whose::Ours) if !late::may_be_ours(unseen, now) => Late::Unsure,
+            Supplemented::UnderWay(Whose::Ours) => {
                 let reference = &supplement.reference;
                 orders.withdraw(reference, Some(supplement)).await?;
                 Late::TakenBack

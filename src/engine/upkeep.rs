@@ -111,7 +111,7 @@ impl Engine {
             let living: BTreeSet<&String> = state
                 .entitlements
                 .iter()
-                .filter(|one| one.remaining > 0)
+                .filter(|one| one.has_successor())
                 .map(|one| &one.reference)
                 .chain(state.newest.iter().map(|newest| &newest.reference))
                 .collect();

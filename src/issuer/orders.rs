@@ -153,10 +153,7 @@ pub enum Supplemented {
     /// It is issued without them, and they may be added.
     Open,
     /// They are being proven.
-    UnderWay {
-        /// Whether it is these names; `None` where the account does not say.
-        ours: Option<bool>,
-    },
+    UnderWay(Whose),
     /// It is issued with them.
     Done,
     /// Something else is done with it at this moment.
@@ -169,6 +166,19 @@ pub enum Supplemented {
         /// One line.
         detail: String,
     },
+}
+
+/// Whose names are being proven for an issued certificate, by what the account wants proven.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whose {
+    /// These and no others; some of them may be proven already.
+    Ours,
+    /// These among others: somebody else asked for all of them.
+    Wider,
+    /// The account does not say.
+    Unclear,
+    /// Others.
+    Others,
 }
 
 /// Who buys, as tags on what is bought.

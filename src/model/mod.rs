@@ -84,7 +84,7 @@ pub use policy::{
 };
 pub use public::{
     Assurance, Budget, Buying, Claim, DomainType, Entitlement, Identity, NameKinds, Product,
-    PublicRequest, Purchase, Spent, Stale, Supplement, Unseen, Unsupplemented,
+    PublicRequest, Purchase, Spent, Stale, Supplement, Unseen, Unsupplemented, brings_successor,
 };
 pub use push::{CloudService, Imported, PushPolicy, PushState, Pushed, ResourceState, WafResource};
 pub use reason::{ErrorClass, Reason, Waiting};

@@ -242,7 +242,7 @@ pub struct Unseen {
     pub looked_at: Timestamp,
     /// End of the certificate: nothing is added to it any more.
     pub until: Timestamp,
-    /// Names are being added, and the account does not say whether these.
+    /// Names are being added, and they are not, or may not be, what was sent.
     #[serde(default)]
     pub unsure: bool,
     /// Of looking for them and taking them back, in a row.
@@ -299,13 +299,29 @@ pub struct Entitlement {
     /// `remain_cert_number`: certificates of the order that are yet to come.
     #[serde(default)]
     pub remaining: u32,
-    /// `auto_renew_status`.
+    /// `auto_renew_status`: the account applies for the next one by itself.
     #[serde(default)]
     pub auto_renew: bool,
     /// End of validity of its present certificate.
     pub until: Timestamp,
     /// When the account said so.
     pub asked_at: Timestamp,
+}
+
+impl Entitlement {
+    /// Whether it brings another certificate without a purchase: on the key of its first application.
+    #[must_use]
+    pub const fn has_successor(&self) -> bool {
+        brings_successor(self.remaining, self.auto_renew)
+    }
+}
+
+/// Whether what the account says of an order (CCM API 4.1.2.1, `remain_cert_number` and `auto_renew_status`) means that a
+/// certificate follows by itself. The reference has no word on how the two go together; each alone is enough, since a purchase in
+/// the successor's place is paid for twice, while one that is waited for in vain is told 20 days before the end.
+#[must_use]
+pub const fn brings_successor(remaining: u32, auto_renew: bool) -> bool {
+    remaining > 0 || auto_renew
 }
 
 /// Who a journal is, as tags at the account name it.

@@ -29,7 +29,7 @@ pub(crate) fn forget(state: &mut CertificateState, now: Timestamp) {
 pub(crate) fn successor(state: &CertificateState, replaces: &str) -> Option<Timestamp> {
     let mut all = state.entitlements.iter();
     let own = all.find(|entitlement| entitlement.reference == replaces)?;
-    (own.remaining > 0).then_some(own.until)
+    own.has_successor().then_some(own.until)
 }
 
 /// Whether the present certificate's order has certificates to come: with the key of its first application.
@@ -45,7 +45,7 @@ pub(crate) fn has_successor(state: &CertificateState) -> bool {
 pub fn keys(state: &CertificateState, now: Timestamp) -> BTreeSet<Fingerprint> {
     let all = state.entitlements.iter();
     let to_come = all
-        .filter(|entitlement| entitlement.remaining > 0 && entitlement.until + LATE > now)
+        .filter(|entitlement| entitlement.has_successor() && entitlement.until + LATE > now)
         .filter_map(|entitlement| entitlement.spki);
     let given_up = state.unused.as_ref().and_then(|unused| unused.spki);
     to_come.chain(given_up).collect()
@@ -93,3 +93,58 @@ pub(crate) fn left(order: &Order, now: Timestamp) -> Option<Unused> {
 
 /// A successor may come after the end of the one before: a review takes its time.
 const LATE: Seconds = Seconds::days(30);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::testing;
+
+    const NOW: Timestamp = Timestamp(1_800_000_000);
+
+    /// A certificate that ends in ten days, and what the account says of its order.
+    fn state(remaining: u32, auto_renew: bool) -> CertificateState {
+        let newest = testing::revision("01", NOW - Seconds::days(90), Seconds::days(100));
+        let entitlement = Entitlement {
+            reference: newest.reference.clone(),
+            purchase: None,
+            kind: None,
+            domains: None,
+            spki: Some(Fingerprint([7; 32])),
+            remaining,
+            auto_renew,
+            until: newest.facts.not_after,
+            asked_at: NOW,
+        };
+        CertificateState {
+            newest: Some(newest),
+            entitlements: vec![entitlement],
+            ..CertificateState::default()
+        }
+    }
+
+    #[test]
+    fn a_successor_comes_by_number_or_by_automatic_renewal_and_its_key_is_kept() {
+        for (remaining, auto_renew, comes) in [
+            (0, false, false),
+            (1, false, true),
+            (0, true, true),
+            (2, true, true),
+        ] {
+            let state = state(remaining, auto_renew);
+            let case = (remaining, auto_renew);
+            let end = NOW + Seconds::days(10);
+            assert_eq!(
+                successor(&state, "ref-01"),
+                comes.then_some(end),
+                "{case:?}"
+            );
+            assert_eq!(successor(&state, "ref-02"), None, "another order's");
+            assert_eq!(has_successor(&state), comes, "{case:?}");
+            let kept: BTreeSet<_> = comes.then_some(Fingerprint([7; 32])).into_iter().collect();
+            assert_eq!(keys(&state, NOW), kept, "{case:?}");
+            // It may come some days late.
+            assert_eq!(keys(&state, end + Seconds::days(29)), kept, "{case:?}");
+            assert_eq!(keys(&state, end + LATE), BTreeSet::new(), "{case:?}");
+        }
+    }
+}

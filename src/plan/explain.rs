@@ -12,6 +12,7 @@ use crate::model::{
     RevisionId, Rollout, RolloutPhase, SightKind, Snapshot, TargetId, TargetPolicy, TargetState,
     Timestamp, Waiting,
 };
+use crate::plan::forecast::Foreseen;
 use crate::plan::spending::{self, Spending};
 use crate::plan::status::Code;
 use crate::plan::{Action, Plan, Verdict, supplement};
@@ -39,6 +40,9 @@ pub struct Report {
     /// Where the policy added names: to which certificate they are added, or why it takes another one; `null` elsewhere.
     #[serde(default)]
     pub added: Option<String>,
+    /// What comes until the moment that was asked for; only where one was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub foreseen: Option<Foreseen>,
     /// One for each target of the certificate.
     pub targets: Vec<TargetReport>,
 }
@@ -108,6 +112,7 @@ pub fn report(policy: &Policy, snapshot: &Snapshot, plan: &Plan, now: Timestamp)
                 // Blocked, it buys nothing.
                 spending: spending.remove(id).filter(|_| verdict.code() != BLOCKED),
                 added: added.remove(id),
+                foreseen: None,
                 targets: certificate
                     .targets
                     .iter()

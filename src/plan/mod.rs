@@ -31,6 +31,7 @@
 //! | [`metrics`] | all that is known, as text for Prometheus |
 //! | `relied` | what renewd itself relies on and what ends |
 //! | `widespread` | what is one alert for many certificates: an issuer, a way by which no alert leaves, a time of doing nothing |
+//! | [`forecast`] | which renewals come until a day far ahead, and where a certificate would be missing |
 //! | [`explain`] | the plan as text and as data for `renewd plan` |
 //! | [`spending`] | what a plan would buy |
 //! | `supplement` | whether added names go into the certificate that is there |
@@ -50,6 +51,7 @@ mod draft;
 mod drift;
 pub mod entitlements;
 pub mod explain;
+pub mod forecast;
 pub mod jobs;
 pub mod mails;
 pub mod metrics;

@@ -3,8 +3,10 @@
 
 mod claim;
 mod copied;
+mod foreseen;
 pub(crate) mod late;
 mod life;
+mod proven;
 mod real;
 mod schedules;
 pub(crate) mod supplement;

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::ccm_server::scm::{Class, Review, ScmOptions};
+use crate::ccm_server::scm::{Class, ProofReuse, Review, ScmOptions};
 
 /// How applications are looked at, and where they are decided about.
 #[derive(Debug, clap::Args)]
@@ -22,6 +22,10 @@ pub(super) struct Options {
     /// Take every domain for the applicant's, without a look. For rehearsals only.
     #[arg(long)]
     no_validation: bool,
+    /// How long a proof of a domain is used again for other applications of the account: never, as long as public CAs may
+    /// on the day (ballot), or so many days.
+    #[arg(long, value_name = "DAYS", default_value = "never")]
+    proof_reuse: ProofReuse,
     /// How long the CA takes with certificates of a class, and what it says, such as ov=checking:1h,issuing:2d,hold;
     /// may be repeated.
     #[arg(long = "review", value_name = "CLASS=SETTINGS", value_parser = Review::of_class)]
@@ -35,6 +39,7 @@ impl Options {
             dns_servers: self.dns_servers,
             http_validation: self.http_validation,
             no_validation: self.no_validation,
+            proof_reuse: self.proof_reuse,
             reviews: self.reviews.into_iter().collect(),
         }
     }

@@ -27,7 +27,7 @@ pub(super) use import::{
 };
 pub(super) use listing::{Sort, Wanted, page};
 pub(super) use made_csr::parse as parse_csr;
-pub use orders::{Class, Outcome, Review, ReviewError, ScmOptions};
+pub use orders::{Class, Outcome, ProofReuse, ProofReuseError, Review, ReviewError, ScmOptions};
 pub(super) use orders::{
     LONGEST as LONGEST_REVIEW, Life, ORDER_OPERATIONS, add_zone, approve,
     keep as keep_applications, listed as applications, look as look_at_applications, reject,

@@ -4,7 +4,7 @@ use crate::ccm::{Apply, CsrAlgorithm, DomainMethod as Method, ScmStatus};
 use crate::issuer::failure::{acting, reading};
 use crate::issuer::orders::keys::Applicant as Said;
 use crate::issuer::orders::look::is_under_way;
-use crate::issuer::orders::{Applied, Orders, Supplemented, fit};
+use crate::issuer::orders::{Applied, Orders, Supplemented, Whose, fit};
 use crate::issuer::scm::{is_gone, names_of};
 use crate::issuer::{Accepted, IssuerError};
 use crate::model::{
@@ -108,9 +108,7 @@ impl Orders {
             let how = self.how_supplemented(supplement).await?;
             return Ok(matches!(
                 how,
-                Supplemented::UnderWay {
-                    ours: None | Some(true)
-                }
+                Supplemented::UnderWay(Whose::Ours | Whose::Unclear)
             ));
         }
         match self.scm.show_certificate(reference).await {

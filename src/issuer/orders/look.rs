@@ -10,7 +10,9 @@ use crate::issuer::orders::keys::Applicant;
 use crate::issuer::orders::survey::{One, Survey};
 use crate::issuer::orders::{Look, Orders, Sighting, tags};
 use crate::issuer::scm::is_gone;
-use crate::model::{ErrorClass, Fingerprint, PublicRequest, Seconds, Source, Spent, Timestamp};
+use crate::model::{
+    ErrorClass, Fingerprint, PublicRequest, Seconds, Source, Spent, Timestamp, brings_successor,
+};
 
 /// A look with what was seen.
 struct View<'a> {
@@ -278,7 +280,7 @@ impl Orders {
     async fn successor_to_come(&self, view: &View<'_>) -> Result<bool, IssuerError> {
         let brings = |one: &&One| {
             let ended = matches!(one.status, ScmStatus::Revoked | ScmStatus::Revoking);
-            !ended && (one.remaining > 0 || one.auto_renew) && view.covers(one)
+            !ended && brings_successor(one.remaining, one.auto_renew) && view.covers(one)
         };
         let Some(replaced) = view.replaced().filter(brings) else {
             return Ok(false);

@@ -4,7 +4,7 @@
 use crate::ccm::{Class, DomainType, ScmDetails, ScmStatus, Supplement as Request};
 use crate::issuer::IssuerError;
 use crate::issuer::failure::{acting, own, reading};
-use crate::issuer::orders::{Orders, Supplemented};
+use crate::issuer::orders::{Orders, Supplemented, Whose};
 use crate::issuer::scm::{is_gone, names_of};
 use crate::model::{ErrorClass, Name, SubjectAltNames, Supplement};
 
@@ -28,9 +28,8 @@ impl Orders {
             ScmStatus::SupplementChecking => {
                 let asked = shown.authentification.iter();
                 let asked: Vec<&str> = asked.filter_map(|one| one.domain.as_deref()).collect();
-                Supplemented::UnderWay {
-                    ours: are_these(&asked, &supplement.adds),
-                }
+                let have = self.names_before(&shown, &supplement.adds).await?;
+                Supplemented::UnderWay(whose(&asked, &have, &supplement.adds))
             }
             ScmStatus::Expired
             | ScmStatus::Revoking
@@ -47,6 +46,24 @@ impl Orders {
             | ScmStatus::CancelSupplementing
             | ScmStatus::Unknown(_) => Supplemented::Busy { detail },
         })
+    }
+
+    /// The names of a certificate without those that are being added to it; none where they cannot be told.
+    async fn names_before(
+        &self,
+        shown: &ScmDetails,
+        adds: &SubjectAltNames,
+    ) -> Result<SubjectAltNames, IssuerError> {
+        let applied = names_of(shown.domain.as_deref(), shown.sans.as_deref());
+        if !adds
+            .iter()
+            .any(|name| applied.iter().any(|one| one == name))
+        {
+            return Ok(applied);
+        }
+        // The account names what it has not issued yet.
+        let leaf = self.leaf(&shown.id).await?;
+        Ok(leaf.map_or_else(SubjectAltNames::default, |leaf| leaf.facts.names.clone()))
     }
 
     /// By the certificate itself: the account may name what it has not issued yet.
@@ -142,20 +159,28 @@ fn no_room(shown: &ScmDetails, have: &SubjectAltNames, adds: &SubjectAltNames) -
     }
 }
 
-/// Whether the domains that are to be proven are those of these names; `None` where that cannot be told. A CA may leave out
-/// what it has a proof of already, and have a name proven by a domain above it.
-fn are_these(asked: &[&str], adds: &SubjectAltNames) -> Option<bool> {
+/// Whose the domains are that are to be proven, of a certificate that has names already. A CA may ask for those of the names
+/// that it has too, leave out what it has a proof of, and have a name proven by a domain above it.
+fn whose(asked: &[&str], have: &SubjectAltNames, adds: &SubjectAltNames) -> Whose {
     let is_one = |domain: &&str| adds.iter().any(|name| is_for(domain, name));
     let is_above_one = |domain: &&str| adds.iter().any(|name| is_above(domain, name));
-    let all = |name: &Name| asked.iter().any(|domain| is_for(domain, name));
-    if asked.is_empty() {
-        None
-    } else if adds.iter().all(all) || asked.iter().all(is_one) {
-        Some(true)
-    } else if asked.iter().any(is_one) || asked.iter().any(is_above_one) {
-        None
+    let is_old = |domain: &&str| have.iter().any(|name| is_for(domain, name));
+    let new: Vec<&str> = asked
+        .iter()
+        .copied()
+        .filter(|domain| is_one(domain) || !is_old(domain))
+        .collect();
+    let all = |name: &Name| new.iter().any(|domain| is_for(domain, name));
+    if new.is_empty() {
+        Whose::Unclear
+    } else if new.iter().all(is_one) {
+        Whose::Ours
+    } else if adds.iter().all(all) {
+        Whose::Wider
+    } else if new.iter().any(is_one) || new.iter().any(is_above_one) {
+        Whose::Unclear
     } else {
-        Some(false)
+        Whose::Others
     }
 }
 
@@ -190,26 +215,38 @@ mod tests {
 
     #[test]
     fn names_are_told_from_those_of_others_by_what_is_to_be_proven() {
-        let (b, x) = ("b.example.com", "x.example.org");
-        let cases: [(&[&str], &[&str], Option<bool>); 10] = [
-            (&[b], &[b], Some(true)),
+        let (a, b, x) = ("a.example.com", "b.example.com", "x.example.org");
+        let have = names(&[a]);
+        let cases: [(&[&str], &[&str], Whose); 15] = [
+            (&[b], &[b], Whose::Ours),
+            (&[x, b], &[b, x], Whose::Ours),
             // Those that it has are told as well.
-            (&["a.example.com", b], &[b], Some(true)),
+            (&[a, b], &[b], Whose::Ours),
             // For one of them there is a proof already.
-            (&[b], &[b, x], Some(true)),
+            (&[b], &[b, x], Whose::Ours),
+            // Somebody wants these and others.
+            (&[b, x], &[b], Whose::Wider),
+            (&[a, b, x], &[b], Whose::Wider),
+            (&[b, "example.com"], &[b], Whose::Wider),
             // By the domain above it.
-            (&["example.com"], &[b], None),
-            (&["Example.com."], &[b], None),
+            (&["example.com"], &[b], Whose::Unclear),
+            (&["Example.com."], &[b], Whose::Unclear),
             // Perhaps somebody else's.
-            (&["a.example.com", b], &[b, x], None),
-            (&[], &[b], None),
-            (&["c.example.com"], &[b], Some(false)),
-            (&["ample.com"], &[b], Some(false)),
-            (&[""], &[b], Some(false)),
+            (&["c.example.com", b], &[b, x], Whose::Unclear),
+            (&[], &[b], Whose::Unclear),
+            // Of what is added nothing is told.
+            (&[a], &[b], Whose::Unclear),
+            (&["c.example.com"], &[b], Whose::Others),
+            (&["ample.com"], &[b], Whose::Others),
+            (&[""], &[b], Whose::Others),
         ];
-        for (asked, adds, ours) in cases {
-            assert_eq!(are_these(asked, &names(adds)), ours, "{asked:?} {adds:?}");
+        for (asked, adds, expected) in cases {
+            let found = whose(asked, &have, &names(adds));
+            assert_eq!(found, expected, "{asked:?} {adds:?}");
         }
+        // Where it is not known which names it has, what is told beside these may be somebody's.
+        let nothing = SubjectAltNames::default();
+        assert_eq!(whose(&[a, b], &nothing, &names(&[b])), Whose::Wider);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::issuer::failure::{own, reading};
 use crate::issuer::orders::fit::Sold;
 use crate::issuer::orders::tags::{self, Tags};
 use crate::issuer::scm::{moment, names_of};
-use crate::model::{ErrorClass, SubjectAltNames, Timestamp};
+use crate::model::{ErrorClass, Seconds, SubjectAltNames, Timestamp};
 
 /// A certificate of the account, whatever its status.
 #[derive(Debug, Clone)]
@@ -186,14 +186,32 @@ fn of_detail(id: String, detail: TaggedDetail) -> One {
             .filter(|other| !other.is_empty() && **other != id)
             .cloned()
             .collect(),
-        remaining: detail
-            .remain_cert_number
-            .map_or(0, |count| u32::try_from(count).unwrap_or(0)),
+        remaining: match detail.remain_cert_number {
+            Some(count) => u32::try_from(count).unwrap_or(0),
+            None => by_years(&detail),
+        },
         auto_renew: detail.auto_renew_status == Some(1),
         fail_reason: detail.fail_reason.filter(|text| !text.is_empty()),
         tags: Tags::default(),
         id,
     }
+}
+
+/// What is to come by the years that were bought, where the account does not count: one at least, while they go on for longer
+/// than the certificate. What follows another does not say when the years began.
+fn by_years(detail: &TaggedDetail) -> u32 {
+    let time = |text: &Option<String>| text.as_deref().and_then(moment);
+    let follows = [&detail.origin_cert_id, &detail.renewal_cert_id];
+    let first = follows.into_iter().flatten().all(String::is_empty);
+    let began = time(&detail.cert_created_time).or_else(|| time(&detail.cert_issued_time));
+    let paid = began
+        .zip(detail.purchase_period)
+        .map(|(began, years)| began + Seconds::days(years.clamp(0, MOST_YEARS) * 365));
+    let ends = time(&detail.expired_time);
+    let goes_on = paid
+        .zip(ends)
+        .is_some_and(|(paid, ends)| paid > ends + SLACK);
+    u32::from(first && goes_on)
 }
 
 fn of_listed(entry: ScmCertificate) -> One {
@@ -257,5 +275,37 @@ pub(super) async fn one(
     Ok(all.find(|one| one.id == id))
 }
 
+/// More than CCM sells.
+const MOST_YEARS: i64 = 100;
+/// What is left of the years by less than this brings no certificate.
+const SLACK: Seconds = Seconds::days(30);
 /// How often a listing that changes while it is read is read.
 const READINGS: usize = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bought(years: i64, ends: &str) -> TaggedDetail {
+        TaggedDetail {
+            purchase_period: Some(years),
+            cert_issued_time: Some("2026-06-01T00:00:00Z".to_owned()),
+            expired_time: Some(ends.to_owned()),
+            ..TaggedDetail::default()
+        }
+    }
+
+    #[test]
+    fn the_years_count_where_the_account_does_not() {
+        let remaining = |detail: TaggedDetail| of_detail("scs1".to_owned(), detail).remaining;
+        assert_eq!(remaining(bought(2, "2026-12-18T00:00:00Z")), 1);
+        assert_eq!(remaining(bought(1, "2027-05-31T00:00:00Z")), 0);
+        let mut counted = bought(2, "2026-12-18T00:00:00Z");
+        counted.remain_cert_number = Some(0);
+        assert_eq!(remaining(counted), 0, "the account's word goes first");
+        let mut following = bought(2, "2026-12-18T00:00:00Z");
+        following.origin_cert_id = Some("scs0".to_owned());
+        assert_eq!(remaining(following), 0, "its years began earlier");
+        assert_eq!(remaining(TaggedDetail::default()), 0);
+    }
+}

@@ -174,8 +174,9 @@ fn tell(id: &CertificateId, unseen: &Unseen, digest: Option<Fingerprint>, draft:
         &format!("{reference}/{id}"),
         title,
         format!(
-            "renewd asked for them at {}, and nobody waits for them any more. It is looked again by itself, and they are taken back once it is certain that they are these. Look at {reference} in the console, and take back there what nobody wants.",
-            unseen.since
+            "The order that asked for them ended at {}, and nobody waits for them any more. It is looked again by itself. What is being added by {} and is certain to be these names alone is taken back; anything else, and whatever comes later, is left alone. Look at {reference} in the console, and take back there what nobody wants.",
+            unseen.since,
+            unseen.since + LATEST
         ),
     );
 }

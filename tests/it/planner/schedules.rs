@@ -10,16 +10,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use renewd::model::{
-    Budget, Buying, CertificateId, CertificateState, DomainType, ErrorClass, Fingerprint, HostSeed,
-    IssuerId, KeyAlgorithm, KeyReuse, Name, Order, OrderClosing, OrderEvent, OrderId, OrderPhase,
-    OrderRequest, OrderStep, Product, PublicRequest, Reason, Review, RevisionFacts, Seconds,
-    Source, Started, Subject, SubjectAltNames, Supplement, Timestamp, ValidationId,
+    Budget, CertificateId, CertificatePolicy, CertificateState, ErrorClass, Fingerprint, HostSeed,
+    Name, Order, OrderClosing, OrderEvent, OrderId, OrderPhase, OrderStep, Policy, Reason, Review,
+    RevisionFacts, Seconds, Started, SubjectAltNames, Timestamp,
 };
 use renewd::plan::order_machine::{self, Money, Timing};
-use renewd::plan::{Next, OnError, Trouble, entitlements, outcome};
+use renewd::plan::{Next, OnError, Trouble, entitlements, open, outcome};
 
 use super::public::supplement;
 use super::scm::{Scm, Stage, Who, taken};
+use super::script::obey;
+use super::world::World;
 
 /// How many schedules the suite plays.
 const SEEDS: u64 = 10_000;
@@ -196,6 +197,8 @@ enum Call {
 struct Wanted {
     id: CertificateId,
     names: SubjectAltNames,
+    /// Stays the first one.
+    common_name: String,
     state: CertificateState,
     order: Option<Order>,
     /// Certificates that were due up to now, and those of them that have to be bought.
@@ -277,11 +280,13 @@ impl Schedule {
                     if random.percent(20) { 0 } else { host }
                 );
                 let further = format!("www.{name}");
+                let common_name = name.clone();
                 let names = [name, further].into_iter();
                 let names = names.take(if domains > 1 { 2 } else { 1 });
                 Wanted {
                     id: CertificateId::new(&format!("c{number}")).unwrap(),
                     names: names.map(|name| Name::parse(&name).unwrap()).collect(),
+                    common_name,
                     state: CertificateState::default(),
                     order: None,
                     due: 0,
@@ -409,56 +414,29 @@ impl Schedule {
         let forced = wanted.state.forced;
         let newest = wanted.state.newest.as_ref();
         let missing = wanted.missing();
-        let replaced = newest.filter(|_| !forced && missing.is_empty());
-        let supplements = wanted.supplement(now).map(Box::new);
-        let order = Order {
-            id: OrderId::new(&format!("o{}", self.count)).unwrap(),
-            certificate: wanted.id.clone(),
-            issuer: IssuerId::new("prod").unwrap(),
-            reason: match newest {
-                Some(_) if forced => Reason::Forced,
-                Some(_) if !missing.is_empty() => Reason::NamesChanged { missing },
-                Some(_) => Reason::RenewalDue { since: now },
-                None => Reason::NoRevision,
-            },
-            request: OrderRequest {
-                source: Source::Csr,
-                common_name: String::new(),
-                names: wanted.names.clone(),
-                subject: Subject::default(),
-                key_algorithm: KeyAlgorithm::EcP256,
-                key_reuse: KeyReuse::Rekey,
-                validity: Seconds::days(200),
-                policy: POLICY,
-                public: Some(Box::new(PublicRequest {
-                    buying: Some(Buying {
-                        product: Product {
-                            brand: "GEOTRUST".to_owned(),
-                            kind: "DV_SSL_CERT".to_owned(),
-                            domain_type: match domains {
-                                1 => DomainType::SingleDomain,
-                                _ => DomainType::MultiDomain,
-                            },
-                            domains,
-                            years,
-                            kinds: None,
-                        },
-                        automatic_payment: true,
-                        budget,
-                        reserve: false,
-                    }),
-                    validation: ValidationId::new("zone").unwrap(),
-                    kind: None,
-                    replaces: replaced.map(|newest| newest.reference.clone()),
-                    replaces_until: replaced.map(|newest| newest.facts.not_after),
-                    supplements,
-                })),
-            },
-            opened_at: now,
-            phase: OrderPhase::Opened,
-            started: None,
-            failures: renewd::model::Failures::default(),
+        let reason = match newest {
+            Some(_) if forced => Reason::Forced,
+            Some(_) if !missing.is_empty() => Reason::NamesChanged { missing },
+            Some(_) => Reason::RenewalDue { since: now },
+            None => Reason::NoRevision,
         };
+        let id = OrderId::new(&format!("o{}", self.count)).unwrap();
+        let (policy, certificate) = wanted.policy(years, budget);
+        let mut order = open::order(id, &policy, &certificate, &wanted.state, reason, now);
+        let public = order.request.public.as_mut().unwrap();
+        let product = &mut public.buying.as_mut().unwrap().product;
+        // With room for what comes, as by people.
+        product.domains = domains;
+        product.kinds = None;
+        let adds = matches!(order.reason, Reason::NamesChanged { .. });
+        let unsupplemented = wanted.state.unsupplemented.is_some();
+        assert_eq!(
+            public.supplements.is_some(),
+            adds && !unsupplemented,
+            "seed {}: {:?}",
+            self.seed,
+            order.reason
+        );
         wanted.order = Some(order);
     }
 
@@ -1028,18 +1006,24 @@ impl Wanted {
         self.names.iter().filter(has).cloned().collect()
     }
 
-    /// As the planner decides it: into the newest one, unless that was refused.
-    fn supplement(&self, now: Timestamp) -> Option<Supplement> {
-        let newest = self.state.newest.as_ref()?;
-        let adds = self.missing();
-        let refused = self.state.unsupplemented.as_ref();
-        let refused = refused.is_some_and(|refused| refused.reference == newest.reference);
-        let fits = !adds.is_empty() && !refused && newest.facts.not_after > now;
-        fits.then(|| Supplement {
-            reference: newest.reference.clone(),
-            spki: Some(newest.facts.spki),
-            adds,
-        })
+    /// What an administrator would have written for it.
+    fn policy(&self, years: u32, budget: Budget) -> (Policy, CertificatePolicy) {
+        let mut world = World::new();
+        let Budget { per_day, per_month } = budget;
+        let issuer = format!(
+            "issuer prod: kind=scm purchase=DV_SSL_CERT years={years} day={per_day} month={per_month}"
+        );
+        obey(&mut world, &issuer);
+        let names: Vec<String> = self.names.iter().map(ToString::to_string).collect();
+        let names = names.join(",");
+        obey(
+            &mut world,
+            &format!("policy {}: issuer=prod names={names}", self.id),
+        );
+        let mut certificate = world.policy.certificates[&self.id].clone();
+        certificate.common_name = self.common_name.clone();
+        certificate.digest = POLICY;
+        (world.policy, certificate)
     }
 }
 

@@ -2,7 +2,8 @@
 //! taken over or taken back, cost nothing beside what was bought, and hold up nobody.
 
 use renewd::ccm::{Scm, ScmStatus, Supplement};
-use renewd::model::{OrderPhase, RevisionFacts};
+use renewd::ccm_server::ProofReuse;
+use renewd::model::{OrderPhase, RevisionFacts, Seconds};
 
 use super::supplement::{
     SUPPLEMENT, buy, has, is_supplemented, newest, policy, sent, until_published, with,
@@ -23,8 +24,12 @@ pub(crate) async fn comes(shop: &Shop, reference: &str, before: &str, adds: &str
 }
 
 /// A host whose names the CA turned down, and that believes it.
-async fn turned_down(shop: &Shop, policy: impl Fn(&[&str]) -> String) -> (Host, RevisionFacts) {
-    buy(shop, 3).await;
+async fn turned_down(
+    shop: &Shop,
+    room: u32,
+    policy: impl Fn(&[&str]) -> String,
+) -> (Host, RevisionFacts) {
+    buy(shop, room).await;
     let host = shop.host(&policy(&["a", "b"]));
     host.settle(shop).await;
     let first = newest(&host).await;
@@ -63,7 +68,7 @@ async fn until_taken_back(shop: &Shop, host: &Host) {
 #[tokio::test(flavor = "multi_thread")]
 async fn names_that_come_after_another_certificate_was_bought_for_them_are_taken_back() {
     let shop = Shop::at("2027-04-01").await;
-    let (host, first) = turned_down(&shop, |names| policy(&shop, names, "")).await;
+    let (host, first) = turned_down(&shop, 3, |names| policy(&shop, names, "")).await;
     shop.board.show();
     host.settle(&shop).await;
     let then = newest(&host).await;
@@ -96,7 +101,7 @@ async fn names_that_come_after_another_certificate_was_bought_for_them_are_taken
 async fn what_is_unused_is_not_used_for_names_that_came_late() {
     let shop = Shop::at("2027-04-01").await;
     // Without a purchase, so that the order which follows waits for something to apply with.
-    let (host, first) = turned_down(&shop, |names| {
+    let (host, first) = turned_down(&shop, 3, |names| {
         policy(&shop, names, "").replace(&purchase(50, 1), "")
     })
     .await;
@@ -152,4 +157,89 @@ async fn names_that_left_the_policy_and_come_late_do_not_hold_up_others() {
     let sent = sent(&shop);
     assert_eq!((sent.1, sent.2), (before.1, before.2));
     assert_eq!(shop.board.left(), Vec::<String>::new(), "proofs stay");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_that_come_among_others_are_a_colleagues_and_are_told_and_left_alone() {
+    let shop = Shop::at("2027-04-01").await;
+    let (host, first) = turned_down(&shop, 4, |names| policy(&shop, names, "")).await;
+    shop.board.show();
+    host.settle(&shop).await;
+    let then = newest(&host).await;
+    assert_ne!(then.reference, first.reference);
+    let adds = "c.example.com;x.example.com";
+    comes(&shop, &first.reference, "b.example.com", adds).await;
+    host.told();
+    let mut alerts = Vec::new();
+    for _ in 0..8 {
+        let plan = host.tick().await;
+        alerts.extend(plan.alerts.values().cloned());
+        shop.wake(&plan).await;
+    }
+    let key = format!("supplement-late/{}/www", first.reference);
+    let alert = alerts.iter().find(|alert| alert.key.as_str() == key);
+    assert!(alert.is_some(), "{alerts:#?}");
+    assert_eq!(shop.count(&ScmStatus::SupplementChecking).await, 1);
+    let told = host.told();
+    let back = told.iter().any(|line| line.contains("taken back"));
+    assert!(!back, "{told:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_due_does_not_wait_for_what_may_be_a_colleagues() {
+    // What is proven is not asked for again, so that nothing shows which names are being added.
+    let shop = Shop::reusing("2027-04-01", ProofReuse::Ballot).await;
+    // Without a purchase: there is what people buy.
+    let policy = |names: &[&str]| policy(&shop, names, "").replace(&purchase(50, 1), "");
+    buy(&shop, 2).await;
+    let elsewhere = shop.host(&policy(&["c", "d"]));
+    elsewhere.settle(&shop).await;
+    buy(&shop, 3).await;
+    let host = shop.host(&policy(&["a", "b"]));
+    host.settle(&shop).await;
+    let first = newest(&host).await;
+    shop.outcome("hold").await;
+    host.write(&policy(&["a", "b", "c"]));
+    until(&shop, &host, || async {
+        shop.count(&ScmStatus::SupplementChecking).await == 1
+    })
+    .await;
+    shop.reject(&first.reference, "a CAA record forbids it")
+        .await;
+    until(&shop, &host, || async {
+        let state = host.snapshot().await;
+        state.certificates[&id("www")].unsupplemented.is_some()
+    })
+    .await;
+    comes(&shop, &first.reference, "b.example.com", "c.example.com").await;
+    buy(&shop, 3).await;
+    let before = sent(&shop);
+    host.told();
+    for _ in 0..10 {
+        let plan = host.tick().await;
+        shop.wake(&plan).await;
+    }
+    let told = host.told();
+    let waits = |line: &String| line.contains("perhaps these");
+    assert!(told.iter().any(waits), "{told:#?}");
+    assert_eq!(sent(&shop), before, "nothing is applied for meanwhile");
+    let due = first.facts.not_before + Seconds::days(67);
+    shop.pass(shop.clock_now().until(due)).await;
+    until(&shop, &host, || async { sent(&shop).2 > before.2 }).await;
+    assert!(shop.clock_now() < due + Seconds::days(2));
+    assert_eq!(shop.count(&ScmStatus::SupplementChecking).await, 1);
+    assert_eq!(sent(&shop).1, before.1, "nothing is bought");
+}
+
+/// Ticks at each moment that the plan asks for.
+async fn until<F: Future<Output = bool>>(shop: &Shop, host: &Host, reached: impl Fn() -> F) {
+    for _ in 0..100 {
+        let plan = host.tick().await;
+        shop.look().await;
+        if reached().await {
+            return;
+        }
+        shop.wake(&plan).await;
+    }
+    panic!("it does not come: {:#?}", host.told());
 }

@@ -54,6 +54,11 @@ struct Counts {
     stalled: AtomicU64,
     added: AtomicU64,
     replaced: AtomicU64,
+    /// Of them, with what lay unused in the account.
+    adopted: AtomicU64,
+    refused: AtomicU64,
+    turned_down: AtomicU64,
+    queued: AtomicU64,
     doubted: AtomicU64,
     requests: AtomicU64,
     ticks: AtomicU64,
@@ -102,16 +107,21 @@ fn faults(random: &mut Random, seed: u64) -> Faults {
 }
 
 /// The account, for a host that waits for answers only briefly.
-fn account(shop: &Shop, per_day: u32) -> String {
-    let text = issuer(&shop.ccm.endpoint(), &purchase(per_day, 1));
+fn account(shop: &Shop, per_day: u32, reserve: bool) -> String {
+    let mut purchase = purchase(per_day, 1);
+    if reserve {
+        purchase.push_str("reserve = true\n");
+    }
+    let text = issuer(&shop.ccm.endpoint(), &purchase);
     let usual = "\ntimeout = \"20s\"\n";
     assert!(text.contains(usual));
     let short = "\nconnect_timeout = \"2s\"\ntimeout = \"2s\"\n";
     text.replace(usual, short)
 }
 
-fn policy(shop: &Shop, names: &[String], per_day: u32) -> String {
-    let mut text = account(shop, per_day);
+fn policy(shop: &Shop, names: &[String], reserve: bool) -> String {
+    // The budget is the account's: as many as all of them need.
+    let mut text = account(shop, 4, reserve);
     for name in names {
         text.push_str(&format!(
             "\n[certificate.{name}]\nissuer = \"public\"\nnames = [\"{name}.example.com\"]\n"
@@ -141,14 +151,15 @@ async fn run(seed: u64, counts: &Counts) {
     let shown = plan.to_string();
     let shop = Shop::with("2027-04-01", plan.clone()).await;
     let hosts = 1 + random.below(2);
+    // They queue for purchases.
+    let reserve = seed.is_multiple_of(5);
     let mut machines = Vec::new();
     let mut due = Vec::new();
     for host in 0..hosts {
         let names: Vec<String> = (0..=random.below(2))
             .map(|n| format!("h{host}c{n}"))
             .collect();
-        // The budget is the account's: as many as all of them need.
-        machines.push((shop.host(&policy(&shop, &names, 4)), names.clone()));
+        machines.push((shop.host(&policy(&shop, &names, reserve)), names.clone()));
         due.extend(names);
     }
     let context = |machines: &[(Host, Vec<String>)]| {
@@ -242,6 +253,9 @@ async fn run(seed: u64, counts: &Counts) {
     add(&counts.by_hand, by_hand);
     let sent = shop.ccm.running.requests_of("4.1.3.1");
     add(&counts.requests, sent);
+    if reserve {
+        add(&counts.queued, shop.ccm.running.requests_of("4.1.4.1"));
+    }
 }
 
 /// How many requests met a trigger of which no answer came.
@@ -298,7 +312,7 @@ async fn no_schedule_buys_more_than_is_due_and_every_one_ends() {
     }
     let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     println!(
-        "{} seeds in {:?}: {} certificates due, {} bought by {} requests, {} bought by hand, {} starts, {} killed, {} answers that never came, {} rounds with a purchase in doubt; {} names added, {} with another certificate, {} rounds with them in doubt",
+        "{} seeds in {:?}: {} certificates due, {} bought by {} requests, {} bought by hand, {} starts, {} killed, {} answers that never came, {} rounds with a purchase in doubt; {} places in the queue of buyers; {} names added, {} refused, {} turned down, {} with another certificate, {} of them unused before, {} rounds with them in doubt",
         read(&counts.seeds),
         begun.elapsed(),
         read(&counts.due),
@@ -309,8 +323,12 @@ async fn no_schedule_buys_more_than_is_due_and_every_one_ends() {
         read(&counts.crashes),
         read(&counts.stalled),
         read(&counts.unclear),
+        read(&counts.queued),
         read(&counts.added),
+        read(&counts.refused),
+        read(&counts.turned_down),
         read(&counts.replaced),
+        read(&counts.adopted),
         read(&counts.doubted),
     );
     if one.is_none() {
@@ -320,8 +338,20 @@ async fn no_schedule_buys_more_than_is_due_and_every_one_ends() {
             read(&counts.stalled) > seeds / 10,
             "too few answers that never came"
         );
-        assert!(read(&counts.added) > seeds / 10, "too few added names");
+        assert!(read(&counts.added) > seeds / 20, "too few added names");
         assert!(read(&counts.doubted) > seeds / 20, "too few lost names");
+        assert!(read(&counts.refused) > seeds / 60, "too few refused names");
+        assert!(
+            read(&counts.turned_down) > seeds / 90,
+            "too few names that the CA turned down"
+        );
+        let (replaced, adopted) = (read(&counts.replaced), read(&counts.adopted));
+        assert!(adopted > seeds / 180, "too few that were unused before");
+        assert!(
+            replaced - adopted > seeds / 180,
+            "too few that were bought in their place"
+        );
+        assert!(read(&counts.queued) > seeds / 10, "too few that queued");
     }
 }
 

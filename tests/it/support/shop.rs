@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use renewd::ccm::{Scm, ScmCertificate, ScmQuery, ScmStatus};
-use renewd::ccm_server::{Faults, ScmOptions};
+use renewd::ccm_server::{Faults, ProofReuse, ScmOptions};
 use renewd::engine::{Engine, ProofError, Prover, Proving, Resumed, Seen};
 use renewd::model::{
     DomainMethod, DomainProof, ErrorClass, Policy, Seconds, Snapshot, Timestamp, ValidationPolicy,
@@ -205,6 +205,18 @@ impl Shop {
         Self::of(ccm, names)
     }
 
+    /// Its CA uses proofs of domains again.
+    pub(crate) async fn reusing(moment: &str, proof_reuse: ProofReuse) -> Self {
+        let names = Resolver::start().await;
+        let scm = ScmOptions {
+            dns_servers: vec![names.address],
+            proof_reuse,
+            ..ScmOptions::default()
+        };
+        let ccm = Wanted::new().at(moment).scm(scm).managed();
+        Self::of(ccm.start().await, names)
+    }
+
     pub(crate) fn of(ccm: Ccm, names: Resolver) -> Self {
         let clock = ccm.clock.clone().expect("a clock that stands still");
         let board = Board::new(names);
@@ -298,8 +310,19 @@ impl Shop {
     }
 
     async fn decide(&self, reference: &str, how: &str, body: &serde_json::Value) {
+        self.manage(&format!("applications/{reference}/{how}"), body)
+            .await;
+    }
+
+    /// How reviews of domains end: `pass` or `hold`.
+    pub(crate) async fn outcome(&self, outcome: &str) {
+        let body = serde_json::json!({ "outcome": outcome });
+        self.manage("reviews/dv", &body).await;
+    }
+
+    async fn manage(&self, path: &str, body: &serde_json::Value) {
         let address = self.ccm.running.management().unwrap();
-        let url = format!("http://{address}/applications/{reference}/{how}");
+        let url = format!("http://{address}/{path}");
         let request = client().request("POST".parse().unwrap(), &url);
         let answer = request.body(body.to_string()).send().await.unwrap();
         assert_eq!(answer.status().as_u16(), 200);

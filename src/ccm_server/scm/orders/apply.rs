@@ -10,7 +10,7 @@ use crate::ccm_server::operation::Call;
 use crate::ccm_server::scm::orders::form::{Form, Purpose};
 use crate::ccm_server::scm::orders::order::{Order, UNDER_WAY, seal_form};
 use crate::ccm_server::scm::orders::review::Class;
-use crate::ccm_server::scm::orders::{papers, zones};
+use crate::ccm_server::scm::orders::{papers, reuse, zones};
 use crate::ccm_server::text;
 use crate::model::Timestamp;
 
@@ -22,6 +22,7 @@ pub(in crate::ccm_server) async fn submit(call: &Call<'_>, id: &str) -> Result<A
     let sealed = seal_form(&call.shared.vault, id, &form)?;
     let review = call.shared.life.review(order.class());
     let now = call.now;
+    let proven_since = call.shared.life.reuse.since(now);
     let (own, account) = (id.to_owned(), call.account().to_owned());
     let write = call.shared.db.write(|connection| {
         Box::pin(async move {
@@ -37,6 +38,7 @@ pub(in crate::ccm_server) async fn submit(call: &Call<'_>, id: &str) -> Result<A
                     Class::Ov | Class::Ev => "CHECKING",
                 },
                 stage_end: Some((now + review.checking).0),
+                proven_since,
             };
             application.put(connection, &order.id, now).await
         })
@@ -53,6 +55,8 @@ pub(super) struct Application<'a> {
     pub(super) token: &'a str,
     pub(super) status: &'static str,
     pub(super) stage_end: Option<i64>,
+    /// Names that were proven after this moment are not proven again.
+    pub(super) proven_since: Option<Timestamp>,
 }
 
 impl Application<'_> {
@@ -86,17 +90,22 @@ impl Application<'_> {
         .execute(&mut *connection)
         .await?;
         count_wildcards(connection, id, self.form).await?;
+        let mut proven = Vec::new();
+        for name in self.form.names() {
+            proven.push(reuse::held(connection, id, name, self.proven_since).await?);
+        }
         sqlx::query("DELETE FROM scm_domain WHERE certificate = $1")
             .bind(id)
             .execute(&mut *connection)
             .await?;
-        for (position, name) in (0_i64..).zip(self.form.names()) {
+        for ((position, name), proven) in (0_i64..).zip(self.form.names()).zip(proven) {
             sqlx::query(
-                "INSERT INTO scm_domain (certificate, position, domain) VALUES ($1, $2, $3)",
+                "INSERT INTO scm_domain (certificate, position, domain, validated) VALUES ($1, $2, $3, $4)",
             )
             .bind(id)
             .bind(position)
             .bind(name)
+            .bind(proven)
             .execute(&mut *connection)
             .await?;
         }

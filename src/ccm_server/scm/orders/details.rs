@@ -23,6 +23,7 @@ pub(in crate::ccm_server) async fn shown(
         (Some(method), Some(token)) => domains(&mut connection, id)
             .await?
             .iter()
+            .filter(|domain| !domain.was_proven(&order))
             .map(|domain| proof(method, token, &domain.domain))
             .collect(),
         _ => Vec::new(),

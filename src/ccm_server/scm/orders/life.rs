@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::ccm_server::failure::Failure;
 use crate::ccm_server::scm::orders::late::{self, Late, LateWork};
 use crate::ccm_server::scm::orders::order::Order;
+use crate::ccm_server::scm::orders::reuse::ProofReuse;
 use crate::ccm_server::scm::orders::review::{Class, Review};
 use crate::ccm_server::scm::orders::validation::Validation;
 use crate::ccm_server::scm::orders::{renewal, stage};
@@ -26,6 +27,8 @@ pub struct ScmOptions {
     pub http_validation: Option<SocketAddr>,
     /// Domains count as proven without a look. For rehearsals.
     pub no_validation: bool,
+    /// How long a proof of a domain is used again.
+    pub proof_reuse: ProofReuse,
     /// Reviews; a class that is not in here is not kept waiting.
     pub reviews: BTreeMap<Class, Review>,
 }
@@ -34,6 +37,7 @@ pub struct ScmOptions {
 #[derive(Default)]
 pub(in crate::ccm_server) struct Life {
     pub(super) validation: Validation,
+    pub(super) reuse: ProofReuse,
     reviews: Mutex<BTreeMap<Class, Review>>,
     bell: Notify,
     looking: tokio::sync::Mutex<()>,
@@ -50,6 +54,7 @@ impl Life {
                 web: options.http_validation,
                 off: options.no_validation,
             },
+            reuse: options.proof_reuse,
             reviews: Mutex::new(options.reviews),
             ..Self::default()
         }
@@ -103,7 +108,7 @@ pub(in crate::ccm_server) async fn set_review(
         Box::pin(async move {
             sqlx::query(
                 "UPDATE scm_order SET due = $1 WHERE due IS NULL AND certificate IN \
-                 (SELECT id FROM scm_certificate WHERE status IN ('CHECKING_ORG', 'ISSUING'))",
+                 (SELECT id FROM scm_certificate WHERE status IN ('CHECKING_ORG', 'ISSUING', 'SUPPLEMENTCHECKING'))",
             )
             .bind(now.0)
             .execute(connection)

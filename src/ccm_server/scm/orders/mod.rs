@@ -11,6 +11,7 @@
 //! - `form` is what an applicant says and what of it is accepted; `order` is an order as the state keeps it;
 //!   `details` is what of it is shown with its certificate.
 //! - `life` looks at what is due, by the server's clock; `stage` takes one step; `validation` asks DNS and web servers;
+//!   `reuse` says which proofs still hold;
 //!   `zones` are those where the server writes the records itself.
 //! - `ca` is the public-style CA behind SCM, apart from those of PCA; `issue` makes its certificates.
 
@@ -27,6 +28,7 @@ mod life;
 mod order;
 mod papers;
 mod renewal;
+mod reuse;
 mod review;
 mod revoke;
 mod stage;
@@ -46,6 +48,7 @@ pub use life::ScmOptions;
 pub(in crate::ccm_server) use life::{Life, keep, look, set_review};
 pub(in crate::ccm_server) use order::{listed, verification};
 pub(in crate::ccm_server) use papers::{LARGEST as LARGEST_PAPER, upload};
+pub use reuse::{ProofReuse, ProofReuseError};
 pub(in crate::ccm_server) use review::LONGEST;
 pub use review::{Class, Outcome, Review, ReviewError};
 pub(in crate::ccm_server) use revoke::{forget, revoke};

@@ -215,9 +215,18 @@ pub(super) struct Domain {
     pub(super) position: i64,
     pub(super) domain: String,
     pub(super) validated: bool,
+    proven_at: Option<i64>,
     /// Where the server wrote its record.
     pub(super) zone: Option<String>,
     problem: Option<String>,
+}
+
+impl Domain {
+    /// Whether it was proven before this application, which asks for no proof of it then.
+    pub(super) fn was_proven(&self, order: &Order) -> bool {
+        let times = self.proven_at.zip(order.submitted);
+        times.is_some_and(|(proven, submitted)| proven < submitted)
+    }
 }
 
 /// The names of an application, the primary one first.
@@ -235,6 +244,7 @@ pub(super) async fn domains(
         position: row.get(0),
         domain: row.get(1),
         validated: row.get::<Option<i64>, _>(2).is_some(),
+        proven_at: row.get(2),
         problem: row.get(3),
         zone: row.get(4),
     });
@@ -264,7 +274,12 @@ pub(in crate::ccm_server) async fn verification(
 ) -> Result<Answer, Failure> {
     let order = Order::of_call(call, id).await?;
     let form = order.form(&call.shared.vault)?;
-    let (Some(method), Some(token)) = (&order.method, &order.token) else {
+    let mut names = {
+        let mut connection = call.shared.db.read().acquire().await?;
+        domains(&mut connection, id).await?.into_iter()
+    };
+    let asked = names.next().is_none_or(|first| !first.was_proven(&order));
+    let (true, Some(method), Some(token)) = (asked, &order.method, &order.token) else {
         let detail = format!(
             "the certificate is {}, and nothing is to be verified",
             order.status(call.now)

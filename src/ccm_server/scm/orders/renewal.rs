@@ -96,6 +96,7 @@ pub(super) async fn renew(
     let id = text::scm_id();
     let sealed = seal_form(&shared.vault, &id, &form)?;
     let (own, new) = (order.id.clone(), id.clone());
+    let proven_since = shared.life.reuse.since(now);
     let write = shared.db.write(|connection| {
         Box::pin(async move {
             // Somebody else may have been faster, or have revoked it.
@@ -114,6 +115,7 @@ pub(super) async fn renew(
                 token: &token,
                 status: "CHECKING_DOMAIN",
                 stage_end: None,
+                proven_since,
             };
             application.put(connection, &new, now).await?;
             sqlx::query("UPDATE scm_order SET renew_at = NULL WHERE certificate = $1")

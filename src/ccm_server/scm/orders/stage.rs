@@ -113,6 +113,11 @@ async fn prove(
     note(shared, order, looked, now).await?;
     if all {
         return match (from, order.class()) {
+            ("SUPPLEMENTCHECKING", class)
+                if !approved && shared.life.review(class).outcome == Outcome::Hold =>
+            {
+                wait(shared, order, None).await
+            }
             ("SUPPLEMENTCHECKING", _) => issue::issue(shared, order, from, now).await,
             // The owner of a next certificate was looked at for the first one.
             (_, Class::Ov | Class::Ev) if order.renews.is_none() => {

@@ -7,6 +7,7 @@ use crate::ccm_server::operation::Call;
 use crate::ccm_server::scm::orders::apply::success;
 use crate::ccm_server::scm::orders::form::{fits, names};
 use crate::ccm_server::scm::orders::order::{Order, domains, is_address};
+use crate::ccm_server::scm::orders::reuse;
 use crate::model::{Name, Timestamp};
 
 /// 7.1.20
@@ -24,6 +25,7 @@ pub(in crate::ccm_server) async fn supplement(
         ));
     }
     let now = call.now;
+    let proven_since = call.shared.life.reuse.since(now);
     let (own, account) = (id.to_owned(), call.account().to_owned());
     let write = call.shared.db.write(|connection| {
         Box::pin(async move {
@@ -31,12 +33,19 @@ pub(in crate::ccm_server) async fn supplement(
             order.must_be(now, &["ISSUED"])?;
             let all = checked(&order, before, add, now)?;
             let before = domains(connection, &own).await?;
+            let mut proven = Vec::with_capacity(all.len());
+            for (position, name) in all.iter().enumerate() {
+                // Where proofs are used again, they end some day.
+                proven.push(match proven_since {
+                    Some(_) => reuse::held(connection, &own, name, proven_since).await?,
+                    None => (position < order.sans().len() + 1).then_some(now.0),
+                });
+            }
             sqlx::query("DELETE FROM scm_domain WHERE certificate = $1")
                 .bind(&own)
                 .execute(&mut *connection)
                 .await?;
-            let proven = order.sans().len() + 1;
-            for (position, name) in all.iter().enumerate() {
+            for (position, (name, proven)) in all.iter().zip(proven).enumerate() {
                 let known = before.iter().find(|known| known.domain == *name);
                 sqlx::query(
                     "INSERT INTO scm_domain (certificate, position, domain, validated, zone) VALUES ($1, $2, $3, $4, $5)",
@@ -44,7 +53,7 @@ pub(in crate::ccm_server) async fn supplement(
                 .bind(&own)
                 .bind(i64::try_from(position).unwrap_or(i64::MAX))
                 .bind(name)
-                .bind((position < proven).then_some(now.0))
+                .bind(proven)
                 .bind(known.and_then(|known| known.zone.as_deref()))
                 .execute(&mut *connection)
                 .await?;
