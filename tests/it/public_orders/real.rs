@@ -4,9 +4,11 @@
 
 use std::sync::Arc;
 
+use renewd::ccm::{Scm, ScmStatus};
 use renewd::ccm_server::ScmOptions;
 use renewd::config::secret_ref;
-use renewd::model::Seconds;
+use renewd::engine::Revocation;
+use renewd::model::{RevocationReason, Seconds};
 use renewd::plan::Plan;
 use renewd::sys::clock::SystemClock;
 use renewd::sys::process::SystemRunner;
@@ -15,7 +17,7 @@ use renewd::validation::Validations;
 use crate::after::push::{REGION, resource, served};
 use crate::support::agent::write_secret;
 use crate::support::ccm::Wanted;
-use crate::support::engine::{Rig, healthy};
+use crate::support::engine::{Rig, healthy, id};
 use crate::support::names::{KEY, Names, PRIMARY, Zone};
 use crate::support::shop::{issuer_proven, purchase};
 use crate::support::world::NAME;
@@ -113,21 +115,30 @@ dns_port = {}
     })
     .await;
 
-    // Its key is known to others: a new one with another key, at once.
-    let engine = rig.engine().await;
-    let account = engine.issuers.get(&"public".parse().unwrap()).unwrap();
-    account
-        .revoke(
-            &second.reference,
-            renewd::model::RevocationReason::KeyCompromise,
-        )
-        .await
-        .unwrap();
-    let admin = rig.world.ccm.running.admin();
-    admin.look_at_applications().await.unwrap();
-    rig.check().await;
-    until(&rig, 60, "the one in its place", async |plan| {
-        healthy(plan) && rig.newest("www").await.id != second.id
+    // Its key is known to others: `renewd revoke` brings one with another key first, and has CCM revoke this one then.
+    let wanted = Revocation {
+        name: id("www"),
+        revision: None,
+        reason: RevocationReason::KeyCompromise,
+        at_once: false,
+    };
+    rig.engine().await.ask_revocation(&wanted).await.unwrap();
+    let scm = Scm::new(rig.world.ccm.client());
+    let revoked = async || {
+        let shown = scm.show_certificate(&second.reference).await.unwrap();
+        matches!(shown.status, ScmStatus::Revoking | ScmStatus::Revoked)
+    };
+    until(&rig, 60, "the one in its place", async |_| {
+        let others = rig.newest("www").await.id != second.id;
+        assert!(
+            others || !revoked().await,
+            "revoked before another one was there"
+        );
+        others
+    })
+    .await;
+    until(&rig, 60, "its revocation", async |plan| {
+        healthy(plan) && revoked().await
     })
     .await;
     let third = rig.newest("www").await;
