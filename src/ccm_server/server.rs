@@ -291,6 +291,7 @@ async fn keep_lists(shared: Arc<Shared>, stop: CancellationToken) {
     loop {
         pca::publish_due(&shared, shared.clock.now()).await;
         shared.searches.forget_unused();
+        pca::forget_buried(&shared).await;
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(BETWEEN_LISTS) => {}

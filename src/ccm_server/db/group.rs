@@ -58,9 +58,14 @@ impl Writer {
         let flag = Arc::clone(&broken);
         let pool = pool
             .max_connections(1)
-            .after_release(move |_, _| {
+            .after_release(move |connection, _| {
                 let whole = !flag.swap(false, Ordering::Relaxed);
-                Box::pin(async move { Ok(whole) })
+                Box::pin(async move {
+                    // What is to be rolled back is, by then. A commit that fails on a full disk has ended the transaction by itself,
+                    // and sqlx goes on counting it.
+                    connection.ping().await?;
+                    Ok(whole && !connection.is_in_transaction())
+                })
             })
             .connect_with(options)
             .await?;
@@ -172,21 +177,29 @@ impl Inner {
                 return;
             }
             count += some.len();
-            self.attempt(slot, some).await;
+            if let Err(error) = self.attempt(slot, some).await {
+                // Another process holds the file, for example: whoever waits behind them waited as long.
+                self.queue.fail(&error.to_string());
+                return;
+            }
         }
         if !self.queue.is_empty() {
             self.wanted.notify_one();
         }
     }
 
-    /// Carries them out together, or one by one where one of them fails.
-    async fn attempt(&self, slot: &mut Option<Group>, some: Vec<Queued>) {
+    /// Carries them out together, or one by one where one of them fails; fails itself where there is no transaction to be had.
+    async fn attempt(
+        &self,
+        slot: &mut Option<Group>,
+        some: Vec<Queued>,
+    ) -> Result<(), sqlx::Error> {
         let group = match self.opened(slot).await {
             Ok(group) => group,
             Err(error) => {
                 let why = error.to_string();
                 some.into_iter().for_each(|one| one.tell(Err(lost(&why))));
-                return;
+                return Err(error);
             }
         };
         let error = match once::carry_out(&mut group.transaction, &some).await {
@@ -195,7 +208,7 @@ impl Inner {
                     let outcome = group.outcome.subscribe();
                     one.tell(Ok(Done { changed, outcome }));
                 }
-                return;
+                return Ok(());
             }
             Err(error) => error,
         };
@@ -203,12 +216,18 @@ impl Inner {
             self.give_up(slot);
         }
         if some.len() > 1 {
-            for one in some {
-                Box::pin(self.attempt(slot, vec![one])).await;
+            let mut left = some.into_iter();
+            while let Some(one) = left.next() {
+                if let Err(error) = Box::pin(self.attempt(slot, vec![one])).await {
+                    let why = error.to_string();
+                    left.for_each(|one| one.tell(Err(lost(&why))));
+                    return Err(error);
+                }
             }
         } else if let Some(one) = some.into_iter().next() {
             one.tell(Err(error));
         }
+        Ok(())
     }
 }
 
@@ -252,7 +271,7 @@ async fn committed(mut waiting: watch::Receiver<Option<Outcome>>) -> Result<(), 
 /// Of single statements in a group, so that the first of them does not wait for ever.
 const LARGEST: usize = 256;
 
-fn lost(why: &str) -> sqlx::Error {
+pub(super) fn lost(why: &str) -> sqlx::Error {
     sqlx::Error::Io(std::io::Error::other(format!(
         "the change is not on disk: {why}"
     )))

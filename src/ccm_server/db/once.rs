@@ -8,7 +8,7 @@ use sqlx::sqlite::{SqliteArguments, SqliteConnection};
 use sqlx::{AssertSqlSafe, Row as _, Sqlite};
 use tokio::sync::{oneshot, watch};
 
-use crate::ccm_server::db::group::Outcome;
+use crate::ccm_server::db::group::{Outcome, lost};
 
 /// A change that is a single statement: `?` are its values in their order, and it ends with `RETURNING ?`, which is one more.
 pub(in crate::ccm_server) struct Once {
@@ -117,6 +117,14 @@ impl Queue {
             .count();
         let count = if same == 0 { 0 } else { 1 << same.ilog2() };
         queue.drain(..count).collect()
+    }
+
+    /// Tells all of them that nothing comes of them, and why.
+    pub(super) fn fail(&self, why: &str) {
+        let mut queue = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for one in queue.drain(..) {
+            one.tell(Err(lost(why)));
+        }
     }
 
     /// Whether there are none.

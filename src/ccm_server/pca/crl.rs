@@ -113,12 +113,13 @@ pub(in crate::ccm_server) fn none() -> Value {
     })
 }
 
-/// Says in the transaction of a revocation that the issuer's list is out of date, so that nothing forgets it.
+/// Says in the transaction of a revocation that the issuer's list is out of date, so that nothing forgets it: with another number each
+/// time, so that who makes the list sees that something was revoked meanwhile.
 pub(super) async fn outdated(
     connection: &mut SqliteConnection,
     issuer: &str,
 ) -> Result<(), Failure> {
-    sqlx::query("UPDATE authority SET crl_due = 0 WHERE id = $1 AND crl_due IS NOT NULL")
+    sqlx::query("UPDATE authority SET crl_due = min(crl_due, 0) - 1 WHERE id = $1 AND crl_due IS NOT NULL")
         .bind(issuer)
         .execute(connection)
         .await?;
@@ -227,9 +228,9 @@ async fn publish(shared: &Shared, id: &str, now: Timestamp) -> Result<(), Failur
         x509::list(&wanted, &signer, hash)
     });
     let list = made.await?;
-    shared
-        .obs
-        .put(&text("obs_bucket_name"), &file(&text("crl_name")), &list)?;
+    let (bucket, object) = (text("obs_bucket_name"), file(&text("crl_name")));
+    let put = shared.obs.put((id, number), (&bucket, &object), list);
+    put.await?;
     let id = id.to_owned();
     let write = shared.db.write(|connection| {
         Box::pin(async move {

@@ -97,6 +97,17 @@ pub(super) async fn restore(call: &Call<'_>) -> Result<Answer, Failure> {
     Ok(Answer::no_content())
 }
 
+/// Forgets the opened keys of CAs that have none any more: a request of before their end may have opened one after it.
+pub(in crate::ccm_server) async fn forget_buried(shared: &Shared) {
+    let ids = sqlx::query_scalar("SELECT id FROM authority WHERE key IS NULL");
+    let ids: Result<Vec<String>, sqlx::Error> = ids.fetch_all(shared.db.read()).await;
+    // What cannot be read now is looked for again in a minute.
+    for id in ids.unwrap_or_default() {
+        shared.signers.forget(&id);
+        shared.issuers.forget(&id);
+    }
+}
+
 /// Erases the keys of CAs whose days are over. Their certificates stay: what they signed still needs its chain.
 pub(in crate::ccm_server) async fn bury(shared: &Shared, now: Timestamp) -> Result<(), Failure> {
     let write = shared.db.write(|connection| {

@@ -17,7 +17,7 @@ use crate::ccm_server::operation::{Access, Operation, Payload, Service, Verb};
 
 pub(super) use crl::{none as no_crl, publish_due, warn_of_shared};
 pub(super) use issuers::Issuers;
-pub(super) use lifecycle::bury;
+pub(super) use lifecycle::{bury, forget_buried};
 pub(super) use making::{Blueprint, Certification, create};
 pub(super) use obs::{Obs, fetch, is_bucket, operation_of};
 

@@ -26,6 +26,8 @@ pub(in crate::ccm_server) struct Obs {
     base: OnceLock<String>,
     /// One list after the other, so that an older one never replaces a newer one.
     pub(super) publishing: tokio::sync::Mutex<()>,
+    /// The number of each CA's last list that this process wrote.
+    written: Arc<Mutex<HashMap<String, i64>>>,
     /// When the last attempt failed, if it did.
     failed: Mutex<Option<Timestamp>>,
     /// What somebody is being sent.
@@ -44,6 +46,7 @@ impl Obs {
             root,
             base: OnceLock::new(),
             publishing: tokio::sync::Mutex::new(()),
+            written: Arc::default(),
             failed: Mutex::new(None),
             read_now: Arc::default(),
             readers: Semaphore::new(READERS),
@@ -65,16 +68,34 @@ impl Obs {
         format!("{base}{PATH}{bucket}/{object}")
     }
 
-    /// Puts an object into a bucket, as a whole.
-    pub(super) fn put(&self, bucket: &str, object: &str, bytes: &[u8]) -> Result<(), Failure> {
+    /// Puts a list of this CA into a bucket, as a whole, unless one with a higher number is there: who waited for an older one may have
+    /// given up, and its writing go on.
+    pub(super) async fn put(
+        &self,
+        (ca, number): (&str, i64),
+        (bucket, object): (&str, &str),
+        bytes: Vec<u8>,
+    ) -> Result<(), Failure> {
         let directory = self.root.join(bucket);
+        let file = directory.join(object);
         let readable = Attributes {
             mode: 0o644,
             ..Attributes::PRIVATE
         };
-        fs::create_dir_all(&directory, 0o755)
-            .and_then(|()| fs::write_atomic(&directory.join(object), bytes, &readable))
-            .map_err(|error| Failure::internal(&error))
+        let (written, ca) = (Arc::clone(&self.written), ca.to_owned());
+        let write = move || {
+            let mut written = written.lock().unwrap_or_else(PoisonError::into_inner);
+            if written.get(&ca).is_some_and(|newest| *newest > number) {
+                return Ok(());
+            }
+            fs::create_dir_all(&directory, 0o755)?;
+            fs::write_atomic(&file, &bytes, &readable)?;
+            written.insert(ca, number);
+            Ok::<_, FsError>(())
+        };
+        let done = tokio::task::spawn_blocking(write).await;
+        let done = done.map_err(|error| Failure::internal(&error))?;
+        done.map_err(|error| Failure::internal(&error))
     }
 
     /// Notes an attempt to publish, with its moment if it failed.
@@ -276,8 +297,12 @@ mod tests {
     async fn who_reads_a_list_at_the_same_time_shares_one_copy_of_it() {
         let directory = tempfile::tempdir().unwrap();
         let obs = Obs::new(directory.path().to_owned());
-        obs.put("bucket", "a.crl", b"first").unwrap();
-        obs.put("bucket", "b.crl", b"first").unwrap();
+        let put = async |number: i64, object: &str, bytes: &[u8]| {
+            let put = obs.put((object, number), ("bucket", object), bytes.to_vec());
+            assert!(put.await.is_ok());
+        };
+        put(1, "a.crl", b"first").await;
+        put(1, "b.crl", b"first").await;
         let get = async |object: &str| match obs.get("bucket", object).await {
             Ok(Some(bytes)) => bytes,
             _ => panic!("{object} is not there"),
@@ -285,7 +310,9 @@ mod tests {
         let (one, two, other) = (get("a.crl").await, get("a.crl").await, get("b.crl").await);
         assert_eq!(one.as_ptr(), two.as_ptr());
         assert_ne!(one.as_ptr(), other.as_ptr());
-        obs.put("bucket", "a.crl", b"second").unwrap();
+        put(3, "a.crl", b"second").await;
+        // Whoever wrote this one was late.
+        put(2, "a.crl", b"older").await;
         assert_eq!(
             (&*get("a.crl").await, &*one),
             (&b"second"[..], &b"first"[..])

@@ -1,11 +1,14 @@
 //! Lists of revoked certificates, and where they are published (CCM API 4.2.3).
 
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 use renewd::model::Seconds;
 use serde_json::{Value, json};
 use sqlx::Connection as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use tokio::task::JoinSet;
 
 use super::authorities::{CAS, create, root, show, subordinate};
 use super::http::{Peer, Send, delete, get, post, post_nothing};
@@ -469,4 +472,31 @@ async fn whoever_fetches_a_list_that_cannot_be_made_does_not_make_the_server_try
     ccm.advance(Seconds(61));
     let list = fetched(&point, directory.path()).await;
     assert!(list.contains("Revoked Certificates:"), "{list}");
+}
+
+/// Some of them come while the list of those before is being made.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_those_who_are_revoked_at_once_none_is_left_out() {
+    let ccm = Arc::new(prepared(Wanted::new()).await);
+    let top = create(&ccm, &with_list(root("Top", "RSA4096", "SHA256"), 30)).await;
+    let mut ids = Vec::new();
+    for _ in 0..40 {
+        ids.push(certificate(&*ccm, &top).await.0);
+    }
+    let point = show(&ccm, &top).await["crl_configuration"]["crl_dis_point"].clone();
+    let mut all = JoinSet::new();
+    for (at, id) in ids.into_iter().enumerate() {
+        let ccm = Arc::clone(&ccm);
+        all.spawn(async move {
+            tokio::time::sleep(Duration::from_millis(2 * at as u64)).await;
+            let path = format!("{CERTIFICATES}/{id}/revoke");
+            post(&*ccm, &path, &json!({"reason": "SUPERSEDED"}))
+                .await
+                .expect(204);
+        });
+    }
+    all.join_all().await;
+    let directory = tempfile::tempdir().unwrap();
+    let list = fetched(point.as_str().unwrap(), directory.path()).await;
+    assert_eq!(list.matches("Serial Number:").count(), 40, "{list}");
 }

@@ -2,6 +2,7 @@
 
 mod crl_listener;
 mod description;
+mod full;
 mod fuzz;
 mod killed;
 mod killed_faces;
