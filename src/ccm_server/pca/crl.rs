@@ -119,10 +119,12 @@ pub(super) async fn outdated(
     connection: &mut SqliteConnection,
     issuer: &str,
 ) -> Result<(), Failure> {
-    sqlx::query("UPDATE authority SET crl_due = min(crl_due, 0) - 1 WHERE id = $1 AND crl_due IS NOT NULL")
-        .bind(issuer)
-        .execute(connection)
-        .await?;
+    sqlx::query(
+        "UPDATE authority SET crl_due = min(crl_due, 0) - 1 WHERE id = $1 AND crl_due IS NOT NULL",
+    )
+    .bind(issuer)
+    .execute(connection)
+    .await?;
     Ok(())
 }
 

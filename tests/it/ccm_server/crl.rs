@@ -355,7 +355,7 @@ async fn lists_are_renewed_before_they_end_and_survive_a_restart() {
         if std::fs::read(&file).unwrap() != before {
             break;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert_ne!(std::fs::read(&file).unwrap(), before);
     ccm.stop().await;
