@@ -68,5 +68,6 @@ pub const CRASH_POINTS: &[&str] = &[
     "rollout.commit.linked",
     "rollout.restore.linked",
     "rollout.restore.file",
+    "rollout.verify-back.restored",
     "rollout.close.prune",
 ];
