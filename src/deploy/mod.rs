@@ -20,6 +20,7 @@ mod drift;
 mod error;
 mod examine;
 mod foreign;
+mod former;
 mod haproxy;
 mod hooks;
 mod keystores;
