@@ -98,7 +98,8 @@ impl Deployer {
         };
         let (deployer, target) = (self.clone(), target.clone());
         let looked = tokio::task::spawn_blocking(move || {
-            stage::members(&deployer.site(&rollout, &target.exports), &target, now)?;
+            let site = deployer.site(&rollout, &target.exports);
+            stage::members(&site, &target, None, now)?;
             let count = match rollout.revisions.len() {
                 1 => "1 certificate is".to_owned(),
                 many => format!("{many} certificates are"),

@@ -100,6 +100,11 @@ impl Records {
         self.0.join("told")
     }
 
+    /// That something goes back, or went back, after the service was told for the last time.
+    pub(super) fn untold(&self) -> PathBuf {
+        self.0.join("untold")
+    }
+
     /// Copies of what was there before.
     pub(super) fn saved_copies(&self) -> PathBuf {
         self.0.join("saved")

@@ -20,6 +20,7 @@ mod drift;
 mod error;
 mod examine;
 mod foreign;
+mod former;
 mod haproxy;
 mod hooks;
 mod keystores;
@@ -68,5 +69,6 @@ pub const CRASH_POINTS: &[&str] = &[
     "rollout.commit.linked",
     "rollout.restore.linked",
     "rollout.restore.file",
+    "rollout.verify-back.restored",
     "rollout.close.prune",
 ];

@@ -5,14 +5,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use crate::deploy::former::{Former, Source};
 use crate::deploy::layout::{Layout, Place, Records};
 use crate::deploy::manifest::{self, Entry, MOST_BYTES, Manifest, VERSION, sha256, write};
 use crate::deploy::prove::Trust;
 use crate::deploy::site::Site;
 use crate::deploy::{StepError, foreign, password, preflight, prove, readers};
 use crate::model::{
-    AclReader, CertificateId, ErrorClass, ExportSpec, Fingerprint, Probe, Reason, RevisionId,
-    TargetPolicy, Timestamp,
+    AclReader, CertificateId, ErrorClass, ExportSpec, Probe, Reason, RevisionId, TargetPolicy,
+    Timestamp,
 };
 use crate::pki::bundle::{self, BundleFile};
 use crate::pki::{Material, Secret};
@@ -27,19 +28,22 @@ pub(super) fn run(
     now: Timestamp,
 ) -> Result<Manifest, StepError> {
     let attempt = || {
-        let (materials, damaged) = members(site, target, now)?;
+        let former = site.rollout.previous_generation;
+        let former = former.and_then(|number| Former::open(site.layout.generation(number)));
+        let former = former.as_ref();
+        let (sources, damaged) = members(site, target, former, now)?;
         let staged = site.manifest();
         let begun = staged.is_some();
         let mut manifest = match staged {
             Some(manifest) => manifest,
-            None => write_generation(site, target, &materials, &damaged)?,
+            None => write_generation(site, target, former, &sources, &damaged)?,
         };
-        let ours = |id: &CertificateId| materials.get(id).map(Material::facts);
+        let ours = |id: &CertificateId| sources.get(id).map(Source::facts);
         let spared = foreign::spare(site, &manifest, ours, now)?;
         let kept: BTreeSet<CertificateId> = damaged.union(&spared).cloned().collect();
         // An earlier attempt may have carried over what nobody spares any more.
         if begun && !is_whole(site, &manifest, &kept) {
-            manifest = write_generation(site, target, &materials, &damaged)?;
+            manifest = write_generation(site, target, former, &sources, &damaged)?;
         }
         carry_over(site, &manifest, &spared)?;
         if kept != manifest::read_kept(&site.generation())? {
@@ -63,25 +67,35 @@ pub(super) fn run(
     attempt().inspect_err(|_| clean_up(site))
 }
 
-/// What is to be put into place of each member, after its checks, and the members of which nothing is written.
+/// Where what is to be put into place of each member comes from, after its checks, and the members of which nothing is written.
+/// Of members that stay, the generation before is asked first: a rollout of one certificate is about all of its target, and the
+/// private keys of the others are nothing to it.
 ///
 /// # Errors
 /// What is wrong with any that is to go in; all of them, so that every bad one is set aside at once.
 pub(super) fn members<'a>(
     site: &Site<'a>,
     target: &TargetPolicy,
+    former: Option<&Former>,
     now: Timestamp,
 ) -> Result<Members<'a>, StepError> {
     let trust = match &target.probe {
         Probe::Tls { roots, .. } => roots.as_ref().map(Trust::of).transpose()?,
         Probe::None => None,
     };
-    let mut materials = BTreeMap::new();
+    let mut sources = BTreeMap::new();
     let mut kept = BTreeSet::new();
     let mut refused: Option<StepError> = None;
     for (certificate, revision) in &site.rollout.revisions {
+        if site.rollout.repeats(certificate)
+            && let Some(made) =
+                former.and_then(|former| former.made(site, target, certificate, revision))
+        {
+            sources.insert(certificate, Source::Former(made));
+            continue;
+        }
         match member(site, target, trust.as_ref(), certificate, revision, now) {
-            Ok(material) => drop(materials.insert(certificate, material)),
+            Ok(material) => drop(sources.insert(certificate, Source::Revision(material))),
             // What is there already stays, whatever is wrong with its source: it must not hold back the others.
             Err(error) if site.rollout.repeats(certificate) => {
                 tracing::warn!(
@@ -102,13 +116,10 @@ pub(super) fn members<'a>(
     if let Some(error) = refused {
         return Err(error);
     }
-    Ok((materials, kept))
+    Ok((sources, kept))
 }
 
-type Members<'a> = (
-    BTreeMap<&'a CertificateId, Material>,
-    BTreeSet<CertificateId>,
-);
+type Members<'a> = (BTreeMap<&'a CertificateId, Source>, BTreeSet<CertificateId>);
 
 /// What is to be put into place of one member, after its checks.
 fn member(
@@ -181,7 +192,8 @@ pub(super) fn loose_content(
 fn write_generation(
     site: &Site<'_>,
     target: &TargetPolicy,
-    materials: &BTreeMap<&CertificateId, Material>,
+    former: Option<&Former>,
+    sources: &BTreeMap<&CertificateId, Source>,
     kept: &BTreeSet<CertificateId>,
 ) -> Result<Manifest, StepError> {
     let (layout, number) = (&site.layout, site.rollout.generation);
@@ -200,10 +212,6 @@ fn write_generation(
     fs::create_dir_all(records.directory(), PRIVATE)?;
     fs::create_dir_all(&records.loose_copies(), PRIVATE)?;
 
-    let former = site
-        .rollout
-        .previous_generation
-        .and_then(|number| Former::open(layout.generation(number)));
     let mut writer = Writer {
         staging: &staging,
         records: &records,
@@ -211,20 +219,13 @@ fn write_generation(
         directories: BTreeSet::new(),
         taken: BTreeMap::new(),
     };
-    for (certificate, material) in materials {
+    for (certificate, source) in sources {
         for export in &target.exports {
-            one_export(
-                site,
-                &mut writer,
-                former.as_ref(),
-                export,
-                certificate,
-                material,
-            )?;
+            one_export(site, &mut writer, former, export, certificate, source)?;
         }
     }
     for certificate in kept {
-        if let Some(former) = &former {
+        if let Some(former) = former {
             former.hand_on(&mut writer, target, certificate)?;
         }
     }
@@ -253,7 +254,7 @@ fn one_export(
     former: Option<&Former>,
     export: &ExportSpec,
     certificate: &CertificateId,
-    material: &Material,
+    source: &Source,
 ) -> Result<(), StepError> {
     let refused = |problem: String| {
         let text = format!(
@@ -262,13 +263,25 @@ fn one_export(
         );
         StepError::configuration(text).about(certificate)
     };
-    let password = password::of(&site.layout, site.resolve, export, certificate)?;
-    let input = bundle::input_digest(material, &export.kind, certificate, password.as_ref());
-    let unchanged = former.and_then(|former| former.files(export, certificate, input));
-    let files = match unchanged {
-        Some(files) => files,
-        None => bundle::render(material, &export.kind, certificate, password.as_ref())
-            .map_err(|error| refused(causes(&error)))?,
+    let rendered;
+    let (input, files) = match source {
+        Source::Former(made) => match made.exports.get(&export.name) {
+            Some((input, files)) => (*input, files),
+            // Another export of the same name.
+            None => return Err(refused("it was not made before".to_owned())),
+        },
+        Source::Revision(material) => {
+            let password = password::of(&site.layout, site.resolve, export, certificate)?;
+            let password = password.as_ref();
+            let input = bundle::input_digest(material, &export.kind, certificate, password);
+            let unchanged = former.and_then(|former| former.files(export, certificate, input));
+            rendered = match unchanged {
+                Some(files) => files,
+                None => bundle::render(material, &export.kind, certificate, password)
+                    .map_err(|error| refused(causes(&error)))?,
+            };
+            (input, &rendered)
+        }
     };
     let id = |name: &Option<String>, find: fn(&str) -> Result<u32, String>| {
         name.as_deref().map(find).transpose().map_err(&refused)
@@ -295,7 +308,7 @@ fn one_export(
             Place::Within(path) | Place::Loose(path) => path,
         };
         writer.add(
-            &file,
+            file,
             Entry {
                 certificate: certificate.clone(),
                 export: export.name.clone(),
@@ -316,7 +329,7 @@ fn one_export(
 }
 
 /// Writes the files of a generation and lists them.
-struct Writer<'a> {
+pub(super) struct Writer<'a> {
     staging: &'a Path,
     records: &'a Records,
     files: Vec<Entry>,
@@ -325,7 +338,7 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    fn add(&mut self, file: &BundleFile, entry: Entry) -> Result<(), StepError> {
+    pub(super) fn add(&mut self, file: &BundleFile, entry: Entry) -> Result<(), StepError> {
         let by = format!(
             "export {} of certificate {}",
             entry.export, entry.certificate
@@ -349,90 +362,6 @@ impl Writer<'_> {
         fs::create_new(&path, file.bytes.expose(), &attributes)?;
         self.files.push(entry);
         Ok(())
-    }
-}
-
-/// The generation before, as a source of files that need not be made again: a PFX draws random salts, so that a new
-/// one of the same certificate would differ for nothing.
-struct Former {
-    directory: PathBuf,
-    manifest: Manifest,
-}
-
-impl Former {
-    fn open(directory: PathBuf) -> Option<Self> {
-        let manifest = Manifest::read(&directory)?;
-        Some(Self {
-            directory,
-            manifest,
-        })
-    }
-
-    /// Puts the files of a member into the next generation as they are, whatever became of them: nothing better can be made.
-    /// What the policy wants beside them has to wait for another revision.
-    fn hand_on(
-        &self,
-        writer: &mut Writer<'_>,
-        target: &TargetPolicy,
-        certificate: &CertificateId,
-    ) -> Result<(), StepError> {
-        let wanted = |entry: &Entry| {
-            target
-                .exports
-                .iter()
-                .any(|export| export.name == entry.export)
-        };
-        for (index, entry) in self.manifest.files.iter().enumerate() {
-            if entry.certificate != *certificate || !wanted(entry) {
-                continue;
-            }
-            let Ok(bytes) = fs::read(&self.copy(index, entry), MOST_BYTES) else {
-                continue;
-            };
-            let file = BundleFile {
-                path: entry.path.clone(),
-                bytes: Secret::new(bytes),
-                holds_key: entry.holds_key,
-            };
-            writer.add(&file, entry.clone())?;
-        }
-        Ok(())
-    }
-
-    /// Where the generation has what it put at a place.
-    fn copy(&self, index: usize, entry: &Entry) -> PathBuf {
-        if entry.is_loose() {
-            Records::of(&self.directory).loose_copy(index)
-        } else {
-            self.directory.join(&entry.path)
-        }
-    }
-
-    /// The files of one export, if they were made from the same and are still what they were.
-    fn files(
-        &self,
-        export: &ExportSpec,
-        certificate: &CertificateId,
-        input: Fingerprint,
-    ) -> Option<Vec<BundleFile>> {
-        let mut files = Vec::new();
-        for (index, entry) in self.manifest.files.iter().enumerate() {
-            if entry.export != export.name || entry.certificate != *certificate {
-                continue;
-            }
-            let bytes = Secret::new(fs::read(&self.copy(index, entry), MOST_BYTES).ok()?);
-            if entry.input != input || sha256(bytes.expose()) != entry.sha256 {
-                return None;
-            }
-            let below = entry.path.strip_prefix(certificate.as_str());
-            let path = below.unwrap_or(&entry.path).to_owned();
-            files.push(BundleFile {
-                path,
-                bytes,
-                holds_key: entry.holds_key,
-            });
-        }
-        (!files.is_empty()).then_some(files)
     }
 }
 

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::deploy::deployer::Job;
-use crate::deploy::{StepDone, StepError, commit, prove, service};
+use crate::deploy::{StepDone, StepError, commit, prove, service, told};
 use crate::model::{CertificateId, Probe, ProbeReport, RolloutEvent};
+use crate::sys::crash;
 
 impl Job {
     pub(super) async fn restore(&self) -> Result<StepDone, StepError> {
@@ -84,8 +85,8 @@ impl Job {
 
     /// Also the last attempt to put back what could not be: without it the way back has failed, whatever is served.
     pub(super) async fn verify_back(&self) -> Result<StepDone, StepError> {
-        let left = self
-            .on_disk(|site, job| commit::not_back(site, job.now))
+        let (left, owed) = self
+            .on_disk(|site, job| Ok((commit::not_back(site, job.now)?, told::is_owed(site))))
             .await?;
         // A service reads some time after it was told. An attempt of which only the key succeeds makes a pair of two halves for
         // a moment, and who reads that refuses the others too; so it waits until they are served.
@@ -94,16 +95,26 @@ impl Job {
             false => Some(self.serves_the_former(left.clone()).await),
         };
         let back = self
-            .on_disk(|site, job| commit::restore(site, job.now))
+            .on_disk(|site, job| {
+                told::owe(site);
+                commit::restore(site, job.now)
+            })
             .await?;
-        if back.changed {
+        crash::point("rollout.verify-back.restored");
+        let tells = back.changed || owed;
+        if tells {
             // It came back after the service was told.
             self.reload_back().await?;
         }
+        self.on_disk(|site, _| {
+            told::settle(site);
+            Ok(())
+        })
+        .await?;
         let stays = back.failed.iter().flat_map(|error| error.named.clone());
         let stays: BTreeSet<CertificateId> = stays.collect();
         let seen = match before {
-            Some(seen) if !back.changed && stays == left => seen,
+            Some(seen) if !tells && stays == left => seen,
             _ => self.serves_the_former(stays).await,
         };
         match (seen, back.failed) {

@@ -12,7 +12,7 @@ use aws_lc_rs::pbkdf2;
 use crate::model::{
     CertificateId, ExportKind, ExportLayout, Fingerprint, PemFiles, PfxProfile, TrustFormat,
 };
-use crate::pki::{Material, PkiError, Secret, chain, jks, pem, pfx, trust};
+use crate::pki::{Material, PkiError, PrivateKey, Secret, chain, jks, pem, pfx, trust};
 
 /// One file to write.
 pub struct BundleFile {
@@ -128,19 +128,66 @@ pub fn input_digest(
     certificate: &CertificateId,
     password: Option<&Secret>,
 ) -> Fingerprint {
+    let open = Open {
+        spki: material.key.spki(),
+        leaf: &material.leaf,
+        chain: &material.chain,
+    };
+    let seal = Seal {
+        key: &material.key,
+        password,
+    };
+    digest_of(&open, kind, certificate, Some(&seal))
+        .expect("invariant: with key and password there is a digest")
+}
+
+/// The same from what everybody may see, without the private key; `spki` is the digest of its public one. `None` for an export
+/// with a password.
+#[must_use]
+pub fn open_digest(
+    spki: Fingerprint,
+    leaf: &[u8],
+    chain: &[Vec<u8>],
+    kind: &ExportKind,
+    certificate: &CertificateId,
+) -> Option<Fingerprint> {
+    digest_of(&Open { spki, leaf, chain }, kind, certificate, None)
+}
+
+/// What goes into every digest.
+struct Open<'a> {
+    spki: Fingerprint,
+    leaf: &'a [u8],
+    chain: &'a [Vec<u8>],
+}
+
+/// What goes into those of exports with a password.
+struct Seal<'a> {
+    key: &'a PrivateKey,
+    password: Option<&'a Secret>,
+}
+
+fn digest_of(
+    open: &Open<'_>,
+    kind: &ExportKind,
+    certificate: &CertificateId,
+    seal: Option<&Seal<'_>>,
+) -> Option<Fingerprint> {
     let mut input = Input::new();
     input.add(certificate.as_str().as_bytes());
     if !matches!(kind, ExportKind::Trust { .. }) {
-        input.add(&material.key.spki().0);
-        input.add(&material.leaf);
+        input.add(&open.spki.0);
+        input.add(open.leaf);
     }
-    for der in &material.chain {
+    for der in open.chain {
         input.add(der);
     }
     let protected = |input: &mut Input| {
-        let key = hmac::Key::new(hmac::HMAC_SHA256, material.key.pkcs8());
+        let Seal { key, password } = seal?;
+        let key = hmac::Key::new(hmac::HMAC_SHA256, key.pkcs8());
         let secret = password.map_or(&[][..], Secret::expose);
         input.add(hmac::sign(&key, secret).as_ref());
+        Some(())
     };
     match kind {
         ExportKind::Pem(PemFiles {
@@ -165,7 +212,7 @@ pub fn input_digest(
             input.add(profile.word().as_bytes());
             input.add_path(Some(path));
             input.add(alias.as_bytes());
-            protected(&mut input);
+            protected(&mut input)?;
         }
         ExportKind::Jks {
             path,
@@ -175,7 +222,7 @@ pub fn input_digest(
             input.add(b"jks");
             input.add_path(Some(path));
             input.add(alias.as_bytes());
-            protected(&mut input);
+            protected(&mut input)?;
         }
         ExportKind::Trust {
             path,
@@ -187,10 +234,10 @@ pub fn input_digest(
             input.add_path(Some(path));
             match format {
                 TrustFormat::Pem => {}
-                TrustFormat::Jks => input.add(&stretched(password)),
+                TrustFormat::Jks => input.add(&stretched(seal?.password)),
                 TrustFormat::Pkcs12(profile) => {
                     input.add(profile.word().as_bytes());
-                    input.add(&stretched(password));
+                    input.add(&stretched(seal?.password));
                 }
             }
         }
@@ -206,16 +253,16 @@ pub fn input_digest(
                 ExportLayout::Other => input.add(b"layout other"),
                 ExportLayout::Tomcat => {
                     input.add(b"layout tomcat");
-                    protected(&mut input);
+                    protected(&mut input)?;
                 }
                 ExportLayout::Iis => {
                     input.add(b"layout iis");
-                    protected(&mut input);
+                    protected(&mut input)?;
                 }
             }
         }
     }
-    input.finish()
+    Some(input.finish())
 }
 
 /// As slow to guess from as a PKCS #12 file.

@@ -137,6 +137,7 @@ fn migrator() -> Migrator {
             "purchases",
             include_str!("migrations/0002_purchases.sql"),
         ),
+        (3, "by time", include_str!("migrations/0003_by_time.sql")),
     ];
     let steps = steps.map(|(version, name, sql)| {
         let (kind, sql) = (MigrationType::Simple, sqlx::SqlStr::from_static(sql));

@@ -254,6 +254,12 @@ fn the_input_digest_changes_with_everything_that_changes_the_content() {
     for kind in &kinds {
         assert!(seen.insert(digest(&one, kind, &password)), "{kind:?}");
         assert_eq!(digest(&one, kind, &password), digest(&one, kind, &password));
+        // Without the key it is the same, or there is none: where another password would make another one.
+        let other = Secret::from("another".to_owned());
+        let whole = digest(&one, kind, &password);
+        let sealed = digest(&one, kind, &other) != whole;
+        let open = open_digest(one.key.spki(), &one.leaf, &one.chain, kind, &id());
+        assert_eq!(open, (!sealed).then_some(whole), "{kind:?}");
     }
     // Another leaf and key, another chain, another name, another password.
     let kind = jks();

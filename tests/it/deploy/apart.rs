@@ -10,8 +10,8 @@ use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 
 use renewd::model::{
-    CertificateId, DriftKind, KeyAlgorithm, Reason, RevisionId, Rollout, RolloutClosing,
-    RolloutPhase, RolloutStep, Seconds,
+    CertificateId, DriftKind, ExportKind, ExportSpec, FileAttributes, KeyAlgorithm, PasswordSource,
+    PfxProfile, Reason, RevisionId, Rollout, RolloutClosing, RolloutPhase, RolloutStep, Seconds,
 };
 use rustix::fs::inotify;
 
@@ -143,6 +143,40 @@ async fn what_somebody_puts_there_between_stage_and_commit_is_what_stays() {
     }
 }
 
+/// Sees when the key of a revision is opened.
+struct KeyWatch {
+    key: PathBuf,
+    seen: fs::File,
+}
+
+impl KeyWatch {
+    fn new(stand: &Stand, (name, revision): &Revision) -> Self {
+        let revisions = stand.dir.join("state/revisions").join(name.as_str());
+        let key = revisions.join(revision.as_str()).join("key.pem");
+        let seen = inotify::init(inotify::CreateFlags::NONBLOCK).unwrap();
+        inotify::add_watch(&seen, &key, inotify::WatchFlags::OPEN).unwrap();
+        let seen = seen.into();
+        Self { key, seen }
+    }
+
+    /// Whether it was, since this was asked last.
+    fn was_read(&mut self) -> bool {
+        match self.seen.read(&mut [0; 4096]) {
+            Ok(bytes) => bytes > 0,
+            Err(none) => {
+                assert_eq!(none.kind(), ErrorKind::WouldBlock);
+                false
+            }
+        }
+    }
+
+    /// A watch that sees nothing proves nothing.
+    fn assert_sees(&mut self) {
+        fs::read(&self.key).unwrap();
+        assert!(self.was_read(), "it is seen");
+    }
+}
+
 /// A rollout of one certificate is about all of its target: their keys are nothing to it where nobody else was at work.
 #[tokio::test]
 async fn a_commit_reads_no_revision_where_nothing_of_somebody_else_is() {
@@ -150,25 +184,94 @@ async fn a_commit_reads_no_revision_where_nothing_of_somebody_else_is() {
     let (mut stand, [api, _]) = both_live(dir.path()).await;
     let (www, rollout) = renewal(&mut stand, &api);
     stand.step(&rollout, RolloutStep::Stage).await.unwrap();
-    let keys = [&api, &www].map(|(name, revision)| {
-        let revisions = dir.path().join("state/revisions");
-        revisions
-            .join(name.as_str())
-            .join(revision.as_str())
-            .join("key.pem")
-    });
-    let seen = inotify::init(inotify::CreateFlags::NONBLOCK).unwrap();
-    for key in &keys {
-        inotify::add_watch(&seen, key, inotify::WatchFlags::OPEN).unwrap();
-    }
-    let mut seen = fs::File::from(seen);
-    let mut buffer = [0; 4096];
+    let mut keys = [&api, &www].map(|of| KeyWatch::new(&stand, of));
     stand.step(&rollout, RolloutStep::Commit).await.unwrap();
-    let none = seen.read(&mut buffer).unwrap_err();
-    assert_eq!(none.kind(), ErrorKind::WouldBlock);
-    for key in &keys {
-        fs::read(key).unwrap();
-        assert!(seen.read(&mut buffer).unwrap() > 0, "it is seen");
+    for key in &mut keys {
+        assert!(!key.was_read());
+        key.assert_sees();
+    }
+}
+
+#[tokio::test]
+async fn a_stage_reads_the_keys_of_those_alone_that_change() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut stand, [api, _]) = both_live(dir.path()).await;
+    let (www, rollout) = renewal(&mut stand, &api);
+    let mut keys = [&api, &www].map(|of| KeyWatch::new(&stand, of));
+    // Also where it is done again.
+    for again in [false, true] {
+        stand.step(&rollout, RolloutStep::Stage).await.unwrap();
+        assert_eq!(
+            keys.each_mut().map(KeyWatch::was_read),
+            [false, true],
+            "{again}"
+        );
+    }
+    keys[0].assert_sees();
+    let rollout = stand.drive(rollout).await;
+    stand.live_now(&rollout);
+    for (name, of) in [("api", &api), ("www", &www)] {
+        for (certificate, key) in places(&stand, name) {
+            assert_eq!(serial_in(&certificate), stand.serial(of));
+            assert!(is_pair(&certificate, &key), "{name}");
+        }
+    }
+    assert_eq!(stand.drift(), None);
+}
+
+/// What the generation before has not, or not as it was, is made from the revision, with its key.
+#[tokio::test]
+async fn a_stage_reads_every_key_that_something_is_made_with() {
+    let keystore = |stand: &mut Stand| {
+        stand.target.exports.push(ExportSpec {
+            name: "store".to_owned(),
+            kind: ExportKind::Pfx {
+                path: "store.pfx".into(),
+                profile: PfxProfile::Modern,
+                alias: "it".into(),
+                password: PasswordSource::Generated,
+            },
+            attributes: FileAttributes::default(),
+        });
+    };
+    let another = |stand: &mut Stand| {
+        stand
+            .target
+            .exports
+            .push(pem("more", "more.pem", "more.key"));
+    };
+    let damaged = |stand: &mut Stand| {
+        let [(_, key), _] = places(stand, "api");
+        fs::write(key, "damaged").unwrap();
+    };
+    type Case<'a> = (&'a str, &'a dyn Fn(&mut Stand), Option<&'a str>);
+    let cases: [Case<'_>; 3] = [
+        ("keystore", &keystore, Some("store.pfx")),
+        ("another", &another, Some("more.key")),
+        ("damaged", &damaged, None),
+    ];
+    for (case, change, file) in cases {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut stand, [api, _]) = both_live(dir.path()).await;
+        change(&mut stand);
+        let (www, rollout) = renewal(&mut stand, &api);
+        let mut keys = [&api, &www].map(|of| KeyWatch::new(&stand, of));
+        stand.step(&rollout, RolloutStep::Stage).await.unwrap();
+        assert_eq!(
+            keys.each_mut().map(KeyWatch::was_read),
+            [true, true],
+            "{case}"
+        );
+        let rollout = stand.drive(rollout).await;
+        stand.live_now(&rollout);
+        for name in ["api", "www"] {
+            let (certificate, key) = &places(&stand, name)[0];
+            assert!(is_pair(certificate, key), "{case}: {name}");
+            if let Some(file) = file {
+                assert!(stand.live_path(name).join(file).exists(), "{case}: {name}");
+            }
+        }
+        assert_eq!(stand.drift(), None, "{case}");
     }
 }
 

@@ -22,10 +22,10 @@ const ERRORS: [(&str, ErrorClass, &str); 5] = [
 ];
 
 /// Sets a point, for paths with this text in them, while it lives.
-struct Fault(&'static str);
+pub(crate) struct Fault(&'static str);
 
 impl Fault {
-    fn at(point: &'static str, error: &str, path: &str) -> Self {
+    pub(crate) fn at(point: &'static str, error: &str, path: &str) -> Self {
         fail::cfg(point, &format!("return({error} {path})")).unwrap();
         Self(point)
     }
@@ -345,7 +345,7 @@ async fn what_cannot_go_back_is_not_tried_again_before_the_others_are_served() {
 }
 
 /// A way back that begins.
-fn undoing() -> RolloutPhase {
+pub(crate) fn undoing() -> RolloutPhase {
     RolloutPhase::Undoing {
         cause: Cause {
             step: RolloutStep::Verify,

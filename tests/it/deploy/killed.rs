@@ -11,8 +11,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use renewd::deploy::{CRASH_POINTS, Materials};
-use renewd::model::{CertificateId, RevisionId, Rollout, RolloutStep};
+use renewd::model::{CertificateId, Reload, RevisionId, Rollout, RolloutPhase, RolloutStep};
 
+use crate::deploy::faults::{Fault, undoing};
 use crate::deploy::stand::{Stand, is_pair, pem, serial_in};
 
 /// The step that has a point inside.
@@ -29,8 +30,15 @@ fn stand(dir: &Path) -> Stand {
         pem("live", "fullchain.pem", "key.pem"),
         pem("loose", &at("{certificate}.pem"), &at("{certificate}.key")),
     ];
-    Stand::new(dir, exports)
+    let mut stand = Stand::new(dir, exports);
+    let words = ["/bin/sh", "-c", TELL, "tell"].map(str::to_owned);
+    let at = dir.display().to_string();
+    stand.target.reload = Some(Reload::Command(words.into_iter().chain([at]).collect()));
+    stand
 }
+
+/// Stands for a service that reads one of its certificates when it is told, and cannot be told while `deaf` is there.
+const TELL: &str = r#"test ! -e "$1/deaf" && cp "$1/etc/www.pem" "$1/read""#;
 
 type Set = BTreeMap<CertificateId, RevisionId>;
 
@@ -39,6 +47,7 @@ type Set = BTreeMap<CertificateId, RevisionId>;
 struct Task {
     dir: PathBuf,
     step: RolloutStep,
+    phase: RolloutPhase,
     live: Set,
     generation: Option<u64>,
     next: u64,
@@ -51,7 +60,10 @@ impl Task {
         stand.generation = self.generation;
         stand.next = self.next;
         let set: Vec<_> = self.set.clone().into_iter().collect();
-        stand.open(&set)
+        Rollout {
+            phase: self.phase.clone(),
+            ..stand.open(&set)
+        }
     }
 }
 
@@ -128,6 +140,7 @@ async fn prepared(dir: &Path, before: usize) -> (Stand, Task) {
     let task = Task {
         dir: dir.to_owned(),
         step: RolloutStep::Stage,
+        phase: RolloutPhase::Opened,
         live: stand.live.clone(),
         generation: stand.generation,
         next: stand.next,
@@ -261,9 +274,93 @@ async fn a_killed_close_is_completed() {
     kill_everywhere(&points_of("close")).await;
 }
 
+/// A way back on which `www` stays the new one, and the service was told of that; then its place is well again.
+async fn left_behind(dir: &Path) -> (Stand, Task, Rollout) {
+    use RolloutStep::{Commit, Reload, ReloadBack, Restore, Stage, Test, VerifyBack};
+    let (mut stand, mut task) = prepared(dir, 0).await;
+    (task.step, task.phase) = (VerifyBack, undoing());
+    let rollout = task.rollout(&mut stand);
+    for step in [Stage, Commit, Test, Reload] {
+        stand.step(&rollout, step).await.unwrap();
+    }
+    let www = dir.join("etc/www.pem").display().to_string();
+    let fault = Fault::at("fs.rename", "EIO", &www);
+    for step in [Restore, ReloadBack] {
+        stand.step(&rollout, step).await.unwrap();
+    }
+    drop(fault);
+    assert_eq!(read(&stand), serial_of(&stand, &task.set));
+    (stand, task, rollout)
+}
+
+/// What the service read when it was told last.
+fn read(stand: &Stand) -> String {
+    serial_in(&stand.dir.join("read"))
+}
+
+fn serial_of(stand: &Stand, set: &Set) -> String {
+    let www = CertificateId::new("www").unwrap();
+    let revision = set[&www].clone();
+    stand.serial(&(www, revision))
+}
+
+/// Without a probe nothing but a reload brings a service to what came back after it was told.
+#[tokio::test]
+async fn a_service_is_told_of_what_came_back_late_by_the_run_after_a_kill() {
+    let dir = tempfile::tempdir().unwrap();
+    let (stand, task, rollout) = left_behind(dir.path()).await;
+    let point = "rollout.verify-back.restored";
+    // Twice: who is killed once more still owes it.
+    for _ in 0..2 {
+        let text = serde_json::to_string(&task).unwrap();
+        assert!(killed(&text, point, 0), "{point} is never passed");
+        assert_is(&stand, &task.live, point);
+        assert_eq!(read(&stand), serial_of(&stand, &task.set));
+    }
+    stand.step(&rollout, RolloutStep::VerifyBack).await.unwrap();
+    assert_eq!(read(&stand), serial_of(&stand, &task.live));
+    // And then it is told no more.
+    fs::remove_file(dir.path().join("read")).unwrap();
+    stand.step(&rollout, RolloutStep::VerifyBack).await.unwrap();
+    assert!(!dir.path().join("read").exists());
+}
+
+#[tokio::test]
+async fn a_service_that_cannot_be_told_of_what_came_back_late_is_told_at_the_next_attempt() {
+    let dir = tempfile::tempdir().unwrap();
+    let (stand, task, rollout) = left_behind(dir.path()).await;
+    fs::write(dir.path().join("deaf"), "").unwrap();
+    for _ in 0..2 {
+        let step = stand.step(&rollout, RolloutStep::VerifyBack).await;
+        step.unwrap_err();
+        assert_is(&stand, &task.live, "its place is well again");
+    }
+    fs::remove_file(dir.path().join("deaf")).unwrap();
+    stand.step(&rollout, RolloutStep::VerifyBack).await.unwrap();
+    assert_eq!(read(&stand), serial_of(&stand, &task.live));
+}
+
+/// What is not put back at the last attempt either is no reason to tell the service again and again.
+#[tokio::test]
+async fn a_last_attempt_that_changes_nothing_tells_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let (stand, task, rollout) = left_behind(dir.path()).await;
+    fs::remove_file(dir.path().join("read")).unwrap();
+    let www = dir.path().join("etc/www.pem").display().to_string();
+    let fault = Fault::at("fs.rename", "EIO", &www);
+    for _ in 0..2 {
+        let step = stand.step(&rollout, RolloutStep::VerifyBack).await;
+        assert!(step.unwrap_err().message.contains("etc/www.pem"));
+        assert!(!dir.path().join("read").exists());
+    }
+    drop(fault);
+    stand.step(&rollout, RolloutStep::VerifyBack).await.unwrap();
+    assert_eq!(read(&stand), serial_of(&stand, &task.live));
+}
+
 #[test]
 fn every_point_is_of_a_step_that_is_killed_here() {
-    let known: usize = ["stage", "commit", "restore", "close"]
+    let known: usize = ["stage", "commit", "restore", "verify-back", "close"]
         .into_iter()
         .map(|step| points_of(step).len())
         .sum();
