@@ -2,7 +2,8 @@
 //!
 //! A part of a name stands in no index: finding it means looking through all names of an account. Who walks through the
 //! pages of such a list asks the same each time, so the first page keeps which rows it found, in their order, and the pages
-//! after it look there. Rows themselves are read anew for each page.
+//! after it look there. Rows themselves are read anew for each page. Who walks through all of one status, which costs as much
+//! as skipping its rows for some pages, is recognised by asking twice.
 //!
 //! What is kept counts only for the state that it was found in. The state counts the changes of each account's lists
 //! (`stock.changes`, `scm_stock.changes`) in the transaction of each change, whoever makes it; and where a list depends on
@@ -43,6 +44,8 @@ struct State {
     /// Those that were used last at the end.
     kept: VecDeque<Kept>,
     made: usize,
+    /// What was asked last, and of which state.
+    asked: VecDeque<(String, i64)>,
 }
 
 struct Kept {
@@ -98,6 +101,21 @@ impl Searches {
         let found = kept.found.clone();
         state.kept.push_back(kept);
         Some(found)
+    }
+
+    /// Whether the same was asked of the same state before; it was from now on.
+    pub(super) fn asked_before(&self, question: &Question) -> bool {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (asked, changes) = (&question.asked, question.changes);
+        if state.asked.contains(&(asked.clone(), changes)) {
+            return true;
+        }
+        state.asked.retain(|(before, _)| before != asked);
+        state.asked.push_back((asked.clone(), changes));
+        if state.asked.len() > MOST {
+            state.asked.pop_front();
+        }
+        false
     }
 
     /// Keeps what was found. It counts from now until `until`, while nothing changes.
@@ -196,6 +214,22 @@ mod tests {
             keep();
             assert!(searches.find(&other).is_none(), "{other:?}");
         }
+    }
+
+    #[test]
+    fn what_was_asked_before_was_asked_of_the_same_state() {
+        let searches = Searches::default();
+        assert!(!searches.asked_before(&question("a", 4, 0)));
+        assert!(searches.asked_before(&question("a", 4, 9)));
+        assert!(!searches.asked_before(&question("a", 5, 9)));
+        assert!(
+            !searches.asked_before(&question("a", 4, 9)),
+            "one state each"
+        );
+        for nth in 0..MOST {
+            assert!(!searches.asked_before(&question(&nth.to_string(), 0, 0)));
+        }
+        assert!(!searches.asked_before(&question("a", 4, 9)));
     }
 
     #[test]

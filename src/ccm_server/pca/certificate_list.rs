@@ -2,7 +2,8 @@
 //!
 //! A page costs about as much with a hundred thousand certificates as with ten: how many there are of each status is counted
 //! when one comes or goes, by the day of its end, and rows before a page are skipped in an index alone. Only for a part of a
-//! name are all names of the account looked through, once for all pages (`searches`).
+//! name are all names of the account looked through, once for all pages (`searches`). Who walks through the pages of one
+//! status in an order that has no index for it gets them in the same way from the third page on, if nothing changes meanwhile.
 
 use serde_json::{Value, json};
 use sqlx::sqlite::SqliteRow;
@@ -22,9 +23,15 @@ pub(super) async fn list(call: &Call<'_>) -> Result<Answer, Failure> {
     let order = Order::named(call.query.text("sort_key"));
     let direction = call.query.text("sort_dir");
     let mut snapshot = call.shared.db.read().begin().await?;
-    let (total, rows) = match call.query.optional("name") {
-        Some(name) => {
-            let found = search(call, &mut snapshot, name, status, order, direction).await?;
+    let name = call.query.optional("name");
+    let walks = offset > 0 && status.is_some() && order.column != CREATED;
+    let found = if name.is_some() || walks {
+        search(call, &mut snapshot, name, status, order, direction).await?
+    } else {
+        None
+    };
+    let (total, rows) = match found {
+        Some(found) => {
             let sql = format!(
                 "SELECT {COLUMNS} FROM (SELECT key AS place, value AS wanted FROM json_each($1)) \
                  JOIN certificate ON seq = wanted ORDER BY place"
@@ -42,36 +49,44 @@ pub(super) async fn list(call: &Call<'_>) -> Result<Answer, Failure> {
     Ok(Answer::ok(json!({"total": total, "certificates": items?})))
 }
 
-/// What has `name` in its name: as an earlier page found it, or all names looked through.
+/// What has `name` in its name, or all: as an earlier page found it, or everything looked through. That is not worth it for all
+/// of a status before somebody asks for a second page of the same state.
 async fn search(
     call: &Call<'_>,
     snapshot: &mut SqliteConnection,
-    name: &str,
+    name: Option<&str>,
     status: Option<Status>,
     order: Order,
     direction: &str,
-) -> Result<Found, Failure> {
+) -> Result<Option<Found>, Failure> {
     let (account, now, searches) = (call.account(), call.now.0, &call.shared.searches);
     let changes = sqlx::query_scalar("SELECT changes FROM stock WHERE account = $1").bind(account);
     let changes: Option<i64> = changes.fetch_optional(&mut *snapshot).await?;
     let among = listing::order_of(order.column, direction);
     let question = Question {
-        asked: format!("pca {account} {status:?}{among} {name}"),
+        asked: format!("pca {account} {status:?}{among} {name:?}"),
         changes: changes.unwrap_or(0),
         now,
     };
     if let Some(found) = searches.find(&question) {
-        return Ok(found);
+        return Ok(Some(found));
+    }
+    if name.is_none() && !searches.asked_before(&question) {
+        return Ok(None);
     }
     let by_status = status.map_or("", Status::condition);
+    let (index, by_name) = match name {
+        Some(_) => ("certificate_name", " AND common_name LIKE $3 ESCAPE '\\'"),
+        None => (order.index, " AND $3 = $3"),
+    };
     let sql = format!(
-        "SELECT group_concat(seq) FROM (SELECT seq FROM certificate INDEXED BY certificate_name \
-         WHERE account = $1{by_status} AND common_name LIKE $3 ESCAPE '\\'{among})"
+        "SELECT group_concat(seq) FROM (SELECT seq FROM certificate INDEXED BY {index} \
+         WHERE account = $1{by_status}{by_name}{among})"
     );
     let rows = sqlx::query_scalar(AssertSqlSafe(sql))
         .bind(account.to_owned())
         .bind(now)
-        .bind(listing::anywhere(name));
+        .bind(listing::anywhere(name.unwrap_or_default()));
     let rows: Option<String> = rows.fetch_one(&mut *snapshot).await?;
     let found = Found::all(rows.as_deref())?;
     let until = match status {
@@ -87,7 +102,7 @@ async fn search(
         }
     };
     searches.keep(question, until.unwrap_or(i64::MAX), &found);
-    Ok(found)
+    Ok(Some(found))
 }
 
 /// How many there are, and the rows of a page, out of indexes.

@@ -220,29 +220,37 @@ async fn a_key_that_others_can_read_is_told_while_a_rollout_cannot_begin_or_wait
 
 /// Waits until nginx has read what it was told to read.
 async fn until_served(rig: &Rig, serial: &str) {
-    for _ in 0..200 {
-        if rig.world.served() == serial {
+    let what = format!("{serial} is served");
+    until_steady(&what, async || rig.world.served() == serial).await;
+}
+
+/// Waits until it holds several times in a row: while a service reloads, those who served before answer now and then.
+async fn until_steady(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let mut row = 0;
+    for _ in 0..400 {
+        row = if holds().await { row + 1 } else { 0 };
+        if row == STEADY {
             return;
         }
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        tokio::time::sleep(Duration::from_millis(30)).await;
     }
-    panic!("{serial} is not served");
+    panic!("it never is so that {what}");
 }
+
+const STEADY: usize = 6;
 
 impl Rig {
     /// Waits until so many certificates are presented, the leaf among them.
     async fn until_presents(&self, many: usize) {
         use renewd::deploy::probe::{KeyKind, handshake};
         let within = Duration::from_secs(10);
-        for _ in 0..200 {
+        let what = format!("{many} certificates are presented");
+        until_steady(&what, async || {
             let address = self.world.nginx.address();
             let seen = handshake(&address, Some(NAME), KeyKind::Any, within).await;
-            if seen.is_ok_and(|seen| seen.presented.len() == many) {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        panic!("{many} certificates are not presented");
+            seen.is_ok_and(|seen| seen.presented.len() == many)
+        })
+        .await;
     }
 }
 

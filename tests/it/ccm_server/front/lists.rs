@@ -206,6 +206,46 @@ async fn only_the_first_page_of_a_search_looks_through_all_names() {
 }
 
 #[tokio::test]
+async fn who_walks_through_one_status_in_another_order_is_looked_for_once_while_nothing_changes() {
+    let ccm = Ccm::start().await;
+    for number in 0..12 {
+        issue_as(&ccm, &format!("host-{:02}.example", number * 7 % 12), 24).await;
+    }
+    let page = async |offset: i64| {
+        let query = "limit=2&status=ISSUED&sort_key=common_name&sort_dir=ASC";
+        let list = get(&ccm, &format!("{LIST}?{query}&offset={offset}")).await;
+        let body = list.expect(200).body;
+        let names = body["certificates"].as_array().unwrap().iter();
+        let names = names.map(|one| one["distinguished_name"]["common_name"].clone());
+        (body["total"].clone(), Vec::from_iter(names))
+    };
+    let wanted = |offset: i64, total: i64| {
+        let names = (offset..offset + 2).map(|n| json!(format!("host-{n:02}.example")));
+        (json!(total), Vec::from_iter(names))
+    };
+    let before = ccm.running.searches();
+    for (offset, searches) in [
+        (0, 0),
+        (2, 0),
+        (4, 1),
+        (6, 1),
+        (8, 1),
+        (10, 1),
+        (0, 1),
+        (2, 1),
+    ] {
+        assert_eq!(page(offset).await, wanted(offset, 12), "{offset}");
+        assert_eq!(ccm.running.searches() - before, searches, "{offset}");
+    }
+    // While something changes between any two pages, nobody looks through everything.
+    for offset in [0, 2, 4, 6] {
+        assert_eq!(page(offset).await, wanted(offset, 12 + offset / 2));
+        issue_as(&ccm, "zz.example", 24).await;
+    }
+    assert_eq!(ccm.running.searches() - before, 1);
+}
+
+#[tokio::test]
 async fn a_search_sees_at_once_what_has_changed_and_what_has_ended() {
     let directory = tempfile::tempdir().unwrap();
     let state = directory.path().join("ccm");
