@@ -33,6 +33,16 @@ fn the_readme_fits_on_one_screen() {
 }
 
 #[test]
+fn no_page_waits_for_something_to_be_filled_in() {
+    for page in pages() {
+        let text = fs::read_to_string(&page).expect("a page");
+        for mark in ["@@", "TODO", "TBD", "FIXME"] {
+            assert!(!text.contains(mark), "{}: {mark}", page.display());
+        }
+    }
+}
+
+#[test]
 fn every_relative_link_leads_somewhere() {
     let mut broken = Vec::new();
     for page in pages() {
