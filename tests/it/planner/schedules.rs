@@ -243,6 +243,8 @@ struct Host {
 struct Schedule {
     seed: u64,
     random: Random,
+    /// When the account has no word of successors.
+    silence: Random,
     now: Timestamp,
     begin: Timestamp,
     scm: Scm,
@@ -331,6 +333,7 @@ impl Schedule {
             faults_end: now,
             lag_until: now,
             random,
+            silence: Random::new(!seed),
             now,
             begin: now,
             hosts: all,
@@ -562,6 +565,7 @@ impl Schedule {
         } else {
             Seconds(0)
         };
+        self.scm.silent = faulty && self.silence.percent(self.faults);
         let call = self.call(step);
         let late = matches!(call, Call::Lost { effect: true });
         self.scm.effect_in = match late {

@@ -154,6 +154,8 @@ pub(crate) struct Scm {
     pub(crate) more: u32,
     /// What is bought is renewed by itself, whatever it has left.
     pub(crate) auto_renew: bool,
+    /// What it answers has no word of the next one of an order, for now.
+    pub(crate) silent: bool,
     /// Whether it applies for successors.
     pub(crate) successors: bool,
     /// Purchases that were made.
@@ -177,6 +179,7 @@ impl Default for Scm {
             lag: Seconds(0),
             more: 0,
             auto_renew: false,
+            silent: false,
             successors: true,
             bought: 0,
             adds_none: false,
@@ -367,7 +370,7 @@ impl Scm {
             return self.claim(&reference, order, who, now);
         }
         if let Some(Stage::Issued { not_after, .. }) = replaced
-            .filter(|paper| paper.brings_another())
+            .filter(|paper| paper.brings_another() && (!self.silent || free.is_some()))
             .map(|paper| &paper.stage)
         {
             let want = Want::Successor {
