@@ -31,9 +31,9 @@ test: ## The whole suite; .ci/run calls exactly this
 	$(CARGO) test --locked --doc $(FEATURES)
 	scripts/run-tests.sh --locked $(FEATURES)
 
-soak: ## A simulated year of 1 100 certificates, the full crash grid, and a million random schedules of purchases (optimised; hours)
+soak: ## A simulated year of 1 100 certificates, the full crash grid, a million random schedules of purchases, and 5 000 against renewd-ccm (optimised; hours)
 	scripts/install-tools.sh test
-	RENEWD_SOAK=1 RENEWD_SEEDS=1000000 NEXTEST_PROFILE=soak BUILD_PROFILE=soak scripts/run-tests.sh --locked $(FEATURES) soak:: crash schedules::
+	RENEWD_SOAK=1 RENEWD_SEEDS=1000000 RENEWD_EXECUTOR_SEEDS=5000 NEXTEST_PROFILE=soak BUILD_PROFILE=soak scripts/run-tests.sh --locked $(FEATURES) soak:: crash schedules::
 
 bench: ## Benchmarks; results with command and machine are kept in docs/performance.md
 	scripts/install-tools.sh bench

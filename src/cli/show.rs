@@ -72,8 +72,7 @@ async fn foresee(
         return Ok(BTreeMap::new());
     }
     let span = (present.now, at);
-    let Seen { snapshot, plan, .. } = &present;
-    Ok(forecast::forecast(policy, snapshot, plan, span))
+    Ok(forecast::forecast(policy, &present.snapshot, span))
 }
 
 /// Every step of every order and rollout.

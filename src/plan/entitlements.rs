@@ -26,7 +26,7 @@ pub(crate) fn forget(state: &mut CertificateState, now: Timestamp) {
 
 /// End of the present certificate, where the order that it came from has certificates to come.
 #[must_use]
-pub(crate) fn successor(state: &CertificateState, replaces: &str) -> Option<Timestamp> {
+pub fn successor(state: &CertificateState, replaces: &str) -> Option<Timestamp> {
     let mut all = state.entitlements.iter();
     let own = all.find(|entitlement| entitlement.reference == replaces)?;
     own.has_successor().then_some(own.until)
@@ -37,6 +37,17 @@ pub(crate) fn successor(state: &CertificateState, replaces: &str) -> Option<Time
 pub(crate) fn has_successor(state: &CertificateState) -> bool {
     let newest = state.newest.as_ref();
     newest.is_some_and(|newest| successor(state, &newest.reference).is_some())
+}
+
+/// Certificates that the present one's order brings yet, as far as is known: of automatic renewal the next one.
+#[must_use]
+pub(crate) fn to_come(state: &CertificateState) -> u32 {
+    let newest = state.newest.as_ref();
+    let own = newest.and_then(|newest| {
+        let mut all = state.entitlements.iter();
+        all.find(|entitlement| entitlement.reference == newest.reference)
+    });
+    own.map_or(0, |own| own.remaining.max(u32::from(own.has_successor())))
 }
 
 /// Public keys whose private ones must be kept, since the account may bring a certificate for them yet: by an order of
@@ -140,6 +151,7 @@ mod tests {
             );
             assert_eq!(successor(&state, "ref-02"), None, "another order's");
             assert_eq!(has_successor(&state), comes, "{case:?}");
+            assert_eq!(to_come(&state), remaining.max(u32::from(comes)), "{case:?}");
             let kept: BTreeSet<_> = comes.then_some(Fingerprint([7; 32])).into_iter().collect();
             assert_eq!(keys(&state, NOW), kept, "{case:?}");
             // It may come some days late.

@@ -3,19 +3,20 @@
 //!
 //! Each certificate is taken to be renewed when it is due, by its rule, and to be issued for as long as is allowed on that day:
 //! what lives shorter today keeps its own length. Of public ones CA/Browser Forum, ballot SC-081v3, sets the length, and for
-//! how long a proof of a domain holds. Failures, budgets and maintenance windows are not foreseen.
+//! how long a proof of a domain holds. Where nothing may be bought, only what is paid for comes. Failures, budgets and
+//! maintenance windows are not foreseen.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    CertificateFacts, CertificateId, CertificatePolicy, CertificateState, Fingerprint, IssuerKind,
-    OrderMode, Policy, RevisionFacts, RevisionId, Seconds, Snapshot, Timestamp,
+    Blocked, Budget, CertificateFacts, CertificateId, CertificatePolicy, CertificateState,
+    Fingerprint, IssuerId, IssuerKind, Order, OrderMode, OrderPhase, Policy, RevisionFacts,
+    RevisionId, Seconds, Snapshot, Stale, Timestamp,
 };
 use crate::plan::explain::counted;
-use crate::plan::renewal;
-use crate::plan::{Plan, Verdict};
+use crate::plan::{Verdict, entitlements, plan, renewal, supplement};
 
 /// What comes of one certificate.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,22 +51,34 @@ pub struct Gap {
     pub why: String,
 }
 
-/// For each certificate of the policy, from `now` to `at`; `present` is the plan of `now`.
+/// For each certificate of the policy, from `now` to `at`.
 #[must_use]
 pub fn forecast(
     policy: &Policy,
     snapshot: &Snapshot,
-    present: &Plan,
     (now, at): (Timestamp, Timestamp),
 ) -> BTreeMap<CertificateId, Foreseen> {
     let unknown = CertificateState::default();
     let leads = renewal::leads(policy);
+    // What a target waits for, or is busy with, hides what is said of the certificate itself.
+    let alone = Policy {
+        targets: BTreeMap::new(),
+        ..policy.clone()
+    };
+    let present = plan(&alone, snapshot, now);
+    let orders = snapshot.orders.values();
+    let orders: BTreeMap<&CertificateId, &Order> =
+        orders.map(|order| (&order.certificate, order)).collect();
+    let copies = copies(snapshot);
     let one = |(id, certificate): (&CertificateId, &CertificatePolicy)| {
         let state = snapshot.certificates.get(id).unwrap_or(&unknown);
+        let account = snapshot.account(&certificate.issuer);
         let course = Course {
             policy,
             certificate,
             state,
+            order: orders.get(id).copied(),
+            stale: snapshot.stale.as_ref().or_else(|| copies.get(account)),
             takes: leads.of(certificate, state),
             span: (now, at),
         };
@@ -74,10 +87,46 @@ pub fn forecast(
     policy.certificates.iter().map(one).collect()
 }
 
+/// Accounts with purchases that the journal does not know, as far as an order has seen them.
+fn copies(snapshot: &Snapshot) -> BTreeMap<&IssuerId, Stale> {
+    let found = snapshot.orders.values().filter_map(|order| {
+        let OrderPhase::Bare { spent, .. } = &order.phase else {
+            return None;
+        };
+        let references = spent.unknown.clone();
+        let how = Stale::UnknownPurchases { references };
+        (!spent.unknown.is_empty()).then(|| (snapshot.account(&order.issuer), how))
+    });
+    found.collect()
+}
+
+/// Whether nothing is ordered until a person acts. What keeps a target back keeps no order back, nor does what the issuer
+/// says of a certificate that is there.
+const fn stops_orders(blocked: &Blocked) -> bool {
+    match blocked {
+        Blocked::IssuerShortens { .. }
+        | Blocked::ForeignApplication { .. }
+        | Blocked::StaleJournal { .. }
+        | Blocked::PurchaseUnclear { .. }
+        | Blocked::SuccessorOverdue { .. }
+        | Blocked::Person { .. } => true,
+        Blocked::UndoFailed { .. }
+        | Blocked::RolloutFailed { .. }
+        | Blocked::RestartNeeded { .. }
+        | Blocked::Held
+        | Blocked::Remote { .. }
+        | Blocked::NewerElsewhere { .. }
+        | Blocked::Drifted { .. } => false,
+    }
+}
+
 struct Course<'a> {
     policy: &'a Policy,
     certificate: &'a CertificatePolicy,
     state: &'a CertificateState,
+    order: Option<&'a Order>,
+    /// Why the journal may buy nothing.
+    stale: Option<&'a Stale>,
     /// From an order to its certificate.
     takes: Seconds,
     span: (Timestamp, Timestamp),
@@ -90,23 +139,22 @@ impl Course<'_> {
             until: at.to_string(),
             ..Foreseen::default()
         };
-        let newest = self.state.newest.clone();
-        let end = newest.as_ref().map(|newest| newest.facts.not_after);
         let never = match (verdict, self.certificate.order) {
             (_, OrderMode::Never) => Some(OTHERS.to_owned()),
-            (Some(Verdict::Blocked(blocked)), OrderMode::Auto) => Some(blocked.to_string()),
+            (Some(Verdict::Blocked(blocked)), OrderMode::Auto) if stops_orders(blocked) => {
+                Some(blocked.to_string())
+            }
             (Some(_) | None, OrderMode::Auto) => None,
         };
+        let mut present = self.usable().cloned();
         if let Some(why) = never {
-            let from = end.map_or(now, |end| end.max(now));
-            if from < at {
-                foreseen.gaps.push(gap(from, None, why));
-            }
+            foreseen.gaps.extend(self.end(present.as_ref(), why));
             return foreseen;
         }
-        // A proof is as old as the first certificate that is known to have come of it.
-        let mut proven = newest.as_ref().map(|newest| newest.issued_at);
-        let mut present = newest;
+        // Taken to be as old as the first certificate that is known to have come of it.
+        let mut proven = self.state.newest.as_ref().map(|newest| newest.issued_at);
+        let unbought = self.unbought();
+        let mut paid = self.paid();
         loop {
             let due = match &present {
                 Some(one) => self.due(one).max(now),
@@ -119,13 +167,22 @@ impl Course<'_> {
                 foreseen.until = due.to_string();
                 return foreseen;
             }
+            if let Some(why) = &unbought {
+                if paid == 0 {
+                    foreseen
+                        .gaps
+                        .extend(self.end(present.as_ref(), why.clone()));
+                    return foreseen;
+                }
+                paid -= 1;
+            }
             let begins = due + self.takes;
             let (from, why) = match &present {
-                Some(one) => (one.facts.not_after, TOO_LATE),
-                None => (now, "there is none yet"),
+                Some(one) => (one.facts.not_after, TOO_LATE.to_owned()),
+                None => (now, self.lacks()),
             };
-            if from < begins || present.is_none() {
-                foreseen.gaps.push(gap(from, Some(begins), why.to_owned()));
+            if from < begins {
+                foreseen.gaps.push(gap(from, Some(begins), why));
             }
             let next = self.next(begins);
             let proof = self.is_public().then(|| {
@@ -133,7 +190,7 @@ impl Course<'_> {
                 !holds
             });
             if proof == Some(true) {
-                proven = Some(begins);
+                proven = Some(due);
             }
             foreseen.renewals.push(Renewal {
                 at: due.to_string(),
@@ -142,6 +199,66 @@ impl Course<'_> {
             });
             present = Some(next);
         }
+    }
+
+    /// What is there, if it is of use.
+    fn usable(&self) -> Option<&RevisionFacts> {
+        let newest = self.state.newest.as_ref()?;
+        let usable = self.state.unusable.is_none() && !self.state.is_revoked(&newest.id);
+        usable.then_some(newest)
+    }
+
+    /// Why there is none of use.
+    fn lacks(&self) -> String {
+        match (&self.state.unusable, &self.state.newest) {
+            (Some(detail), _) => format!("the present one is unusable: {detail}"),
+            (None, Some(_)) => "the present one is revoked".to_owned(),
+            (None, None) => "there is none yet".to_owned(),
+        }
+    }
+
+    /// The gap behind the last one, if it begins in time.
+    fn end(&self, last: Option<&RevisionFacts>, why: String) -> Option<Gap> {
+        let (now, at) = self.span;
+        let from = last.map_or(now, |last| last.facts.not_after.max(now));
+        (from < at).then(|| gap(from, None, why))
+    }
+
+    /// Why nothing may be bought for it, where certificates are bought.
+    fn unbought(&self) -> Option<String> {
+        let issuer = self.policy.issuers.get(&self.certificate.issuer)?;
+        let IssuerKind::Scm(scm) = &issuer.kind else {
+            return None;
+        };
+        let Some(purchase) = &scm.purchase else {
+            return Some(NO_PURCHASE.to_owned());
+        };
+        let Budget { per_day, per_month } = purchase.budget;
+        if per_day == 0 || per_month == 0 {
+            return Some(NO_BUDGET.to_owned());
+        }
+        let how = self.stale?.clone();
+        Some(Blocked::StaleJournal { how }.to_string())
+    }
+
+    /// Certificates that come without a purchase: those that the present one's order brings yet, or what an order holds.
+    fn paid(&self) -> u32 {
+        let same = self.state.issuer.as_ref() == Some(&self.certificate.issuer);
+        let to_come = match self.usable() {
+            Some(_) if same => entitlements::to_come(self.state),
+            Some(_) | None => 0,
+        };
+        // An order that adds names to what is there has nothing else.
+        let order = self.order;
+        let order = order.filter(|order| supplement::of_order(order).is_none());
+        let held = order.is_some_and(|order| {
+            matches!(order.phase, OrderPhase::Issued { .. })
+                || entitlements::left(order, self.span.0).is_some()
+        });
+        let unused = self.state.unused.as_ref();
+        let unused = unused.is_some_and(|unused| !unused.reference.is_empty());
+        // What is held may be what the order brings.
+        to_come.max(u32::from(held || unused))
     }
 
     fn due(&self, revision: &RevisionFacts) -> Timestamp {
@@ -227,8 +344,10 @@ fn step(at: Timestamp) -> (i64, i64) {
 pub fn text(all: &BTreeMap<CertificateId, Foreseen>, at: Timestamp) -> String {
     let mut text = format!("renewals until {at}, if each is made when it is due:\n");
     let (mut renewals, mut gaps) = (0, 0);
+    let mut seen_until = at.to_string();
     for (id, foreseen) in all {
         renewals += foreseen.renewals.len();
+        seen_until = seen_until.min(foreseen.until.clone());
         gaps += usize::from(!foreseen.gaps.is_empty());
         text.push_str(&format!("{id}: {}\n", line(foreseen, at)));
         for gap in &foreseen.gaps {
@@ -244,6 +363,10 @@ pub fn text(all: &BTreeMap<CertificateId, Foreseen>, at: Timestamp) -> String {
     }
     let of = counted(all.len(), "certificate");
     text.push_str(&match gaps {
+        0 if seen_until < at.to_string() => {
+            let renewals = counted(renewals, "renewal");
+            format!("no gap until {seen_until}: {of}, {renewals}\n")
+        }
         0 => format!("no gap: {of}, {}\n", counted(renewals, "renewal")),
         _ => format!(
             "{gaps} of {of} with a gap, {}\n",
@@ -289,160 +412,10 @@ const STEPS: [(Timestamp, (i64, i64)); 3] = [
 /// Renewals of one certificate that are looked at.
 const MOST: usize = 1000;
 const TOO_LATE: &str = "the next one comes too late";
+const NO_PURCHASE: &str = "nothing may be bought for it (no `purchase`)";
+const NO_BUDGET: &str = "nothing may be bought for it (its budget is 0)";
 const OTHERS: &str =
     "others order it (`order = \"never\"`), and when the next one comes is not known here";
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::{PcaPolicy, RenewRule, ScmPolicy, Superseded};
-    use crate::plan::{plan, testing};
-
-    fn at(text: &str) -> Timestamp {
-        Timestamp::parse(text).unwrap()
-    }
-
-    /// One certificate that was issued at this moment for so many days, public or not.
-    fn course(issued: &str, days: i64, public: bool, rule: RenewRule) -> (Policy, Snapshot) {
-        let mut policy = testing::policy();
-        let mut issuer = testing::issuer();
-        issuer.kind = if public {
-            IssuerKind::Scm(ScmPolicy::default())
-        } else {
-            IssuerKind::Pca(PcaPolicy {
-                ca: "lab".to_owned(),
-                superseded: Superseded::Keep,
-            })
-        };
-        policy.issuers.insert(issuer.id.clone(), issuer);
-        let mut certificate = testing::certificate("www");
-        certificate.renew = rule;
-        certificate.validity = Seconds::days(days);
-        let mut snapshot = Snapshot::default();
-        let state = testing::healthy(&certificate, at(issued), Seconds::days(days));
-        snapshot.certificates.insert(certificate.id.clone(), state);
-        policy
-            .certificates
-            .insert(certificate.id.clone(), certificate);
-        (policy, snapshot)
-    }
-
-    fn foreseen((policy, snapshot): &(Policy, Snapshot), now: &str, until: &str) -> Foreseen {
-        let present = plan(policy, snapshot, at(now));
-        let all = forecast(policy, snapshot, &present, (at(now), at(until)));
-        all.into_values().next().unwrap()
-    }
-
-    fn third() -> RenewRule {
-        RenewRule::Share { part: 1, whole: 3 }
-    }
-
-    #[test]
-    fn each_renewal_comes_before_the_end_and_lives_as_long_as_its_day_allows() {
-        for rule in [
-            third(),
-            RenewRule::DaysBefore(10),
-            RenewRule::DaysBefore(30),
-        ] {
-            let world = course("2026-12-01", 200, true, rule);
-            let found = foreseen(&world, "2026-12-02", "2029-07-01");
-            assert_eq!(found.gaps, []);
-            let mut end = at("2026-12-01") + Seconds::days(200);
-            let mut lengths = std::collections::BTreeSet::new();
-            let mut proven = at("2026-12-01");
-            for one in &found.renewals {
-                let (ordered, ends) = (at(&one.at), at(&one.not_after));
-                assert!(ordered < end, "{rule:?} {one:?}");
-                let days = ordered.until(ends).0 / 86_400;
-                let (allowed, proof) = match ordered {
-                    day if day < at("2027-03-15") => (200, 200),
-                    day if day < at("2029-03-15") => (100, 100),
-                    _ => (47, 10),
-                };
-                assert_eq!(days, allowed, "{one:?}");
-                let over = proven + Seconds::days(proof) <= ordered;
-                assert_eq!(one.proof, Some(over), "{one:?}");
-                if over {
-                    proven = ordered;
-                }
-                lengths.insert(days);
-                end = ends;
-            }
-            assert!(end > at("2029-07-01"), "{rule:?}");
-            assert_eq!(lengths, [47, 100].into(), "{rule:?}");
-            let last = found.renewals.last().unwrap();
-            assert_eq!(last.proof, Some(true), "ten days are over each time");
-            assert!(found.renewals.iter().any(|one| one.proof == Some(false)));
-        }
-    }
-
-    #[test]
-    fn a_private_one_keeps_its_length_and_proves_nothing() {
-        let world = course("2027-01-01", 47, false, third());
-        let found = foreseen(&world, "2027-01-02", "2029-04-01");
-        assert_eq!(found.gaps, []);
-        for one in &found.renewals {
-            assert_eq!(at(&one.at).until(at(&one.not_after)), Seconds::days(47));
-            assert_eq!(one.proof, None);
-        }
-        let cut = course("2027-01-01", 1, false, third());
-        let found = foreseen(&cut, "2027-01-01", "2037-01-01");
-        assert_eq!(found.renewals.len(), MOST);
-        assert!(at(&found.until) < at("2037-01-01"));
-    }
-
-    #[test]
-    fn what_a_ca_makes_shorter_than_it_may_stays_so() {
-        let world = course("2026-12-01", 90, true, third());
-        let found = foreseen(&world, "2026-12-02", "2029-07-01");
-        let lengths = found.renewals.iter();
-        let lengths = lengths.map(|one| at(&one.at).until(at(&one.not_after)).0 / 86_400);
-        let lengths: std::collections::BTreeSet<i64> = lengths.collect();
-        assert_eq!(lengths, [47, 90].into());
-    }
-
-    #[test]
-    fn a_gap_is_told_with_its_reason() {
-        // None yet.
-        let (policy, _) = course("2026-12-01", 200, true, third());
-        let none = (policy, Snapshot::default());
-        let found = foreseen(&none, "2026-12-02", "2027-04-01");
-        assert_eq!(found.gaps.len(), 1);
-        assert_eq!(found.gaps[0].why, "there is none yet");
-        // It ended while nobody looked.
-        let world = course("2026-12-01", 31, false, third());
-        let found = foreseen(&world, "2027-02-01", "2027-04-01");
-        let (from, until) = (at("2027-01-01"), at("2027-02-01"));
-        assert_eq!(found.gaps, [gap(from, Some(until), TOO_LATE.to_owned())]);
-        assert_eq!(found.renewals[0].at, until.to_string());
-        // Somebody else's.
-        let (mut policy, snapshot) = course("2026-12-01", 100, true, third());
-        for certificate in policy.certificates.values_mut() {
-            certificate.order = OrderMode::Never;
-        }
-        let follower = (policy, snapshot);
-        assert_eq!(foreseen(&follower, "2026-12-02", "2027-01-01").gaps, []);
-        let found = foreseen(&follower, "2026-12-02", "2027-04-01");
-        let end = at("2026-12-01") + Seconds::days(100);
-        assert_eq!(found.gaps, [gap(end, None, OTHERS.to_owned())]);
-        assert_eq!(found.renewals, []);
-        // The issuer gives no longer one.
-        let (policy, mut snapshot) = course("2026-12-01", 100, false, third());
-        for state in snapshot.certificates.values_mut() {
-            state.shortened = true;
-        }
-        let shortened = (policy, snapshot);
-        let found = foreseen(&shortened, "2027-02-20", "2027-04-01");
-        assert!(found.gaps[0].why.contains("the issuer cuts"), "{found:?}");
-        let all = BTreeMap::from([(CertificateId::new("www").unwrap(), found)]);
-        let told = text(&all, at("2027-04-01"));
-        assert!(
-            told.contains("www: GAP from 2027-03-11T00:00:00Z on: "),
-            "{told}"
-        );
-        assert!(
-            told.ends_with("1 of 1 certificate with a gap, 0 renewals\n"),
-            "{told}"
-        );
-    }
-}
+mod tests;

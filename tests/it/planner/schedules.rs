@@ -5,7 +5,8 @@
 //!
 //! Whatever happens: nobody buys more than certificates were due, or more than the budget allows; every certificate that
 //! was due is there once the faults end; no proof stays published; and a key is kept for as long as a successor may come
-//! with it. `RENEWD_SEEDS` asks for more schedules than the suite has time for; `RENEWD_SEED` plays one and prints it.
+//! with it. `RENEWD_SEEDS` asks for more schedules than the suite has time for (`RENEWD_EXECUTOR_SEEDS` for those through the
+//! real executor); `RENEWD_SEED` plays one and prints it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -85,6 +86,7 @@ struct Counts {
     bought: u64,
     obtained: u64,
     successors: u64,
+    renewed_alone: u64,
     adopted: u64,
     yielded: u64,
     lost_with_effect: u64,
@@ -109,6 +111,10 @@ impl Counts {
             ("bought", self.bought),
             ("obtained", self.obtained),
             ("successors", self.successors),
+            (
+                "of orders that say only that they renew",
+                self.renewed_alone,
+            ),
             ("unused ones adopted", self.adopted),
             ("claims yielded", self.yielded),
             ("answers lost after the effect", self.lost_with_effect),
@@ -132,6 +138,7 @@ impl Counts {
         self.bought += other.bought;
         self.obtained += other.obtained;
         self.successors += other.successors;
+        self.renewed_alone += other.renewed_alone;
         self.adopted += other.adopted;
         self.yielded += other.yielded;
         self.lost_with_effect += other.lost_with_effect;
@@ -236,6 +243,8 @@ struct Host {
 struct Schedule {
     seed: u64,
     random: Random,
+    /// When the account has no word of successors.
+    silence: Random,
     now: Timestamp,
     begin: Timestamp,
     scm: Scm,
@@ -312,6 +321,8 @@ impl Schedule {
                 lifetime: Seconds::days(200),
                 review: Seconds::minutes(random.below(60) as i64),
                 adds_none: random.percent(20),
+                // All or none: one that is bought for may take a successor that was withdrawn.
+                auto_renew: random.percent(40),
                 ..Scm::default()
             },
             budget: Budget {
@@ -322,6 +333,7 @@ impl Schedule {
             faults_end: now,
             lag_until: now,
             random,
+            silence: Random::new(!seed),
             now,
             begin: now,
             hosts: all,
@@ -367,8 +379,11 @@ impl Schedule {
                         wanted.to_supplement += 1;
                         wanted.add_name();
                     } else {
-                        // An order of several years brings the next one without a purchase.
-                        wanted.to_buy += u32::from(first || forced || self.years == 1);
+                        // An order of several years, or one that is renewed by itself, brings the next one without a purchase.
+                        let newest = wanted.state.newest.as_ref();
+                        let comes = newest
+                            .is_some_and(|newest| self.scm.get(&newest.reference).brings_another());
+                        wanted.to_buy += u32::from(first || forced || !comes);
                     }
                     self.open(host, at);
                 }
@@ -476,16 +491,13 @@ impl Schedule {
         });
         let public = order.request.public.as_ref().unwrap();
         let state = &self.hosts[host].wanted[at].state;
-        let own = public.replaces.as_ref().and_then(|replaces| {
-            let mut all = state.entitlements.iter();
-            all.find(|one| one.reference == *replaces && one.remaining > 0)
-        });
+        let replaces = public.replaces.as_ref();
         let money = Money {
             journal: &journal,
             last: journal.iter().max().copied(),
             stale: None,
             busy,
-            successor: own.map(|one| one.until),
+            successor: replaces.and_then(|replaces| entitlements::successor(state, replaces)),
             unused: state.unused.as_ref(),
         };
         let host_seed = HostSeed(host as u64);
@@ -553,6 +565,7 @@ impl Schedule {
         } else {
             Seconds(0)
         };
+        self.scm.silent = faulty && self.silence.percent(self.faults);
         let call = self.call(step);
         let late = matches!(call, Call::Lost { effect: true });
         self.scm.effect_in = match late {
@@ -907,6 +920,11 @@ impl Schedule {
 
     fn tell(&mut self, order: &Order, event: &OrderEvent) {
         let unclear = matches!(order.phase, OrderPhase::PurchaseUnclear { .. });
+        if let OrderEvent::Adopted { reference, .. } = event
+            && let Some(renews) = &self.scm.get(reference).renews
+        {
+            self.sum.renewed_alone += u64::from(self.scm.get(renews).remaining == 0);
+        }
         let count = match event {
             OrderEvent::Adopted { .. } => &mut self.sum.successors,
             OrderEvent::Claimed { .. } if unclear => &mut self.sum.taken_for_ours,

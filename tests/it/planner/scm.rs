@@ -73,6 +73,8 @@ pub(crate) struct Paper {
     pub(crate) domains: u32,
     /// Certificates that follow.
     pub(crate) remaining: u32,
+    /// One follows in any case.
+    pub(crate) auto_renew: bool,
     /// Listings have it from then on.
     pub(crate) appears_at: Timestamp,
     pub(crate) intent: Option<Mark>,
@@ -86,13 +88,18 @@ pub(crate) struct Paper {
 }
 
 impl Paper {
+    /// Without a purchase, in time.
+    pub(crate) const fn brings_another(&self) -> bool {
+        self.remaining > 0 || self.auto_renew
+    }
+
     /// With the key of this one.
     pub(crate) fn has_certificates_to_come(&self, now: Timestamp) -> bool {
         let alive = match &self.stage {
             Stage::Issued { not_after, .. } | Stage::Adding { not_after, .. } => *not_after > now,
             Stage::Paid | Stage::Checking { .. } => false,
         };
-        alive && self.remaining > 0 && !self.has_successor
+        alive && self.brings_another() && !self.has_successor
     }
 
     /// Of the application or the certificate.
@@ -145,6 +152,10 @@ pub(crate) struct Scm {
     pub(crate) lag: Seconds,
     /// Certificates of an order beyond one for each year.
     pub(crate) more: u32,
+    /// What is bought is renewed by itself, whatever it has left.
+    pub(crate) auto_renew: bool,
+    /// What it answers has no word of the next one of an order, for now.
+    pub(crate) silent: bool,
     /// Whether it applies for successors.
     pub(crate) successors: bool,
     /// Purchases that were made.
@@ -167,6 +178,8 @@ impl Default for Scm {
             tags_in: Seconds(0),
             lag: Seconds(0),
             more: 0,
+            auto_renew: false,
+            silent: false,
             successors: true,
             bought: 0,
             adds_none: false,
@@ -190,7 +203,7 @@ impl Scm {
                 continue;
             };
             if !self.successors
-                || paper.remaining == 0
+                || !paper.brings_another()
                 || paper.has_successor
                 || *not_after - AHEAD > now
             {
@@ -198,7 +211,7 @@ impl Scm {
             }
             let next = Paper {
                 reference: reference(self.papers.len()),
-                remaining: paper.remaining - 1,
+                remaining: paper.remaining.saturating_sub(1),
                 appears_at: now,
                 claim: None,
                 stage: Stage::Checking {
@@ -231,6 +244,7 @@ impl Scm {
             domain_type,
             domains,
             remaining: years.saturating_sub(1) + self.more,
+            auto_renew: self.auto_renew,
             appears_at: now,
             intent: None,
             claim: None,
@@ -355,11 +369,9 @@ impl Scm {
             let reference = paper.reference.clone();
             return self.claim(&reference, order, who, now);
         }
-        if let Some(Paper {
-            remaining: 1..,
-            stage: Stage::Issued { not_after, .. },
-            ..
-        }) = replaced
+        if let Some(Stage::Issued { not_after, .. }) = replaced
+            .filter(|paper| paper.brings_another() && (!self.silent || free.is_some()))
+            .map(|paper| &paper.stage)
         {
             let want = Want::Successor {
                 not_after: *not_after,
@@ -765,7 +777,7 @@ impl Scm {
             domains: Some(paper.domains),
             spki: Some(*key),
             remaining: paper.remaining,
-            auto_renew: paper.remaining > 0,
+            auto_renew: paper.auto_renew,
             until: *not_after,
             asked_at: now,
         }

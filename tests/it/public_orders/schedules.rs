@@ -3,7 +3,8 @@
 //! In a share of them the policy adds a name midway ([`grown`]).
 //! Whatever happens: no more orders are bought than certificates are due, and every certificate that is due is obtained.
 //!
-//! `RENEWD_SEEDS=5000` runs so many, `RENEWD_SEED=17` one alone.
+//! `RENEWD_EXECUTOR_SEEDS=5000` runs so many, `RENEWD_SEED=17` one alone. A schedule takes a second and not a millisecond as those
+//! through the pure machines do, so it is no `RENEWD_SEEDS`.
 
 mod grown;
 
@@ -287,7 +288,7 @@ async fn no_schedule_buys_more_than_is_due_and_every_one_ends() {
     let one: Option<u64> = number("RENEWD_SEED");
     let (first, seeds) = match one {
         Some(seed) => (seed, 1),
-        None => (1, number("RENEWD_SEEDS").unwrap_or(SEEDS)),
+        None => (1, number("RENEWD_EXECUTOR_SEEDS").unwrap_or(SEEDS)),
     };
     let counts = Arc::new(Counts::default());
     let begun = std::time::Instant::now();
