@@ -3,10 +3,10 @@
 use crate::engine::order_effect::{Failure, Outcome, material_failure};
 use crate::engine::public_order::orders;
 use crate::engine::{Engine, EngineError};
-use crate::issuer::{IssuedPem, IssuerError, Orders, Supplemented, Whose, is_for};
+use crate::issuer::{IssuedPem, IssuerError, Orders, Supplemented, Whose};
 use crate::model::{
-    CertificateId, CertificateState, DomainProof, ErrorClass, Failures, Order, OrderEvent, Review,
-    Seconds, Supplement, Timestamp, Unseen,
+    CertificateId, CertificateState, ErrorClass, Failures, Order, OrderEvent, Review, Seconds,
+    Supplement, Timestamp, Unseen,
 };
 use crate::pki;
 use crate::plan;
@@ -290,19 +290,6 @@ impl Engine {
         let event = OrderEvent::NotYet { poll_after, review };
         Ok(Some(Outcome::new(event, message)))
     }
-}
-
-/// Of the proofs that the issuer shows, those of the names that the order adds; where it names none so, all of them.
-pub(super) fn of_new_names(order: &Order, proofs: Vec<DomainProof>) -> Vec<DomainProof> {
-    let Some(wanted) = of(order) else {
-        return proofs;
-    };
-    let is_new = |proof: &&DomainProof| {
-        let mut added = wanted.adds.iter();
-        added.any(|name| is_for(&proof.domain, name))
-    };
-    let new: Vec<DomainProof> = proofs.iter().filter(is_new).cloned().collect();
-    if new.is_empty() { proofs } else { new }
 }
 
 fn of(order: &Order) -> Option<&Supplement> {

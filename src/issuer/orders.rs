@@ -20,7 +20,6 @@ use std::sync::Arc;
 
 use tokio::sync::OnceCell;
 
-pub(crate) use supplement::is_for;
 pub(super) use version2::{iam_of, region_of};
 
 use crate::ccm::{Projects, Scm, ScmV2};
