@@ -302,6 +302,9 @@ pub struct Entitlement {
     /// `auto_renew_status`: the account applies for the next one by itself.
     #[serde(default)]
     pub auto_renew: bool,
+    /// It had a certificate to come, and has none any more: that one is there, as far as anybody knows.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub brought: bool,
     /// End of validity of its present certificate.
     pub until: Timestamp,
     /// When the account said so.
@@ -313,6 +316,11 @@ impl Entitlement {
     #[must_use]
     pub const fn has_successor(&self) -> bool {
         brings_successor(self.remaining, self.auto_renew)
+    }
+
+    /// Remembers what was known before the account said this.
+    pub fn after(&mut self, before: &Self) {
+        self.brought |= before.brought || before.has_successor() && !self.has_successor();
     }
 }
 

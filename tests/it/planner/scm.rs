@@ -766,6 +766,7 @@ impl Scm {
             spki: Some(*key),
             remaining: paper.remaining,
             auto_renew: paper.remaining > 0,
+            brought: false,
             until: *not_after,
             asked_at: now,
         }
