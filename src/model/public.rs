@@ -245,6 +245,9 @@ pub struct Unseen {
     /// Names are being added, and they are not, or may not be, what was sent.
     #[serde(default)]
     pub unsure: bool,
+    /// When they were seen in the certificate itself, which nobody takes back: told, and then forgotten.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issued: Option<Timestamp>,
     /// Of looking for them and taking them back, in a row.
     #[serde(default)]
     pub failures: Failures,
