@@ -24,6 +24,7 @@ impl Engine {
             spki,
             remaining: 0,
             auto_renew: false,
+            brought: false,
             until: revision.facts.not_after,
             asked_at: now,
         };
@@ -73,8 +74,9 @@ impl Engine {
                 }
                 match orders.entitlement(&one.reference, now).await {
                     Ok(said) => {
-                        let until = one.until;
+                        let (before, until) = (one.clone(), one.until);
                         merge(one, said);
+                        one.after(&before);
                         one.until = one.until.max(until);
                         one.asked_at = now;
                     }

@@ -2,7 +2,6 @@
 
 use crate::deploy::MaterialError;
 use crate::engine::Engine;
-use crate::engine::supplement::of_new_names;
 use crate::issuer::{Effect, Fetched, IssuedPem, IssuerError, Lookup};
 use crate::model::{
     Entitlement, ErrorClass, Fingerprint, KeyAlgorithm, KeyReuse, Order, OrderClosing, OrderEvent,
@@ -226,7 +225,6 @@ impl Engine {
                         ),
                     ));
                 }
-                let proofs = of_new_names(order, proofs);
                 let by = order.request.public.as_ref();
                 let by = by.map(|public| public.validation.clone());
                 let (event, message) = match by.filter(|_| !proofs.is_empty()) {

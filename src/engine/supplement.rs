@@ -3,10 +3,10 @@
 use crate::engine::order_effect::{Failure, Outcome, material_failure};
 use crate::engine::public_order::orders;
 use crate::engine::{Engine, EngineError};
-use crate::issuer::{IssuedPem, IssuerError, Orders, Supplemented, Whose, is_for};
+use crate::issuer::{IssuedPem, IssuerError, Orders, Supplemented, Whose};
 use crate::model::{
-    CertificateId, CertificateState, DomainProof, ErrorClass, Failures, Order, OrderEvent, Review,
-    Seconds, Supplement, Timestamp, Unseen,
+    CertificateId, CertificateState, ErrorClass, Failures, Order, OrderEvent, Review, Seconds,
+    Supplement, Timestamp, Unseen,
 };
 use crate::pki;
 use crate::plan;
@@ -23,7 +23,9 @@ enum Late {
     Unsure,
     /// They came, and were taken back.
     TakenBack,
-    /// They are in the certificate, or nothing is added to it any more.
+    /// They are in the certificate.
+    Issued,
+    /// Nothing is added to it any more.
     Over,
 }
 
@@ -212,6 +214,16 @@ impl Engine {
                     Late::NotYet => (Some(looked(false)), None),
                     Late::Unsure => (Some(looked(true)), None),
                     Late::Over => (None, None),
+                    Late::Issued => {
+                        let message = late::issued(unseen);
+                        self.done(certificate, message.clone());
+                        let issued = Some(self.clock.now());
+                        let left = Unseen {
+                            issued,
+                            ..looked(false)
+                        };
+                        (Some(left), Some((self.clock.now(), false, message)))
+                    }
                     Late::TakenBack => {
                         let message = format!(
                             "{} taken back from {}: they came after all, and nobody waits for them any more",
@@ -248,11 +260,15 @@ impl Engine {
             Supplemented::UnderWay(Whose::Unclear | Whose::Wider) => Late::Unsure,
             Supplemented::UnderWay(Whose::Ours) if !late::may_be_ours(unseen, now) => Late::Unsure,
             Supplemented::UnderWay(Whose::Ours) => {
-                let reference = &supplement.reference;
-                orders.withdraw(reference, Some(supplement)).await?;
-                Late::TakenBack
+                if orders.withdraw_late(supplement).await? {
+                    Late::TakenBack
+                } else {
+                    // It is another state than a moment ago: the next look says which.
+                    Late::NotYet
+                }
             }
-            Supplemented::Done | Supplemented::Over { .. } => Late::Over,
+            Supplemented::Done => Late::Issued,
+            Supplemented::Over { .. } => Late::Over,
         })
     }
 
@@ -290,19 +306,6 @@ impl Engine {
         let event = OrderEvent::NotYet { poll_after, review };
         Ok(Some(Outcome::new(event, message)))
     }
-}
-
-/// Of the proofs that the issuer shows, those of the names that the order adds; where it names none so, all of them.
-pub(super) fn of_new_names(order: &Order, proofs: Vec<DomainProof>) -> Vec<DomainProof> {
-    let Some(wanted) = of(order) else {
-        return proofs;
-    };
-    let is_new = |proof: &&DomainProof| {
-        let mut added = wanted.adds.iter();
-        added.any(|name| is_for(&proof.domain, name))
-    };
-    let new: Vec<DomainProof> = proofs.iter().filter(is_new).cloned().collect();
-    if new.is_empty() { proofs } else { new }
 }
 
 fn of(order: &Order) -> Option<&Supplement> {

@@ -23,7 +23,6 @@ use crate::pki::Secret;
 
 pub use crate::ccm::Limit;
 pub use connect::{client, client_of, connect, connect_within, limit};
-pub(crate) use orders::is_for;
 pub use orders::{Applied, Intent, Look, Orders, Sighting, Supplemented, Traced, Whose};
 pub use push::{Pushing, Refusal, Said, Upload, Whereto};
 

@@ -20,7 +20,6 @@ use std::sync::Arc;
 
 use tokio::sync::OnceCell;
 
-pub(crate) use supplement::is_for;
 pub(super) use version2::{iam_of, region_of};
 
 use crate::ccm::{Projects, Scm, ScmV2};
@@ -303,7 +302,20 @@ impl Orders {
         reference: &str,
         supplement: Option<&Supplement>,
     ) -> Result<(), IssuerError> {
-        self.take_back(reference, supplement).await
+        let under_way = [Whose::Ours, Whose::Unclear];
+        let taken = self.take_back(reference, supplement, &under_way).await;
+        taken.map(drop)
+    }
+
+    /// Takes back names that are being added to an issued certificate, where it is certain that they are these alone; answers
+    /// whether it did.
+    ///
+    /// # Errors
+    /// Those of every call.
+    pub async fn withdraw_late(&self, supplement: &Supplement) -> Result<bool, IssuerError> {
+        let reference = &supplement.reference;
+        self.take_back(reference, Some(supplement), &[Whose::Ours])
+            .await
     }
 
     /// Has names added to an issued certificate of several domains (CCM API 7.1.20).

@@ -245,6 +245,9 @@ pub struct Unseen {
     /// Names are being added, and they are not, or may not be, what was sent.
     #[serde(default)]
     pub unsure: bool,
+    /// When they were seen in the certificate itself, which nobody takes back: told, and then forgotten.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issued: Option<Timestamp>,
     /// Of looking for them and taking them back, in a row.
     #[serde(default)]
     pub failures: Failures,
@@ -302,6 +305,9 @@ pub struct Entitlement {
     /// `auto_renew_status`: the account applies for the next one by itself.
     #[serde(default)]
     pub auto_renew: bool,
+    /// It had a certificate to come, and has none any more: that one is there, as far as anybody knows.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub brought: bool,
     /// End of validity of its present certificate.
     pub until: Timestamp,
     /// When the account said so.
@@ -313,6 +319,11 @@ impl Entitlement {
     #[must_use]
     pub const fn has_successor(&self) -> bool {
         brings_successor(self.remaining, self.auto_renew)
+    }
+
+    /// Remembers what was known before the account said this.
+    pub fn after(&mut self, before: &Self) {
+        self.brought |= before.brought || before.has_successor() && !self.has_successor();
     }
 }
 

@@ -1,5 +1,7 @@
 //! What happens to one certificate: which order is opened, carried on or given up.
 
+use std::borrow::Cow;
+
 use crate::model::{
     Blocked, CertificatePolicy, CertificateState, ErrorClass, Fingerprint, IssuerPolicy, Order,
     OrderClosing, OrderMode, OrderPhase, OrderStep, Policy, Reason, RevisionId, Seconds, Shortage,
@@ -10,7 +12,7 @@ use crate::plan::checks::{self, CheckInput};
 use crate::plan::draft::Draft;
 use crate::plan::order_machine::{self, Timing};
 use crate::plan::renewal::{self, Window};
-use crate::plan::{Action, Next, Verdict, alerts, orders, supplement};
+use crate::plan::{Action, Next, Verdict, alerts, open, orders, supplement};
 
 /// A certificate of the policy with what is known of it.
 #[derive(Debug, Clone, Copy)]
@@ -324,10 +326,19 @@ fn unwanted(
             return given_up;
         }
     }
+    // An order that waits for the next certificate of the present one's goes on when names are added.
+    let public = order.request.public.as_ref();
+    let asked = match public.and_then(|public| public.replaces.as_ref()) {
+        Some(_) => open::asked(policy, subject.policy, subject.state, now),
+        None => Cow::Borrowed(subject.policy),
+    };
+    let subject = &Subject {
+        policy: asked.as_ref(),
+        ..*subject
+    };
     let same = order.request.policy == subject.policy.digest;
     if !order_machine::is_submitted(order) {
         let current = same && orders::is_current(policy, subject, order);
-        let public = order.request.public.as_ref();
         if current && subject.state.forced && public.is_some_and(|p| p.replaces.is_some()) {
             return Some("a person asked for another one than the successor".to_owned());
         }

@@ -8,8 +8,8 @@ use crate::model::{
     CertificatePolicy, CertificateState, OrderMode, Reason, RevisionFacts, SubjectAltNames,
     Timestamp,
 };
-use crate::plan::entitlements;
 use crate::plan::renewal::Window;
+use crate::plan::{entitlements, supplement};
 
 /// What a check may look at.
 #[derive(Debug, Clone, Copy)]
@@ -80,7 +80,7 @@ fn issuer_changed(input: &CheckInput<'_>) -> Option<Reason> {
 }
 
 fn names_changed(input: &CheckInput<'_>) -> Option<Reason> {
-    let (newest, _) = input.newest?;
+    let (newest, window) = input.newest?;
     // Checked when it was issued. An issuer may add names of its own (`www.`): comparing again would order for ever.
     if newest.policy == Some(input.policy.digest) {
         return None;
@@ -102,7 +102,9 @@ fn names_changed(input: &CheckInput<'_>) -> Option<Reason> {
             .cloned()
             .collect(),
     };
-    Some(Reason::NamesChanged { missing })
+    // What is due comes first where it costs nothing.
+    let first = supplement::successor_first(input.policy, input.state, window, input.now);
+    first.is_none().then_some(Reason::NamesChanged { missing })
 }
 
 fn key_changed(input: &CheckInput<'_>) -> Option<Reason> {

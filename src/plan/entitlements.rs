@@ -9,8 +9,12 @@ use crate::model::{
 use crate::plan::supplement;
 
 /// Remembers what the account said of an entitlement, and forgets those that ended.
-pub fn remember(state: &mut CertificateState, entitlement: Entitlement, now: Timestamp) {
+pub fn remember(state: &mut CertificateState, mut entitlement: Entitlement, now: Timestamp) {
     let reference = entitlement.reference.clone();
+    let mut before = state.entitlements.iter();
+    if let Some(before) = before.find(|old| old.reference == reference) {
+        entitlement.after(before);
+    }
     state.entitlements.retain(|old| old.reference != reference);
     state.entitlements.insert(0, entitlement);
     forget(state, now);
@@ -27,8 +31,7 @@ pub(crate) fn forget(state: &mut CertificateState, now: Timestamp) {
 /// End of the present certificate, where the order that it came from has certificates to come.
 #[must_use]
 pub fn successor(state: &CertificateState, replaces: &str) -> Option<Timestamp> {
-    let mut all = state.entitlements.iter();
-    let own = all.find(|entitlement| entitlement.reference == replaces)?;
+    let own = of(state, replaces)?;
     own.has_successor().then_some(own.until)
 }
 
@@ -43,11 +46,23 @@ pub(crate) fn has_successor(state: &CertificateState) -> bool {
 #[must_use]
 pub(crate) fn to_come(state: &CertificateState) -> u32 {
     let newest = state.newest.as_ref();
-    let own = newest.and_then(|newest| {
-        let mut all = state.entitlements.iter();
-        all.find(|entitlement| entitlement.reference == newest.reference)
-    });
+    let own = newest.and_then(|newest| of(state, &newest.reference));
     own.map_or(0, |own| own.remaining.max(u32::from(own.has_successor())))
+}
+
+/// Whether the present certificate's order has another one, which is there already or yet to come.
+#[must_use]
+pub(crate) fn goes_on(state: &CertificateState) -> bool {
+    let newest = state.newest.as_ref();
+    let own = newest.and_then(|newest| of(state, &newest.reference));
+    own.is_some_and(|own| own.has_successor() || own.brought)
+}
+
+/// What is remembered of an id at SCM.
+#[must_use]
+pub(crate) fn of<'a>(state: &'a CertificateState, reference: &str) -> Option<&'a Entitlement> {
+    let mut all = state.entitlements.iter();
+    all.find(|entitlement| entitlement.reference == reference)
 }
 
 /// Public keys whose private ones must be kept, since the account may bring a certificate for them yet: by an order of
@@ -123,6 +138,7 @@ mod tests {
             spki: Some(Fingerprint([7; 32])),
             remaining,
             auto_renew,
+            brought: false,
             until: newest.facts.not_after,
             asked_at: NOW,
         };
@@ -152,11 +168,33 @@ mod tests {
             assert_eq!(successor(&state, "ref-02"), None, "another order's");
             assert_eq!(has_successor(&state), comes, "{case:?}");
             assert_eq!(to_come(&state), remaining.max(u32::from(comes)), "{case:?}");
+            assert_eq!(goes_on(&state), comes, "{case:?}");
             let kept: BTreeSet<_> = comes.then_some(Fingerprint([7; 32])).into_iter().collect();
             assert_eq!(keys(&state, NOW), kept, "{case:?}");
             // It may come some days late.
             assert_eq!(keys(&state, end + Seconds::days(29)), kept, "{case:?}");
             assert_eq!(keys(&state, end + LATE), BTreeSet::new(), "{case:?}");
         }
+    }
+
+    #[test]
+    fn a_successor_that_is_counted_no_more_is_there() {
+        let mut state = state(1, false);
+        let said = |remaining| Entitlement {
+            remaining,
+            ..state.entitlements[0].clone()
+        };
+        let (none, one) = (said(0), said(1));
+        remember(&mut state, none.clone(), NOW);
+        assert!(!has_successor(&state) && goes_on(&state));
+        // Whatever is said from then on.
+        remember(&mut state, none.clone(), NOW);
+        assert!(goes_on(&state));
+        // One that never had any brings none.
+        state.entitlements = vec![none.clone()];
+        remember(&mut state, none, NOW);
+        assert!(!goes_on(&state));
+        remember(&mut state, one, NOW);
+        assert!(goes_on(&state));
     }
 }

@@ -1,14 +1,15 @@
 //! What an order or a rollout looks like when it is opened: everything it needs is frozen here.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
     Buying, CertificateId, CertificatePolicy, CertificateState, DomainType, Drift, DriftKind,
-    Failures, IssuerKind, KeySource, NameKinds, Order, OrderId, OrderMode, OrderPhase,
+    Failures, Fingerprint, IssuerKind, KeySource, NameKinds, Order, OrderId, OrderMode, OrderPhase,
     OrderRequest, Policy, Product, PublicRequest, PurchasePolicy, Reason, RevisionFacts,
     RevisionId, Rollout, RolloutId, RolloutPhase, Source, TargetPolicy, TargetState, Timestamp,
 };
-use crate::plan::supplement;
+use crate::plan::{renewal, supplement};
 
 /// An order for a certificate of the policy, of which this is known.
 #[must_use]
@@ -20,6 +21,12 @@ pub fn order(
     reason: Reason,
     now: Timestamp,
 ) -> Order {
+    let asked = if is_by_time(&reason) {
+        asked(policy, certificate, state, now)
+    } else {
+        Cow::Borrowed(certificate)
+    };
+    let certificate = asked.as_ref();
     let mut request = request(certificate);
     request.public = public(policy, certificate).map(|mut public| {
         if let Some(newest) = succeeded(certificate, state, &reason) {
@@ -40,6 +47,28 @@ pub fn order(
         phase: OrderPhase::Opened,
         started: None,
         failures: Failures::default(),
+    }
+}
+
+/// The policy by which a certificate is renewed at this moment. While the next certificate of its order comes before names that
+/// were added, it is the one of the names that it has: those are still missing in what comes of it.
+pub(crate) fn asked<'a>(
+    policy: &Policy,
+    certificate: &'a CertificatePolicy,
+    state: &CertificateState,
+    now: Timestamp,
+) -> Cow<'a, CertificatePolicy> {
+    let Some(newest) = &state.newest else {
+        return Cow::Borrowed(certificate);
+    };
+    let window = renewal::of(policy, certificate, state, newest);
+    match supplement::successor_first(certificate, state, window, now) {
+        None => Cow::Borrowed(certificate),
+        Some(names) => Cow::Owned(CertificatePolicy {
+            names: names.clone(),
+            digest: newest.policy.unwrap_or(UNKNOWN_POLICY),
+            ..certificate.clone()
+        }),
     }
 }
 
@@ -114,7 +143,16 @@ fn succeeded<'a>(
     state: &'a CertificateState,
     reason: &Reason,
 ) -> Option<&'a RevisionFacts> {
-    let by_time = match reason {
+    let by_time = is_by_time(reason);
+    let newest = state.newest.as_ref().filter(|_| by_time && !state.forced)?;
+    let same = state.issuer.as_ref() == Some(&certificate.issuer)
+        && newest.facts.covers(&certificate.names)
+        && !state.is_revoked(&newest.id);
+    same.then_some(newest)
+}
+
+const fn is_by_time(reason: &Reason) -> bool {
+    match reason {
         Reason::RenewalDue { .. } | Reason::Emergency { .. } | Reason::Expired { .. } => true,
         Reason::NoRevision
         | Reason::Unusable { .. }
@@ -129,13 +167,11 @@ fn succeeded<'a>(
         | Reason::Drifted { .. }
         | Reason::RollbackAsked
         | Reason::UndoFailed { .. } => false,
-    };
-    let newest = state.newest.as_ref().filter(|_| by_time && !state.forced)?;
-    let same = state.issuer.as_ref() == Some(&certificate.issuer)
-        && newest.facts.covers(&certificate.names)
-        && !state.is_revoked(&newest.id);
-    same.then_some(newest)
+    }
 }
+
+/// Where the journal does not say under which policy a certificate was issued: not the present one.
+const UNKNOWN_POLICY: Fingerprint = Fingerprint([0; 32]);
 
 /// A rollout on a target of the policy; `generation` was never given to another rollout of the target.
 #[must_use]

@@ -35,9 +35,12 @@ pub(crate) fn money<'a>(
         stale: snapshot.stale.as_ref(),
         busy: draft.is_buying(&order.issuer, &order.id),
         unused: subject.and_then(|subject| subject.state.unused.as_ref()),
-        successor: subject
-            .zip(replaces)
-            .and_then(|(subject, replaces)| entitlements::successor(subject.state, replaces)),
+        successor: subject.zip(replaces).and_then(|(subject, replaces)| {
+            // One for fewer names than are wanted is taken, never bought.
+            let fewer = order.request.names != subject.policy.names;
+            let own = entitlements::of(subject.state, replaces).filter(|_| fewer);
+            entitlements::successor(subject.state, replaces).or_else(|| own.map(|own| own.until))
+        }),
     }
 }
 

@@ -299,6 +299,7 @@ mod tests {
             spki: None,
             remaining: 0,
             auto_renew: false,
+            brought: false,
             until: Timestamp(0),
             asked_at: Timestamp(0),
         };

@@ -2,7 +2,8 @@
 //! to another one.
 //!
 //! A supplement keeps the certificate's id, its key and its end. So it is no renewal, and `rekey` does not speak against it;
-//! but it is nothing for a certificate that is due, whose key has to change, or that a person wants another one for.
+//! but it is nothing for a certificate that is due, whose key has to change, or that a person wants another one for. Where a
+//! certificate is due whose order has another one to come, that one comes first, and the names are added to it.
 
 pub(crate) mod late;
 
@@ -11,13 +12,13 @@ use std::fmt;
 
 use crate::model::{
     CertificateId, CertificatePolicy, CertificateState, Entitlement, IssuerKind, KeySource, Name,
-    Order, OrderMode, OrderPhase, Policy, Reason, Severity, Snapshot, Source, SubjectAltNames,
-    Supplement, Timestamp, Unsupplemented,
+    Order, OrderMode, OrderPhase, Policy, Reason, RevisionFacts, Severity, Snapshot, Source,
+    SubjectAltNames, Supplement, Timestamp, Unsupplemented,
 };
 use crate::plan::certificates::Subject;
 use crate::plan::draft::Draft;
 use crate::plan::renewal::{self, Window};
-use crate::plan::{Action, Plan};
+use crate::plan::{Action, Plan, entitlements};
 
 /// Why added names lead to another certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -148,9 +149,11 @@ fn unfit(
     if !same_first {
         return Some(Unfit::OtherFirst);
     }
-    if let Some(why) = overtaken(state, window, now) {
-        return Some(why);
-    }
+    let due = match overtaken(state, window, now) {
+        Some(Unfit::Due(at)) => Some(Unfit::Due(at)),
+        None => None,
+        Some(why) => return Some(why),
+    };
     let Some(bought) = bought(state) else {
         return Some(Unfit::Unknown);
     };
@@ -177,6 +180,38 @@ fn unfit(
             reference: refused.reference.clone(),
             why: refused.why.clone(),
         })
+        .or(due)
+}
+
+/// The names that the next certificate of the present one's order is for, where it comes before those that the policy added:
+/// the present one is due, the next one costs nothing and has room for them.
+pub(crate) fn successor_first<'a>(
+    certificate: &CertificatePolicy,
+    state: &'a CertificateState,
+    window: Window,
+    now: Timestamp,
+) -> Option<&'a SubjectAltNames> {
+    let newest = state.newest.as_ref()?;
+    let missing = missing(certificate, newest);
+    let first = certificate.order == OrderMode::Auto
+        && !missing.is_empty()
+        && newest.policy != Some(certificate.digest)
+        && state.issuer.as_ref() == Some(&certificate.issuer)
+        && entitlements::goes_on(state)
+        && matches!(
+            unfit(certificate, state, &missing, window, now),
+            Some(Unfit::Due(_))
+        );
+    first.then(|| newest.applied_for())
+}
+
+fn missing(certificate: &CertificatePolicy, newest: &RevisionFacts) -> SubjectAltNames {
+    let have = &newest.facts.names;
+    let wanted = certificate.names.iter();
+    wanted
+        .filter(|name| !have.iter().any(|one| one == *name))
+        .cloned()
+        .collect()
 }
 
 /// Why the certificate that is there is not to be issued again, whatever its names are: also where names are being added
@@ -213,8 +248,7 @@ pub(crate) fn of_order(order: &Order) -> Option<&Supplement> {
 /// What the newest revision came from.
 fn bought(state: &CertificateState) -> Option<&Entitlement> {
     let newest = state.newest.as_ref()?;
-    let mut all = state.entitlements.iter();
-    all.find(|one| one.reference == newest.reference)
+    entitlements::of(state, &newest.reference)
 }
 
 /// What an order would get another certificate for though it was asked to be added before, and came to nothing: it may have
@@ -287,6 +321,14 @@ pub(crate) fn notes(
 ) -> BTreeMap<CertificateId, String> {
     let note = |id: &CertificateId, reason: &Reason| {
         let (certificate, state) = (policy.certificates.get(id)?, snapshot.certificates.get(id)?);
+        let newest = state.newest.as_ref()?;
+        let window = renewal::of(policy, certificate, state, newest);
+        if successor_first(certificate, state, window, now).is_some() {
+            return Some(format!(
+                "has {} added to the next certificate of its order, which costs nothing and comes first",
+                missing(certificate, newest)
+            ));
+        }
         Some(match of(policy, certificate, state, reason, now)? {
             Ok(supplement) => describe(&supplement),
             Err(unfit) => format!("needs another certificate for its new names, since {unfit}"),

@@ -180,6 +180,7 @@ async fn note(
         ),
         CertificateChange::Unseen {
             supplement,
+            left,
             news: Some((at, failed, message)),
             ..
         } => (
@@ -187,7 +188,11 @@ async fn note(
             supplement.reference.as_str(),
             *at,
             if *failed { "failed" } else { "succeeded" },
-            if *failed { "late" } else { "taken-back" },
+            match left {
+                _ if *failed => "late",
+                Some(left) if left.issued.is_some() => "issued",
+                Some(_) | None => "taken-back",
+            },
             message.clone(),
         ),
         CertificateChange::Entitlements(_)

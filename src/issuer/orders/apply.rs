@@ -76,23 +76,25 @@ impl Orders {
         })
     }
 
-    /// CCM API 4.1.1.2. The status decides whether there is anything to take back, before and after.
+    /// CCM API 4.1.1.2. The status decides whether there is anything to take back, before and after. Of names that are being
+    /// added those are taken back that are `whose`. Answers whether anything was.
     pub(super) async fn take_back(
         &self,
         reference: &str,
         supplement: Option<&Supplement>,
-    ) -> Result<(), IssuerError> {
-        if !self.is_applied_for(reference, supplement).await? {
-            return Ok(());
+        whose: &[Whose],
+    ) -> Result<bool, IssuerError> {
+        if !self.is_applied_for(reference, supplement, whose).await? {
+            return Ok(false);
         }
         match self.scm.cancel(reference).await {
-            Ok(_) => Ok(()),
+            Ok(_) => Ok(true),
             Err(error) if error.class == crate::ccm::Class::Rejected => {
                 // It may have ended meanwhile.
-                if self.is_applied_for(reference, supplement).await? {
+                if self.is_applied_for(reference, supplement, whose).await? {
                     Err(acting(error))
                 } else {
-                    Ok(())
+                    Ok(false)
                 }
             }
             Err(error) => Err(acting(error)),
@@ -103,13 +105,11 @@ impl Orders {
         &self,
         reference: &str,
         supplement: Option<&Supplement>,
+        whose: &[Whose],
     ) -> Result<bool, IssuerError> {
         if let Some(supplement) = supplement {
             let how = self.how_supplemented(supplement).await?;
-            return Ok(matches!(
-                how,
-                Supplemented::UnderWay(Whose::Ours | Whose::Unclear)
-            ));
+            return Ok(matches!(how, Supplemented::UnderWay(one) if whose.contains(&one)));
         }
         match self.scm.show_certificate(reference).await {
             Ok(shown) => Ok(is_under_way(&shown.status)),

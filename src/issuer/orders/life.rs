@@ -46,6 +46,7 @@ impl Orders {
             spki,
             remaining: if lives { one.remaining } else { 0 },
             auto_renew: lives && one.auto_renew,
+            brought: false,
             until: until.unwrap_or(now),
             asked_at: now,
         })

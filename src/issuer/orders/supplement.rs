@@ -197,7 +197,7 @@ fn joined(names: &SubjectAltNames) -> String {
 }
 
 /// Whether the proof of a domain, by the issuer's word for it, is that of a name: a wildcard is proven by what it stands for.
-pub(crate) fn is_for(domain: &str, name: &Name) -> bool {
+fn is_for(domain: &str, name: &Name) -> bool {
     let domain = domain.trim().trim_end_matches('.');
     let name = name.to_string();
     let parent = name.strip_prefix("*.");

@@ -81,6 +81,7 @@ fn entitle(snapshot: &mut Snapshot, remaining: u32, auto_renew: bool) {
         spki: None,
         remaining,
         auto_renew,
+        brought: false,
         until: newest.facts.not_after,
         asked_at: newest.issued_at,
     }];

@@ -3,7 +3,7 @@
 
 use crate::model::{
     CertificateId, CertificateState, Fingerprint, Order, OrderMode, OrderPhase, Policy,
-    RevisionFacts, Seconds, Severity, Snapshot, Timestamp, Unseen,
+    RevisionFacts, Seconds, Severity, Snapshot, Supplement, Timestamp, Unseen,
 };
 use crate::plan::backoff::{self, Seed};
 use crate::plan::draft::Draft;
@@ -42,6 +42,7 @@ pub(crate) fn note(state: &mut CertificateState, order: &Order, now: Timestamp) 
         looked_at: now,
         until: end(state, &supplement.reference).unwrap_or(now + UNKNOWN_END),
         unsure: false,
+        issued: None,
         failures: crate::model::Failures::default(),
     };
     state
@@ -79,6 +80,14 @@ pub(crate) fn step(
 ) -> Step {
     if unseen.until <= now {
         return Step::Over;
+    }
+    if let Some(issued) = unseen.issued {
+        let until = issued + TOLD;
+        return if backoff::is_ahead(until, now) {
+            Step::Waits(Some(until))
+        } else {
+            Step::Over
+        };
     }
     let Some(issuer) = policy.issuers.get(&unseen.issuer) else {
         return Step::Waits(None);
@@ -154,8 +163,29 @@ pub(crate) fn decide(policy: &Policy, snapshot: &Snapshot, now: Timestamp, draft
     }
 }
 
+/// That they are in the certificate, in one line.
+pub(crate) fn issued(unseen: &Unseen) -> String {
+    let Supplement {
+        adds, reference, ..
+    } = &unseen.supplement;
+    format!("{adds} were added to {reference} after all, and stay there")
+}
+
 fn tell(id: &CertificateId, unseen: &Unseen, digest: Option<Fingerprint>, draft: &mut Draft) {
     let (adds, reference) = (&unseen.supplement.adds, &unseen.supplement.reference);
+    if unseen.issued.is_some() {
+        draft.alert(
+            Severity::Warning,
+            "supplement-late",
+            &format!("{reference}/{id}"),
+            format!("{id}: {}", issued(unseen)),
+            format!(
+                "The order that asked for them ended at {}, and nobody waited for them any more. What is issued stays: as long as the certificate lives, it is good for these names as well. Revoke {reference} in the console if that must not be and nothing uses it.",
+                unseen.since
+            ),
+        );
+        return;
+    }
     let count = digest.map_or(0, |digest| backoff::count(&unseen.failures, digest));
     let last = unseen.failures.last.as_ref().filter(|_| count > 0);
     let title = match last.filter(|last| count > 1 || !passes(last.class)) {
@@ -187,6 +217,8 @@ const FIRST: Seconds = Seconds::minutes(10);
 const LONGEST: Seconds = Seconds::days(1);
 /// For an answer that comes late.
 const LATEST: Seconds = Seconds::days(2);
+/// That they were issued.
+const TOLD: Seconds = Seconds::days(1);
 /// Where the journal has the certificate's end no more.
 const UNKNOWN_END: Seconds = Seconds::days(30);
 

@@ -3,9 +3,10 @@
 use super::*;
 use crate::model::{
     Entitlement, ErrorClass, Fingerprint, KeyAlgorithm, Name, OrderClosing, OrderEvent, OrderId,
-    OrderStep, RemoteTrouble, Review, RevokedBy, Revoking, ScmPolicy, Seconds, Standing, Started,
-    ValidationId,
+    OrderStep, RemoteTrouble, Review, RevokedBy, Revoking, ScmPolicy, Seconds, Spent, Standing,
+    Started, ValidationId, Want,
 };
+use crate::plan::checks::{self, CheckInput};
 use crate::plan::order_machine::{self, Money, Timing, transition};
 use crate::plan::{Next, OnError, Trouble, entitlements, open, outcome, testing};
 
@@ -44,6 +45,7 @@ pub(super) fn world() -> (Policy, CertificatePolicy, CertificateState) {
         spki: Some(KEY),
         remaining: 0,
         auto_renew: false,
+        brought: false,
         until: NOW + Seconds::days(90),
         asked_at: NOW,
     });
@@ -467,4 +469,114 @@ fn an_order_that_adds_names_leaves_no_entitlement_and_buys_nothing() {
             matches!(&ended, OrderPhase::Ending { withdraw: Some(one), .. } if one == "scs1");
         assert_eq!(takes_back, !opened, "{ended:?}");
     }
+}
+
+const DUE: Timestamp = Timestamp(NOW.0 + 70 * 86_400);
+
+/// The order that is opened for `b.example`, where the present certificate's order has another one to come.
+fn opened(now: Timestamp, change: Change) -> Order {
+    let (policy, mut certificate, mut state) = world();
+    state.entitlements[0].remaining = 1;
+    change(&mut certificate, &mut state);
+    let newest = state.newest.as_ref().unwrap();
+    let reason = checks::first(&CheckInput {
+        policy: &certificate,
+        state: &state,
+        newest: Some((newest, renewal::of(&policy, &certificate, &state, newest))),
+        now,
+    });
+    let id = OrderId::new("o1").unwrap();
+    open::order(id, &policy, &certificate, &state, reason.unwrap(), now)
+}
+
+#[test]
+fn a_successor_that_is_free_comes_before_names_that_were_added() {
+    let brought: Change = |_, state| {
+        state.entitlements[0].remaining = 0;
+        state.entitlements[0].brought = true;
+    };
+    for change in [(|_, _| {}) as Change, brought] {
+        let order = opened(DUE, change);
+        let public = order.request.public.unwrap();
+        assert_eq!(order.reason.code(), "renewal-due");
+        assert_eq!(order.request.names, names(&["www.example", "a.example"]));
+        assert_eq!(public.replaces.as_deref(), Some("scs1"));
+        assert_eq!(public.supplements, None);
+        // What comes of it lacks a name of the policy still.
+        assert_ne!(order.request.policy, POLICY);
+    }
+    // Before it is due they go into the present one.
+    let supplements = |order: Order| order.request.public.unwrap().supplements;
+    assert!(supplements(opened(NOW, |_, _| {})).is_some());
+    let cases: [Change; 5] = [
+        |_, state| state.entitlements[0].remaining = 0,
+        |_, state| state.entitlements[0].domains = Some(2),
+        |_, state| state.forced = true,
+        |certificate, _| certificate.key_algorithm = KeyAlgorithm::Rsa4096,
+        |certificate, _| certificate.names = names(&["www.example", "b.example"]),
+    ];
+    for (case, change) in cases.into_iter().enumerate() {
+        let order = opened(DUE, change);
+        let public = order.request.public.as_ref().unwrap();
+        assert_eq!(order.reason.code(), "names-changed", "{case}");
+        assert_eq!((&public.replaces, &public.supplements), (&None, &None));
+    }
+}
+
+#[test]
+fn an_order_for_a_successor_goes_on_when_names_are_added_and_buys_nothing() {
+    let actions = |phase: OrderPhase, remaining: u32| {
+        let (mut policy, certificate, mut state) = world();
+        state.entitlements[0].remaining = remaining;
+        state.entitlements[0].brought = remaining == 0;
+        let mut snapshot = Snapshot::default();
+        let order = Order {
+            phase,
+            ..opened(DUE, |_, _| {})
+        };
+        snapshot.orders.insert(order.id.clone(), order);
+        snapshot.certificates.insert(certificate.id.clone(), state);
+        policy
+            .certificates
+            .insert(certificate.id.clone(), certificate);
+        crate::plan::plan(&policy, &snapshot, DUE).actions
+    };
+    let want = Want::Successor {
+        not_after: NOW + Seconds::days(90),
+    };
+    let waits = OrderPhase::Seeking {
+        look_at: DUE + Seconds(60),
+        want: want.clone(),
+    };
+    let of_orders = |actions: Vec<Action>| -> Vec<Action> {
+        let all = actions.into_iter();
+        all.filter(|action| {
+            matches!(
+                action,
+                Action::AbandonOrder { .. }
+                    | Action::AdvanceOrder { .. }
+                    | Action::RecordOrder { .. }
+                    | Action::OpenOrder { .. }
+            )
+        })
+        .collect()
+    };
+    assert_eq!(of_orders(actions(waits, 1)), []);
+    // The account shows neither it nor anything that is to come: a person is asked.
+    let bare = OrderPhase::Bare {
+        looked_at: DUE,
+        listed: std::collections::BTreeSet::new(),
+        spent: Spent::default(),
+    };
+    let actions = of_orders(actions(bare, 0));
+    let [
+        Action::RecordOrder {
+            event: OrderEvent::Wanting { want: said, .. },
+            ..
+        },
+    ] = actions.as_slice()
+    else {
+        panic!("{actions:?}");
+    };
+    assert_eq!(*said, want);
 }

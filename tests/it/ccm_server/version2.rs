@@ -369,13 +369,19 @@ async fn a_supplement_that_is_cancelled_or_rejected_changes_nothing() {
     let before = world.exported(&id).await.text("certificate");
     let add = json!({"ori_sans": "a.example.com", "add_sans": "b.example.com"});
     on(&world, &id, "supplement", &add).await.expect(200);
+    // The names that it has are proven.
+    let wanted = world.shown(&id).await["authentification"].clone();
+    assert_eq!(wanted.as_array().unwrap().len(), 1, "{wanted}");
+    assert_eq!(wanted[0]["domain"], "b.example.com", "{wanted}");
     on(&world, &id, "cancel-cert", &Value::Null)
         .await
         .expect(200);
     assert_eq!(world.status(&id).await, "ISSUED");
-    world.prove(&id).await;
+    let text = |field: &str| wanted[0][field].as_str().unwrap();
+    world.names.put(text("record_name"), text("record_value"));
     world.pass(Seconds::minutes(5)).await;
     assert_eq!(world.exported(&id).await.text("certificate"), before);
+    world.names.clear(text("record_name"));
     on(&world, &id, "supplement", &add).await.expect(200);
     let reject = format!("/applications/{id}/reject");
     let (status, said) = world

@@ -778,6 +778,7 @@ impl Scm {
             spki: Some(*key),
             remaining: paper.remaining,
             auto_renew: paper.auto_renew,
+            brought: false,
             until: *not_after,
             asked_at: now,
         }

@@ -231,6 +231,49 @@ async fn what_is_due_does_not_wait_for_what_may_be_a_colleagues() {
     assert_eq!(sent(&shop).1, before.1, "nothing is bought");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn names_that_are_issued_before_anybody_looks_stay_and_are_told() {
+    let shop = Shop::at("2027-04-01").await;
+    let (host, first) = turned_down(&shop, 3, |names| policy(&shop, names, "")).await;
+    shop.board.show();
+    host.settle(&shop).await;
+    let then = newest(&host).await;
+    assert_ne!(then.reference, first.reference);
+    let bought = sent(&shop);
+    comes(&shop, &first.reference, "b.example.com", "c.example.com").await;
+    shop.approve(&first.reference).await;
+    shop.look().await;
+    assert_eq!(shop.count(&ScmStatus::SupplementChecking).await, 0);
+    host.told();
+    let key = format!("supplement-late/{}/www", first.reference);
+    until(&shop, &host, || async {
+        let alerts = host.tick().await.alerts;
+        alerts.keys().any(|one| one.as_str() == key)
+    })
+    .await;
+    let told = host.told();
+    let said = format!("c.example.com were added to {} after all", first.reference);
+    let times = told
+        .iter()
+        .filter(|line| line.starts_with("ok") && line.contains(&said));
+    assert_eq!(times.count(), 1, "{told:#?}");
+    // Told for a day, then forgotten.
+    shop.pass(Seconds::days(1)).await;
+    until(&shop, &host, || async {
+        let state = host.snapshot().await;
+        state.certificates[&id("www")].unseen.is_empty()
+    })
+    .await;
+    let alerts = host.tick().await.alerts;
+    assert!(!alerts.keys().any(|one| one.as_str() == key));
+    assert_eq!(newest(&host).await.id, then.id);
+    assert_eq!(sent(&shop), (bought.0 + 1, bought.1, bought.2), "theirs");
+    let history = host.engine().await.store.history(&id("www")).await;
+    let history = history.unwrap();
+    let last = history.iter().rfind(|entry| entry.machine == "supplement");
+    assert!(last.unwrap().message.contains(&said), "{history:#?}");
+}
+
 /// Ticks at each moment that the plan asks for.
 async fn until<F: Future<Output = bool>>(shop: &Shop, host: &Host, reached: impl Fn() -> F) {
     for _ in 0..100 {

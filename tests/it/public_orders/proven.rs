@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use renewd::ccm_server::ProofReuse;
 use renewd::model::{RevisionFacts, Seconds};
 
-use super::supplement::{has, policy};
+use super::supplement::{has, is_supplemented, policy, sent, with};
 use crate::support::engine::id;
 use crate::support::shop::{Host, Shop};
 
@@ -80,4 +80,19 @@ async fn of_several_names_only_those_without_a_proof_are_published() {
     assert_ne!(second.reference, first.reference);
     has(&second, &["a", "b"]);
     assert_eq!(published, places(&["b"]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_are_added_also_where_the_ca_wants_the_old_ones_proven_again() {
+    // Ten days for a proof.
+    let shop = Shop::reusing("2029-04-01", ProofReuse::Ballot).await;
+    let (host, first) = with(&shop, &["a", "b"], 3).await;
+    shop.pass(Seconds::days(20)).await;
+    let before = sent(&shop);
+    host.write(&policy(&shop, &["a", "b", "c"], ""));
+    let (then, published) = next(&shop, &host, Some(&first)).await;
+    is_supplemented(&first, &then);
+    has(&then, &["a", "b", "c"]);
+    assert_eq!(published, places(&["a", "b", "c"]));
+    assert_eq!(sent(&shop), (before.0 + 1, before.1, before.2));
 }

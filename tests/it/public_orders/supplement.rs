@@ -2,7 +2,7 @@
 //! one; once, whatever is lost. Hosts that are killed meanwhile: `crash::added`.
 
 use renewd::ccm::{Scm, ScmStatus, Supplement};
-use renewd::model::{Name, OrderPhase, RevisionFacts, Seconds};
+use renewd::model::{Name, OrderPhase, RevisionFacts, Seconds, Want};
 use renewd::plan::explain;
 use serde_json::json;
 
@@ -387,6 +387,7 @@ async fn names_that_nobody_wants_any_more_are_taken_back_and_the_certificate_sta
 async fn a_certificate_that_falls_due_meanwhile_is_not_waited_for() {
     let shop = Shop::at("2027-04-01").await;
     let (host, first) = with(&shop, &["a", "b"], 3).await;
+    let before = sent(&shop);
     shop.board.hide();
     host.write(&policy(&shop, &["a", "b", "c"], ""));
     until_published(&shop, &host).await;
@@ -399,6 +400,66 @@ async fn a_certificate_that_falls_due_meanwhile_is_not_waited_for() {
     assert_ne!(then.reference, first.reference, "{told:#?}");
     has(&then, &["a", "b", "c"]);
     assert!(then.facts.not_after > first.facts.not_after);
+    // The next one of its order came first, and the name was added to that one.
+    assert_eq!(sent(&shop), (before.0 + 2, before.1, before.2), "{told:#?}");
+    assert_clean(&shop, &host, "due").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_is_added_to_what_is_due_waits_for_the_successor_and_nothing_is_bought() {
+    let shop = Shop::at("2027-04-01").await;
+    let (host, first) = with(&shop, &["a", "b"], 3).await;
+    let before = sent(&shop);
+    // Due, and some days before its order brings the next one.
+    let due = first.facts.not_after - Seconds::days(32);
+    shop.pass(shop.clock_now().until(due)).await;
+    for _ in 0..5 {
+        host.tick().await;
+    }
+    let waits = |orders: &std::collections::BTreeMap<_, renewd::model::Order>| {
+        orders.values().any(|order| {
+            let want = |want: &Want| matches!(want, Want::Successor { .. });
+            matches!(&order.phase, OrderPhase::Seeking { want: one, .. } if want(one))
+        })
+    };
+    let waiting = host.snapshot().await.orders;
+    assert!(waits(&waiting), "{:#?}", host.told());
+    host.write(&policy(&shop, &["a", "b", "c"], ""));
+    for _ in 0..5 {
+        host.tick().await;
+    }
+    let still = host.snapshot().await.orders;
+    assert!(waits(&still), "{:#?}", host.told());
+    assert!(still.keys().eq(waiting.keys()), "{:#?}", host.told());
+    let (told, spends) = told_by_plan(&host).await;
+    let told = told.unwrap();
+    assert!(told.contains("c.example.com added to the next"), "{told}");
+    assert!(!spends);
+    host.settle(&shop).await;
+    let told = host.told();
+    let then = newest(&host).await;
+    assert_ne!(then.reference, first.reference, "{told:#?}");
+    assert_eq!(then.facts.spki, first.facts.spki);
+    has(&then, &["a", "b", "c"]);
+    assert_eq!(sent(&shop), (before.0 + 1, before.1, before.2), "{told:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_successor_that_is_there_already_comes_before_a_name_that_is_added() {
+    let shop = Shop::at("2027-04-01").await;
+    let (host, first) = with(&shop, &["a", "b"], 3).await;
+    let before = sent(&shop);
+    // The account has applied for it, says that none is to come any more, and the host was asleep.
+    let due = first.facts.not_after - Seconds::days(28);
+    shop.pass(shop.clock_now().until(due)).await;
+    shop.look().await;
+    host.write(&policy(&shop, &["a", "b", "c"], ""));
+    host.settle(&shop).await;
+    let told = host.told();
+    let then = newest(&host).await;
+    assert_ne!(then.reference, first.reference, "{told:#?}");
+    has(&then, &["a", "b", "c"]);
+    assert_eq!(sent(&shop), (before.0 + 1, before.1, before.2), "{told:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

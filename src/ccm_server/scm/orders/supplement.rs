@@ -38,7 +38,8 @@ pub(in crate::ccm_server) async fn supplement(
                 // Where proofs are used again, they end some day.
                 proven.push(match proven_since {
                     Some(_) => reuse::held(connection, &own, name, proven_since).await?,
-                    None => (position < order.sans().len() + 1).then_some(now.0),
+                    // Without an end, they are those of before.
+                    None => (position < order.sans().len() + 1).then_some(now.0 - 1),
                 });
             }
             sqlx::query("DELETE FROM scm_domain WHERE certificate = $1")

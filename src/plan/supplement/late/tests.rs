@@ -203,3 +203,22 @@ fn what_is_added_days_later_is_somebody_elses_and_so_is_what_another_host_orders
     let never = step(&policy, &snapshot, &id, &unseen, later);
     assert_eq!(never, Step::Waits(None));
 }
+
+#[test]
+fn names_that_were_issued_late_are_told_for_a_day_and_looked_for_no_more() {
+    let mut world = ended(false);
+    let seen = NOW + Seconds::hours(1);
+    first(&mut world.1).issued = Some(seen);
+    let end = seen + Seconds::days(1);
+    assert_eq!(at(&world, end - Seconds(1)), Step::Waits(Some(end)));
+    assert_eq!(at(&world, end), Step::Over);
+    let plan = crate::plan::plan(&world.0, &world.1, seen);
+    let titles: Vec<_> = plan
+        .alerts
+        .values()
+        .filter(|alert| alert.key.as_str() == "supplement-late/scs1/www")
+        .map(|alert| alert.title.as_str())
+        .collect();
+    let told = "www: b.example were added to scs1 after all, and stay there";
+    assert_eq!(titles, [told]);
+}
