@@ -1,3 +1,5 @@
+//! Unit tests of the forecast.
+
 use super::*;
 use crate::model::{
     Difference, Drift, DriftKind, DriftMode, Entitlement, PcaPolicy, PurchasePolicy, RemoteTrouble,

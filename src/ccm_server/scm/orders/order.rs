@@ -278,7 +278,10 @@ pub(in crate::ccm_server) async fn verification(
         let mut connection = call.shared.db.read().acquire().await?;
         domains(&mut connection, id).await?.into_iter()
     };
-    let asked = names.next().is_none_or(|first| !first.was_proven(&order));
+    // Where proofs are not used again, the one that it had is shown further.
+    let again = call.shared.life.reuse.since(call.now).is_some();
+    let first = names.next();
+    let asked = first.is_none_or(|first| !(again && first.was_proven(&order)));
     let (true, Some(method), Some(token)) = (asked, &order.method, &order.token) else {
         let detail = format!(
             "the certificate is {}, and nothing is to be verified",
