@@ -99,12 +99,19 @@ pub(super) async fn restore(call: &Call<'_>) -> Result<Answer, Failure> {
 
 /// Forgets the opened keys of CAs that have none any more: a request of before their end may have opened one after it.
 pub(in crate::ccm_server) async fn forget_buried(shared: &Shared) {
-    let ids = sqlx::query_scalar("SELECT id FROM authority WHERE key IS NULL");
-    let ids: Result<Vec<String>, sqlx::Error> = ids.fetch_all(shared.db.read()).await;
-    // What cannot be read now is looked for again in a minute.
-    for id in ids.unwrap_or_default() {
-        shared.signers.forget(&id);
-        shared.issuers.forget(&id);
+    let open = Value::from(shared.signers.ids()).to_string();
+    let ids = sqlx::query_scalar(
+        "SELECT id FROM authority WHERE id IN (SELECT value FROM json_each($1)) AND key IS NULL",
+    );
+    let ids: Result<Vec<String>, sqlx::Error> = ids.bind(open).fetch_all(shared.db.read()).await;
+    match ids {
+        Ok(ids) => {
+            for id in ids {
+                shared.signers.forget(&id);
+                shared.issuers.forget(&id);
+            }
+        }
+        Err(error) => tracing::error!(%error, "failed to look for CAs whose keys are erased"),
     }
 }
 
@@ -371,3 +378,35 @@ const SKEW: Seconds = Seconds(300);
 pub(super) const NOT_FOUND: &Code = code("PCA.00030102");
 const BAD_CERTIFICATE: &Code = code("PCA.00020402");
 const BAD_CHAIN: &Code = code("PCA.00020403");
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::ccm_server::Faults;
+    use crate::ccm_server::x509::Signer;
+    use crate::model::KeyAlgorithm;
+    use crate::pki::PrivateKey;
+    use crate::sys::clock::SystemClock;
+
+    #[tokio::test]
+    async fn an_opened_key_is_forgotten_once_it_is_erased() {
+        let directory = tempfile::tempdir().unwrap();
+        let (clock, faults) = (Arc::new(SystemClock), Faults::none());
+        let shared = Shared::open(&directory.path().join("ccm"), None, clock, faults).await;
+        let shared = shared.unwrap();
+        let rows = "INSERT INTO account (id, name, created) VALUES ('a', 'a', 0); \
+             INSERT INTO authority (id, account, listed, kind, status, gen_mode, common_name, subject, key_algorithm, created, key, crl) \
+             VALUES ('buried', 'a', 0, 'ROOT', 'DELETED', 'GENERATE', '', '{}', 'EC256', 0, NULL, '{}'), \
+             ('open', 'a', 1, 'ROOT', 'ACTIVED', 'GENERATE', '', '{}', 'EC256', 0, x'00', '{}')";
+        sqlx::raw_sql(rows).execute(shared.db.read()).await.unwrap();
+        let key = PrivateKey::generate(KeyAlgorithm::EcP256).unwrap();
+        for id in ["buried", "open", "of SCM"] {
+            let signer = Arc::new(Signer::load(key.pkcs8()).unwrap());
+            shared.signers.put(id, signer);
+        }
+        forget_buried(&shared).await;
+        assert_eq!(shared.signers.ids(), ["of SCM", "open"]);
+    }
+}

@@ -198,6 +198,12 @@ impl Signers {
         signers.get(id).cloned()
     }
 
+    /// Whose keys are open.
+    pub(in crate::ccm_server) fn ids(&self) -> Vec<String> {
+        let signers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        signers.keys().cloned().collect()
+    }
+
     /// Forgets the key of a CA that is gone.
     pub(in crate::ccm_server) fn forget(&self, id: &str) {
         let mut signers = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -376,15 +376,21 @@ async fn quotas_are_counted_and_kept() {
         .refused(403, "PCA.00030001");
 }
 
-/// They share a transaction, in which each must count those before it, and nobody else sees them yet.
-#[tokio::test]
-async fn those_who_come_at_once_pass_the_quota_as_little_as_one_by_one() {
+/// A server that has issued a certificate, and its state as another process opens it.
+async fn opened() -> (tempfile::TempDir, Ccm, SqliteConnection) {
     let directory = tempfile::tempdir().unwrap();
     let state = directory.path().join("ccm");
     let ccm = Wanted::new().state(&state).start().await;
     issue(&ccm, ccm.issuing()).await.expect(200);
     let options = SqliteConnectOptions::new().filename(state.join("ccm.db"));
-    let mut beside = SqliteConnection::connect_with(&options).await.unwrap();
+    let beside = SqliteConnection::connect_with(&options).await.unwrap();
+    (directory, ccm, beside)
+}
+
+/// They share a transaction, in which each must count those before it, and nobody else sees them yet.
+#[tokio::test]
+async fn those_who_come_at_once_pass_the_quota_as_little_as_one_by_one() {
+    let (_directory, ccm, mut beside) = opened().await;
     sqlx::query("UPDATE stock SET certificates = 99995")
         .execute(&mut beside)
         .await
@@ -406,12 +412,7 @@ async fn those_who_come_at_once_pass_the_quota_as_little_as_one_by_one() {
 
 #[tokio::test]
 async fn a_ca_that_issued_and_that_another_process_disables_issues_nothing_more() {
-    let directory = tempfile::tempdir().unwrap();
-    let state = directory.path().join("ccm");
-    let ccm = Wanted::new().state(&state).start().await;
-    issue(&ccm, ccm.issuing()).await.expect(200);
-    let options = SqliteConnectOptions::new().filename(state.join("ccm.db"));
-    let mut beside = SqliteConnection::connect_with(&options).await.unwrap();
+    let (_directory, ccm, mut beside) = opened().await;
     let mut turn = async |status: &str| {
         sqlx::query("UPDATE authority SET status = $1 WHERE id = $2")
             .bind(status)
