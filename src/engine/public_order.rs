@@ -75,7 +75,11 @@ impl Engine {
                 self.lay_claim(orders, order, &ours.identity, reference, now)
                     .await?
             }
-            Sighting::Nothing { unused, mut spent } => {
+            Sighting::Nothing {
+                unused,
+                under_way,
+                mut spent,
+            } => {
                 if let Some(buying) = public.buying.as_ref().filter(|buying| buying.reserve) {
                     let place = self.place(orders, order, (buying, &spent), &ours, now);
                     spent.placed = place.await?;
@@ -87,7 +91,7 @@ impl Engine {
                     spent.at.len()
                 );
                 let event = OrderEvent::NothingFree {
-                    listed: unused,
+                    listed: unused.into_iter().chain(under_way).collect(),
                     looked_at: now,
                     spent,
                 };

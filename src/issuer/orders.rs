@@ -105,6 +105,8 @@ pub enum Sighting {
     Nothing {
         /// Unused entitlements of any kind: ids.
         unused: BTreeSet<String>,
+        /// Applications with what fits and nobody is known to have bought: ids.
+        under_way: BTreeSet<String>,
         /// Purchases, by the account's tags.
         spent: Spent,
     },

@@ -109,7 +109,8 @@ pub enum OrderPhase {
     },
     /// A complete listing had nothing that may be taken: a purchase may be.
     Bare {
-        /// Unused entitlements that were listed: their ids at SCM.
+        /// Entitlements without a certificate that were listed: ids at SCM of what is unused, and of what is applied for with
+        /// something that fits and nobody is known to have bought.
         listed: BTreeSet<String>,
         /// When the listing was asked for.
         looked_at: Timestamp,
@@ -412,7 +413,7 @@ pub enum OrderEvent {
     },
     /// A complete listing has nothing that may be taken.
     NothingFree {
-        /// Unused entitlements that were listed and do not fit or are claimed: their ids at SCM.
+        /// Entitlements without a certificate that were listed and cannot be taken, as in [`OrderPhase::Bare`].
         listed: BTreeSet<String>,
         /// When it was asked for.
         looked_at: Timestamp,

@@ -276,7 +276,7 @@ pub struct Purchase {
     pub decisive_at: Timestamp,
     /// Complete answers without it that counted, ten minutes apart.
     pub absences: u32,
-    /// Unused entitlements that were there before: their ids at SCM.
+    /// Entitlements without a certificate that were there before, as in [`OrderPhase::Bare`](crate::model::OrderPhase::Bare).
     pub listed: BTreeSet<String>,
     /// Whether it is paid for by itself; if not, a person must look.
     pub automatic_payment: bool,

@@ -5,7 +5,7 @@ use crate::issuer::failure::{acting, own};
 use crate::issuer::orders::survey::{One, Survey};
 use crate::issuer::orders::{Intent, Look, Orders, Traced, survey, tags};
 use crate::issuer::{Effect, IssuerError};
-use crate::model::{Buying, ErrorClass, Purchase};
+use crate::model::{Buying, ErrorClass, Purchase, Seconds};
 
 impl Orders {
     /// CCM API 4.1.3.1. One at a time, and always with the word of who pays.
@@ -83,13 +83,29 @@ impl Orders {
         if let Some(reference) = ids.into_iter().next() {
             return Ok(Traced::Found { reference });
         }
-        if look.now >= purchase.decisive_at {
-            for reference in Self::unclaimed(look, &survey, &purchase.listed)? {
-                if self.is_unused(&reference).await? {
-                    return Ok(Traced::Perhaps { reference });
-                }
+        if look.now < purchase.decisive_at {
+            return Ok(Traced::Absent);
+        }
+        let new = Self::unclaimed(look, &survey, purchase)?;
+        for reference in new.free {
+            if self.is_unused(&reference).await? {
+                return Ok(Traced::Perhaps { reference });
             }
+        }
+        // Another host that looks for a purchase of its own may have taken this one's for it: both tags were late then, and
+        // what it bought itself is left to us. So nothing is absent before that is told.
+        if let Some(taken) = new.taken
+            && look.now < purchase.began_at + TOLD
+        {
+            let message = format!(
+                "{taken} came after this purchase was sent and is used by somebody else, and its tags do not say yet who bought it; \
+                 nothing is bought before they do"
+            );
+            return Err(own(ErrorClass::Transient, message));
         }
         Ok(Traced::Absent)
     }
 }
+
+/// By then the tags of a purchase are seen, if it has any.
+const TOLD: Seconds = Seconds::hours(6);

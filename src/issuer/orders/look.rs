@@ -11,7 +11,8 @@ use crate::issuer::orders::survey::{One, Survey};
 use crate::issuer::orders::{Look, Orders, Sighting, tags};
 use crate::issuer::scm::is_gone;
 use crate::model::{
-    ErrorClass, Fingerprint, PublicRequest, Seconds, Source, Spent, Timestamp, brings_successor,
+    ErrorClass, Fingerprint, PublicRequest, Purchase, Seconds, Source, Spent, Timestamp,
+    brings_successor,
 };
 
 /// A look with what was seen.
@@ -163,7 +164,12 @@ impl Orders {
             self.queue(look, &survey, &mut spent).await?;
         }
         Ok(Sighting::Nothing {
-            unused: unused_ids(&survey),
+            unused: ids(&survey, One::is_unused),
+            under_way: ids(&survey, |one| {
+                has_application(&one.status)
+                    && one.tags.intent().is_none()
+                    && one.sold.fits(&view.wanted)
+            }),
             spent,
         })
     }
@@ -316,21 +322,43 @@ impl Orders {
         }
     }
 
-    /// Ids of unused entitlements that may have been bought by this order and bear no mark of anybody.
+    /// Of what fits, is the first of its order and came after `purchase` was sent: what may have been bought by this order,
+    /// as far as tags say.
     pub(super) fn unclaimed(
         look: &Look<'_>,
         survey: &Survey,
-        listed: &BTreeSet<String>,
-    ) -> Result<Vec<String>, IssuerError> {
+        purchase: &Purchase,
+    ) -> Result<Unclaimed, IssuerError> {
         let view = View::new(look, survey)?;
-        let new = view.unused().into_iter().filter(|one| {
-            let nobodys = one.tags.intent().is_none() && one.tags.claim().is_none();
-            !listed.contains(&one.id)
+        let unsaid = |one: &One| one.tags.intent().is_none() || one.tags.are_of(look.order);
+        let new = |one: &&One| {
+            unsaid(one)
                 && one.follows.is_empty()
-                && (nobodys || one.tags.are_of(look.order))
-        });
-        Ok(new.map(|one| one.id.clone()).collect())
+                && one.sold.fits(&view.wanted)
+                && !purchase.listed.contains(&one.id)
+        };
+        let free: Vec<&One> = view.unused().into_iter().filter(new).collect();
+        let used = |one: &&One| match one.status {
+            ScmStatus::Paid | ScmStatus::Unpassed => one.tags.held_by_others(look),
+            ScmStatus::Issued => one
+                .issued
+                .is_some_and(|at| at + CLOCKS >= purchase.began_at),
+            ref status => has_application(status),
+        };
+        let mut others = view.others().filter(new).filter(used);
+        Ok(Unclaimed {
+            taken: others.next().map(One::told),
+            free: free.into_iter().map(|one| one.id.clone()).collect(),
+        })
     }
+}
+
+/// What came to an account after a purchase was sent, and bears no intent.
+pub(super) struct Unclaimed {
+    /// Ids of what is unused and held by nobody else.
+    pub(super) free: Vec<String>,
+    /// The first that somebody else claimed or used already.
+    pub(super) taken: Option<String>,
 }
 
 /// What is on its way back to be unused is not replaced by a purchase.
@@ -373,9 +401,13 @@ pub(super) const fn is_under_way(status: &ScmStatus) -> bool {
     }
 }
 
-fn unused_ids(survey: &Survey) -> BTreeSet<String> {
-    let unused = survey.0.values().filter(|one| one.is_unused());
-    unused.map(|one| one.id.clone()).collect()
+fn has_application(status: &ScmStatus) -> bool {
+    is_under_way(status) || *status == ScmStatus::CancelChecking
+}
+
+fn ids(survey: &Survey, which: impl Fn(&One) -> bool) -> BTreeSet<String> {
+    let all = survey.0.values().filter(|one| which(one));
+    all.map(|one| one.id.clone()).collect()
 }
 
 /// What all hosts bought within the last 30 days, by its tags. What follows within an order has the tags of the first
@@ -404,5 +436,7 @@ pub(super) fn spent(survey: &Survey, look: &Look<'_>) -> Spent {
 
 /// Certificates that are looked at one by one.
 const MOST_SHOWN: usize = 32;
+/// How far the clock of an account may be behind this host's.
+const CLOCKS: Seconds = Seconds::hours(1);
 /// The longest span of a budget.
 const MONTH: Seconds = Seconds::days(30);

@@ -9,7 +9,7 @@ use renewd::model::{
 use renewd::plan::{entitlements, order_machine};
 
 use super::faults::Fault;
-use super::scm::{Stage, Who, taken};
+use super::scm::{Stage, Trace, Who, taken};
 use super::world::{Came, World};
 
 /// What an order adds to which certificate.
@@ -56,12 +56,13 @@ impl World {
 
     pub(super) fn public_effect(&mut self, order: &Order, step: OrderStep) -> Came<OrderEvent> {
         let now = self.now;
-        let rejected = |message: &str| {
+        let refused = |class, message: &str| {
             let mut fault = Fault::new(step.code(), order.certificate.as_str());
-            fault.class = ErrorClass::Rejected;
+            fault.class = class;
             fault.message = message.to_owned();
             Came::Trouble(fault)
         };
+        let rejected = |message| refused(ErrorClass::Rejected, message);
         let keys: BTreeSet<Fingerprint> = self.keys.values().copied().collect();
         let others = self.snapshot.orders.values();
         let others: Vec<&Order> = others.filter(|other| other.id != order.id).collect();
@@ -96,10 +97,15 @@ impl World {
             (OrderStep::Buy, _) => OrderEvent::Bought {
                 reference: self.scm.buy(order, &who, now),
             },
-            (OrderStep::Trace, OrderPhase::PurchaseUnclear { purchase, .. }) => self
-                .scm
-                .trace(order, purchase, &who, now)
-                .unwrap_or_else(|| order_machine::not_bought(order, now)),
+            (OrderStep::Trace, OrderPhase::PurchaseUnclear { purchase, .. }) => {
+                match self.scm.trace(order, purchase, &who, now) {
+                    Trace::Event(event) => event,
+                    Trace::Absent => order_machine::not_bought(order, now),
+                    Trace::Untold => {
+                        return refused(ErrorClass::Transient, "its tags do not say who bought it");
+                    }
+                }
+            }
             (OrderStep::Submit, _) => {
                 let reference = taken(order).unwrap().to_owned();
                 if !self.scm.apply(&reference, order, key) {

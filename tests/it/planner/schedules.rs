@@ -19,7 +19,7 @@ use renewd::plan::order_machine::{self, Money, Timing};
 use renewd::plan::{Next, OnError, Trouble, entitlements, open, outcome};
 
 use super::public::supplement;
-use super::scm::{Scm, Stage, Who, taken};
+use super::scm::{Scm, Stage, Trace, Who, taken};
 use super::script::obey;
 use super::world::World;
 
@@ -99,6 +99,7 @@ struct Counts {
     abandoned: u64,
     withdrawn: u64,
     budget_waits: u64,
+    untold: u64,
     supplemented: u64,
     supplements_refused: u64,
 }
@@ -127,6 +128,7 @@ impl Counts {
             ("orders abandoned", self.abandoned),
             ("applications withdrawn", self.withdrawn),
             ("waits for the budget", self.budget_waits),
+            ("waits for tags of what others use", self.untold),
             ("names added to a certificate", self.supplemented),
             ("names not added", self.supplements_refused),
         ]
@@ -151,6 +153,7 @@ impl Counts {
         self.abandoned += other.abandoned;
         self.withdrawn += other.withdrawn;
         self.budget_waits += other.budget_waits;
+        self.untold += other.untold;
         self.supplemented += other.supplemented;
         self.supplements_refused += other.supplements_refused;
     }
@@ -253,6 +256,10 @@ struct Schedule {
     years: u32,
     /// Chances of a hundred while they last.
     faults: u64,
+    /// Every answer to a purchase of the first hours is lost, as it would be by an outage: all come to be found at once.
+    storm: bool,
+    /// Tags are seen so much later at most, in seconds.
+    tags_late: i64,
     faults_end: Timestamp,
     /// How far listings are behind changes then.
     lag_until: Timestamp,
@@ -274,6 +281,7 @@ const PURCHASE_SETTLES: i64 = 10 * 60;
 impl Schedule {
     fn new(seed: u64) -> Self {
         let mut random = Random::new(seed);
+        let storm = seed % 5 == 0;
         let years = 1 + random.below(2) as u32;
         let hosts = 1 + random.below(3);
         let per_day = [1, 2, 50, 50, 50, 50, 50, 50][random.below(8) as usize];
@@ -330,6 +338,8 @@ impl Schedule {
                 per_month: if random.percent(2) { 3 } else { 20 },
             },
             faults: [0, 10, 30, 60][random.below(4) as usize],
+            storm,
+            tags_late: if storm { 60 * 60 } else { 15 * 60 },
             faults_end: now,
             lag_until: now,
             random,
@@ -526,6 +536,11 @@ impl Schedule {
 
     fn call(&mut self, step: OrderStep) -> Call {
         let faulty = self.now < self.faults_end && self.random.percent(self.faults);
+        if self.storm && step == OrderStep::Buy && self.now < self.faults_end {
+            return Call::Lost {
+                effect: self.random.percent(80),
+            };
+        }
         if !faulty {
             return Call::Answered;
         }
@@ -560,8 +575,12 @@ impl Schedule {
             };
             self.lag_until = self.now + self.random.seconds(30 * 60);
         }
-        self.scm.tags_in = if self.random.percent(self.faults) {
-            self.random.seconds(15 * 60)
+        let late = match self.storm && faulty {
+            true => 60,
+            false => self.faults,
+        };
+        self.scm.tags_in = if self.random.percent(late) {
+            self.random.seconds(self.tags_late)
         } else {
             Seconds(0)
         };
@@ -585,12 +604,10 @@ impl Schedule {
             self.hosts[host].sent.push(self.now);
         }
         let (class, lost) = match call {
-            Call::Answered => {
-                if let Some(event) = self.effect(host, at, &order, step) {
-                    return self.event(host, at, order, event);
-                }
-                (ErrorClass::Rejected, false)
-            }
+            Call::Answered => match self.effect(host, at, &order, step) {
+                Ok(event) => return self.event(host, at, order, event),
+                Err(class) => (class, false),
+            },
             Call::Crash { effect } => {
                 self.sum.crashes += 1;
                 if effect {
@@ -637,14 +654,14 @@ impl Schedule {
         }
     }
 
-    /// The effect of a step and what it answers; `None`: it is refused for good.
+    /// The effect of a step and what it answers, or how it is refused.
     fn effect(
         &mut self,
         host: usize,
         at: usize,
         order: &Order,
         step: OrderStep,
-    ) -> Option<OrderEvent> {
+    ) -> Result<OrderEvent, ErrorClass> {
         let now = self.now;
         self.scm.pass(now);
         let of = &self.hosts[host];
@@ -691,16 +708,22 @@ impl Schedule {
             bought: &bought,
         };
         let key = of.order_keys.get(&order.id).copied();
-        Some(match (step, &order.phase) {
+        Ok(match (step, &order.phase) {
             (OrderStep::Look, _) => self.scm.look(order, &who, now),
             (OrderStep::Confirm, _) => self.scm.confirm(order, now),
             (OrderStep::Buy, _) => OrderEvent::Bought {
                 reference: self.scm.buy(order, &who, now),
             },
-            (OrderStep::Trace, OrderPhase::PurchaseUnclear { purchase, .. }) => self
-                .scm
-                .trace(order, purchase, &who, now)
-                .unwrap_or_else(|| order_machine::not_bought(order, now)),
+            (OrderStep::Trace, OrderPhase::PurchaseUnclear { purchase, .. }) => {
+                match self.scm.trace(order, purchase, &who, now) {
+                    Trace::Event(event) => event,
+                    Trace::Absent => order_machine::not_bought(order, now),
+                    Trace::Untold => {
+                        self.sum.untold += 1;
+                        return Err(ErrorClass::Transient);
+                    }
+                }
+            }
             (OrderStep::StoreKey, _) => {
                 self.count += 1;
                 let mut fresh = [0; 32];
@@ -713,7 +736,7 @@ impl Schedule {
             (OrderStep::Submit, _) => {
                 let reference = taken(order).unwrap().to_owned();
                 if !self.scm.apply(&reference, order, key.unwrap()) {
-                    return None;
+                    return Err(ErrorClass::Rejected);
                 }
                 OrderEvent::Accepted {
                     reference,
@@ -721,7 +744,8 @@ impl Schedule {
                 }
             }
             (OrderStep::Supplement, _) => {
-                return self.scm.supplement(supplement(order).unwrap(), now);
+                let answer = self.scm.supplement(supplement(order).unwrap(), now);
+                return answer.ok_or(ErrorClass::Rejected);
             }
             (OrderStep::Resolve, _) if supplement(order).is_some() => self
                 .scm
@@ -739,7 +763,7 @@ impl Schedule {
             ) => {
                 // It came to nothing, or somebody else has it now: no certificate for our key comes of it.
                 if self.scm.get(reference).key() != *spki {
-                    return None;
+                    return Err(ErrorClass::Rejected);
                 }
                 // A CA says no now and then, and the entitlement is unused again.
                 if now < self.faults_end
@@ -748,7 +772,7 @@ impl Schedule {
                     && self.scm.get(reference).renews.is_none()
                 {
                     self.scm.withdraw(reference);
-                    return None;
+                    return Err(ErrorClass::Rejected);
                 }
                 if let Some(supplement) = supplement(order) {
                     if now < self.faults_end && self.random.below(50) == 0 {
@@ -761,7 +785,10 @@ impl Schedule {
                         };
                         let over = order_machine::was_taken_back(order, &review, TIMING);
                         let poll_after = now + Seconds::minutes(1);
-                        return (!over).then_some(OrderEvent::NotYet { poll_after, review });
+                        return match over {
+                            true => Err(ErrorClass::Rejected),
+                            false => Ok(OrderEvent::NotYet { poll_after, review }),
+                        };
                     }
                 }
                 match self.scm.fetch(order, now) {

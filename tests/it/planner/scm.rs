@@ -88,6 +88,11 @@ pub(crate) struct Paper {
 }
 
 impl Paper {
+    /// By which order it was bought, as far as its tags are seen.
+    fn intent_seen(&self, seen: Timestamp) -> Option<&Mark> {
+        self.intent.as_ref().filter(|mark| mark.seen_from <= seen)
+    }
+
     /// Without a purchase, in time.
     pub(crate) const fn brings_another(&self) -> bool {
         self.remaining > 0 || self.auto_renew
@@ -130,6 +135,17 @@ impl Paper {
             };
         }
     }
+}
+
+/// What an account says of a purchase whose answer is lost.
+#[derive(Debug)]
+pub(crate) enum Trace {
+    /// It was made, or may have been.
+    Event(OrderEvent),
+    /// Complete answers do not have it.
+    Absent,
+    /// Somebody uses what may be it, whose tags are not seen yet.
+    Untold,
 }
 
 /// The account.
@@ -312,6 +328,9 @@ impl Scm {
         let mut listed = BTreeSet::new();
         let mut spent = Spent::default();
         for paper in self.papers.iter().filter(|paper| paper.appears_at <= seen) {
+            if matches!(paper.stage, Stage::Checking { .. }) && paper.intent_seen(seen).is_none() {
+                listed.insert(paper.reference.clone());
+            }
             let bought = paper.intent.as_ref().filter(|mark| {
                 let recent = mark.at + Seconds::days(30) > now;
                 recent && mark.seen_from <= seen && paper.renews.is_none()
@@ -441,47 +460,60 @@ impl Scm {
         paper.reference.clone()
     }
 
-    /// Looks for a purchase whose answer is lost; `None` where complete answers do not have it.
+    /// Looks for a purchase whose answer is lost.
     pub(crate) fn trace(
         &mut self,
         order: &Order,
         purchase: &Purchase,
         who: &Who<'_>,
         now: Timestamp,
-    ) -> Option<OrderEvent> {
+    ) -> Trace {
         let seen = now - self.lag;
-        let mut perhaps = None;
-        for paper in self.papers.iter().filter(|paper| paper.appears_at <= seen) {
-            if paper.stage != Stage::Paid {
-                continue;
-            }
-            let intent = paper.intent.as_ref().filter(|mark| mark.seen_from <= seen);
-            if intent.is_some_and(|mark| mark.order == order.id) {
-                let reference = paper.reference.clone();
-                return Some(OrderEvent::Bought { reference });
-            }
-            let product = order
-                .request
-                .public
-                .as_ref()
-                .unwrap()
-                .buying
-                .as_ref()
-                .unwrap();
-            let product = &product.product;
-            // Before, it may be another one's, whose tags are not seen yet.
-            let decisive = purchase.absences > 0 || now >= purchase.decisive_at;
-            if decisive
-                && !purchase.listed.contains(&paper.reference)
-                && intent.is_none()
+        let there = || self.papers.iter().filter(|paper| paper.appears_at <= seen);
+        // What bears its tag, unused if there is any: somebody else may have used it.
+        let mut ours: Vec<&Paper> = there()
+            .filter(|paper| {
+                let intent = paper.intent_seen(seen);
+                paper.renews.is_none() && intent.is_some_and(|mark| mark.order == order.id)
+            })
+            .collect();
+        ours.sort_by_key(|paper| paper.stage != Stage::Paid);
+        if let Some(paper) = ours.first() {
+            let reference = paper.reference.clone();
+            return Trace::Event(OrderEvent::Bought { reference });
+        }
+        // Before, it may be another one's, whose tags are not seen yet.
+        if now < purchase.decisive_at && purchase.absences == 0 {
+            return Trace::Absent;
+        }
+        let public = order.request.public.as_ref().unwrap();
+        let product = &public.buying.as_ref().unwrap().product;
+        let new = |paper: &&Paper| {
+            !purchase.listed.contains(&paper.reference)
+                && paper.renews.is_none()
+                && paper.intent_seen(seen).is_none()
                 && paper.kind == product.kind
                 && paper.domains == product.domains
-                && self.is_free(paper, order, who, now)
-            {
-                perhaps = Some(paper.reference.clone());
-            }
+        };
+        let free = there()
+            .filter(new)
+            .find(|paper| self.is_free(paper, order, who, now));
+        if let Some(paper) = free {
+            let reference = paper.reference.clone();
+            return Trace::Event(self.claim(&reference, order, who, now));
         }
-        perhaps.map(|reference| self.claim(&reference, order, who, now))
+        let taken = there().filter(new).any(|paper| {
+            let before = matches!(
+                paper.stage,
+                Stage::Issued { issued_at, .. } | Stage::Adding { issued_at, .. }
+                    if issued_at + Seconds::hours(1) < purchase.began_at
+            );
+            !before && !who.known.contains(&paper.reference)
+        });
+        match taken && now < purchase.began_at + TOLD {
+            true => Trace::Untold,
+            false => Trace::Absent,
+        }
     }
 
     /// An application that arrives; `false` where the entitlement is used already.
@@ -810,6 +842,8 @@ fn reference(count: usize) -> String {
 
 /// A claim, or the intent of a purchase, keeps others off for so long.
 const FRESH: Seconds = Seconds::hours(1);
+/// From a purchase on, until its tags are seen for sure.
+const TOLD: Seconds = Seconds::hours(6);
 /// From a claim until it is read back.
 const CONFIRM: Seconds = Seconds(30);
 /// CCM API 4.1.5.1: the next certificate of an order is applied for so long before the end.

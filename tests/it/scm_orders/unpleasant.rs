@@ -105,11 +105,53 @@ async fn what_is_there_without_its_tags_may_be_ours_once_they_had_their_time() {
         panic!("{late:?}");
     };
     assert_ne!(reference, before);
-    // Once another host lays claim to it, it is not.
-    let other = Hand::on("two", &scene.ccm);
+    // Once another host lays claim to it, or has applied with it, it is not to be taken; nor is it known to be another's.
+    let mut other = Hand::on("two", &scene.ccm);
     other.claim(&reference, "o-9", now).await;
-    let late = host.trace("o-1", &request, &purchase, now).await;
-    assert_eq!(late.unwrap(), Traced::Absent);
+    let claimed = host.trace("o-1", &request, &purchase, now).await;
+    let error = claimed.unwrap_err();
+    assert_eq!(error.class, ErrorClass::Transient);
+    assert!(error.message.contains(&reference), "{error}");
+    let key = other.key();
+    let applied = other.apply(&reference, &request, Some(&key)).await;
+    applied.unwrap();
+    let used = host.trace("o-1", &request, &purchase, now).await;
+    assert_eq!(used.unwrap_err().class, ErrorClass::Transient);
+    // Whoever looked when it was applied for already did not buy it.
+    let others = wanted(&["api.example.com"]);
+    let mut third = Hand::on("three", &scene.ccm);
+    third.known.insert(before.clone());
+    let seen = third.look("o-2", &others, now).await.unwrap();
+    let Sighting::Nothing { under_way, .. } = seen else {
+        panic!("{seen:?}");
+    };
+    assert_eq!(under_way, [reference.clone()].into());
+    let later = lost(began, &[before.as_str(), reference.as_str()]);
+    let absent = third.trace("o-2", &request, &later, now).await;
+    assert_eq!(absent.unwrap(), Traced::Absent);
+    // Its tags tell.
+    scene.pass(Seconds::minutes(50)).await;
+    let found = host.trace("o-1", &request, &purchase, scene.ccm.now());
+    assert_eq!(found.await.unwrap(), Traced::Found { reference });
+}
+
+#[tokio::test]
+async fn what_others_use_without_any_tags_is_waited_for_no_longer_than_tags_can_be_late() {
+    let scene = Applicant::at("2027-04-01").await;
+    let (host, mut other) = (Hand::on("one", &scene.ccm), Hand::on("two", &scene.ccm));
+    let (began, request) = (scene.ccm.now(), wanted(&["www.example.com"]));
+    let purchase = lost(began, &[]);
+    // Bought by a person meanwhile, and applied for.
+    let theirs = scene.buy("DV_SSL_CERT", "SINGLE_DOMAIN", 1).await;
+    let key = other.key();
+    other.apply(&theirs, &request, Some(&key)).await.unwrap();
+    scene.pass(Seconds::minutes(30)).await;
+    let now = scene.ccm.now();
+    let early = host.trace("o-1", &request, &purchase, now).await;
+    assert_eq!(early.unwrap_err().class, ErrorClass::Transient);
+    scene.pass(Seconds::hours(6)).await;
+    let late = host.trace("o-1", &request, &purchase, scene.ccm.now());
+    assert_eq!(late.await.unwrap(), Traced::Absent);
 }
 
 #[tokio::test]
@@ -123,7 +165,7 @@ async fn purchases_of_all_hosts_count_for_a_month_and_unknown_ones_of_this_journ
     // Nothing fits, so that purchases are what is told.
     let request = wanted(&["www.example.com", "example.com"]);
     let spent = async |host: &Hand, now| match host.look("o-5", &request, now).await.unwrap() {
-        Sighting::Nothing { spent, unused } => {
+        Sighting::Nothing { spent, unused, .. } => {
             assert_eq!(unused, [first.clone(), second.clone()].into());
             spent
         }
