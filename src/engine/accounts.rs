@@ -1,6 +1,7 @@
 //! Looks at the accounts of the policy's `[watch.NAME]`, at each check: by the filters of the API, and whole, once a day
 //! and whenever a filter or an earlier look shows something that nobody renews.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -128,7 +129,7 @@ async fn look(issuer: &dyn Issuer, ask: &Ask) -> Result<WatchState, IssuerError>
     }
     // Read last: what came meanwhile is in it.
     let whole = part(issuer, Part::Whole).await?.unwrap_or_default();
-    let (places, settled) = orphans(&whole.listed, &measure);
+    let (places, settled) = orphans(&with_what_filters_show(&whole, &filtered), &measure);
     let mut differs = compared(&filtered, &whole, &measure);
     if !differs.is_empty() {
         // What was deleted or made between two listings differs once, and not twice.
@@ -141,6 +142,7 @@ async fn look(issuer: &dyn Issuer, ask: &Ask) -> Result<WatchState, IssuerError>
         listed_at: Some(ask.now),
         listed: whole.listed.len(),
         unread: whole.unread,
+        ending_unread: filtered.ending.as_ref().map_or(0, |part| part.unread),
         differing: differs.into_iter().take(MOST_KEPT).collect(),
         failures: 0,
         problem: String::new(),
@@ -149,6 +151,18 @@ async fn look(issuer: &dyn Issuer, ask: &Ask) -> Result<WatchState, IssuerError>
     state.left = places.len().saturating_sub(MOST_KEPT);
     state.places = places.into_iter().take(MOST_KEPT).collect();
     Ok(state)
+}
+
+/// A listing that the account does not hand out to its end lacks what stands in its middle; the filters may show that.
+fn with_what_filters_show<'a>(whole: &'a Account, filtered: &'a Filtered) -> Cow<'a, [Listed]> {
+    // What a whole one lacks was deleted meanwhile.
+    if whole.unread == 0 {
+        return Cow::Borrowed(&whole.listed);
+    }
+    let mut known: BTreeSet<&str> = whole.listed.iter().map(|one| one.id.as_str()).collect();
+    let more = filtered.all().filter(|one| known.insert(&one.id));
+    let more: Vec<Listed> = more.cloned().collect();
+    Cow::Owned(whole.listed.iter().cloned().chain(more).collect())
 }
 
 /// Both filters.

@@ -239,6 +239,8 @@ pub struct AccountLook {
     pub listed: usize,
     /// How many more it said to have than could be read.
     pub unread: u64,
+    /// How many more of those that end within the days of the watch it said to have than could be read.
+    pub ending_unread: u64,
     /// Ids that a filter should have shown and did not, or that the whole listing lacks.
     pub differing: Vec<String>,
     /// Looks in a row that failed.

@@ -389,15 +389,28 @@ impl Telling<'_, '_> {
             );
         }
         if account.unread > 0 {
+            let (severity, seen) = match account.ending_unread {
+                0 => (
+                    Severity::Notice,
+                    "What ends soon was read, and so were the first and the last by their ends."
+                        .to_owned(),
+                ),
+                unseen => (
+                    Severity::Warning,
+                    format!(
+                        "Of what ends soon, {unseen} could not be read either: nobody may renew them."
+                    ),
+                ),
+            };
             self.draft.alert(
-                Severity::Notice,
+                severity,
                 "watched-incomplete",
                 id,
                 format!(
                     "{id}: {} certificates of the account could not be listed",
                     account.unread
                 ),
-                "The API lists no further. What ends soonest was read, and so was what ended last; delete what nobody needs.".to_owned(),
+                format!("The API lists no further. {seen} Delete what nobody needs."),
             );
         }
     }

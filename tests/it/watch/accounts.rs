@@ -166,6 +166,31 @@ async fn an_account_is_read_from_both_ends_as_far_as_the_api_goes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_stands_in_the_middle_of_an_account_is_told_where_a_filter_shows_it() {
+    let ccm = Ccm::start().await;
+    let agent = agent(&ccm, "ignore = [\"*.left.example.com\"]\n");
+    let (left, far) = (
+        certificate(&["a.left.example.com"], -85, 2),
+        certificate(&["far.example.com"], -1, 89),
+    );
+    for number in 0..160 {
+        import(&ccm, &format!("left-{number}"), &left).await;
+    }
+    let forgotten = certificate(&["forgotten.example.com"], -70, 20);
+    let forgotten = import(&ccm, "forgotten", &forgotten).await;
+    for number in 0..160 {
+        import(&ccm, &format!("far-{number}"), &far).await;
+    }
+    assert_eq!(check(&agent).await, of(&[(&forgotten, "expiring")]));
+    let status = tokio::task::block_in_place(|| alerts(&agent));
+    assert!(
+        status.contains("21 certificates of the account could not be listed"),
+        "{status}"
+    );
+    ccm.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_whole_account_is_listed_once_a_day_and_when_there_is_reason_to() {
     let rig = Rig::new(Wanted::new().at("2027-03-01T00:00:00Z")).await;
     let now = rig.clock_now();
