@@ -158,6 +158,7 @@ impl Engine {
             | OrderEvent::NothingFree { .. }
             | OrderEvent::Bought { .. }
             | OrderEvent::NotBought { .. }
+            | OrderEvent::PurchaseUntold { .. }
             | OrderEvent::ProofWanted { .. }
             | OrderEvent::Published { .. }
             | OrderEvent::Visible { .. }

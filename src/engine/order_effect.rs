@@ -196,11 +196,15 @@ impl Engine {
     }
 
     pub(super) async fn fetch(&self, order: &Order, now: Timestamp) -> Result<Outcome, Failure> {
-        let OrderPhase::Submitted { reference, .. } = &order.phase else {
+        let OrderPhase::Submitted {
+            reference, spki, ..
+        } = &order.phase
+        else {
             return Err(wrong_phase("fetch", order));
         };
         let issuer = self.issuers.get(&order.issuer)?;
-        let with_key = order.request.source != Source::Csr;
+        // What was taken over may be for a key that is here, whatever the policy asks for by now.
+        let with_key = order.request.source != Source::Csr && spki.is_none();
         match issuer.fetch(reference, with_key).await? {
             Fetched::NotYet {
                 poll_after,
@@ -273,15 +277,13 @@ impl Engine {
             OrderPhase::Submitted { spki, .. } => *spki,
             _ => None,
         };
-        let key = match (order.request.source, private_key) {
-            (Source::Csr, _) if order.request.public.is_some() => match applied_with {
-                Some(spki) => self.key_of(order, spki)?,
-                None => self.order_key(order)?,
-            },
-            (Source::Csr, _) => self.order_key(order)?,
-            (Source::Ccm | Source::Follow, Some(key)) => PrivateKey::from_pem(key.expose())
+        let public = order.request.public.is_some();
+        let key = match (order.request.source, private_key, applied_with) {
+            (Source::Csr | Source::Ccm, _, Some(spki)) if public => self.key_of(order, spki)?,
+            (Source::Csr, _, _) => self.order_key(order)?,
+            (Source::Ccm | Source::Follow, Some(key), _) => PrivateKey::from_pem(key.expose())
                 .map_err(|e| rejected(format!("certificate {reference}: {}", error_chain(&e))))?,
-            (Source::Ccm | Source::Follow, None) => {
+            (Source::Ccm | Source::Follow, None, _) => {
                 return Err(rejected(format!(
                     "certificate {reference} was exported without its private key; CCM hands out only keys that it made or that were imported with it"
                 )));
@@ -338,8 +340,7 @@ impl Engine {
             policy: Some(order.request.policy),
             applied: Some(order.request.names.clone()),
         };
-        let spki = applied_with.filter(|_| order.request.source == Source::Csr);
-        let entitlement = self.entitlement(order, &revision, spki, now).await;
+        let entitlement = self.entitlement(order, &revision, applied_with, now).await;
         Ok(Outcome {
             event: OrderEvent::Issued { revision: id },
             message,

@@ -75,11 +75,7 @@ impl Engine {
                 self.lay_claim(orders, order, &ours.identity, reference, now)
                     .await?
             }
-            Sighting::Nothing {
-                unused,
-                under_way,
-                mut spent,
-            } => {
+            Sighting::Nothing { unused, mut spent } => {
                 if let Some(buying) = public.buying.as_ref().filter(|buying| buying.reserve) {
                     let place = self.place(orders, order, (buying, &spent), &ours, now);
                     spent.placed = place.await?;
@@ -91,7 +87,7 @@ impl Engine {
                     spent.at.len()
                 );
                 let event = OrderEvent::NothingFree {
-                    listed: unused.into_iter().chain(under_way).collect(),
+                    listed: unused,
                     looked_at: now,
                     spent,
                 };
@@ -213,6 +209,10 @@ impl Engine {
             Traced::Perhaps { reference } => {
                 self.lay_claim(orders, order, &ours.identity, reference, now)
                     .await
+            }
+            Traced::Untold { detail } => {
+                let message = format!("{detail}; its tags are waited for");
+                Ok(Outcome::new(order_machine::untold(now), message))
             }
             Traced::Absent => {
                 let event = order_machine::not_bought(order, now);

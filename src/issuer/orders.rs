@@ -105,8 +105,6 @@ pub enum Sighting {
     Nothing {
         /// Unused entitlements of any kind: ids.
         unused: BTreeSet<String>,
-        /// Applications with what fits and nobody is known to have bought: ids.
-        under_way: BTreeSet<String>,
         /// Purchases, by the account's tags.
         spent: Spent,
     },
@@ -124,6 +122,11 @@ pub enum Traced {
     Perhaps {
         /// Id at SCM.
         reference: String,
+    },
+    /// What came since and may be it is claimed or used by somebody else, and its tags do not say who bought it.
+    Untold {
+        /// One line.
+        detail: String,
     },
     /// Complete answers do not have it.
     Absent,

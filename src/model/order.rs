@@ -109,8 +109,7 @@ pub enum OrderPhase {
     },
     /// A complete listing had nothing that may be taken: a purchase may be.
     Bare {
-        /// Entitlements without a certificate that were listed: ids at SCM of what is unused, and of what is applied for with
-        /// something that fits and nobody is known to have bought.
+        /// Unused entitlements that were listed: their ids at SCM.
         listed: BTreeSet<String>,
         /// When the listing was asked for.
         looked_at: Timestamp,
@@ -413,7 +412,7 @@ pub enum OrderEvent {
     },
     /// A complete listing has nothing that may be taken.
     NothingFree {
-        /// Entitlements without a certificate that were listed and cannot be taken, as in [`OrderPhase::Bare`].
+        /// Unused entitlements that were listed and do not fit or are claimed: their ids at SCM.
         listed: BTreeSet<String>,
         /// When it was asked for.
         looked_at: Timestamp,
@@ -438,6 +437,11 @@ pub enum OrderEvent {
     NotBought {
         /// When the first of both was asked for; one before `decisive_at` does not count.
         asked_at: Timestamp,
+        /// Next look not before.
+        look_at: Timestamp,
+    },
+    /// Somebody uses what may be it, and the account does not say yet who bought that: nothing counts.
+    PurchaseUntold {
         /// Next look not before.
         look_at: Timestamp,
     },
@@ -549,6 +553,7 @@ impl OrderEvent {
             Self::Bought { .. } => "bought",
             Self::PurchaseLost { .. } => "purchase-lost",
             Self::NotBought { .. } => "not-bought",
+            Self::PurchaseUntold { .. } => "purchase-untold",
             Self::DefinitelyNotBought => "definitely-not-bought",
             Self::ProofWanted { .. } => "proof-wanted",
             Self::Published { .. } => "published",

@@ -264,6 +264,10 @@ pub struct Spent {
     /// A look from then on counts everybody who is earlier in the queue; `None` without a place in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub placed: Option<Timestamp>,
+    /// Entitlements that fit, are used by whomever, and bear no word of who bought them: ids at SCM. A purchase that comes
+    /// later is none of them.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub untold: BTreeSet<String>,
 }
 
 /// A purchase whose answer is lost.
@@ -276,7 +280,7 @@ pub struct Purchase {
     pub decisive_at: Timestamp,
     /// Complete answers without it that counted, ten minutes apart.
     pub absences: u32,
-    /// Entitlements without a certificate that were there before, as in [`OrderPhase::Bare`](crate::model::OrderPhase::Bare).
+    /// Entitlements that were there before, unused or with no word of who bought them: their ids at SCM.
     pub listed: BTreeSet<String>,
     /// Whether it is paid for by itself; if not, a person must look.
     pub automatic_payment: bool,

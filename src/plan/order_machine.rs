@@ -246,6 +246,12 @@ pub fn not_bought(order: &Order, asked_at: Timestamp) -> OrderEvent {
     public::not_bought(order, asked_at)
 }
 
+/// A complete look for a purchase with a lost answer that found what may be it in somebody else's hands.
+#[must_use]
+pub fn untold(asked_at: Timestamp) -> OrderEvent {
+    public::untold(asked_at)
+}
+
 fn lost(order: &Order, submitted_at: Timestamp, timing: Timing) -> OrderEvent {
     OrderEvent::AnswerLost {
         submitted_at,

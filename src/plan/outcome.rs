@@ -102,6 +102,7 @@ pub fn certificate_after(
         | OrderEvent::Bought { .. }
         | OrderEvent::PurchaseLost { .. }
         | OrderEvent::NotBought { .. }
+        | OrderEvent::PurchaseUntold { .. }
         | OrderEvent::DefinitelyNotBought
         | OrderEvent::ProofWanted { .. }
         | OrderEvent::Published { .. }

@@ -12,7 +12,7 @@ use crate::model::{
 use crate::plan::backoff::{self, Seed};
 use crate::plan::draft::Draft;
 use crate::plan::revoke::passes;
-use crate::plan::{Tending, alerts};
+use crate::plan::{Tending, alerts, entitlements};
 
 /// What is to be done for one certificate at one place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +54,13 @@ pub fn step(
                 "the newest revision is not from issuer {}, and is not imported there",
                 push.account
             ),
+        };
+    }
+    if keyless(state, newest, push) {
+        return Step::Waits {
+            until: None,
+            why: "the key of the newest revision was made here, and CCM does not have it"
+                .to_owned(),
         };
     }
     let seed = Seed::new(certificate.id.as_str(), snapshot.host);
@@ -141,6 +148,14 @@ pub fn is_of(used: &Pushed, push: &PushPolicy, revision: &RevisionId) -> bool {
     used.revision == *revision && used.policy == push.digest
 }
 
+/// Whether CCM has the certificate without its key, with which no service can use it: the policy wanted a key made here when it
+/// was ordered.
+fn keyless(state: &CertificateState, newest: &RevisionFacts, push: &PushPolicy) -> bool {
+    let made_here =
+        || entitlements::of(state, &newest.reference).is_some_and(|of| of.spki.is_some());
+    !push.import && made_here()
+}
+
 /// The revision that belongs there: the newest, while clients take it.
 #[must_use]
 pub fn wanted(state: &CertificateState, now: Timestamp) -> Option<&RevisionFacts> {
@@ -182,11 +197,35 @@ pub(crate) fn decide(policy: &Policy, snapshot: &Snapshot, now: Timestamp, draft
                     if let Some(until) = until {
                         draft.wake(until);
                     }
+                    if let Some(newest) = wanted(state, now)
+                        && keyless(state, newest, push)
+                    {
+                        tell_keyless(&certificate.id, newest, push, draft);
+                        continue;
+                    }
                 }
             }
             failing(&certificate.id, state, push, draft);
         }
     }
+}
+
+fn tell_keyless(
+    certificate: &CertificateId,
+    newest: &RevisionFacts,
+    push: &PushPolicy,
+    draft: &mut Draft,
+) {
+    let (place, reference) = (&push.id, &newest.reference);
+    draft.alert(
+        Severity::Warning,
+        "push-failing",
+        &format!("{place}/{certificate}"),
+        format!("{certificate}: not brought to {place}: the key of {reference} was made here, and CCM does not have it"),
+        format!(
+            "It is not brought there before the next certificate, and also not then if that one comes from the same order, on the same key. `renewd renew {certificate}` orders one whose key CCM makes, which may be bought (`renewd plan` says so); or write `import = true` in [push.{place}], so that this key is given to CCM."
+        ),
+    );
 }
 
 fn failing(
@@ -263,8 +302,8 @@ pub(crate) fn refusing<'a>(
 mod tests {
     use super::*;
     use crate::model::{
-        CloudService, ErrorClass, Fingerprint, IssuerId, PushId, RemoteTrouble, ResourceState,
-        Seconds, Standing,
+        CloudService, Entitlement, ErrorClass, Fingerprint, IssuerId, PushId, RemoteTrouble,
+        ResourceState, Seconds, Standing,
     };
     use crate::plan::testing;
 
@@ -339,6 +378,49 @@ mod tests {
         );
         push.import = true;
         assert_eq!(step(&snapshot, &www, &state, &push, NOW), Step::Due);
+    }
+
+    #[test]
+    fn what_ccm_has_without_its_key_waits_for_another_and_that_is_told() {
+        let (www, mut state, mut push) = world();
+        let newest = state.newest.as_ref().unwrap();
+        let made_here = Entitlement {
+            reference: newest.reference.clone(),
+            purchase: None,
+            kind: None,
+            domains: None,
+            spki: Some(newest.facts.spki),
+            remaining: 0,
+            auto_renew: false,
+            brought: false,
+            until: newest.facts.not_after,
+            asked_at: NOW,
+        };
+        state.entitlements.push(made_here);
+        let mut policy = testing::policy();
+        policy.certificates.insert(www.id.clone(), www.clone());
+        let told = |state: &CertificateState, push: &PushPolicy| {
+            let mut policy = policy.clone();
+            policy.pushes.insert(push.id.clone(), push.clone());
+            let mut snapshot = Snapshot::default();
+            snapshot.certificates.insert(www.id.clone(), state.clone());
+            let mut draft = Draft::new(NOW);
+            decide(&policy, &snapshot, NOW, &mut draft);
+            let plan = draft.finish(Vec::new());
+            let alerts: Vec<_> = plan.alerts.into_values().collect();
+            (plan.actions.len(), alerts)
+        };
+        let (actions, alerts) = told(&state, &push);
+        assert_eq!(actions, 0);
+        assert_eq!(alerts.len(), 1);
+        assert!(alerts[0].title.contains("was made here"), "{alerts:?}");
+        assert!(alerts[0].text.contains("renewd renew www"), "{alerts:?}");
+        push.import = true;
+        assert_eq!(told(&state, &push).0, 1, "it is given to CCM");
+        push.import = false;
+        state.entitlements[0].spki = None;
+        let (actions, alerts) = told(&state, &push);
+        assert_eq!((actions, alerts.len()), (1, 0), "CCM has its key");
     }
 
     fn failed(push: &PushPolicy, class: ErrorClass, why: &str) -> StepFailure {

@@ -161,6 +161,7 @@ impl Store for SqliteStore {
                 | OrderEvent::NothingFree { .. }
                 | OrderEvent::Bought { .. }
                 | OrderEvent::NotBought { .. }
+                | OrderEvent::PurchaseUntold { .. }
                 | OrderEvent::DefinitelyNotBought
                 | OrderEvent::ProofWanted { .. }
                 | OrderEvent::Published { .. }

@@ -312,7 +312,7 @@ fn unfit(certificate: &CertificatePolicy, push: &PushPolicy) -> Option<Unfit> {
                 format!("write {import}")
             } else {
                 format!(
-                    "write `key = \"ccm\"` in [certificate.{id}], so that CCM makes the key and keeps it, or {import}"
+                    "write `key = \"ccm\"` in [certificate.{id}], so that CCM makes the key of the next one and keeps it (`renewd renew {id}` orders that at once), or {import}"
                 )
             },
         });

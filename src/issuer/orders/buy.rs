@@ -86,26 +86,38 @@ impl Orders {
         if look.now < purchase.decisive_at {
             return Ok(Traced::Absent);
         }
-        let new = Self::unclaimed(look, &survey, purchase)?;
-        for reference in new.free {
-            if self.is_unused(&reference).await? {
+        let mut taken = None;
+        for (one, free) in Self::new_ones(look, &survey, purchase)? {
+            // Asked for itself: what lists by tags may lag.
+            let Some(found) = tags::of(&self.scm, &one.id).await? else {
+                continue;
+            };
+            let reference = one.id.clone();
+            match found.intent() {
+                Some(intent) if intent == look.order.as_str() => {
+                    return Ok(Traced::Found { reference });
+                }
+                Some(_) => continue,
+                None => {}
+            }
+            if free && !found.held_by_others(look) && self.is_unused(&reference).await? {
                 return Ok(Traced::Perhaps { reference });
             }
+            taken.get_or_insert_with(|| one.told());
         }
         // Another host that looks for a purchase of its own may have taken this one's for it: both tags were late then, and
         // what it bought itself is left to us. So nothing is absent before that is told.
-        if let Some(taken) = new.taken
+        if let Some(taken) = taken
             && look.now < purchase.began_at + TOLD
         {
-            let message = format!(
-                "{taken} came after this purchase was sent and is used by somebody else, and its tags do not say yet who bought it; \
-                 nothing is bought before they do"
+            let detail = format!(
+                "{taken} came after the purchase was sent, somebody else has it, and nothing says yet who bought it"
             );
-            return Err(own(ErrorClass::Transient, message));
+            return Ok(Traced::Untold { detail });
         }
         Ok(Traced::Absent)
     }
 }
 
 /// By then the tags of a purchase are seen, if it has any.
-const TOLD: Seconds = Seconds::hours(6);
+const TOLD: Seconds = Seconds::hours(2);

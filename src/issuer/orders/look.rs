@@ -96,6 +96,24 @@ impl<'a> View<'a> {
             && self.is_newer(one)
     }
 
+    /// Fits, is the first of its order, and bears no word of who bought it, or of this very order; not what was there long
+    /// before `then`.
+    fn is_untold(&self, one: &One, then: Timestamp) -> bool {
+        let old = match one.status {
+            ScmStatus::Expired
+            | ScmStatus::Revoked
+            | ScmStatus::Revoking
+            | ScmStatus::CancelRevoking
+            | ScmStatus::Upload => true,
+            ref status => {
+                let long = one.issued.is_some_and(|at| at + LONG < then);
+                long && *status != ScmStatus::Unpassed
+            }
+        };
+        let unsaid = one.tags.intent().is_none() || one.tags.are_of(self.look.order);
+        unsaid && !old && one.follows.is_empty() && one.sold.fits(&self.wanted)
+    }
+
     /// Unused ones that fit, the first to be taken first.
     fn unused(&self) -> Vec<&'a One> {
         let fits = |one: &&One| {
@@ -159,17 +177,15 @@ impl Orders {
             }
         }
         let mut spent = spent(&survey, look);
+        spent.untold = ids(&survey, |one| {
+            view.is_untold(one, look.now) && !one.is_unused()
+        });
         let buying = view.public.buying.as_ref();
         if buying.is_some_and(|buying| buying.reserve) {
             self.queue(look, &survey, &mut spent).await?;
         }
         Ok(Sighting::Nothing {
             unused: ids(&survey, One::is_unused),
-            under_way: ids(&survey, |one| {
-                has_application(&one.status)
-                    && one.tags.intent().is_none()
-                    && one.sold.fits(&view.wanted)
-            }),
             spent,
         })
     }
@@ -201,9 +217,12 @@ impl Orders {
             if other && !view.is_related(one) {
                 continue;
             }
+            let here = view.has_key(leaf.facts.spki);
             let spki = match view.look.request.source {
-                Source::Csr if view.has_key(leaf.facts.spki) => Some(leaf.facts.spki),
+                Source::Csr if here => Some(leaf.facts.spki),
                 Source::Ccm if leaf.with_key => None,
+                // It was paid for with the first one, whose key was made here before the policy wanted CCM's.
+                Source::Ccm if here && view.is_related(one) => Some(leaf.facts.spki),
                 Source::Csr | Source::Ccm | Source::Follow => continue,
             };
             let reference = one.id.clone();
@@ -228,7 +247,9 @@ impl Orders {
             let leaf = self.leaf(&one.id).await?;
             let usable = match (view.look.request.source, leaf) {
                 (Source::Csr, Some(leaf)) => view.has_key(leaf.facts.spki),
-                (Source::Ccm, Some(leaf)) => leaf.with_key,
+                (Source::Ccm, Some(leaf)) => {
+                    leaf.with_key || view.is_related(one) && view.has_key(leaf.facts.spki)
+                }
                 // It may be handed out only afterwards.
                 (Source::Ccm, None) => true,
                 (Source::Csr, None) | (Source::Follow, _) => false,
@@ -261,6 +282,11 @@ impl Orders {
             }
             let ours = match (view.look.request.source, said) {
                 (Source::Csr, Applicant::Csr(spki)) if view.has_key(spki) => Some(Some(spki)),
+                (Source::Ccm, Applicant::Csr(spki))
+                    if view.is_related(one) && view.has_key(spki) =>
+                {
+                    Some(Some(spki))
+                }
                 (Source::Ccm, Applicant::Ccm) if view.is_exact(one) || view.is_related(one) => {
                     Some(None)
                 }
@@ -293,10 +319,12 @@ impl Orders {
         };
         Ok(match view.look.request.source {
             Source::Follow => false,
-            Source::Ccm => true,
             // It comes on the key of the first one, which may have become known to others since, and then is not here.
-            Source::Csr => match self.leaf(&replaced.id).await? {
-                Some(leaf) => view.has_key(leaf.facts.spki),
+            Source::Csr | Source::Ccm => match self.leaf(&replaced.id).await? {
+                Some(leaf) => {
+                    let made_there = view.look.request.source == Source::Ccm && leaf.with_key;
+                    made_there || view.has_key(leaf.facts.spki)
+                }
                 None => true,
             },
         })
@@ -322,43 +350,26 @@ impl Orders {
         }
     }
 
-    /// Of what fits, is the first of its order and came after `purchase` was sent: what may have been bought by this order,
-    /// as far as tags say.
-    pub(super) fn unclaimed(
+    /// What came to the account after `purchase` was sent and may have been bought by it, as far as the listing says; what is
+    /// unused comes first. Whether each is free for this order, too.
+    pub(super) fn new_ones<'s>(
         look: &Look<'_>,
-        survey: &Survey,
+        survey: &'s Survey,
         purchase: &Purchase,
-    ) -> Result<Unclaimed, IssuerError> {
+    ) -> Result<Vec<(&'s One, bool)>, IssuerError> {
         let view = View::new(look, survey)?;
-        let unsaid = |one: &One| one.tags.intent().is_none() || one.tags.are_of(look.order);
-        let new = |one: &&One| {
-            unsaid(one)
-                && one.follows.is_empty()
-                && one.sold.fits(&view.wanted)
-                && !purchase.listed.contains(&one.id)
+        let new = |one: &One| {
+            view.is_untold(one, purchase.began_at) && !purchase.listed.contains(&one.id)
         };
-        let free: Vec<&One> = view.unused().into_iter().filter(new).collect();
-        let used = |one: &&One| match one.status {
-            ScmStatus::Paid | ScmStatus::Unpassed => one.tags.held_by_others(look),
-            ScmStatus::Issued => one
-                .issued
-                .is_some_and(|at| at + CLOCKS >= purchase.began_at),
-            ref status => has_application(status),
-        };
-        let mut others = view.others().filter(new).filter(used);
-        Ok(Unclaimed {
-            taken: others.next().map(One::told),
-            free: free.into_iter().map(|one| one.id.clone()).collect(),
-        })
+        let unused: Vec<&str> = view.unused().iter().map(|one| one.id.as_str()).collect();
+        let place = |one: &One| unused.iter().position(|id| *id == one.id);
+        let known = |id: &str| look.known.contains(id);
+        let all = survey.0.values();
+        let mut found: Vec<&One> = all.filter(|one| new(one) && !known(&one.id)).collect();
+        found.sort_by_key(|one| place(one).unwrap_or(usize::MAX));
+        let found = found.into_iter();
+        Ok(found.map(|one| (one, place(one).is_some())).collect())
     }
-}
-
-/// What came to an account after a purchase was sent, and bears no intent.
-pub(super) struct Unclaimed {
-    /// Ids of what is unused and held by nobody else.
-    pub(super) free: Vec<String>,
-    /// The first that somebody else claimed or used already.
-    pub(super) taken: Option<String>,
 }
 
 /// What is on its way back to be unused is not replaced by a purchase.
@@ -401,10 +412,6 @@ pub(super) const fn is_under_way(status: &ScmStatus) -> bool {
     }
 }
 
-fn has_application(status: &ScmStatus) -> bool {
-    is_under_way(status) || *status == ScmStatus::CancelChecking
-}
-
 fn ids(survey: &Survey, which: impl Fn(&One) -> bool) -> BTreeSet<String> {
     let all = survey.0.values().filter(|one| which(one));
     all.map(|one| one.id.clone()).collect()
@@ -436,7 +443,7 @@ pub(super) fn spent(survey: &Survey, look: &Look<'_>) -> Spent {
 
 /// Certificates that are looked at one by one.
 const MOST_SHOWN: usize = 32;
-/// How far the clock of an account may be behind this host's.
-const CLOCKS: Seconds = Seconds::hours(1);
+/// Before a purchase: what was issued then is not of it, whatever the clocks say.
+const LONG: Seconds = Seconds::days(1);
 /// The longest span of a budget.
 const MONTH: Seconds = Seconds::days(30);

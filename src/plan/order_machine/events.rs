@@ -69,7 +69,7 @@ fn after(phase: &OrderPhase, event: &OrderEvent) -> Option<OrderPhase> {
             decisive_at,
             automatic_payment,
         } => {
-            let OrderPhase::Bare { listed, .. } = phase else {
+            let OrderPhase::Bare { listed, spent, .. } = phase else {
                 return None;
             };
             Some(OrderPhase::PurchaseUnclear {
@@ -77,7 +77,7 @@ fn after(phase: &OrderPhase, event: &OrderEvent) -> Option<OrderPhase> {
                     began_at: *began_at,
                     decisive_at: *decisive_at,
                     absences: 0,
-                    listed: listed.clone(),
+                    listed: listed.union(&spent.untold).cloned().collect(),
                     automatic_payment: *automatic_payment,
                 }),
                 // At once: a purchase that was made is found without waiting.
@@ -90,6 +90,15 @@ fn after(phase: &OrderPhase, event: &OrderEvent) -> Option<OrderPhase> {
             };
             Some(OrderPhase::PurchaseUnclear {
                 purchase: public::counted(purchase, *asked_at),
+                look_at: *look_at,
+            })
+        }
+        OrderEvent::PurchaseUntold { look_at } => {
+            let OrderPhase::PurchaseUnclear { purchase, .. } = phase else {
+                return None;
+            };
+            Some(OrderPhase::PurchaseUnclear {
+                purchase: purchase.clone(),
                 look_at: *look_at,
             })
         }

@@ -476,6 +476,13 @@ pub(super) fn not_bought(order: &Order, asked_at: Timestamp) -> OrderEvent {
     OrderEvent::NotBought { asked_at, look_at }
 }
 
+/// After a complete answer in which somebody uses what may be it.
+pub(super) fn untold(asked_at: Timestamp) -> OrderEvent {
+    OrderEvent::PurchaseUntold {
+        look_at: asked_at + BETWEEN_TRACES,
+    }
+}
+
 const DAY: Seconds = Seconds::days(1);
 const MONTH: Seconds = Seconds::days(30);
 /// Before the end of a certificate: its successor, which the reference promises 30 days before, is missed.

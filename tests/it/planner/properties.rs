@@ -441,6 +441,7 @@ fn public_event() -> impl Strategy<Value = OrderEvent> {
             }
         }),
         (at(), at()).prop_map(|(asked_at, look_at)| OrderEvent::NotBought { asked_at, look_at }),
+        at().prop_map(|look_at| OrderEvent::PurchaseUntold { look_at }),
         Just(OrderEvent::DefinitelyNotBought),
         at().prop_map(move |poll_after| OrderEvent::Supplemented {
             reference: reference(),

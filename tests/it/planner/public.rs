@@ -56,13 +56,12 @@ impl World {
 
     pub(super) fn public_effect(&mut self, order: &Order, step: OrderStep) -> Came<OrderEvent> {
         let now = self.now;
-        let refused = |class, message: &str| {
+        let rejected = |message: &str| {
             let mut fault = Fault::new(step.code(), order.certificate.as_str());
-            fault.class = class;
+            fault.class = ErrorClass::Rejected;
             fault.message = message.to_owned();
             Came::Trouble(fault)
         };
-        let rejected = |message| refused(ErrorClass::Rejected, message);
         let keys: BTreeSet<Fingerprint> = self.keys.values().copied().collect();
         let others = self.snapshot.orders.values();
         let others: Vec<&Order> = others.filter(|other| other.id != order.id).collect();
@@ -101,9 +100,7 @@ impl World {
                 match self.scm.trace(order, purchase, &who, now) {
                     Trace::Event(event) => event,
                     Trace::Absent => order_machine::not_bought(order, now),
-                    Trace::Untold => {
-                        return refused(ErrorClass::Transient, "its tags do not say who bought it");
-                    }
+                    Trace::Untold => order_machine::untold(now),
                 }
             }
             (OrderStep::Submit, _) => {

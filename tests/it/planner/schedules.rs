@@ -720,7 +720,7 @@ impl Schedule {
                     Trace::Absent => order_machine::not_bought(order, now),
                     Trace::Untold => {
                         self.sum.untold += 1;
-                        return Err(ErrorClass::Transient);
+                        order_machine::untold(now)
                     }
                 }
             }

@@ -328,8 +328,8 @@ impl Scm {
         let mut listed = BTreeSet::new();
         let mut spent = Spent::default();
         for paper in self.papers.iter().filter(|paper| paper.appears_at <= seen) {
-            if matches!(paper.stage, Stage::Checking { .. }) && paper.intent_seen(seen).is_none() {
-                listed.insert(paper.reference.clone());
+            if paper.stage != Stage::Paid && paper.intent_seen(seen).is_none() {
+                spent.untold.insert(paper.reference.clone());
             }
             let bought = paper.intent.as_ref().filter(|mark| {
                 let recent = mark.at + Seconds::days(30) > now;
@@ -502,14 +502,9 @@ impl Scm {
             let reference = paper.reference.clone();
             return Trace::Event(self.claim(&reference, order, who, now));
         }
-        let taken = there().filter(new).any(|paper| {
-            let before = matches!(
-                paper.stage,
-                Stage::Issued { issued_at, .. } | Stage::Adding { issued_at, .. }
-                    if issued_at + Seconds::hours(1) < purchase.began_at
-            );
-            !before && !who.known.contains(&paper.reference)
-        });
+        let taken = there()
+            .filter(new)
+            .any(|paper| !who.known.contains(&paper.reference));
         match taken && now < purchase.began_at + TOLD {
             true => Trace::Untold,
             false => Trace::Absent,
@@ -843,7 +838,7 @@ fn reference(count: usize) -> String {
 /// A claim, or the intent of a purchase, keeps others off for so long.
 const FRESH: Seconds = Seconds::hours(1);
 /// From a purchase on, until its tags are seen for sure.
-const TOLD: Seconds = Seconds::hours(6);
+const TOLD: Seconds = Seconds::hours(2);
 /// From a claim until it is read back.
 const CONFIRM: Seconds = Seconds(30);
 /// CCM API 4.1.5.1: the next certificate of an order is applied for so long before the end.

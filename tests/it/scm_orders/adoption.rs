@@ -117,6 +117,42 @@ async fn a_successor_is_waited_for_and_taken_over_on_the_first_key() {
 }
 
 #[tokio::test]
+async fn a_successor_on_a_key_made_here_is_taken_over_where_the_policy_wants_ccms_by_now() {
+    let scene = Applicant::at("2027-04-01").await;
+    let mut host = Hand::on("one", &scene.ccm);
+    let request = wanted(&["www.example.com"]);
+    let (first, until) = issued(&scene, &mut host, &request).await;
+    host.known.insert(first.clone());
+    let request = replacing(at_ccm(request), &first, until);
+    let spki = host.keys.first().copied();
+    let seen = host.look("o-2", &request, scene.ccm.now()).await.unwrap();
+    assert_eq!(seen, Sighting::SuccessorToCome);
+    // Without its record it waits.
+    scene.names.clear("_dnsauth.www.example.com");
+    let near = scene.ccm.now().until(until - Seconds::days(29));
+    scene.pass(near).await;
+    let seen = host.look("o-2", &request, scene.ccm.now()).await.unwrap();
+    let Sighting::UnderWay {
+        reference,
+        spki: key,
+    } = seen
+    else {
+        panic!("{seen:?}");
+    };
+    assert_eq!(key, spki);
+    scene.prove(&reference).await;
+    scene.pass(Seconds::minutes(1)).await;
+    let issued = Sighting::Issued { reference, spki };
+    let seen = host.look("o-2", &request, scene.ccm.now()).await.unwrap();
+    assert_eq!(seen, issued);
+    // It is another's for whoever has no such key, and one that is known to others is not waited for.
+    let mut stranger = Hand::on("two", &scene.ccm);
+    stranger.key();
+    let seen = stranger.look("o-9", &request, scene.ccm.now()).await;
+    assert!(matches!(seen.unwrap(), Sighting::Nothing { .. }));
+}
+
+#[tokio::test]
 async fn a_successor_on_a_key_that_is_not_here_any_more_is_not_waited_for() {
     let scene = Applicant::at("2027-04-01").await;
     let mut host = Hand::on("one", &scene.ccm);

@@ -16,7 +16,6 @@ async fn an_empty_account_has_nothing_and_nothing_was_spent() {
         .unwrap();
     let nothing = Sighting::Nothing {
         unused: [].into(),
-        under_way: [].into(),
         spent: Spent::default(),
     };
     assert_eq!(seen, nothing);
@@ -41,7 +40,7 @@ async fn what_was_bought_is_found_by_its_order_first_and_counts_against_the_budg
     // For names that it does not fit it is listed, and was paid for.
     let several = wanted(&["www.example.com", "example.com"]);
     let seen = host.look("o-1", &several, now).await.unwrap();
-    let Sighting::Nothing { unused, spent, .. } = seen else {
+    let Sighting::Nothing { unused, spent } = seen else {
         panic!("{seen:?}");
     };
     assert_eq!(unused.len(), 1);

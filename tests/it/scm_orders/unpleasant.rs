@@ -108,31 +108,45 @@ async fn what_is_there_without_its_tags_may_be_ours_once_they_had_their_time() {
     // Once another host lays claim to it, or has applied with it, it is not to be taken; nor is it known to be another's.
     let mut other = Hand::on("two", &scene.ccm);
     other.claim(&reference, "o-9", now).await;
-    let claimed = host.trace("o-1", &request, &purchase, now).await;
-    let error = claimed.unwrap_err();
-    assert_eq!(error.class, ErrorClass::Transient);
-    assert!(error.message.contains(&reference), "{error}");
+    let claimed = host.trace("o-1", &request, &purchase, now).await.unwrap();
+    let Traced::Untold { detail } = claimed else {
+        panic!("{claimed:?}");
+    };
+    assert!(detail.contains(&reference), "{detail}");
     let key = other.key();
     let applied = other.apply(&reference, &request, Some(&key)).await;
     applied.unwrap();
-    let used = host.trace("o-1", &request, &purchase, now).await;
-    assert_eq!(used.unwrap_err().class, ErrorClass::Transient);
-    // Whoever looked when it was applied for already did not buy it.
-    let others = wanted(&["api.example.com"]);
+    let used = host.trace("o-1", &request, &purchase, now).await.unwrap();
+    assert!(matches!(used, Traced::Untold { .. }), "{used:?}");
+    // Whoever looked when it was used already did not buy it.
     let mut third = Hand::on("three", &scene.ccm);
     third.known.insert(before.clone());
-    let seen = third.look("o-2", &others, now).await.unwrap();
-    let Sighting::Nothing { under_way, .. } = seen else {
-        panic!("{seen:?}");
+    let others = wanted(&["api.example.com"]);
+    let looks = async || {
+        let seen = third.look("o-2", &others, scene.ccm.now()).await.unwrap();
+        let Sighting::Nothing { spent, .. } = seen else {
+            panic!("{seen:?}");
+        };
+        spent.untold
     };
-    assert_eq!(under_way, [reference.clone()].into());
+    assert_eq!(looks().await, [reference.clone()].into());
     let later = lost(began, &[before.as_str(), reference.as_str()]);
     let absent = third.trace("o-2", &request, &later, now).await;
     assert_eq!(absent.unwrap(), Traced::Absent);
+    // Issued it may be this order's as well.
+    scene.prove(&reference).await;
+    scene.pass(Seconds::minutes(1)).await;
+    assert_eq!(scene.status(&reference).await, "ISSUED");
+    let used = host.trace("o-1", &request, &purchase, scene.ccm.now());
+    let used = used.await.unwrap();
+    assert!(matches!(used, Traced::Untold { .. }), "{used:?}");
     // Its tags tell.
     scene.pass(Seconds::minutes(50)).await;
     let found = host.trace("o-1", &request, &purchase, scene.ccm.now());
     assert_eq!(found.await.unwrap(), Traced::Found { reference });
+    // What was issued days before is nothing that a purchase has brought.
+    scene.pass(Seconds::days(2)).await;
+    assert!(looks().await.is_empty());
 }
 
 #[tokio::test]
@@ -147,9 +161,9 @@ async fn what_others_use_without_any_tags_is_waited_for_no_longer_than_tags_can_
     other.apply(&theirs, &request, Some(&key)).await.unwrap();
     scene.pass(Seconds::minutes(30)).await;
     let now = scene.ccm.now();
-    let early = host.trace("o-1", &request, &purchase, now).await;
-    assert_eq!(early.unwrap_err().class, ErrorClass::Transient);
-    scene.pass(Seconds::hours(6)).await;
+    let early = host.trace("o-1", &request, &purchase, now).await.unwrap();
+    assert!(matches!(early, Traced::Untold { .. }), "{early:?}");
+    scene.pass(Seconds::hours(2)).await;
     let late = host.trace("o-1", &request, &purchase, scene.ccm.now());
     assert_eq!(late.await.unwrap(), Traced::Absent);
 }

@@ -41,9 +41,8 @@ async fn bare(store: &SqliteStore, id: &str, unknown: &[&str]) -> Order {
     let order = public(id);
     store.open_order(&order).await.unwrap();
     let spent = Spent {
-        placed: None,
-        at: Vec::new(),
         unknown: unknown.iter().map(|id| (*id).to_owned()).collect(),
+        ..Spent::default()
     };
     let (listed, looked_at) = (BTreeSet::new(), T0);
     let event = OrderEvent::NothingFree {
