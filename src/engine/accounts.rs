@@ -16,7 +16,7 @@ use crate::model::{
     AccountLook, ErrorClass, IssuerId, Listed, Seconds, Snapshot, SubjectAltNames, Timestamp,
     WatchId, WatchState, Watched,
 };
-use crate::plan::watch::account::{Listings, Measure, differing, orphans};
+use crate::plan::watch::account::{Listings, Measure, differing, leave_to_others, orphans};
 use crate::plan::watch::{managed, ordered};
 use crate::sys::systemd;
 
@@ -28,6 +28,8 @@ struct Ask {
     managed: Arc<BTreeSet<String>>,
     ordered: Vec<SubjectAltNames>,
     now: Timestamp,
+    /// The name of this host, as certificates are marked with.
+    host: String,
     before: WatchState,
 }
 
@@ -39,6 +41,8 @@ impl Engine {
     pub async fn look_at_accounts(&self, snapshot: &mut Snapshot) -> Result<(), EngineError> {
         self.forget_watches(snapshot).await?;
         let now = self.clock.now();
+        let host = self.store.identity().await?;
+        let host = host.map(|identity| identity.host).unwrap_or_default();
         let managed = Arc::new(managed(&self.policy, snapshot));
         let mut looks = JoinSet::new();
         for (id, watch) in &self.policy.watches {
@@ -57,6 +61,7 @@ impl Engine {
                 managed: Arc::clone(&managed),
                 ordered: ordered(snapshot, issuer),
                 now,
+                host: host.clone(),
                 before: fresh(watch, snapshot.watches.get(id)),
             };
             match self.issuers.get(issuer) {
@@ -129,7 +134,19 @@ async fn look(issuer: &dyn Issuer, ask: &Ask) -> Result<WatchState, IssuerError>
     }
     // Read last: what came meanwhile is in it.
     let whole = part(issuer, Part::Whole).await?.unwrap_or_default();
-    let (places, settled) = orphans(&with_what_filters_show(&whole, &filtered), &measure);
+    let (mut places, mut settled) = orphans(&with_what_filters_show(&whole, &filtered), &measure);
+    if !places.is_empty()
+        && let Some(orders) = issuer.orders()
+    {
+        match orders.hosts().await {
+            Ok(hosts) => leave_to_others(&mut places, &mut settled, &hosts, &ask.host, ask.now),
+            // More is told than needs to be.
+            Err(error) => {
+                tracing::info!(issuer = %ask.issuer, %error, "which host cares for what is not known");
+            }
+        }
+        systemd::alive();
+    }
     let mut differs = compared(&filtered, &whole, &measure);
     if !differs.is_empty() {
         // What was deleted or made between two listings differs once, and not twice.

@@ -15,7 +15,7 @@ mod survey;
 pub(super) mod tags;
 mod version2;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tokio::sync::OnceCell;
@@ -220,6 +220,14 @@ impl Orders {
     /// Those of every call.
     pub async fn look(&self, look: &Look<'_>) -> Result<Sighting, IssuerError> {
         self.sight(look).await
+    }
+
+    /// By certificate, the host that cares for it, as far as renewd has marked it.
+    ///
+    /// # Errors
+    /// Those of every call.
+    pub async fn hosts(&self) -> Result<BTreeMap<String, String>, IssuerError> {
+        survey::hosts(&self.scm).await
     }
 
     /// Writes a claim to an unused entitlement, over whatever stands there.

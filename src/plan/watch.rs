@@ -347,7 +347,7 @@ impl Telling<'_, '_> {
         };
         let text = match &self.watch.what {
             Watched::Account { issuer, .. } => format!(
-                "Nobody renews it: no policy on this host manages it, and the account of {issuer} has no newer one for its names. Renew it, delete it there, or put it into `ignore`."
+                "Nobody renews it, or whoever does is late: no policy on this host manages it, and the account of {issuer} has no newer one for its names. Renew it, delete it there, or put it into `ignore`."
             ),
             Watched::Files { .. } | Watched::Host { .. } => {
                 "renewd does not manage it: somebody else must renew it.".to_owned()

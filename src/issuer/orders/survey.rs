@@ -246,6 +246,23 @@ pub(super) async fn marked(scm: &Scm, key: &str, value: &str) -> Result<Vec<Stri
     Ok(found.map(|one| one.id).collect())
 }
 
+/// By certificate, the host that cares for it: those that this program has marked.
+pub(super) async fn hosts(scm: &Scm) -> Result<BTreeMap<String, String>, IssuerError> {
+    let (key, value) = tags::MANAGED;
+    let choice = TagChoice {
+        key: key.to_owned(),
+        values: Values(vec![value.to_owned()]),
+    };
+    let request = FilterTags {
+        tags: vec![choice],
+        ..filter(Vec::new())
+    };
+    let found = tagged(scm, &request).await?;
+    let found = found.into_iter().filter_map(of_tagged);
+    let host = |one: One| Some((one.id, one.tags.host()?.to_owned()));
+    Ok(found.filter_map(host).collect())
+}
+
 /// One certificate as 4.1.2.1 shows it; `None` where it is gone. The reference lets one ask for a name, which need not be
 /// the only one of its kind; where that does not find it, everything is looked through.
 pub(super) async fn one(

@@ -17,7 +17,7 @@ pub(super) const BOUGHT: &str = "renewd-bought";
 pub(super) const JOURNAL: &str = "renewd-journal";
 const HOST: &str = "renewd-host";
 const CERTIFICATE: &str = "renewd-certificate";
-const MANAGED: (&str, &str) = ("managed-by", "renewd");
+pub(super) const MANAGED: (&str, &str) = ("managed-by", "renewd");
 
 /// The tags of one certificate.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -30,6 +30,11 @@ impl Tags {
 
     pub(super) fn claim(&self) -> Option<Claim> {
         self.get(Claim::KEY).and_then(Claim::parse)
+    }
+
+    /// The host that cares for it.
+    pub(super) fn host(&self) -> Option<&str> {
+        self.get(HOST).filter(|text| !text.is_empty())
     }
 
     /// Which order it was bought for.

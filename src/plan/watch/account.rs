@@ -91,6 +91,30 @@ pub fn orphans(
     (places, settled)
 }
 
+/// Takes what another host cares for, as its tags say, out of what nobody renews, and adds it to what is in good hands: it renews
+/// in its own time. Not what is so near its end that it should have been renewed. `hosts` by id; `own` is this one's name.
+pub fn leave_to_others(
+    places: &mut BTreeMap<String, WatchedPlace>,
+    settled: &mut BTreeSet<String>,
+    hosts: &BTreeMap<String, String>,
+    own: &str,
+    now: Timestamp,
+) {
+    places.retain(|id, place| {
+        let anothers = hosts.get(id).is_some_and(|host| host != own);
+        let time = place.certificates.iter().all(|one| {
+            let life = one.not_before.map(|from| from.until(one.not_after));
+            let tenth = life.map_or(IN_DANGER, |life| Seconds(life.0 / 10));
+            one.not_after > now + tenth.min(IN_DANGER)
+        });
+        let left = anothers && time;
+        if left {
+            settled.insert(id.clone());
+        }
+        !left
+    });
+}
+
 /// A valid certificate that ends later is good for all of its names.
 fn superseded(one: &Listed, whole: &[Listed], now: Timestamp) -> bool {
     let wanted: Vec<Name> = names(one).collect();
@@ -204,6 +228,8 @@ fn fits(pattern: &str, text: &str) -> bool {
     rest.ends_with(last)
 }
 
+/// Before its end a certificate should have been renewed by whomever; of a short life a tenth.
+const IN_DANGER: Seconds = Seconds::days(7);
 /// What ended longer ago and is missed by nobody is no news.
 const FORGOTTEN: Seconds = Seconds::days(30);
 /// A day around the bounds of a filter.
@@ -282,6 +308,48 @@ mod tests {
         let mut revoked = whole[0].clone();
         revoked.standing = ListedStanding::Other;
         assert_eq!(told(&[revoked], &[], &[]), [""; 0]);
+    }
+
+    #[test]
+    fn what_another_host_cares_for_is_told_only_when_it_is_late() {
+        let mut whole = [
+            listed("theirs", &["a.example.com"], 20),
+            listed("late", &["b.example.com"], 6),
+            listed("short", &["c.example.com"], 2),
+            listed("shorter", &["d.example.com"], 2),
+            listed("ours", &["e.example.com"], 20),
+            listed("ended", &["f.example.com"], -1),
+        ];
+        whole[1].not_before = Some(NOW - Seconds::days(84));
+        whole[2].not_before = Some(NOW - Seconds::days(8));
+        whole[3].not_before = Some(NOW - Seconds::days(20));
+        let (ignore, managed) = (Vec::new(), BTreeSet::new());
+        let measure = Measure {
+            days: 30,
+            ignore: &ignore,
+            managed: &managed,
+            ordered: &[],
+            now: NOW,
+        };
+        let hosts = |ids: &[&str]| -> BTreeMap<String, String> {
+            let host = |id: &str| if id == "ours" { "here" } else { "there" };
+            let all = ids.iter().map(|id| ((*id).to_owned(), host(id).to_owned()));
+            all.collect()
+        };
+        let told = |hosts: &BTreeMap<String, String>| {
+            let (mut places, mut settled) = orphans(&whole, &measure);
+            leave_to_others(&mut places, &mut settled, hosts, "here", NOW);
+            let told: Vec<String> = places.into_keys().collect();
+            (
+                told.join(" "),
+                settled.into_iter().collect::<Vec<_>>().join(" "),
+            )
+        };
+        let all = hosts(&["theirs", "late", "short", "shorter", "ours", "ended"]);
+        let (orphaned, settled) = told(&all);
+        assert_eq!(orphaned, "ended late ours shorter");
+        assert_eq!(settled, "short theirs");
+        assert_eq!(told(&hosts(&[])).1, "");
     }
 
     #[test]

@@ -3,7 +3,10 @@
 use renewd::ccm_server::{ExpiryFilter, Faults};
 use renewd::model::{KeyAlgorithm, Seconds, WatchState};
 
+use serde_json::json;
+
 use super::{alerts, certificate, full_chain, key_pem, seen, text};
+use crate::ccm_server::http::post;
 use crate::support::agent::{Agent, write_secret};
 use crate::support::ccm::{Ccm, Wanted};
 use crate::support::certs::{Sample, Validity, sample};
@@ -162,6 +165,31 @@ async fn an_account_is_read_from_both_ends_as_far_as_the_api_goes() {
     );
     let all = tokio::task::block_in_place(|| agent.run(&["status", "--json"]).expect(0).json());
     assert_eq!(text(&all["watched"][0], "kind"), "account");
+    ccm.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_marked_as_another_hosts_is_told_when_that_one_is_late() {
+    let ccm = Ccm::start().await;
+    let agent = agent(&ccm, "");
+    let mut ids = Vec::new();
+    for (name, left) in [("theirs", 20), ("late", 6), ("nobodys", 20)] {
+        let sample = certificate(&[&format!("{name}.example.com")], -70, left);
+        ids.push(import(&ccm, name, &sample).await);
+    }
+    let marks = [("managed-by", "renewd"), ("renewd-host", "web7")];
+    let tags: Vec<_> = marks
+        .iter()
+        .map(|(key, value)| json!({"key": key, "value": value}))
+        .collect();
+    for id in &ids[..2] {
+        let body = json!({"action": "create", "tags": tags});
+        post(&ccm, &format!("/v3/scm/{id}/tags/action"), &body)
+            .await
+            .expect(200);
+    }
+    let told = of(&[(&ids[1], "expiring"), (&ids[2], "expiring")]);
+    assert_eq!(check(&agent).await, told);
     ccm.stop().await;
 }
 
