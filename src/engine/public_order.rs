@@ -11,7 +11,7 @@ use crate::model::{
 };
 use crate::pki::PrivateKey;
 use crate::plan::{count_by_account, entitlements, order_machine};
-use crate::sys::{crash, error_chain};
+use crate::sys::{crash, error_chain, host};
 
 /// What a look goes by.
 struct Ours {
@@ -207,6 +207,13 @@ impl Engine {
                 Ok(Outcome::new(OrderEvent::Bought { reference }, message))
             }
             Traced::Perhaps { reference } => {
+                // What the journal's other owner bought looks the same.
+                if let Some(stale) = ours.identity.stale_on(&host::machine()) {
+                    let message = format!(
+                        "{reference} may be what was bought, and is not taken: {stale}; `renewd state claim` where this is the one that goes on"
+                    );
+                    return Err(Failure::local(ErrorClass::Transient, message));
+                }
                 self.lay_claim(orders, order, &ours.identity, reference, now)
                     .await
             }

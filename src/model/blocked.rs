@@ -175,7 +175,11 @@ impl fmt::Display for Blocked {
                 "{detail}; nothing is applied for or bought meanwhile, next look at {until}"
             ),
             Self::StaleJournal { how } => {
-                write!(f, "{how}; nothing is bought until `renewd state claim`")
+                let what = match how {
+                    Stale::OtherMachine => "applied for or bought",
+                    Stale::UnknownPurchases { .. } => "bought",
+                };
+                write!(f, "{how}; nothing is {what} until `renewd state claim`")
             }
             Self::PurchaseUnclear { since, until } => write!(
                 f,

@@ -358,7 +358,7 @@ impl Identity {
     }
 }
 
-/// Why a host must not buy: its journal may be a copy, or too old.
+/// Why a host must not buy, or not even take what is there: its journal may be a copy, or too old.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Stale {
@@ -375,7 +375,7 @@ impl fmt::Display for Stale {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::OtherMachine => f.write_str(
-                "the journal was made on another machine: it is a copy, and its first owner may be buying too",
+                "the journal was made on another machine: it is a copy, and its first owner may be at work too",
             ),
             Self::UnknownPurchases { references } => {
                 let all: Vec<&str> = references.iter().map(String::as_str).collect();

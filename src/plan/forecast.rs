@@ -3,7 +3,8 @@
 //!
 //! Each certificate is taken to be renewed when it is due, by its rule, and to be issued for as long as is allowed on that day:
 //! what lives shorter today keeps its own length. Of public ones CA/Browser Forum, ballot SC-081v3, sets the length, and for
-//! how long a proof of a domain holds. Where nothing may be bought, only what is paid for comes. Failures, budgets and
+//! how long a proof of a domain holds. Where nothing may be bought, only what is paid for comes, and to the copy of a journal only
+//! what was applied for. Failures, budgets and
 //! maintenance windows are not foreseen.
 
 use std::collections::BTreeMap;
@@ -78,7 +79,8 @@ pub fn forecast(
             certificate,
             state,
             order: orders.get(id).copied(),
-            stale: snapshot.stale.as_ref().or_else(|| copies.get(account)),
+            copied: snapshot.stale.as_ref(),
+            stale: copies.get(account),
             takes: leads.of(certificate, state),
             span: (now, at),
         };
@@ -125,7 +127,9 @@ struct Course<'a> {
     certificate: &'a CertificatePolicy,
     state: &'a CertificateState,
     order: Option<&'a Order>,
-    /// Why the journal may buy nothing.
+    /// Why the journal may take nothing of an account.
+    copied: Option<&'a Stale>,
+    /// Why it may buy nothing.
     stale: Option<&'a Stale>,
     /// From an order to its certificate.
     takes: Seconds,
@@ -224,12 +228,16 @@ impl Course<'_> {
         (from < at).then(|| gap(from, None, why))
     }
 
-    /// Why nothing may be bought for it, where certificates are bought.
+    /// Why nothing may be bought for it, or be taken at all, where certificates are bought.
     fn unbought(&self) -> Option<String> {
         let issuer = self.policy.issuers.get(&self.certificate.issuer)?;
         let IssuerKind::Scm(scm) = &issuer.kind else {
             return None;
         };
+        if let Some(how) = self.copied {
+            let how = how.clone();
+            return Some(Blocked::StaleJournal { how }.to_string());
+        }
         let Some(purchase) = &scm.purchase else {
             return Some(NO_PURCHASE.to_owned());
         };
@@ -243,6 +251,15 @@ impl Course<'_> {
 
     /// Certificates that come without a purchase: those that the present one's order brings yet, or what an order holds.
     fn paid(&self) -> u32 {
+        // A copy takes nothing more, whatever it holds; what was applied for is fetched.
+        let applied = |order: &&Order| match order.phase {
+            OrderPhase::Unclear { supplement, .. } => !supplement,
+            OrderPhase::Submitted { .. } | OrderPhase::Issued { .. } => true,
+            _ => false,
+        };
+        if self.copied.is_some() {
+            return u32::from(self.order.filter(applied).is_some());
+        }
         let same = self.state.issuer.as_ref() == Some(&self.certificate.issuer);
         let to_come = match self.usable() {
             Some(_) if same => entitlements::to_come(self.state),

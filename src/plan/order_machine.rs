@@ -19,12 +19,14 @@ mod public;
 
 pub use events::transition;
 pub(crate) use public::last_purchase;
-pub use public::{Money, allowed_at, is_buying, looks_again, may_buy, spent, was_taken_back};
+pub use public::{
+    Money, allowed_at, copied, is_buying, looks_again, may_buy, spent, was_taken_back,
+};
 pub(crate) use public::{OVERDUE, buying};
 
 use crate::model::{
-    ErrorClass, Fingerprint, HostSeed, IssuerPolicy, Order, OrderClosing, OrderEvent, OrderPhase,
-    OrderStep, Seconds, Source, Timestamp, Waiting,
+    Blocked, ErrorClass, Fingerprint, HostSeed, IssuerPolicy, Order, OrderClosing, OrderEvent,
+    OrderPhase, OrderStep, Seconds, Source, Timestamp, Waiting,
 };
 use crate::plan::backoff::{self, Seed};
 use crate::plan::{Next, OnError, Trouble, supplement};
@@ -82,6 +84,10 @@ pub fn next(
         | OrderPhase::Submitted { .. }
         | OrderPhase::Issued { .. }
         | OrderPhase::Ending { .. } => {}
+    }
+    if let Some(how) = public::copied(order, money) {
+        let how = how.clone();
+        return Next::Blocked(Blocked::StaleJournal { how });
     }
     let seed = Seed::new(order.certificate.as_str(), host);
     if let Some(waiting) = backoff::waiting(&order.failures, seed, policy, now) {

@@ -192,6 +192,10 @@ pub(crate) fn alerts(
     let id = subject.policy.id.as_str();
     let issuer = order.issuer.as_str();
     let money = money(order, Some(subject), snapshot, draft);
+    if let Some(how) = order_machine::copied(order, &money) {
+        // Nothing else that could be told is of use before.
+        return stale(issuer, how, draft);
+    }
     match &order.phase {
         OrderPhase::Seeking { want, .. } => wanting(id, order, want, now, draft),
         OrderPhase::Bare { spent, .. } => {
@@ -204,7 +208,12 @@ pub(crate) fn alerts(
         | OrderPhase::Claiming {
             purchase: Some(purchase),
             ..
-        } => purchase_lost(id, issuer, purchase, now, draft),
+        } => {
+            purchase_lost(id, issuer, purchase, now, draft);
+            if let Some(how) = money.stale {
+                stale(issuer, how, draft);
+            }
+        }
         OrderPhase::Submitted { proof, review, .. } => {
             reviewed(subject, order, review, now, draft);
             if let Some(proof) = proof {
@@ -251,6 +260,27 @@ fn wanting(id: &str, order: &Order, want: &Want, now: Timestamp, draft: &mut Dra
     }
 }
 
+/// A journal that is a copy, or an old one.
+fn stale(issuer: &str, how: &Stale, draft: &mut Draft) {
+    let (what, until) = match how {
+        Stale::OtherMachine => (
+            "nothing is applied for or bought",
+            "makes it a journal of its own. Until then no order takes anything of the account; what was applied for already is fetched.",
+        ),
+        Stale::UnknownPurchases { .. } => (
+            "nothing is bought",
+            "makes it the owner of what was bought. Until then only what is unused in the account is applied for.",
+        ),
+    };
+    draft.alert(
+        Severity::Warning,
+        "stale-journal",
+        issuer,
+        format!("{issuer}: {what}: {how}"),
+        format!("Where the other one is gone, or this is the one that goes on, `renewd state claim` {until}"),
+    );
+}
+
 fn no_entitlement(id: &str, order: &Order, now: Timestamp, draft: &mut Draft) {
     let from = order.opened_at + PATIENCE;
     draft.wake(from);
@@ -291,19 +321,10 @@ fn bare(
     let Some(buying) = order_machine::buying(order) else {
         return no_entitlement(id, order, now, draft);
     };
-    let unknown = (!spent.unknown.is_empty()).then(|| Stale::UnknownPurchases {
-        references: spent.unknown.clone(),
-    });
-    if let Some(how) = money.stale.or(unknown.as_ref()) {
-        let issuer = order.issuer.as_str();
-        draft.alert(
-            Severity::Warning,
-            "stale-journal",
-            issuer,
-            format!("{issuer}: nothing is bought: {how}"),
-            "Where the other one is gone, or this is the one that goes on, `renewd state claim` makes it the owner of what was bought. Until then only what is unused in the account is applied for.".to_owned(),
-        );
-        return;
+    if !spent.unknown.is_empty() {
+        let references = spent.unknown.clone();
+        let how = Stale::UnknownPurchases { references };
+        return stale(order.issuer.as_str(), &how, draft);
     }
     let limit = order_machine::allowed_at(buying.budget, money.journal, &spent.at, now);
     let Some(Waiting::PurchaseBudget { until, day, month }) = limit else {

@@ -281,7 +281,7 @@ fn what_blocks_a_target_or_is_said_by_the_issuer_stops_no_order() {
 }
 
 #[test]
-fn where_nothing_may_be_bought_only_what_is_paid_for_comes() {
+fn where_nothing_may_be_bought_only_what_is_paid_for_comes_and_nothing_to_a_copy() {
     let (mut policy, snapshot) = course("2027-04-01", 90, true, third());
     let bought = foreseen(
         &(policy.clone(), snapshot.clone()),
@@ -291,7 +291,7 @@ fn where_nothing_may_be_bought_only_what_is_paid_for_comes() {
     assert_eq!(bought.gaps, []);
     let mut stale = snapshot.clone();
     stale.stale = Some(Stale::OtherMachine);
-    let copy = "nothing is bought until `renewd state claim`";
+    let copy = "nothing is applied for or bought until `renewd state claim`";
     let mut none = policy.clone();
     for issuer in none.issuers.values_mut() {
         issuer.kind = scm(None);
@@ -318,6 +318,7 @@ fn where_nothing_may_be_bought_only_what_is_paid_for_comes() {
             entitle(&mut snapshot, remaining, auto_renew);
             let world = (policy.clone(), snapshot);
             let found = foreseen(&world, "2027-04-02", "2029-01-01");
+            let comes = if why == copy { 0 } else { comes };
             let case = format!("{why} {remaining} {auto_renew}");
             assert_eq!(found.renewals.len(), comes, "{case}");
             let end = match found.renewals.last() {
@@ -390,8 +391,31 @@ fn what_an_order_holds_is_paid_for_and_what_it_saw_of_a_copy_holds_for_the_accou
     let mut held = snapshot;
     let reference = "scs1".to_owned();
     ordered(&policy, &mut held, OrderPhase::Entitled { reference });
-    let found = foreseen(&(policy, held), "2027-04-02", "2029-01-01");
+    let mut copy = held.clone();
+    let found = foreseen(&(policy.clone(), held), "2027-04-02", "2029-01-01");
     assert_eq!((found.renewals.len(), found.gaps.len()), (1, 1));
+    // What a copy holds is another one's; what it applied for comes.
+    copy.stale = Some(Stale::OtherMachine);
+    for (phase, comes) in [
+        (None, 0),
+        (
+            Some(OrderPhase::Submitted {
+                spki: None,
+                reference: "scs1".to_owned(),
+                poll_after: at("2027-04-02"),
+                public: true,
+                proof: None,
+                review: crate::model::Review::default(),
+            }),
+            1,
+        ),
+    ] {
+        if let (Some(phase), Some(order)) = (phase, copy.orders.values_mut().next()) {
+            order.phase = phase;
+        }
+        let found = foreseen(&(policy.clone(), copy.clone()), "2027-04-02", "2029-01-01");
+        assert_eq!((found.renewals.len(), found.gaps.len()), (comes, 1));
+    }
 }
 
 #[test]

@@ -34,7 +34,7 @@ pub struct Money<'a> {
     /// The last purchase of this journal at whatever issuer: two of them may be one account, and what a look before it saw
     /// does not count it.
     pub last: Option<Timestamp>,
-    /// Why the journal may not buy at all.
+    /// Why the journal may neither take nor buy anything at all.
     pub stale: Option<&'a Stale>,
     /// Another order of the account may be buying now: purchases go one after the other, so that the budget is known.
     pub busy: bool,
@@ -43,6 +43,28 @@ pub struct Money<'a> {
     pub successor: Option<Timestamp>,
     /// What an earlier order of the certificate left unused: soon after, it is looked for instead of bought again.
     pub unused: Option<&'a Unused>,
+}
+
+/// Why an order stands still: what its journal has marked is another one's, too, and neither can tell which of both a mark is
+/// of. What may have been sent already is still looked for, and what was is fetched: that takes nothing from anybody.
+#[must_use]
+pub fn copied<'a>(order: &Order, money: &Money<'a>) -> Option<&'a Stale> {
+    let stale = money.stale.filter(|_| order.request.public.is_some())?;
+    let takes = match &order.phase {
+        OrderPhase::Opened
+        | OrderPhase::Seeking { .. }
+        | OrderPhase::Claiming { .. }
+        | OrderPhase::Bare { .. }
+        | OrderPhase::Entitled { .. }
+        | OrderPhase::KeyStored { .. } => true,
+        OrderPhase::PurchaseUnclear { .. }
+        | OrderPhase::Unclear { .. }
+        | OrderPhase::Submitted { .. }
+        | OrderPhase::Issued { .. }
+        | OrderPhase::Ending { .. }
+        | OrderPhase::Closed { .. } => false,
+    };
+    takes.then_some(stale)
 }
 
 /// Whether another purchase at the same issuer has to wait for this order: it may be buying at this moment, or it is
@@ -225,8 +247,8 @@ pub(crate) fn buying(order: &Order) -> Option<&Buying> {
     order.request.public.as_ref()?.buying.as_ref()
 }
 
-/// Nothing is there that may be taken: bought is only what the policy allows, by a journal that can be believed, after a
-/// look that is fresh.
+/// Nothing is there that may be taken: bought is only what the policy allows, by a journal that the account does not
+/// contradict, after a look that is fresh.
 fn bare(
     order: &Order,
     looked_at: Timestamp,
@@ -304,10 +326,6 @@ fn hindrance(
     money: &Money<'_>,
     now: Timestamp,
 ) -> Option<Hindrance> {
-    if let Some(stale) = money.stale {
-        let how = stale.clone();
-        return Some(Hindrance::Blocked(Blocked::StaleJournal { how }));
-    }
     if !spent.unknown.is_empty() {
         let references = spent.unknown.clone();
         let how = Stale::UnknownPurchases { references };

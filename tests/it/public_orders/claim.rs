@@ -277,6 +277,122 @@ async fn a_journal_of_another_machine_buys_nothing_until_it_is_claimed() {
     assert_eq!(shop.all().await.len(), 1);
 }
 
+/// Says in a journal that it was made on another machine.
+#[expect(clippy::disallowed_methods, reason = "tests arrange files directly")]
+fn belongs_to_another(state: &std::path::Path) {
+    let done = std::process::Command::new("sqlite3")
+        .arg(state.join("state.db"))
+        .arg("UPDATE identity SET body = json_set(body, '$.d.machine', 'another')")
+        .status();
+    assert!(done.unwrap().success());
+}
+
+/// What the account says of who claims a certificate.
+async fn claim_of(shop: &Shop, reference: &str) -> Option<String> {
+    let scm = Scm::new(shop.ccm.client());
+    let tags = scm.list_tags(reference).await.unwrap().tags;
+    let claim = tags.into_iter().find(|tag| tag.key == Claim::KEY);
+    claim.and_then(|tag| tag.value)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_takes_nothing_from_its_owner_so_that_nothing_is_bought_in_its_place() {
+    for copied_in in ["opened", "claiming", "key-stored"] {
+        let shop = Shop::at("2027-04-01").await;
+        buy(&shop).await;
+        let reference = shop.all().await.remove(0).id;
+        let owner = shop.host(&policy(&shop, &purchase(3, 1)));
+        let clone = shop.host(&policy(&shop, &purchase(3, 1)));
+        // So that each of the phases is one that it waits in.
+        shop.faults("at=4.1.2.1:1:server-error,at=4.1.1.1:1:rate-limited")
+            .await;
+        let is_in = async |phase: &str| {
+            let orders = owner.snapshot().await.orders;
+            orders.values().any(|order| order.phase.code() == phase)
+        };
+        for _ in 0..20 {
+            let plan = owner.tick().await;
+            if is_in(copied_in).await {
+                break;
+            }
+            shop.wake(&plan).await;
+        }
+        assert!(is_in(copied_in).await, "{copied_in}: {:#?}", owner.told());
+        let engine = owner.engine().await;
+        engine.store.close().await.unwrap();
+        copy(&owner.dir().join("state"), &clone.dir().join("state"));
+        belongs_to_another(&clone.dir().join("state"));
+        for _ in 0..20 {
+            if is_in("opened").await {
+                let plan = owner.tick().await;
+                shop.wake(&plan).await;
+            }
+        }
+        let claim = claim_of(&shop, &reference).await;
+        assert!(claim.is_some(), "{copied_in}: {:#?}", owner.told());
+        // The owner is away for a while.
+        for _ in 0..8 {
+            let plan = clone.tick().await;
+            let verdict = &plan.verdicts[&id("www")];
+            let Verdict::Blocked(blocked) = verdict else {
+                panic!("{copied_in}: {verdict:?}");
+            };
+            assert_eq!(blocked.code(), "stale-journal", "{copied_in}");
+            let told: Vec<&str> = plan.alerts.keys().map(|key| key.as_str()).collect();
+            assert_eq!(told, ["stale-journal/public"], "{copied_in}");
+            shop.pass(Seconds::minutes(2)).await;
+        }
+        assert_eq!(claim_of(&shop, &reference).await, claim, "{copied_in}");
+        assert_eq!(shop.count(&ScmStatus::Paid).await, 1, "{copied_in}");
+        owner.settle(&shop).await;
+        let bought = shop.ccm.running.requests_of("4.1.3.1");
+        assert_eq!(bought, 1, "{copied_in}: by hand, and no other");
+        assert_eq!(shop.count(&ScmStatus::Issued).await, 1, "{copied_in}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_looks_for_a_lost_purchase_takes_nothing_that_only_may_be_it() {
+    let shop = Shop::at("2027-04-01").await;
+    let host = shop.host(&policy(&shop, &purchase(3, 1)));
+    // What is bought has no tags for a while.
+    shop.faults("at=4.1.3.1:1:lost-response,late-tags=86400")
+        .await;
+    host.tick().await;
+    let looks = async || {
+        let orders = host.snapshot().await.orders;
+        let phases = orders.values().map(|order| order.phase.code());
+        assert_eq!(phases.collect::<Vec<_>>(), ["purchase-unclear"]);
+    };
+    looks().await;
+    let engine = host.engine().await;
+    engine.store.close().await.unwrap();
+    belongs_to_another(&host.dir().join("state"));
+    let reference = shop.all().await.remove(0).id;
+    for _ in 0..20 {
+        let plan = host.tick().await;
+        looks().await;
+        let told = plan
+            .alerts
+            .keys()
+            .any(|key| key.as_str() == "stale-journal/public");
+        assert!(told, "{:?}", plan.alerts);
+        shop.pass(Seconds::minutes(5)).await;
+    }
+    assert_eq!(
+        claim_of(&shop, &reference).await,
+        None,
+        "{:#?}",
+        host.told()
+    );
+    let engine = host.engine().await;
+    let claimed = engine.store.claim(&new_identity(), shop.clock_now());
+    claimed.await.unwrap();
+    host.settle(&shop).await;
+    assert_eq!(shop.ccm.running.requests_of("4.1.3.1"), 1);
+    assert_eq!(shop.all().await.len(), 1);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_journal_that_was_restored_from_before_a_purchase_buys_nothing_until_it_is_claimed() {
     let shop = Shop::at("2027-04-01").await;

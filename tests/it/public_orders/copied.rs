@@ -1,4 +1,5 @@
-//! The daemon itself on a state directory that is a copy, or comes from a backup: it buys nothing until it is claimed. A
+//! The daemon itself on a state directory that is a copy, or comes from a backup: it buys nothing until it is claimed, and a
+//! copy takes nothing, either. A
 //! journal that lies there when `renewd run` starts is read ahead, beside the policy.
 #![expect(
     clippy::disallowed_methods,

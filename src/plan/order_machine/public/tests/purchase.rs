@@ -209,12 +209,10 @@ fn bought_is_only_by_a_journal_that_can_be_believed_after_a_look_that_is_fresh()
     };
     let blocked = Next::Blocked(Blocked::StaleJournal { how: stale.clone() });
     assert_eq!(step(&order, &copied, NOW), blocked);
-    assert_eq!(step(&order, &copied, NOW + Seconds(3599)), blocked);
-    assert_eq!(looks_again(&order), Some(NOW + Seconds::hours(1)));
     assert_eq!(
         step(&order, &copied, NOW + Seconds(3600)),
-        look,
-        "a person may have bought"
+        blocked,
+        "what a person may have bought is not for a copy"
     );
     let references: BTreeSet<String> = ["scs9".to_owned()].into();
     let unknown = bare_order(Spent {
@@ -224,6 +222,13 @@ fn bought_is_only_by_a_journal_that_can_be_believed_after_a_look_that_is_fresh()
     let how = Stale::UnknownPurchases { references };
     let blocked = Next::Blocked(Blocked::StaleJournal { how });
     assert_eq!(step(&unknown, &free, NOW), blocked);
+    assert_eq!(step(&unknown, &free, NOW + Seconds(3599)), blocked);
+    assert_eq!(looks_again(&unknown), Some(NOW + Seconds::hours(1)));
+    assert_eq!(
+        step(&unknown, &free, NOW + Seconds(3600)),
+        look,
+        "a person may have bought"
+    );
     let busy = Money { busy: true, ..free };
     assert!(matches!(
         step(&order, &busy, NOW),
@@ -238,6 +243,92 @@ fn bought_is_only_by_a_journal_that_can_be_believed_after_a_look_that_is_fresh()
         step(&order, &bought, NOW),
         Next::Wait(Waiting::PurchaseBudget { .. })
     ));
+}
+
+#[test]
+fn a_copy_takes_nothing_and_still_looks_for_what_it_may_have_sent() {
+    let stale = Stale::OtherMachine;
+    let copied = Money {
+        stale: Some(&stale),
+        ..Money::default()
+    };
+    let reference = || "scs1".to_owned();
+    let purchase = || {
+        let mut bare = bare_order(Spent::default());
+        lost(&mut bare);
+        match bare.phase {
+            OrderPhase::PurchaseUnclear { purchase, .. } => purchase,
+            other => panic!("{}", other.code()),
+        }
+    };
+    let claiming = |purchase| OrderPhase::Claiming {
+        reference: reference(),
+        confirm_at: NOW,
+        purchase,
+    };
+    let takes = [
+        OrderPhase::Opened,
+        OrderPhase::Seeking {
+            look_at: NOW,
+            want: Want::Entitlement,
+        },
+        // The order in the mark is the owner's as well.
+        claiming(None),
+        claiming(Some(purchase())),
+        bare_order(Spent::default()).phase,
+        OrderPhase::Entitled {
+            reference: reference(),
+        },
+        OrderPhase::KeyStored {
+            spki: KEY,
+            entitlement: Some(reference()),
+        },
+    ];
+    for phase in takes {
+        let code = phase.code();
+        let order = order(phase);
+        let before = step(&order, &Money::default(), NOW);
+        assert!(matches!(before, Next::Step(_)), "{code}: {before:?}");
+        let blocked = Next::Blocked(Blocked::StaleJournal { how: stale.clone() });
+        assert_eq!(step(&order, &copied, NOW), blocked, "{code}");
+        let mut private = order;
+        private.request.public = None;
+        let private = step(&private, &copied, NOW);
+        assert!(!matches!(private, Next::Blocked(_)), "{code}: {private:?}");
+    }
+    for (phase, goes_on) in [
+        (
+            OrderPhase::PurchaseUnclear {
+                purchase: purchase(),
+                look_at: NOW,
+            },
+            OrderStep::Trace,
+        ),
+        (
+            OrderPhase::Unclear {
+                spki: Some(KEY),
+                submitted_at: NOW,
+                decisive_at: NOW,
+                absences: 0,
+                look_at: NOW,
+                entitlement: Some(reference()),
+                supplement: false,
+            },
+            OrderStep::Resolve,
+        ),
+        (submitted_with(None), OrderStep::Fetch),
+    ] {
+        assert_eq!(step(&order(phase), &copied, NOW), Next::Step(goes_on));
+    }
+    // A submit that may be on its way is written down as such first.
+    let mut sends = order(OrderPhase::Entitled {
+        reference: reference(),
+    });
+    sends.started = Some(Started {
+        step: OrderStep::Submit,
+        at: NOW,
+    });
+    assert!(matches!(step(&sends, &copied, NOW), Next::Record(_)));
 }
 
 #[test]
