@@ -186,27 +186,21 @@ impl Engine {
         else {
             return Err(wrong_phase("retract", order));
         };
-        let message = match self.policy.validations.get(&state.by) {
-            Some(way) => {
-                let all: Vec<DomainProof> = state
-                    .proofs
-                    .iter()
-                    .chain(&state.superseded)
-                    .cloned()
-                    .collect();
-                self.prover.retract(way, &all).await?;
-                format!("proofs taken away by validation {}", state.by)
-            }
-            // An order must end; what is left proves nothing to anybody any more.
-            None => {
-                let left: Vec<&str> = state.proofs.iter().map(|p| p.place.as_str()).collect();
-                format!(
-                    "validation {} is no longer in the policy: take away by hand what is left of {}",
-                    state.by,
-                    left.join(", ")
-                )
-            }
+        let all = state.proofs.iter().chain(&state.superseded);
+        let Some(way) = self.policy.validations.get(&state.by) else {
+            // An order must end; what is left proves nothing to anybody any more, and is a person's.
+            let places: Vec<&str> = all.map(|proof| proof.place.as_str()).collect();
+            let what = format!(
+                "{} is not taken away: validation {} is no longer in the policy",
+                places.join(", "),
+                state.by
+            );
+            let message = what.clone();
+            return Ok(Outcome::new(OrderEvent::LeftBehind { what }, message));
         };
+        let all: Vec<DomainProof> = all.cloned().collect();
+        self.prover.retract(way, &all).await?;
+        let message = format!("proofs taken away by validation {}", state.by);
         Ok(Outcome::new(OrderEvent::Retracted, message))
     }
 

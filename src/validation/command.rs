@@ -3,7 +3,7 @@
 use crate::model::{DomainMethod, DomainProof, ErrorClass, Seconds};
 use crate::sys::process::{End, Invocation, Runner};
 use crate::sys::systemd;
-use crate::validation::ValidationError;
+use crate::validation::{Every, ValidationError};
 
 /// Which of the two commands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +23,7 @@ impl Call {
     }
 }
 
-/// Runs the command once for each proof.
+/// Runs the command once for each proof. One that cannot be published ends it; what is taken away is so as far as it goes.
 pub(super) async fn run(
     runner: &dyn Runner,
     call: Call,
@@ -31,6 +31,7 @@ pub(super) async fn run(
     timeout: Seconds,
     proofs: &[DomainProof],
 ) -> Result<(), ValidationError> {
+    let mut all = Every::default();
     for (index, proof) in proofs.iter().enumerate() {
         let invocation = Invocation {
             argv: argv.to_vec(),
@@ -70,9 +71,13 @@ pub(super) async fn run(
         if let Some(said) = last_line(&outcome.output) {
             message.push_str(&format!(", and said: {said}"));
         }
-        return Err(ValidationError::new(class, message));
+        let error = ValidationError::new(class, message);
+        match call {
+            Call::Auth => return Err(error),
+            Call::Cleanup => all.note(Err(error)),
+        }
     }
-    Ok(())
+    all.done()
 }
 
 /// As `renewd.toml(5)` documents it.

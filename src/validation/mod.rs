@@ -102,7 +102,12 @@ impl Validations {
                 ValidationKind::Command { auth, timeout, .. } => {
                     command::run(&*self.runner, Call::Auth, auth, *timeout, proofs).await?;
                 }
-                ValidationKind::WebRoot { .. } => self.files(policy, proofs, Root::publish).await?,
+                ValidationKind::WebRoot { .. } => {
+                    let each = |root: &Root, proofs: &[DomainProof]| {
+                        proofs.iter().try_for_each(|proof| root.publish(proof))
+                    };
+                    self.files(policy, proofs, each).await?;
+                }
                 ValidationKind::Responder { listen } => {
                     self.responder.show(listen, proofs).await?;
                 }
@@ -146,10 +151,11 @@ impl Validations {
             .map_err(|error: ValidationError| error.of(&told(policy)))
     }
 
-    /// Takes proofs away; no change where they are gone. What others published at the same places stays.
+    /// Takes proofs away; no change where they are gone. What others published at the same places stays. One that cannot be
+    /// taken away, such as of a domain that moved elsewhere, keeps none of the others.
     ///
     /// # Errors
-    /// With what helps. Some of the proofs may be gone all the same.
+    /// With what helps against the first of them. The others are gone all the same.
     pub async fn retract(
         &self,
         policy: &ValidationPolicy,
@@ -161,10 +167,12 @@ impl Validations {
                 ValidationKind::HuaweiDns { access } => {
                     let dns = self.huawei(access)?;
                     let _turn = self.turn.lock().await;
+                    let mut all = Every::default();
                     for proof in proofs {
-                        huawei::retract(&dns, proof).await?;
+                        all.note(huawei::retract(&dns, proof).await);
+                        systemd::alive();
                     }
-                    Ok(())
+                    all.done()
                 }
                 ValidationKind::Rfc2136 { .. } => {
                     self.update(policy, proofs, Changed::Deleted).await
@@ -178,7 +186,16 @@ impl Validations {
                     command::run(runner, call, cleanup, *timeout, proofs).await
                 }
                 ValidationKind::Command { cleanup: None, .. } => Ok(()),
-                ValidationKind::WebRoot { .. } => self.files(policy, proofs, Root::retract).await,
+                ValidationKind::WebRoot { .. } => {
+                    let each = |root: &Root, proofs: &[DomainProof]| {
+                        let mut all = Every::default();
+                        for proof in proofs {
+                            all.note(root.retract(proof));
+                        }
+                        all.done()
+                    };
+                    self.files(policy, proofs, each).await
+                }
                 ValidationKind::Responder { listen } => {
                     self.responder.hide(listen, proofs).await;
                     Ok(())
@@ -238,11 +255,15 @@ impl Validations {
             policy,
         };
         let now = u64::try_from(self.clock.now().0).unwrap_or(0);
+        let mut all = Every::default();
         for proof in proofs {
-            dns::change(&primary, proof, changed, now).await?;
+            match (dns::change(&primary, proof, changed, now).await, changed) {
+                (Err(error), Changed::Added(_)) => return Err(error),
+                (done, Changed::Added(_) | Changed::Deleted) => all.note(done),
+            }
             systemd::alive();
         }
-        Ok(())
+        all.done()
     }
 
     fn tsig(
@@ -269,7 +290,7 @@ impl Validations {
         &self,
         policy: &ValidationPolicy,
         proofs: &[DomainProof],
-        each: fn(&Root, &DomainProof) -> Result<(), ValidationError>,
+        work: fn(&Root, &[DomainProof]) -> Result<(), ValidationError>,
     ) -> Result<(), ValidationError> {
         let ValidationKind::WebRoot {
             path,
@@ -288,10 +309,29 @@ impl Validations {
         };
         let _turn = self.turn.lock().await;
         let proofs = proofs.to_vec();
-        let work = move || proofs.iter().try_for_each(|proof| each(&root, proof));
-        tokio::task::spawn_blocking(work)
+        tokio::task::spawn_blocking(move || work(&root, &proofs))
             .await
             .map_err(|error| ValidationError::new(ErrorClass::Bug, error.to_string()))?
+    }
+}
+
+/// What is tried to its end, whatever fails of it.
+#[derive(Default)]
+struct Every(Option<ValidationError>);
+
+impl Every {
+    fn note(&mut self, done: Result<(), ValidationError>) {
+        if let Err(error) = done {
+            match &self.0 {
+                None => self.0 = Some(error),
+                // One line has room for one reason.
+                Some(_) => tracing::warn!(%error, "a further proof is not taken away"),
+            }
+        }
+    }
+
+    fn done(self) -> Result<(), ValidationError> {
+        self.0.map_or(Ok(()), Err)
     }
 }
 

@@ -100,7 +100,10 @@ pub(crate) fn left_behind(subject: &Subject<'_>, now: Timestamp, draft: &mut Dra
         "left-over",
         id,
         format!("{id}: {}", what.join("; ")),
-        format!("It was tried until {}, when the certificate needed another order, and is tried no more: clear it away by hand. This is told of for 30 days.", last.at),
+        format!(
+            "It is tried no more since {}: clear it away by hand. This is told of for 30 days.",
+            last.at
+        ),
     );
 }
 

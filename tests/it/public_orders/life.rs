@@ -122,6 +122,40 @@ async fn an_application_that_a_person_takes_back_ends_its_order_and_the_next_one
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_proof_whose_validation_left_the_policy_is_told_of_as_left_behind() {
+    let shop = Shop::at("2027-04-01").await;
+    let host = shop.host(&policy(&shop, 1));
+    shop.board.hide();
+    for _ in 0..20 {
+        let plan = host.tick().await;
+        if !shop.board.left().is_empty() {
+            break;
+        }
+        shop.wake(&plan).await;
+    }
+    let places = shop.board.left();
+    assert_eq!(places.len(), 1, "{:#?}", host.told());
+    // By another one from now on, which nothing published is of.
+    let other = policy(&shop, 1)
+        .replace("validation = \"zone\"", "validation = \"other\"")
+        .replace("[validation.command.zone]", "[validation.command.other]");
+    host.write(&other);
+    shop.board.show();
+    let plan = host.settle(&shop).await;
+    assert_eq!(shop.count(&ScmStatus::Issued).await, 1);
+    let told = plan
+        .alerts
+        .iter()
+        .find(|(key, _)| key.as_str() == "left-over/www");
+    let (_, alert) = told.unwrap_or_else(|| panic!("{:?}", plan.alerts));
+    let what = format!(
+        "{} is not taken away: validation zone is no longer in the policy",
+        places[0]
+    );
+    assert!(alert.title.contains(&what), "{alert:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_bought_where_the_policy_does_not_say_so() {
     let shop = Shop::at("2027-04-01").await;
     let issuer = issuer(&shop.ccm.endpoint(), "");

@@ -192,3 +192,21 @@ async fn a_domain_that_the_account_has_no_zone_for_is_told_of() {
             .is_empty()
     );
 }
+
+#[tokio::test]
+async fn a_domain_whose_zone_left_the_account_keeps_no_record_of_the_others() {
+    let (_peer, account, policy) = cloud().await;
+    let validations = ways();
+    let there = record("www.example.com", PLACE, "one");
+    let gone = record("www.example.org", "_dnsauth.www.example.org", "two");
+    validations
+        .publish(&policy, &[there.clone()])
+        .await
+        .unwrap();
+    assert_eq!(values(&account).len(), 1);
+    let error = validations.retract(&policy, &[gone, there]).await;
+    let error = error.unwrap_err();
+    assert_eq!(error.class, ErrorClass::Configuration);
+    assert!(error.message.contains("example.org"), "{error}");
+    assert_eq!(values(&account), Vec::<String>::new());
+}

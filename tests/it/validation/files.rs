@@ -108,6 +108,25 @@ async fn a_web_server_that_is_away_is_told_from_a_domain_without_an_address() {
 }
 
 #[tokio::test]
+async fn a_file_that_cannot_be_taken_away_keeps_none_of_the_others() {
+    let names = Names::start(&[domains()], "", "");
+    let root = tempfile::tempdir().unwrap();
+    let policy = policy(&names, web_root(root.path()), 80);
+    let validations = validations();
+    let proofs = [
+        file("www.example.test", "/one/a.txt", "one"),
+        file("www.example.test", "/two/b.txt", "two"),
+    ];
+    validations.publish(&policy, &proofs).await.unwrap();
+    std::fs::rename(root.path().join("one"), root.path().join("other")).unwrap();
+    std::os::unix::fs::symlink(root.path().join("other"), root.path().join("one")).unwrap();
+    let error = validations.retract(&policy, &proofs).await.unwrap_err();
+    assert!(error.message.contains("is a symbolic link"), "{error}");
+    assert!(!root.path().join("two").exists());
+    assert!(root.path().join("other/a.txt").exists());
+}
+
+#[tokio::test]
 async fn a_web_root_that_is_none_is_told_with_its_key() {
     let names = Names::start(&[domains()], "", "");
     let dir = tempfile::tempdir().unwrap();

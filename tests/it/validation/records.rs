@@ -251,6 +251,46 @@ async fn commands_publish_by_the_tools_of_the_name_server() {
     validations.retract(&failing, &proofs).await.unwrap();
 }
 
+/// As of a name that was proven here and moved elsewhere.
+#[tokio::test]
+async fn a_record_that_cannot_be_taken_away_keeps_none_of_the_others() {
+    let names = Names::start(&[Zone::new("example.test", "")], "", "");
+    let validations = validations();
+    let kept = [record("example.test", PLACE, "one")];
+    let both = [
+        record("example.org", "_dnsauth.example.org", "two"),
+        kept[0].clone(),
+    ];
+    let policy = names.policy();
+    validations.publish(&policy, &kept).await.unwrap();
+    let error = validations.retract(&policy, &both).await.unwrap_err();
+    assert!(error.message.contains("example.org"), "{error}");
+    assert_eq!(at(&names), Vec::<String>::new());
+
+    let dir = tempfile::tempdir().unwrap();
+    let cleanup = format!(
+        "echo $CERTBOT_DOMAIN >> {}/called; [ $CERTBOT_DOMAIN = example.test ]",
+        dir.path().display()
+    );
+    let argv = |text: &str| ["/bin/sh", "-c", text].map(str::to_owned).to_vec();
+    let hooks = names.policy_of(ValidationKind::Command {
+        auth: argv(&cleanup),
+        cleanup: Some(argv(&cleanup)),
+        timeout: renewd::model::Seconds(60),
+        method: renewd::model::DomainMethod::Dns,
+    });
+    let called = || std::fs::read_to_string(dir.path().join("called")).unwrap();
+    let error = validations.retract(&hooks, &both).await.unwrap_err();
+    assert!(
+        error.message.contains("for example.org: it ended with 1"),
+        "{error}"
+    );
+    assert_eq!(called(), "example.org\nexample.test\n");
+    // What cannot be published is not half published for longer than it takes to say so.
+    validations.publish(&hooks, &both).await.unwrap_err();
+    assert_eq!(called(), "example.org\nexample.test\nexample.org\n");
+}
+
 fn at(names: &Names) -> Vec<String> {
     let text = names.dig(PRIMARY, &[PLACE, "TXT"]);
     text.lines().map(str::to_owned).collect()
