@@ -284,22 +284,29 @@ impl Engine {
                 reference: entitlement.to_owned(),
                 poll_after: 0,
             }),
-            Applied::Foreign { .. } if self.has_bought(order).await? => {
+            Applied::Gone { .. } | Applied::Foreign { .. } if self.has_bought(order).await? => {
                 let message = format!("not there yet: {}", refused.message);
                 Err(Failure::local(ErrorClass::Transient, message))
             }
-            Applied::Unused | Applied::Taken { .. } | Applied::Foreign { .. } => {
-                Err(refused.into())
-            }
+            Applied::Unused
+            | Applied::Taken { .. }
+            | Applied::Gone { .. }
+            | Applied::Foreign { .. } => Err(refused.into()),
         }
     }
 
     /// Whether the order itself bought what it applies with, not long ago.
     async fn has_bought(&self, order: &Order) -> Result<bool, Failure> {
+        let bought = self.bought_at(order).await?;
+        Ok(bought.is_some_and(|at| self.clock.now() < at + SETTLED))
+    }
+
+    /// When the order itself bought something. It may have waited long for that.
+    async fn bought_at(&self, order: &Order) -> Result<Option<Timestamp>, Failure> {
         let bought = self.store.bought().await;
         let bought =
             bought.map_err(|error| Failure::local(ErrorClass::Transient, error_chain(&error)))?;
-        Ok(bought.contains(&order.id) && self.clock.now() < order.opened_at + SETTLED)
+        Ok(bought.get(&order.id).copied())
     }
 
     /// Looks what became of an application with a lost answer.
@@ -336,6 +343,11 @@ impl Engine {
                 };
                 let message = format!("the entitlement is taken: {detail}");
                 Ok(Outcome::new(OrderEvent::Closed { closing }, message))
+            }
+            Applied::Gone { detail } => {
+                let bought = self.bought_at(order).await?;
+                let event = order_machine::gone(order, &detail, now, bought);
+                Ok(Outcome::new(event, detail))
             }
             // It may be ours all the same, so the order and its key stay; another one would have to be paid for.
             Applied::Foreign { detail } => Err(Failure::local(
@@ -405,7 +417,7 @@ impl Engine {
             identity: self.identity().await?,
             keys: self.usable_keys(order, snapshot)?,
             known: known_references(order, snapshot),
-            purchases,
+            purchases: purchases.into_keys().collect(),
         })
     }
 
@@ -574,7 +586,7 @@ const fn reference(phase: &OrderPhase) -> Option<&String> {
 const SUCCESSOR_INTERVAL: Seconds = Seconds::hours(6);
 /// Between looks for what a person does.
 const PERSON_INTERVAL: Seconds = Seconds::hours(1);
-/// After an order was opened: by then everything that it bought is there.
+/// After a purchase: by then what it brought is there.
 const SETTLED: Seconds = Seconds::days(2);
 /// After another host's claim was seen: by then it has applied, or given up.
 const YIELDED: Seconds = Seconds::minutes(5);

@@ -144,7 +144,12 @@ pub enum Applied {
         /// One line.
         detail: String,
     },
-    /// Under way or issued, and nothing says whose it is; or it is not there.
+    /// The entitlement is not there: deleted, or not there yet.
+    Gone {
+        /// One line.
+        detail: String,
+    },
+    /// Under way or issued, and nothing says whose it is.
     Foreign {
         /// One line.
         detail: String,

@@ -144,8 +144,11 @@ pub enum OrderPhase {
         submitted_at: Timestamp,
         /// From when on a complete listing without a match counts.
         decisive_at: Timestamp,
-        /// Complete listings without a match that counted.
+        /// Complete listings without a match that counted; of an application the answers that its entitlement is unused.
         absences: u32,
+        /// Since when answers that count say that the entitlement itself is not there any more.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        gone: Option<Timestamp>,
         /// The next one not before. The first look is at once: finding it early is fine, only absence must wait.
         look_at: Timestamp,
         /// As in `KeyStored`; of a supplement the certificate that the names are added to.
@@ -516,6 +519,9 @@ pub enum OrderEvent {
         asked_at: Timestamp,
         /// Next look not before.
         look_at: Timestamp,
+        /// What was to be applied for with is not there, either.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        gone: bool,
     },
     /// It certainly had no effect: it may be sent again.
     DefinitelyAbsent,

@@ -98,6 +98,7 @@ pub(crate) fn left(order: &Order, now: Timestamp) -> Option<Unused> {
             ..
         } => (reference, *spki),
         OrderPhase::KeyStored { entitlement, spki } => (entitlement.as_ref()?, Some(*spki)),
+        OrderPhase::Unclear { gone: Some(_), .. } => return None,
         OrderPhase::Unclear {
             entitlement, spki, ..
         } => (entitlement.as_ref()?, *spki),

@@ -16,6 +16,7 @@
 
 mod events;
 mod public;
+mod unclear;
 
 pub use events::transition;
 pub(crate) use public::last_purchase;
@@ -23,6 +24,7 @@ pub use public::{
     Money, allowed_at, copied, is_buying, looks_again, may_buy, spent, was_taken_back,
 };
 pub(crate) use public::{OVERDUE, buying};
+pub use unclear::{absent, gone};
 
 use crate::model::{
     Blocked, ErrorClass, Fingerprint, HostSeed, IssuerPolicy, Order, OrderClosing, OrderEvent,
@@ -85,7 +87,7 @@ pub fn next(
         | OrderPhase::Issued { .. }
         | OrderPhase::Ending { .. } => {}
     }
-    if let Some(how) = public::copied(order, money) {
+    if let Some(how) = copied(order, money) {
         let how = how.clone();
         return Next::Blocked(Blocked::StaleJournal { how });
     }
@@ -223,29 +225,6 @@ pub fn on_error(
     OnError::Retry(backoff::failure(trouble, policy, now))
 }
 
-/// The event for a complete listing, asked for at `asked_at`, that does not have the order's key.
-#[must_use]
-pub fn absent(order: &Order, timing: Timing, asked_at: Timestamp) -> OrderEvent {
-    let look_at = match &order.phase {
-        OrderPhase::Unclear { decisive_at, .. } if asked_at < *decisive_at => {
-            *decisive_at.min(&(asked_at + EARLY_LOOK))
-        }
-        OrderPhase::Unclear { .. }
-        | OrderPhase::Opened
-        | OrderPhase::Seeking { .. }
-        | OrderPhase::Claiming { .. }
-        | OrderPhase::Bare { .. }
-        | OrderPhase::PurchaseUnclear { .. }
-        | OrderPhase::Entitled { .. }
-        | OrderPhase::KeyStored { .. }
-        | OrderPhase::Submitted { .. }
-        | OrderPhase::Issued { .. }
-        | OrderPhase::Ending { .. }
-        | OrderPhase::Closed { .. } => asked_at + timing.settle.max(Seconds(1)),
-    };
-    OrderEvent::Absent { asked_at, look_at }
-}
-
 /// The event for complete answers, asked for at `asked_at`, that do not have what the order may have bought.
 #[must_use]
 pub fn not_bought(order: &Order, asked_at: Timestamp) -> OrderEvent {
@@ -269,9 +248,6 @@ fn lost(order: &Order, submitted_at: Timestamp, timing: Timing) -> OrderEvent {
 /// Complete listings without the key before a submit may be sent again: one alone may have been taken a moment too
 /// early, or from a replica that lags.
 const ABSENCES: u32 = 2;
-
-/// Between looks before absence counts: a slow issuer is noticed soon, and a busy one not asked too often.
-const EARLY_LOOK: Seconds = Seconds(30);
 
 #[cfg(test)]
 mod tests;

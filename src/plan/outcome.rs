@@ -7,6 +7,7 @@ use crate::model::{
     FailedRollout, Failures, Fingerprint, FulfilledOrder, LeftBehind, Look, Order, OrderClosing,
     OrderEvent, OrderPhase, ProbeFault, Reason, RevisionFacts, RevisionId, Rollout, RolloutClosing,
     RolloutPhase, RolloutStep, StepFailure, TargetState, Timestamp, UndoPhase, Unsupplemented,
+    Unused,
 };
 use crate::plan::{blame, entitlements, orders, pacing, supplement};
 
@@ -63,10 +64,11 @@ pub fn certificate_after(
                 // What was accepted is taken back by the order itself.
                 let lost = matches!(order.phase, OrderPhase::Unclear { .. });
                 let noted = lost && supplement::late::note(&mut after, order, now);
-                match entitlements::left(order, now) {
-                    Some(left) => after.unused = Some(left),
-                    None if !noted => return None,
-                    None => {}
+                let left = entitlements::left(order, now);
+                if left.is_some() || is_gone(order, after.unused.as_ref()) {
+                    after.unused = left;
+                } else if !noted {
+                    return None;
                 }
                 Some(after)
             }
@@ -116,6 +118,22 @@ pub fn certificate_after(
         | OrderEvent::Absent { .. }
         | OrderEvent::NotYet { .. } => None,
     }
+}
+
+/// Whether what an earlier order left is what this one found deleted.
+fn is_gone(order: &Order, unused: Option<&Unused>) -> bool {
+    let (
+        OrderPhase::Unclear {
+            gone: Some(_),
+            entitlement: Some(gone),
+            ..
+        },
+        Some(unused),
+    ) = (&order.phase, unused)
+    else {
+        return false;
+    };
+    unused.reference == *gone
 }
 
 fn issued(

@@ -242,8 +242,8 @@ pub trait Store: Send + Sync {
     /// purchases of now.
     fn claim<'a>(&'a self, identity: &'a Identity, at: Timestamp) -> BoxFuture<'a, Claimed>;
 
-    /// Orders that bought something, or tried to.
-    fn bought(&self) -> BoxFuture<'_, BTreeSet<OrderId>>;
+    /// Orders that bought something, or tried to, and when they did so last.
+    fn bought(&self) -> BoxFuture<'_, BTreeMap<OrderId, Timestamp>>;
 
     /// The same journal once more, for work beside that of this one.
     fn another(&self) -> BoxFuture<'_, Arc<dyn Store>>;

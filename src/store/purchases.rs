@@ -1,6 +1,6 @@
 //! Who a journal is, and what it has bought: what stands between a lost answer and a second purchase.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use sqlx::{Row, Sqlite, SqliteConnection, Transaction};
 
@@ -91,13 +91,15 @@ impl SqliteStore {
         Ok(claimed)
     }
 
-    /// Orders that bought something, or tried to.
-    pub(crate) async fn read_bought(&self) -> Result<BTreeSet<OrderId>, StoreError> {
-        let rows = sqlx::query("SELECT id FROM purchases")
+    /// Orders that bought something, or tried to, and when.
+    pub(crate) async fn read_bought(&self) -> Result<BTreeMap<OrderId, Timestamp>, StoreError> {
+        let rows = sqlx::query("SELECT id, began_at FROM purchases")
             .fetch_all(&self.pool)
             .await
             .map_err(query(READ))?;
-        rows.iter().map(|row| id(row.get(0))).collect()
+        rows.iter()
+            .map(|row| Ok((id(row.get(0))?, Timestamp(row.get(1)))))
+            .collect()
     }
 
     pub(super) async fn read_purchases(

@@ -3,7 +3,7 @@
 //! FULL, not NORMAL: with NORMAL a committed row can vanish on power loss, which here means forgetting that an
 //! order was sent. IMMEDIATE, since a transaction that reads first and writes later loses to another writer.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use sqlx::sqlite::SqlitePool;
@@ -562,7 +562,7 @@ impl Store for SqliteStore {
         Box::pin(self.write_claim(identity, at))
     }
 
-    fn bought(&self) -> BoxFuture<'_, BTreeSet<OrderId>> {
+    fn bought(&self) -> BoxFuture<'_, BTreeMap<OrderId, Timestamp>> {
         Box::pin(self.read_bought())
     }
 

@@ -4,6 +4,7 @@
 mod claim;
 mod copied;
 mod foreseen;
+mod gone;
 pub(crate) mod late;
 mod life;
 mod proven;

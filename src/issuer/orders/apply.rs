@@ -42,8 +42,8 @@ impl Orders {
         let shown = match self.scm.show_certificate(reference).await {
             Ok(shown) => shown,
             Err(error) if is_gone(&error) => {
-                let detail = format!("{reference} was deleted at {}", self.scm.host());
-                return Ok(Applied::Foreign { detail });
+                let detail = format!("{reference} is not there at {}", self.scm.host());
+                return Ok(Applied::Gone { detail });
             }
             Err(error) => return Err(reading(error)),
         };

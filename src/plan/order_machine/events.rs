@@ -5,7 +5,7 @@ use crate::model::{
     Purchase, Review, Seconds, Timestamp, ValidationId, Want,
 };
 use crate::plan::IllegalTransition;
-use crate::plan::order_machine::{ABSENCES, public};
+use crate::plan::order_machine::{public, unclear};
 
 /// The phase an event leads to.
 ///
@@ -240,13 +240,18 @@ fn after(phase: &OrderPhase, event: &OrderEvent) -> Option<OrderPhase> {
                 submitted_at: *submitted_at,
                 decisive_at: *look_at,
                 absences: 0,
+                gone: None,
                 // At once: a submit that had its effect is found without waiting.
                 look_at: *submitted_at,
                 entitlement,
             })
         }
-        OrderEvent::Absent { asked_at, look_at } => absent(phase, *asked_at, *look_at),
-        OrderEvent::DefinitelyAbsent => definitely_absent(phase),
+        OrderEvent::Absent {
+            asked_at,
+            look_at,
+            gone,
+        } => unclear::counted(phase, *asked_at, *look_at, *gone),
+        OrderEvent::DefinitelyAbsent => unclear::definitely_absent(phase),
         OrderEvent::NotYet { poll_after, review } => {
             reviewed(phase, review, *poll_after, |before| {
                 before.cloned().map(Box::new)
@@ -302,56 +307,6 @@ fn wanting(phase: &OrderPhase, want: &Want, look_at: Timestamp) -> Option<OrderP
             look_at,
             want: want.clone(),
         },
-    })
-}
-
-fn absent(phase: &OrderPhase, asked_at: Timestamp, look_at: Timestamp) -> Option<OrderPhase> {
-    let OrderPhase::Unclear {
-        spki,
-        submitted_at,
-        decisive_at,
-        absences,
-        entitlement,
-        supplement,
-        ..
-    } = phase
-    else {
-        return None;
-    };
-    let counts = u32::from(asked_at >= *decisive_at);
-    Some(OrderPhase::Unclear {
-        spki: *spki,
-        submitted_at: *submitted_at,
-        decisive_at: *decisive_at,
-        absences: absences.saturating_add(counts),
-        look_at,
-        entitlement: entitlement.clone(),
-        supplement: *supplement,
-    })
-}
-
-fn definitely_absent(phase: &OrderPhase) -> Option<OrderPhase> {
-    let OrderPhase::Unclear {
-        spki,
-        absences,
-        entitlement,
-        supplement,
-        ..
-    } = phase
-    else {
-        return None;
-    };
-    (*absences >= ABSENCES).then(|| match (spki, entitlement) {
-        // With the key of the certificate that is there: nothing of the order's own is left.
-        _ if *supplement => OrderPhase::Opened,
-        (Some(spki), entitlement) => OrderPhase::KeyStored {
-            spki: *spki,
-            entitlement: entitlement.clone(),
-        },
-        (None, Some(reference)) => OrderPhase::Entitled {
-            reference: reference.clone(),
-        },
-        (None, None) => OrderPhase::Opened,
     })
 }
 

@@ -284,6 +284,7 @@ pub(super) fn unclear(absences: u32) -> OrderPhase {
         submitted_at: NOW,
         decisive_at: NOW + Seconds(150),
         absences,
+        gone: None,
         look_at: NOW,
         entitlement: Some("scs1".to_owned()),
         supplement: true,

@@ -191,6 +191,36 @@ async fn a_kill_while_a_lost_purchase_or_application_is_looked_for_never_leads_t
     }
 }
 
+/// Its tags come long after the moment from which its absence would count: it is claimed by comparison, and the claim read back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_while_a_lost_purchase_is_claimed_by_comparison_never_leads_to_a_second() {
+    let market = Market::at("2027-04-01").await;
+    let late = "seed=1,late-effect=300,late-tags=3600";
+    market.shop.faults(late).await;
+    let mut left = ["purchase-unclear", "purchase-unclear", "claiming"].to_vec();
+    left.extend(["claiming", "claiming", "entitled"]);
+    let points = boundaries(&[Trace, Confirm]);
+    assert_eq!(points.len(), left.len());
+    for (nth, (point, left)) in points.iter().zip(left).enumerate() {
+        let agent = market.host(&policy(&market, &format!("p{nth}"), "", 1));
+        let before = counts(&market.shop).await;
+        let first = "order.buy.effect";
+        assert!(market.die(&agent, first, &ONCE).await, "{first}");
+        // The first one that looks may decide.
+        market.shop.pass(Seconds::minutes(11)).await;
+        assert!(
+            market.die(&agent, point, &ONCE).await,
+            "{point} was never passed"
+        );
+        let orders = snapshot(&agent).await.orders;
+        let phases: Vec<&str> = orders.values().map(|order| order.phase.code()).collect();
+        assert_eq!(phases, [left], "{point}");
+        assert_one_more(&market, &agent, before, point).await;
+        // Its tags say whose it is before the next one looks.
+        market.shop.pass(Seconds::hours(2)).await;
+    }
+}
+
 /// By a person, in the console.
 async fn buy_by_hand(shop: &Shop) {
     let body = json!({

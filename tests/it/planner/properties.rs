@@ -378,7 +378,9 @@ fn order_event() -> impl Strategy<Value = (OrderEvent, Option<OrderStep>)> {
         2 => Just(OrderEvent::KeyStored { spki: Fingerprint([1; 32]) }),
         2 => at().prop_map(|poll_after| OrderEvent::Accepted { reference: "ref".to_owned(), poll_after }),
         2 => (at(), at()).prop_map(|(submitted_at, look_at)| OrderEvent::AnswerLost { submitted_at, look_at, supplement: None }),
-        4 => (at(), at()).prop_map(|(asked_at, look_at)| OrderEvent::Absent { asked_at, look_at }),
+        4 => (at(), at(), any::<bool>()).prop_map(|(asked_at, look_at, gone)| {
+            OrderEvent::Absent { asked_at, look_at, gone }
+        }),
         2 => Just(OrderEvent::DefinitelyAbsent),
         1 => at().prop_map(|poll_after| OrderEvent::NotYet { poll_after, review: renewd::model::Review::default() }),
         1 => revision().prop_map(|revision| OrderEvent::Issued { revision }),

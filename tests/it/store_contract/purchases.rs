@@ -1,6 +1,6 @@
 //! Who a journal is, and what it bought; and a journal of the first schema.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use renewd::model::{
     CertificateId, Identity, IssuerId, Order, OrderEvent, OrderPhase, OrderStep, PublicRequest,
@@ -78,7 +78,7 @@ async fn a_purchase_is_known_with_its_intent_and_counts_until_it_certainly_was_n
     assert_eq!(bought(&store).await, [T0], "it may have been made");
     assert_eq!(
         store.bought().await.unwrap(),
-        BTreeSet::from([order.id.clone()])
+        BTreeMap::from([(order.id.clone(), T0)])
     );
     // A refusal is an answer.
     store

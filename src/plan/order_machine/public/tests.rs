@@ -8,8 +8,8 @@ use crate::model::{
     CertificateState, DomainProof, DomainType, ErrorClass, Fingerprint, HostSeed, OrderClosing,
     OrderId, Product, PublicRequest, Reason, RevisionId, Started, ValidationId,
 };
-use crate::plan::order_machine::{next as machine, on_error, transition};
-use crate::plan::{OnError, Trouble, entitlements, open, testing};
+use crate::plan::order_machine::{absent, gone, next as machine, on_error, transition};
+use crate::plan::{OnError, Trouble, entitlements, open, outcome, testing};
 
 const TIMING: Timing = Timing {
     timeout: Seconds(30),

@@ -57,6 +57,7 @@ fn an_entitlement_that_somebody_else_has_used_is_a_persons() {
         submitted_at: NOW,
         decisive_at: NOW,
         absences: 0,
+        gone: None,
         look_at: NOW,
         entitlement: entitlement.map(str::to_owned),
         supplement: false,
@@ -73,6 +74,73 @@ fn an_entitlement_that_somebody_else_has_used_is_a_persons() {
         Next::Blocked(Blocked::ForeignApplication { .. })
     ));
     assert!(transition(&unclear(None), &foreign).is_err());
+}
+
+#[test]
+fn an_entitlement_that_is_gone_ends_its_order_after_two_answers_ten_minutes_apart() {
+    let unclear = || {
+        order(OrderPhase::Unclear {
+            spki: Some(KEY),
+            submitted_at: NOW,
+            decisive_at: NOW + Seconds(150),
+            absences: 0,
+            gone: None,
+            look_at: NOW,
+            entitlement: Some("scs1".to_owned()),
+            supplement: false,
+        })
+    };
+    let asked = |order: &mut Order, after, bought| {
+        let event = gone(order, "scs1 is not there", NOW + Seconds(after), bought);
+        order.phase = transition(&order.phase, &event).unwrap();
+        order.phase.code()
+    };
+    let mut order = unclear();
+    for after in [0, 149, 150, 151, 749] {
+        assert_eq!(asked(&mut order, after, None), "unclear", "{after}");
+    }
+    // Nothing is sent once more for it meanwhile.
+    let next = |order: &Order, after| step(order, &Money::default(), NOW + Seconds(after));
+    assert!(matches!(
+        next(&order, 749),
+        Next::Wait(Waiting::Settling { .. })
+    ));
+    let ends = gone(&order, "scs1 is not there", NOW + Seconds(750), None);
+    let mut state = CertificateState::default();
+    let unused = |reference: &str| {
+        Some(Unused {
+            reference: reference.to_owned(),
+            spki: None,
+            at: NOW,
+        })
+    };
+    for (before, after) in [
+        (None, None),
+        (unused("scs1"), None),
+        (unused("scs2"), unused("scs2")),
+    ] {
+        state.unused = before;
+        let changed = outcome::certificate_after(&state, &order, &ends, None, POLICY, NOW);
+        assert_eq!(changed.unwrap_or_else(|| state.clone()).unused, after);
+    }
+    assert_eq!(asked(&mut order, 750, None), "abandoned");
+
+    // An answer that it is unused says that it is not gone.
+    let mut order = unclear();
+    assert_eq!(asked(&mut order, 150, None), "unclear");
+    let there = absent(&order, TIMING, NOW + Seconds(750));
+    order.phase = transition(&order.phase, &there).unwrap();
+    assert_eq!(asked(&mut order, 751, None), "unclear");
+    assert_eq!(asked(&mut order, 1350, None), "unclear");
+    assert_eq!(asked(&mut order, 1351, None), "abandoned");
+
+    // What the order bought itself may not be shown yet.
+    let mut order = unclear();
+    let (bought, shown) = (Some(NOW - Seconds(60)), 6 * 3600 - 60);
+    for after in [150, 750, 3600, shown - 1] {
+        assert_eq!(asked(&mut order, after, bought), "unclear", "{after}");
+    }
+    assert_eq!(asked(&mut order, shown, bought), "abandoned");
 }
 
 #[test]
@@ -179,6 +247,7 @@ fn what_is_given_up_is_withdrawn_its_proofs_retracted_and_its_entitlement_kept()
         submitted_at: NOW,
         decisive_at: NOW,
         absences: 0,
+        gone: None,
         look_at: NOW,
         entitlement: Some(reference()),
         supplement: false,

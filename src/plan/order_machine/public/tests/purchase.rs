@@ -310,6 +310,7 @@ fn a_copy_takes_nothing_and_still_looks_for_what_it_may_have_sent() {
                 submitted_at: NOW,
                 decisive_at: NOW,
                 absences: 0,
+                gone: None,
                 look_at: NOW,
                 entitlement: Some(reference()),
                 supplement: false,
