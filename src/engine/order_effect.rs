@@ -409,7 +409,8 @@ impl Engine {
             .await
             .map_err(|error| Failure::local(ErrorClass::Transient, error_chain(&error)))?;
         // With a key that is used again, or made at CCM, the newest match may be what an earlier order brought.
-        let is_known = |reference: &str| known.iter().any(|(_, r)| r.reference == reference);
+        let is_known =
+            |reference: &str| known.iter().any(|one| one.revision.reference == reference);
         Ok(match found {
             Lookup::Found { reference } if !is_known(&reference) => {
                 let message = format!("the application had its effect: {reference}");

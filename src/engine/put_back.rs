@@ -137,8 +137,8 @@ impl Engine {
                 continue;
             };
             let before = state.clone();
-            for (_, revision) in &stored {
-                state.held.remove(&revision.id);
+            for known in &stored {
+                state.held.remove(&known.revision.id);
             }
             forget_wish(&mut state, name);
             if force && is_in_the_way(&state, name) {
@@ -174,7 +174,7 @@ impl Engine {
         let materials = self.deployer.materials();
         Ok(stored
             .into_iter()
-            .map(|(_, facts)| facts)
+            .map(|known| known.revision)
             .filter(|facts| materials.revision_fault(name, &facts.id).is_none())
             .collect())
     }

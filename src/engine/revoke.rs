@@ -1,16 +1,14 @@
 //! Revocations: what a person asks for, what the policy wants of replaced certificates, and the call itself.
 
-use std::collections::BTreeSet;
-
 use crate::engine::steps::Busy;
 use crate::engine::{Engine, EngineError, NotAsked, Progress};
 use crate::issuer::IssuerError;
 use crate::model::{
-    CertificateId, ErrorClass, Failures, IssuerId, OrderMode, RevisionFacts, RevisionId,
-    RevocationReason, RevokedBy, Revoking, Seconds, Snapshot, StepFailure, Timestamp,
+    CertificateId, ErrorClass, Failures, IssuerId, KnownRevision, OrderMode, RevisionFacts,
+    RevisionId, RevocationReason, RevokedBy, Revoking, Seconds, Snapshot, StepFailure, Timestamp,
 };
 use crate::plan::revoke::{self, Step};
-use crate::store::{CertificateChange, HistoryEntry, Touched};
+use crate::store::{CertificateChange, Touched};
 use crate::sys::crash;
 
 /// What a person wants revoked.
@@ -93,7 +91,7 @@ impl Engine {
     ) -> Result<(IssuerId, RevisionFacts), NotAsked> {
         let all = self.store.revisions(name).await?;
         let found = match which {
-            Some(id) => all.into_iter().find(|(_, revision)| revision.id == *id),
+            Some(id) => all.into_iter().find(|known| known.revision.id == *id),
             None => {
                 let state = self
                     .certificate_state(name)
@@ -101,10 +99,13 @@ impl Engine {
                     .map_err(NotAsked::Failed)?;
                 let newest = state.newest.map(|newest| newest.id);
                 all.into_iter()
-                    .find(|(_, revision)| Some(&revision.id) == newest.as_ref())
+                    .find(|known| Some(&known.revision.id) == newest.as_ref())
             }
         };
-        let Some((issuer, revision)) = found else {
+        let Some(KnownRevision {
+            issuer, revision, ..
+        }) = found
+        else {
             return Err(match which {
                 Some(id) => NotAsked::Unfit(format!("{name} has no revision {id}")),
                 None => NotAsked::Unknown(format!("there is no certificate `{name}`")),
@@ -233,8 +234,7 @@ impl Engine {
                 continue;
             }
             let known = self.store.revisions(id).await?;
-            let ours = applied_for(&self.store.history(id).await?, &known);
-            let found = revoke::superseded(&self.policy, snapshot, certificate, &known, &ours, now);
+            let found = revoke::superseded(&self.policy, snapshot, certificate, &known, now);
             changes.extend(
                 found
                     .into_iter()
@@ -249,25 +249,4 @@ impl Engine {
         self.store.refresh(snapshot, &touched).await?;
         Ok(())
     }
-}
-
-/// The issuer's ids of what this host applied for itself, by the history of its orders: a follower finds what others
-/// applied for, and does not submit.
-fn applied_for(history: &[HistoryEntry], known: &[(IssuerId, RevisionFacts)]) -> BTreeSet<String> {
-    let submitted: Vec<&str> = history
-        .iter()
-        .filter(|entry| entry.machine == "order" && entry.kind == "succeeded")
-        .filter(|entry| matches!(entry.step.as_deref(), Some("submit" | "resolve")))
-        .map(|entry| entry.message.as_str())
-        .collect();
-    let references = known.iter().map(|(_, revision)| &revision.reference);
-    references
-        .filter(|reference| !reference.is_empty())
-        .filter(|reference| {
-            submitted
-                .iter()
-                .any(|message| message.ends_with(*reference))
-        })
-        .cloned()
-        .collect()
 }

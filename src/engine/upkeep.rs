@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::engine::{Engine, EngineError};
 use crate::issuer::{IssuerError, Part, Pushing};
 use crate::model::{
-    CertificateId, ErrorClass, IssuerId, IssuerKind, OrderMode, Snapshot, Timestamp,
+    CertificateId, ErrorClass, IssuerId, IssuerKind, KnownRevision, OrderMode, Snapshot, Timestamp,
 };
 use crate::plan::revoke;
 use crate::sys::{crash, host, systemd};
@@ -96,7 +96,12 @@ impl Engine {
             if policy.is_some_and(|policy| policy.order == OrderMode::Never) {
                 continue;
             }
-            for (by, revision) in self.store.revisions(id).await? {
+            for KnownRevision {
+                issuer: by,
+                revision,
+                ..
+            } in self.store.revisions(id).await?
+            {
                 if by == *issuer && !revision.reference.is_empty() {
                     let end = revision.facts.not_after;
                     let latest = known.entry(revision.reference).or_insert(end);

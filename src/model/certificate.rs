@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Name, RevisionId, Seconds, SubjectAltNames, Timestamp};
+use crate::model::{IssuerId, Name, RevisionId, Seconds, SubjectAltNames, Timestamp};
 
 /// A SHA-256 digest, shown as 64 lower-case hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -182,6 +182,19 @@ impl RevisionFacts {
     pub fn applied_for(&self) -> &SubjectAltNames {
         self.applied.as_ref().unwrap_or(&self.facts.names)
     }
+}
+
+/// A revision as the journal has it for good, whatever else is forgotten of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownRevision {
+    /// Who issued it.
+    pub issuer: IssuerId,
+    /// What it is.
+    pub revision: RevisionFacts,
+    /// This host applied for it itself: what others applied for is theirs to revoke.
+    pub ours: bool,
+    /// Its issuer took it back.
+    pub revoked: bool,
 }
 
 /// What is kept of a revision that is no longer the newest, since a target may still serve it or return to it.

@@ -40,7 +40,7 @@ mod watch;
 pub use alert::{Alert, AlertKey, Severity};
 pub use blocked::Blocked;
 pub use certificate::{
-    CertificateFacts, EarlierRevision, Fingerprint, KeyAlgorithm, RevisionFacts,
+    CertificateFacts, EarlierRevision, Fingerprint, KeyAlgorithm, KnownRevision, RevisionFacts,
 };
 pub use channel::{
     Alerting, Channel, EmailPolicy, Quiet, Relay, Security, SmtpPolicy, UrlSource, Way,

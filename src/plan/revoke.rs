@@ -3,12 +3,13 @@
 //!
 //! Nothing that is served, or may be put back, is revoked, unless a person says that it cannot wait.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::model::{
     CertificateId, CertificatePolicy, CertificateState, ErrorClass, Fingerprint, IssuerId,
-    IssuerKind, Listed, ListedStanding, OrderMode, Policy, RevisionFacts, RevisionId,
-    RevocationReason, RevokedBy, Revoking, Seconds, Severity, Snapshot, Superseded, Timestamp,
+    IssuerKind, KnownRevision, Listed, ListedStanding, OrderMode, Policy, RevisionFacts,
+    RevisionId, RevocationReason, RevokedBy, Revoking, Seconds, Severity, Snapshot, Superseded,
+    Timestamp,
 };
 use crate::plan::backoff::{self, Seed};
 use crate::plan::draft::Draft;
@@ -148,15 +149,14 @@ fn grace(policy: &Policy, issuer: &IssuerId) -> Option<Seconds> {
     }
 }
 
-/// Revisions that were replaced, and that the policy wants revoked. `known` is every revision of the journal, `ours` the
-/// issuer's ids of what this host applied for itself: what others applied for is theirs to revoke.
+/// Revisions that were replaced, and that the policy wants revoked. `known` is every revision of the journal: the state of
+/// the certificate has the last few only, and what was revoked before must not be again.
 #[must_use]
 pub fn superseded(
     policy: &Policy,
     snapshot: &Snapshot,
     certificate: &CertificatePolicy,
-    known: &[(IssuerId, RevisionFacts)],
-    ours: &BTreeSet<String>,
+    known: &[KnownRevision],
     now: Timestamp,
 ) -> Vec<Revoking> {
     let Some(state) = snapshot.certificates.get(&certificate.id) else {
@@ -171,14 +171,15 @@ pub fn superseded(
         return Vec::new();
     }
     let mut found = Vec::new();
-    for (issuer, revision) in known {
+    for one in known.iter().filter(|one| one.ours && !one.revoked) {
+        let (issuer, revision) = (&one.issuer, &one.revision);
         let Some(grace) = grace(policy, issuer) else {
             continue;
         };
         let wanted = revision.id != newest.id
             && revision.issued_at <= newest.issued_at
             && revision.facts.not_after > now + grace
-            && ours.contains(&revision.reference)
+            && !revision.reference.is_empty()
             && !state.is_revoked(&revision.id)
             && !state.revoking.iter().any(|one| one.revision == revision.id);
         if wanted {

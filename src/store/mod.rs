@@ -31,9 +31,9 @@ pub use sqlite_open::journal;
 
 use crate::model::{
     CertificateId, CertificateState, ChannelId, Delivery, Heard, Identity, IssuerId, JobName,
-    JobRun, Letter, Order, OrderEvent, OrderId, OrderPhase, OrderStep, Post, ProbeReport, Relied,
-    RevisionFacts, Rollout, RolloutEvent, RolloutId, RolloutStep, Slip, Snapshot, StepFailure,
-    TargetId, TargetState, Timestamp, WatchId, WatchState,
+    JobRun, KnownRevision, Letter, Order, OrderEvent, OrderId, OrderPhase, OrderStep, Post,
+    ProbeReport, Relied, RevisionFacts, Rollout, RolloutEvent, RolloutId, RolloutStep, Slip,
+    Snapshot, StepFailure, TargetId, TargetState, Timestamp, WatchId, WatchState,
 };
 
 /// An async answer of a store.
@@ -117,10 +117,8 @@ pub trait Store: Send + Sync {
     fn change_target<'a>(&'a self, id: &'a TargetId, state: &'a TargetState) -> BoxFuture<'a, ()>;
 
     /// Every revision of a certificate, newest first.
-    fn revisions<'a>(
-        &'a self,
-        certificate: &'a CertificateId,
-    ) -> BoxFuture<'a, Vec<(IssuerId, RevisionFacts)>>;
+    fn revisions<'a>(&'a self, certificate: &'a CertificateId)
+    -> BoxFuture<'a, Vec<KnownRevision>>;
 
     /// Every event of every order and rollout of a certificate, oldest first.
     fn history<'a>(&'a self, certificate: &'a CertificateId) -> BoxFuture<'a, Vec<HistoryEntry>>;

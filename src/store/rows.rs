@@ -5,8 +5,8 @@ use serde::de::DeserializeOwned;
 use sqlx::{Row, Sqlite, Transaction};
 
 use crate::model::{
-    CertificateId, CertificateState, Failures, IssuerId, RevisionFacts, StepFailure, TargetId,
-    TargetState, Timestamp,
+    CertificateId, CertificateState, Failures, IssuerId, RevisionFacts, RevisionId, StepFailure,
+    TargetId, TargetState, Timestamp,
 };
 use crate::store::StoreError;
 use crate::store::codec::{decode, encode};
@@ -119,14 +119,18 @@ pub(super) async fn write_open<T: Serialize>(
     Ok(())
 }
 
+/// A revision that an open order brought. It is ours if the order applied for it: a follower finds what others applied for,
+/// and so does who takes over what an account has already.
 pub(super) async fn insert_revision(
     tx: &mut Transaction<'_, Sqlite>,
-    certificate: &CertificateId,
-    issuer: &IssuerId,
-    facts: &RevisionFacts,
+    order: &str,
+    (certificate, issuer, facts): &(CertificateId, IssuerId, RevisionFacts),
 ) -> Result<(), StoreError> {
     sqlx::query(
-        "INSERT INTO revisions (certificate, id, issuer, facts, issued_at) VALUES ($1, $2, $3, $4, $5)
+        "INSERT INTO revisions (certificate, id, issuer, facts, issued_at, ours)
+         VALUES ($1, $2, $3, $4, $5, EXISTS (
+           SELECT 1 FROM events WHERE machine = 'order' AND id = $6 AND kind = 'succeeded'
+              AND step IN ('submit', 'resolve') AND phase = 'submitted'))
          ON CONFLICT (certificate, id) DO NOTHING",
     )
     .bind(certificate.as_str())
@@ -134,9 +138,27 @@ pub(super) async fn insert_revision(
     .bind(issuer.as_str())
     .bind(encode("revisions.facts", facts)?)
     .bind(facts.issued_at.0)
+    .bind(order)
     .execute(&mut **tx)
     .await
     .map_err(query("note a revision"))?;
+    Ok(())
+}
+
+/// Whether the issuer took a revision back.
+pub(super) async fn mark_revoked(
+    tx: &mut Transaction<'_, Sqlite>,
+    certificate: &CertificateId,
+    revision: &RevisionId,
+    revoked: bool,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE revisions SET revoked = $1 WHERE certificate = $2 AND id = $3")
+        .bind(revoked)
+        .bind(certificate.as_str())
+        .bind(revision.as_str())
+        .execute(&mut **tx)
+        .await
+        .map_err(query("note what became of a revision"))?;
     Ok(())
 }
 

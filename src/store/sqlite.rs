@@ -11,8 +11,8 @@ use sqlx::{Row, Sqlite, Transaction};
 
 use crate::model::{
     CertificateId, ChannelId, Delivery, Failures, Heard, Identity, IssuerId, JobName, JobRun,
-    Letter, Order, OrderClosing, OrderEvent, OrderId, OrderPhase, OrderStep, Post, Relied,
-    RevisionFacts, Rollout, RolloutEvent, RolloutId, RolloutPhase, RolloutStep, Snapshot, Started,
+    KnownRevision, Letter, Order, OrderClosing, OrderEvent, OrderId, OrderPhase, OrderStep, Post,
+    Relied, Rollout, RolloutEvent, RolloutId, RolloutPhase, RolloutStep, Snapshot, Started,
     StepFailure, TargetId, TargetState, Timestamp, WatchId, WatchState,
 };
 use crate::store::codec::encode;
@@ -140,8 +140,8 @@ impl Store for SqliteStore {
             order.failures = Failures::default();
             let closed = matches!(order.phase, OrderPhase::Closed { .. }).then_some(advance.at);
             write_open(&mut tx, ORDER, id, &order, closed).await?;
-            if let Some((certificate, issuer, facts)) = &advance.revision {
-                insert_revision(&mut tx, certificate, issuer, facts).await?;
+            if let Some(revision) = &advance.revision {
+                insert_revision(&mut tx, id, revision).await?;
             }
             if let Some((certificate, state)) = &advance.certificate {
                 write_certificate(&mut tx, certificate, state).await?;
@@ -385,7 +385,7 @@ impl Store for SqliteStore {
     fn revisions<'a>(
         &'a self,
         certificate: &'a CertificateId,
-    ) -> BoxFuture<'a, Vec<(IssuerId, RevisionFacts)>> {
+    ) -> BoxFuture<'a, Vec<KnownRevision>> {
         Box::pin(self.read_revisions(certificate))
     }
 

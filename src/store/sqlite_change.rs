@@ -3,11 +3,13 @@
 use sqlx::{Row, Sqlite, Transaction};
 
 use crate::model::{
-    CertificateId, CertificateState, Failures, Order, RemoteTrouble, RevokedBy, Standing,
+    CertificateId, CertificateState, Failures, Order, RemoteTrouble, RevisionId, RevokedBy,
+    Standing,
 };
 use crate::store::codec::decode;
 use crate::store::rows::{
-    Event, ORDER, commit, count, query, read_open_of, subject, write_certificate, write_open,
+    Event, ORDER, commit, count, mark_revoked, query, read_open_of, subject, write_certificate,
+    write_open,
 };
 use crate::store::sqlite::SqliteStore;
 use crate::store::{CertificateChange, StoreError};
@@ -30,6 +32,9 @@ impl SqliteStore {
             None => CertificateState::default(),
         };
         note(&mut tx, id, &change).await?;
+        if let Some((revision, revoked)) = fate(&state, &change) {
+            mark_revoked(&mut tx, id, revision, revoked).await?;
+        }
         let forced = matches!(change, CertificateChange::Forced);
         apply(&mut state, change);
         write_certificate(&mut tx, id, &state).await?;
@@ -43,6 +48,24 @@ impl SqliteStore {
             }
         }
         commit(tx, WHAT).await
+    }
+}
+
+/// What a change says of whether a revision was taken back. Of the newest that is said anew at each look.
+fn fate<'a>(
+    state: &'a CertificateState,
+    change: &'a CertificateChange,
+) -> Option<(&'a RevisionId, bool)> {
+    match change {
+        CertificateChange::Revoked(revision)
+        | CertificateChange::RevocationDone { revision, .. } => Some((revision, true)),
+        CertificateChange::Remote(trouble) => {
+            let newest = &state.newest.as_ref()?.id;
+            let trouble = trouble.as_ref().filter(|one| one.revision == *newest);
+            let revoked = trouble.is_some_and(|one| one.standing == Standing::Revoked);
+            Some((newest, revoked))
+        }
+        _ => None,
     }
 }
 

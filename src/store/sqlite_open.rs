@@ -130,6 +130,10 @@ fn wal(path: &Path) -> PathBuf {
 }
 
 fn migrator() -> Migrator {
+    Migrator::with_migrations(migrations().into())
+}
+
+fn migrations() -> [Migration; 4] {
     let steps = [
         (1, "journal", include_str!("migrations/0001_journal.sql")),
         (
@@ -138,10 +142,113 @@ fn migrator() -> Migrator {
             include_str!("migrations/0002_purchases.sql"),
         ),
         (3, "by time", include_str!("migrations/0003_by_time.sql")),
+        (4, "fates", include_str!("migrations/0004_fates.sql")),
     ];
-    let steps = steps.map(|(version, name, sql)| {
+    steps.map(|(version, name, sql)| {
         let (kind, sql) = (MigrationType::Simple, sqlx::SqlStr::from_static(sql));
         Migration::new(version, name.into(), kind, sql, false)
-    });
-    Migrator::with_migrations(steps.into())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{
+        CertificateFacts, CertificateId, CertificateState, EarlierRevision, Fingerprint,
+        RemoteTrouble, RevisionFacts, RevisionId, Seconds, Standing, Timestamp,
+    };
+    use crate::store::codec::encode;
+
+    fn revision(id: &str) -> RevisionFacts {
+        RevisionFacts {
+            id: RevisionId::new(id).unwrap(),
+            facts: CertificateFacts {
+                serial: id.to_owned(),
+                fingerprint: Fingerprint([1; 32]),
+                spki: Fingerprint([2; 32]),
+                common_name: None,
+                names: std::iter::empty().collect(),
+                issuer_name: "corp".to_owned(),
+                not_before: Timestamp(0),
+                not_after: Timestamp(0) + Seconds::days(90),
+                key_algorithm: None,
+            },
+            issued_at: Timestamp(0),
+            reference: format!("at-ca-{id}"),
+            policy: None,
+            applied: None,
+        }
+    }
+
+    /// What the journal told of its revisions in events and states, it knows of them after that.
+    #[tokio::test]
+    async fn a_journal_of_before_knows_what_it_applied_for_and_what_was_taken_back() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = journal(directory.path());
+        let old = SqliteStore::connect(&path, options(&path).create_if_missing(true));
+        let old = old.await.unwrap();
+        let before = Migrator::with_migrations(migrations()[..3].to_vec().into());
+        before.run(&old.pool).await.unwrap();
+        let write = async |sql: &'static str, values: &[&str]| {
+            let mut query = sqlx::query(sql);
+            for value in values {
+                query = query.bind((*value).to_owned());
+            }
+            query.execute(&old.pool).await.unwrap();
+        };
+        let state = CertificateState {
+            newest: Some(revision("5")),
+            earlier: vec![EarlierRevision {
+                id: RevisionId::new("4").unwrap(),
+                serial: "4".to_owned(),
+                not_after: Timestamp(0),
+                reference: "at-ca-4".to_owned(),
+                revoked: true,
+            }],
+            remote: Some(RemoteTrouble {
+                revision: RevisionId::new("5").unwrap(),
+                standing: Standing::Revoked,
+                detail: String::new(),
+            }),
+            ..CertificateState::default()
+        };
+        let state = encode("certificates.state", &state).unwrap();
+        write("INSERT INTO certificates VALUES ('www', $1)", &[&state]).await;
+        // The first was submitted, the second found after a lost answer, the third by a follower; the fourth and the fifth
+        // are known as revoked by the state, the first by an event.
+        for (id, step) in [
+            ("1", "submit"),
+            ("2", "resolve"),
+            ("3", "locate"),
+            ("4", "submit"),
+            ("5", "submit"),
+        ] {
+            let facts = encode("revisions.facts", &revision(id)).unwrap();
+            let sql = "INSERT INTO revisions (certificate, id, issuer, facts, issued_at) VALUES ('www', $1, 'corp', $2, 0)";
+            write(sql, &[id, &facts]).await;
+            write("INSERT INTO subjects VALUES ('www', 'order', $1)", &[id]).await;
+            let sql = "INSERT INTO events (machine, id, at, kind, step, phase, message)
+                       VALUES ('order', $1, 0, 'succeeded', $2, 'submitted', 'accepted as at-ca-' || $1)";
+            write(sql, &[id, step]).await;
+        }
+        let sql = "INSERT INTO events (machine, id, at, kind, phase, message)
+                   VALUES ('revocation', '1/www', 0, 'succeeded', 'revoked', '')";
+        write(sql, &[]).await;
+        old.pool.close().await;
+        let now = SqliteStore::open(&path).await.unwrap();
+        let www = CertificateId::new("www").unwrap();
+        let known = now.read_revisions(&www).await.unwrap();
+        let known: Vec<(&str, bool, bool)> = known
+            .iter()
+            .map(|one| (one.revision.id.as_str(), one.ours, one.revoked))
+            .collect();
+        let expected = [
+            ("5", true, true),
+            ("4", true, true),
+            ("3", false, false),
+            ("2", true, false),
+            ("1", true, true),
+        ];
+        assert_eq!(known, expected);
+    }
 }

@@ -6,7 +6,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, Sqlite, Transaction};
 
 use crate::model::{
-    CertificateId, CertificateState, IssuerId, Order, RevisionFacts, Rollout, RolloutEvent,
+    CertificateId, CertificateState, IssuerId, KnownRevision, Order, Rollout, RolloutEvent,
     Snapshot, TargetId, TargetState, Timestamp,
 };
 use crate::store::codec::decode;
@@ -184,16 +184,23 @@ impl SqliteStore {
     pub(crate) async fn read_revisions(
         &self,
         certificate: &CertificateId,
-    ) -> Result<Vec<(IssuerId, RevisionFacts)>, StoreError> {
+    ) -> Result<Vec<KnownRevision>, StoreError> {
         let rows = sqlx::query(
-            "SELECT issuer, facts FROM revisions WHERE certificate = $1 ORDER BY issued_at DESC, seq DESC",
+            "SELECT issuer, facts, ours, revoked FROM revisions WHERE certificate = $1 ORDER BY issued_at DESC, seq DESC",
         )
         .bind(certificate.as_str())
         .fetch_all(&self.pool)
         .await
         .map_err(query("read revisions"))?;
         rows.iter()
-            .map(|row| Ok((id(row.get(0))?, decode("revisions.facts", row.get(1))?)))
+            .map(|row| {
+                Ok(KnownRevision {
+                    issuer: id(row.get(0))?,
+                    revision: decode("revisions.facts", row.get(1))?,
+                    ours: row.get(2),
+                    revoked: row.get(3),
+                })
+            })
             .collect()
     }
 

@@ -259,7 +259,7 @@ async fn revisions_of_one_second_keep_the_order_in_which_they_came() {
     }
     let www = CertificateId::new("www").unwrap();
     let stored = store.revisions(&www).await.unwrap();
-    let ids: Vec<&str> = stored.iter().map(|(_, r)| r.id.as_str()).collect();
+    let ids: Vec<&str> = stored.iter().map(|r| r.revision.id.as_str()).collect();
     assert_eq!(ids, ["11", "ff", "0a", "5b"], "newest first");
 }
 

@@ -219,6 +219,73 @@ async fn what_was_replaced_is_revoked_after_its_time_unless_it_is_in_use_again()
     );
 }
 
+/// Renews it, with the engine that is to carry it on.
+async fn renew(rig: &Rig, engine: &Arc<Engine>) {
+    rig.force("www").await;
+    let mut plan = tick(engine).await;
+    while !healthy(&plan) {
+        rig.wake(&plan);
+        plan = tick(engine).await;
+    }
+}
+
+/// Of the history: what was written down as to be revoked.
+async fn noted(rig: &Rig) -> usize {
+    let history = rig.history("www").await;
+    let all = history.iter().filter(|entry| entry.machine == "revocation");
+    all.filter(|entry| entry.kind == "opened").count()
+}
+
+/// More renewals within a validity than the state of a certificate remembers.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_revoked_after_its_time_is_not_revoked_again_whatever_followed_it() {
+    const RENEWALS: usize = 7;
+    let rig = Rig::live(start()).await;
+    let long = rig.world.policy();
+    let long = long.replace("validity = \"30d\"\n", "validity = \"365d\"\n");
+    rig.world.agent.write_policy(&long);
+    let engine = with_grace(&rig, Seconds::hours(1)).await;
+    for _ in 0..RENEWALS {
+        renew(&rig, &engine).await;
+    }
+    check(&engine).await;
+    rig.clock.advance(Seconds::hours(2));
+    check(&engine).await;
+    let told = rig.told();
+    let revoked = told
+        .iter()
+        .filter(|line| line.contains("was revoked: superseded"));
+    assert_eq!(revoked.count(), RENEWALS, "{told:#?}");
+    assert_eq!(noted(&rig).await, RENEWALS);
+    for _ in 0..3 {
+        rig.clock.advance(Seconds::days(1));
+        check(&engine).await;
+        tick(&engine).await;
+        assert_eq!(noted(&rig).await, RENEWALS, "{:#?}", rig.told());
+    }
+}
+
+/// Events are forgotten long before a certificate of three years ends.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_replaced_is_revoked_also_when_the_journal_has_forgotten_how_it_came() {
+    let rig = Rig::live(start()).await;
+    let first = rig.reference("www").await;
+    rig.force("www").await;
+    assert!(healthy(&rig.settle().await));
+    let engine = with_grace(&rig, Seconds::hours(1)).await;
+    let later = rig.clock_now() + Seconds::days(1);
+    engine.store.forget(later, i64::MAX).await.unwrap();
+    assert_eq!(rig.history("www").await, []);
+    check(&engine).await;
+    rig.clock.advance(Seconds::hours(2));
+    check(&engine).await;
+    assert!(
+        is_revoked(&rig.world.ccm, &first).await,
+        "{:#?}",
+        rig.told()
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_revocation_by_command_line_is_confirmed_survives_a_kill_at_each_boundary_and_is_made_once()
  {

@@ -141,7 +141,7 @@ async fn an_earlier_certificate_with_the_same_key_is_not_taken_for_the_one_that_
     let revisions = engine.store.revisions(&id("kept")).await.unwrap();
     let keys: std::collections::BTreeSet<_> = revisions
         .iter()
-        .map(|(_, revision)| revision.facts.spki)
+        .map(|known| known.revision.facts.spki)
         .collect();
     assert_eq!(keys.into_iter().collect::<Vec<_>>(), [spki("kept")]);
     assert_eq!(revisions.len(), 2);
