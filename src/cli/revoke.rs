@@ -6,7 +6,7 @@ use crate::cli::ccm::confirm;
 use crate::cli::context::{self, execute};
 use crate::cli::{CommandResult, control, output};
 use crate::engine::{Revocation, Scope, Wanted};
-use crate::model::{CertificateId, Policy, RevokedBy, Snapshot, Timestamp};
+use crate::model::{CertificateId, Policy, RevocationReason, RevokedBy, Snapshot, Timestamp};
 use crate::plan::revoke::{self, Step};
 
 /// Has a revision revoked.
@@ -48,8 +48,13 @@ fn question(wanted: &Revoke) -> String {
     } else {
         "as soon as nothing uses it; where it is the newest, another one with a new key is ordered first"
     };
+    let alike = if wanted.reason == RevocationReason::KeyCompromise {
+        " So will be every other revision of it with the same key that has not ended."
+    } else {
+        ""
+    };
     format!(
-        "{which} will be revoked ({}) {when}. It cannot be undone.",
+        "{which} will be revoked ({}) {when}.{alike} It cannot be undone.",
         wanted.reason
     )
 }

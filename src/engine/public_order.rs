@@ -431,7 +431,9 @@ impl Engine {
         let mut keys = materials
             .public_keys()
             .map_err(|error| material_failure(&error))?;
-        let mut spoilt = BTreeSet::new();
+        let compromised = snapshot.certificates.values();
+        let compromised = compromised.flat_map(|state| &state.compromised);
+        let mut spoilt: BTreeSet<Fingerprint> = compromised.map(|key| key.spki).collect();
         if let Some(state) = snapshot.certificates.get(&order.certificate) {
             let newest = state.newest.iter().map(|newest| &newest.id);
             let earlier = state.earlier.iter().map(|earlier| &earlier.id);
@@ -446,6 +448,7 @@ impl Engine {
                 if renewed
                     || state.is_revoked(id)
                     || state.revoking.iter().any(|one| one.revision == *id)
+                    || state.is_given_up(&facts.spki)
                 {
                     spoilt.insert(facts.spki);
                 } else {

@@ -86,6 +86,12 @@ impl Engine {
                     goal.id
                 )));
             }
+            if certificate.is_some_and(|state| state.is_compromised(&goal.facts.spki)) {
+                return Err(NotAsked::Unfit(format!(
+                    "{name} on {target}: others may know the key of revision {}, by what was asked with `renewd revoke`; it is never put back",
+                    goal.id
+                )));
+            }
             if there == Some(&goal.id) && newest == Some(&goal.id) {
                 notes.push(format!(
                     "{name} on {target}: revision {} is live and the newest; nothing to do",

@@ -4,7 +4,7 @@ use crate::engine::steps::Busy;
 use crate::engine::{Engine, EngineError, NotAsked, Progress};
 use crate::issuer::IssuerError;
 use crate::model::{
-    CertificateId, ErrorClass, Failures, IssuerId, KnownRevision, OrderMode, RevisionFacts,
+    CertificateId, CompromisedKey, ErrorClass, IssuerId, KnownRevision, OrderMode, RevisionFacts,
     RevisionId, RevocationReason, RevokedBy, Revoking, Seconds, Snapshot, StepFailure, Timestamp,
 };
 use crate::plan::revoke::{self, Step};
@@ -38,86 +38,113 @@ impl Engine {
                 "{name}: this host follows (`order = \"never\"`); whoever obtained the certificate revokes it"
             )));
         }
-        let (issuer, revision) = self.revocable(name, wanted.revision.as_ref()).await?;
+        let known = self.store.revisions(name).await?;
+        let chosen = self.revocable(name, wanted.revision.as_ref(), &known);
+        let chosen = chosen.await?;
+        let revision = &chosen.revision;
         let now = self.clock.now();
-        let id = &revision.id;
-        if revision.facts.not_after <= now {
+        let (id, key) = (&revision.id, &revision.facts.spki);
+        let state = self
+            .certificate_state(name)
+            .await
+            .map_err(NotAsked::Failed)?;
+        let leaked = wanted.reason == RevocationReason::KeyCompromise;
+        let alike = revoke::with_key(&known, &state, key, now);
+        let alike: Vec<&KnownRevision> = alike
+            .filter(|one| leaked && one.revision.id != *id)
+            .collect();
+        let is_over = revision.facts.not_after <= now;
+        if is_over && alike.is_empty() {
             return Err(NotAsked::Unfit(format!(
                 "{name}: revision {id} ended at {}; there is nothing left to revoke",
                 revision.facts.not_after
             )));
         }
-        let state = self
-            .certificate_state(name)
-            .await
-            .map_err(NotAsked::Failed)?;
-        if state.is_revoked(id) {
-            return Ok(vec![format!("{name}: revision {id} is revoked already")]);
+        let mut notes = Vec::new();
+        let is_revoked = chosen.revoked || state.is_revoked(id);
+        if is_revoked {
+            notes.push(format!("{name}: revision {id} is revoked already"));
+            if alike.is_empty() {
+                return Ok(notes);
+            }
         }
+        let by = if wanted.at_once {
+            RevokedBy::PersonAtOnce
+        } else {
+            RevokedBy::Person
+        };
+        let first = Some(chosen).filter(|_| !is_over && !is_revoked);
+        let mut all: Vec<Revoking> = first
+            .map(|one| revoke::revoking(one, wanted.reason, by, now))
+            .into_iter()
+            .collect();
+        for one in alike {
+            let RevisionFacts { id, facts, .. } = &one.revision;
+            if one.revision.reference.is_empty() {
+                notes.push(format!(
+                    "{name}: revision {id} has the same key, and the issuer's id of it is not known; revoke serial {} there by hand",
+                    facts.serial
+                ));
+                continue;
+            }
+            notes.push(format!(
+                "{name}: revision {id} has the same key and will be revoked, too (serial {})",
+                facts.serial
+            ));
+            all.push(revoke::revoking(one, wanted.reason, by, now));
+        }
+        let ends = known.iter().filter(|one| one.revision.facts.spki == *key);
+        let until = ends.map(|one| one.revision.facts.not_after).max();
+        let compromised = until
+            .filter(|_| leaked)
+            .map(|until| CompromisedKey { spki: *key, until });
         let same_key = state
             .newest
             .as_ref()
-            .is_some_and(|newest| newest.facts.spki == revision.facts.spki);
-        let revoking = Revoking {
-            revision: id.clone(),
-            reference: revision.reference.clone(),
-            issuer,
-            reason: wanted.reason,
-            not_before: now,
-            asked_at: now,
-            by: if wanted.at_once {
-                RevokedBy::PersonAtOnce
-            } else {
-                RevokedBy::Person
-            },
-            spki: Some(revision.facts.spki),
-            failures: Failures::default(),
-        };
+            .is_some_and(|newest| newest.facts.spki == *key);
         self.store
-            .change_certificate(name, CertificateChange::Revoke(revoking))
+            .change_certificate(name, CertificateChange::Revoke { all, compromised })
             .await?;
         crash::point("revoke.asked");
         if policy.is_some() && same_key {
             // It is wanted already; this clears what blocks it elsewhere.
             self.ask_renewal(name).await?;
         }
-        Ok(Vec::new())
+        Ok(notes)
     }
 
-    async fn revocable(
+    async fn revocable<'a>(
         &self,
         name: &CertificateId,
         which: Option<&RevisionId>,
-    ) -> Result<(IssuerId, RevisionFacts), NotAsked> {
-        let all = self.store.revisions(name).await?;
+        all: &'a [KnownRevision],
+    ) -> Result<&'a KnownRevision, NotAsked> {
         let found = match which {
-            Some(id) => all.into_iter().find(|known| known.revision.id == *id),
+            Some(id) => all.iter().find(|known| known.revision.id == *id),
             None => {
                 let state = self
                     .certificate_state(name)
                     .await
                     .map_err(NotAsked::Failed)?;
                 let newest = state.newest.map(|newest| newest.id);
-                all.into_iter()
+                all.iter()
                     .find(|known| Some(&known.revision.id) == newest.as_ref())
             }
         };
-        let Some(KnownRevision {
-            issuer, revision, ..
-        }) = found
-        else {
+        let Some(found) = found else {
             return Err(match which {
                 Some(id) => NotAsked::Unfit(format!("{name} has no revision {id}")),
                 None => NotAsked::Unknown(format!("there is no certificate `{name}`")),
             });
         };
+        let revision = &found.revision;
         if revision.reference.is_empty() {
             return Err(NotAsked::Unfit(format!(
                 "{name}: the issuer's id of revision {} is not known; revoke serial {} there by hand",
                 revision.id, revision.facts.serial
             )));
         }
-        Ok((issuer, revision))
+        Ok(found)
     }
 
     /// Has a revision revoked.
@@ -208,7 +235,8 @@ impl Engine {
         }
     }
 
-    /// Writes down what was replaced and is to be revoked by the policy, and forgets what it wants no more.
+    /// Writes down what was replaced and is to be revoked by the policy, and what came with a key that others may know, and
+    /// forgets what the policy wants no more.
     pub(super) async fn note_superseded(
         &self,
         snapshot: &mut Snapshot,
@@ -230,16 +258,26 @@ impl Engine {
                     changes.push((id, change));
                 }
             }
-            if !revoke::may_supersede(&self.policy, certificate, state) {
+            let supersedes = revoke::may_supersede(&self.policy, certificate, state);
+            let leaked = certificate.order == OrderMode::Auto && !state.compromised.is_empty();
+            if !supersedes && !leaked {
                 continue;
             }
             let known = self.store.revisions(id).await?;
-            let found = revoke::superseded(&self.policy, snapshot, certificate, &known, now);
-            changes.extend(
-                found
-                    .into_iter()
-                    .map(|one| (id, CertificateChange::Revoke(one))),
-            );
+            let mut all = Vec::new();
+            if leaked {
+                all = revoke::compromised(state, &known, now);
+            }
+            if supersedes {
+                let mut found =
+                    revoke::superseded(&self.policy, snapshot, certificate, &known, now);
+                found.retain(|one| all.iter().all(|other| other.revision != one.revision));
+                all.append(&mut found);
+            }
+            if !all.is_empty() {
+                let compromised = None;
+                changes.push((id, CertificateChange::Revoke { all, compromised }));
+            }
         }
         let mut touched = Touched::default();
         for (id, change) in changes {

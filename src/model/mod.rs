@@ -96,8 +96,9 @@ pub use rollout::{
 };
 pub use shortage::{Scarce, Shortage};
 pub use snapshot::{
-    CertificateState, FailedRollout, Failures, FulfilledOrder, LeftBehind, Offer, Relied,
-    RevokedBy, Revoking, SetAside, Snapshot, Split, Started, StepFailure, TargetState, Unused,
+    CertificateState, CompromisedKey, FailedRollout, Failures, FulfilledOrder, LeftBehind, Offer,
+    Relied, RevokedBy, Revoking, SetAside, Snapshot, Split, Started, StepFailure, TargetState,
+    Unused,
 };
 pub use standing::{RemoteTrouble, Standing};
 pub use time::{Seconds, TimeError, Timestamp};

@@ -161,6 +161,9 @@ pub struct CertificateState {
     /// A person asked for its revocation, or for that of earlier revisions; the newest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub revoking: Vec<Revoking>,
+    /// Public keys whose private ones others may know: no further certificate is to have one, and nothing returns to one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub compromised: Vec<CompromisedKey>,
     /// The order that was fulfilled last: should the same reason stand again at once, the next one waits.
     pub fulfilled: Option<FulfilledOrder>,
 }
@@ -188,9 +191,21 @@ impl CertificateState {
     /// Whether a person had a revision revoked whose key is this one: no further certificate is to have it.
     #[must_use]
     pub fn is_given_up(&self, key: &Fingerprint) -> bool {
-        self.revoking
-            .iter()
-            .any(|one| one.by != RevokedBy::Policy && one.spki.as_ref() == Some(key))
+        let mut asked = self.asked_to_revoke(key);
+        asked.next().is_some() || self.is_compromised(key)
+    }
+
+    /// Whether others may know the private one of this key: nothing returns to it either.
+    #[must_use]
+    pub fn is_compromised(&self, key: &Fingerprint) -> bool {
+        let mut asked = self.asked_to_revoke(key);
+        asked.any(|one| one.reason == RevocationReason::KeyCompromise)
+            || self.compromised.iter().any(|one| one.spki == *key)
+    }
+
+    fn asked_to_revoke(&self, key: &Fingerprint) -> impl Iterator<Item = &Revoking> {
+        let asked = self.revoking.iter();
+        asked.filter(move |one| one.by != RevokedBy::Policy && one.spki.as_ref() == Some(key))
     }
 
     /// End of validity of one of its revisions, where it is remembered.
@@ -205,6 +220,15 @@ impl CertificateState {
                 .map(|earlier| earlier.not_after),
         }
     }
+}
+
+/// A public key whose private one others may know, as a person said of a certificate that had it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CompromisedKey {
+    /// Which.
+    pub spki: Fingerprint,
+    /// When the last certificate ends that is known to have it.
+    pub until: Timestamp,
 }
 
 /// What an order could not clear away, so that the next one was begun all the same.

@@ -147,7 +147,9 @@ fn succeeded<'a>(
     let newest = state.newest.as_ref().filter(|_| by_time && !state.forced)?;
     let same = state.issuer.as_ref() == Some(&certificate.issuer)
         && newest.facts.covers(&certificate.names)
-        && !state.is_revoked(&newest.id);
+        && !state.is_revoked(&newest.id)
+        // It would come with the same key.
+        && !state.is_given_up(&newest.facts.spki);
     same.then_some(newest)
 }
 

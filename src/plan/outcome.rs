@@ -193,7 +193,28 @@ fn issued(
     after.unsupplemented = None;
     supplement::late::forget(&mut after, revision);
     entitlements::forget(&mut after, now);
+    still_compromised(&mut after, revision, now);
     after
+}
+
+/// A key that others may know is remembered until the last certificate with it has ended, and as long as another one could come
+/// with it by itself or by reuse.
+fn still_compromised(after: &mut CertificateState, revision: &RevisionFacts, now: Timestamp) {
+    let CertificateState {
+        compromised,
+        entitlements,
+        ..
+    } = after;
+    for key in compromised.iter_mut() {
+        if key.spki == revision.facts.spki {
+            key.until = key.until.max(revision.facts.not_after);
+        }
+    }
+    compromised.retain(|key| {
+        key.until > now
+            || key.spki == revision.facts.spki
+            || entitlements.iter().any(|one| one.spki == Some(key.spki))
+    });
 }
 
 /// The target after its rollout came to this phase; `None` where that does not change it.

@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use crate::model::{
-    CertificateId, CertificatePolicy, CertificateState, ErrorClass, Fingerprint, IssuerId,
-    IssuerKind, KnownRevision, Listed, ListedStanding, OrderMode, Policy, RevisionFacts,
+    CertificateId, CertificatePolicy, CertificateState, ErrorClass, Failures, Fingerprint,
+    IssuerId, IssuerKind, KnownRevision, Listed, ListedStanding, OrderMode, Policy, RevisionFacts,
     RevisionId, RevocationReason, RevokedBy, Revoking, Seconds, Severity, Snapshot, Superseded,
     Timestamp,
 };
@@ -183,20 +183,74 @@ pub fn superseded(
             && !state.is_revoked(&revision.id)
             && !state.revoking.iter().any(|one| one.revision == revision.id);
         if wanted {
+            let (reason, by) = (RevocationReason::Superseded, RevokedBy::Policy);
             found.push(Revoking {
-                revision: revision.id.clone(),
-                reference: revision.reference.clone(),
-                issuer: issuer.clone(),
-                reason: RevocationReason::Superseded,
                 not_before: now + grace,
-                asked_at: now,
-                by: RevokedBy::Policy,
-                spki: Some(revision.facts.spki),
-                failures: crate::model::Failures::default(),
+                ..revoking(one, reason, by, now)
             });
         }
     }
     found
+}
+
+/// Revisions with a key that can still be revoked: neither at their end nor taken back. All of them have to go where others may
+/// know the private one.
+pub fn with_key<'a>(
+    known: &'a [KnownRevision],
+    state: &'a CertificateState,
+    key: &'a Fingerprint,
+    now: Timestamp,
+) -> impl Iterator<Item = &'a KnownRevision> {
+    known.iter().filter(move |one| {
+        one.revision.facts.spki == *key
+            && one.revision.facts.not_after > now
+            && !one.revoked
+            && !state.is_revoked(&one.revision.id)
+    })
+}
+
+/// Revisions with a key that others may know, and that nobody has had revoked yet: an order that was under way brings one after
+/// a person spoke of the key.
+#[must_use]
+pub fn compromised(
+    state: &CertificateState,
+    known: &[KnownRevision],
+    now: Timestamp,
+) -> Vec<Revoking> {
+    let keys = state.compromised.iter();
+    let all = keys.flat_map(|key| with_key(known, state, &key.spki, now));
+    let all = all.filter(|one| !one.revision.reference.is_empty());
+    let noted = |id: &RevisionId| {
+        let mut noted = state.revoking.iter();
+        noted.any(|one| one.revision == *id && one.by != RevokedBy::Policy)
+    };
+    all.filter(|one| !noted(&one.revision.id))
+        .map(|one| {
+            let (reason, by) = (RevocationReason::KeyCompromise, RevokedBy::Person);
+            revoking(one, reason, by, now)
+        })
+        .collect()
+}
+
+/// That a revision is to be revoked, as soon as it may be.
+#[must_use]
+pub fn revoking(
+    one: &KnownRevision,
+    reason: RevocationReason,
+    by: RevokedBy,
+    now: Timestamp,
+) -> Revoking {
+    Revoking {
+        revision: one.revision.id.clone(),
+        reference: one.revision.reference.clone(),
+        issuer: one.issuer.clone(),
+        reason,
+        not_before: now,
+        asked_at: now,
+        by,
+        spki: Some(one.revision.facts.spki),
+        failures: Failures::default(),
+    }
 }
 
 /// Whether certificates that were replaced may have to be revoked: only then is the journal asked for them.
@@ -333,7 +387,7 @@ const SLACK: Seconds = Seconds::hours(24);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{CertificateState, Failures, StepFailure, TargetId, TargetState};
+    use crate::model::{CompromisedKey, StepFailure, TargetId, TargetState};
     use crate::plan::testing;
 
     const NOW: Timestamp = Timestamp(1_800_000_000);
@@ -494,6 +548,44 @@ mod tests {
             alert.is_some_and(|alert| alert.key.subject() == "r01/www"),
             "{plan:?}"
         );
+    }
+
+    #[test]
+    fn whatever_has_a_key_that_others_know_is_revoked_unless_it_is_or_is_over() {
+        let (_, snapshot, asked) = world();
+        let key = asked.spki.unwrap();
+        let known = |id: &str, begun: i64, revoked: bool| KnownRevision {
+            issuer: asked.issuer.clone(),
+            revision: testing::revision(id, NOW - Seconds::days(begun), Seconds::days(90)),
+            ours: true,
+            revoked,
+        };
+        let mut other = known("05", 1, false);
+        other.revision.facts.spki = Fingerprint([4; 32]);
+        let all = [
+            known("01", 60, false),
+            known("03", 1, false),
+            known("04", 1, true),
+            other,
+            known("06", 91, false),
+        ];
+        let mut state = snapshot.certificates.values().next().unwrap().clone();
+        assert!(state.is_compromised(&key), "a person has said so");
+        assert_eq!(compromised(&state, &all, NOW), []);
+        state.compromised.push(CompromisedKey {
+            spki: key,
+            until: NOW,
+        });
+        // The first is noted already, as long as it is a person who wants it.
+        let found = |state: &CertificateState| -> Vec<String> {
+            let found = compromised(state, &all, NOW).into_iter();
+            found.map(|one| one.revision.to_string()).collect()
+        };
+        assert_eq!(found(&state), ["r03"]);
+        state.revoking[0].by = RevokedBy::Policy;
+        assert_eq!(found(&state), ["r01", "r03"]);
+        state.revoking.clear();
+        assert!(state.is_given_up(&key), "also when all of them are revoked");
     }
 
     #[test]

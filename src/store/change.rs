@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 
 use crate::model::{
-    Entitlement, Fingerprint, Offer, OrderId, PushId, PushState, RemoteTrouble, RevisionId,
-    Revoking, StepFailure, Supplement, Timestamp, Unseen,
+    CompromisedKey, Entitlement, Fingerprint, Offer, OrderId, PushId, PushState, RemoteTrouble,
+    RevisionId, Revoking, StepFailure, Supplement, Timestamp, Unseen,
 };
 
 /// A change of what is known of a certificate, beside orders.
@@ -30,8 +30,13 @@ pub enum CertificateChange {
     Entitlements(Vec<Entitlement>),
     /// The issuer took a revision back that is not the newest any more.
     Revoked(RevisionId),
-    /// A revision is to be revoked; in place of what was asked for the same one before.
-    Revoke(Revoking),
+    /// Revisions are to be revoked; in place of what was asked for the same ones before.
+    Revoke {
+        /// Which.
+        all: Vec<Revoking>,
+        /// Their key, where others may know it.
+        compromised: Option<CompromisedKey>,
+    },
     /// It was revoked.
     RevocationDone {
         /// Which.

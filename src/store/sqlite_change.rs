@@ -3,8 +3,8 @@
 use sqlx::{Row, Sqlite, Transaction};
 
 use crate::model::{
-    CertificateId, CertificateState, Failures, Order, RemoteTrouble, RevisionId, RevokedBy,
-    Standing,
+    CertificateId, CertificateState, CompromisedKey, Failures, Order, RemoteTrouble, RevisionId,
+    RevokedBy, Revoking, Standing, Timestamp,
 };
 use crate::store::codec::decode;
 use crate::store::rows::{
@@ -87,17 +87,7 @@ fn apply(state: &mut CertificateState, change: CertificateChange) {
             }
         }
         CertificateChange::Forced => force(state),
-        CertificateChange::Revoke(revoking) => {
-            state
-                .revoking
-                .retain(|one| one.revision != revoking.revision);
-            let newest = state.newest.as_ref().map(|newest| newest.facts.spki);
-            if revoking.by != RevokedBy::Policy && newest.is_some() && newest == revoking.spki {
-                // Together: a wish that is written down half would leave the key in use.
-                force(state);
-            }
-            state.revoking.insert(0, revoking);
-        }
+        CertificateChange::Revoke { all, compromised } => revoke(state, all, compromised),
         CertificateChange::RevocationDone {
             revision, message, ..
         } => {
@@ -140,6 +130,25 @@ fn apply(state: &mut CertificateState, change: CertificateChange) {
     }
 }
 
+/// All of it together: a wish that is written down half would leave the key in use.
+fn revoke(state: &mut CertificateState, all: Vec<Revoking>, compromised: Option<CompromisedKey>) {
+    let newest = state.newest.as_ref().map(|newest| newest.facts.spki);
+    let given_up = all.iter().filter(|one| one.by != RevokedBy::Policy);
+    let mut given_up = given_up
+        .filter_map(|one| one.spki)
+        .chain(compromised.iter().map(|key| key.spki));
+    if given_up.any(|key| newest == Some(key)) {
+        force(state);
+    }
+    if let Some(key) = compromised {
+        state.compromised.retain(|one| one.spki != key.spki);
+        state.compromised.push(key);
+    }
+    let asked = |one: &Revoking| all.iter().any(|new| new.revision == one.revision);
+    state.revoking.retain(|one| !asked(one));
+    state.revoking.splice(0..0, all);
+}
+
 /// A new revision is wanted, whatever failed before.
 fn force(state: &mut CertificateState) {
     state.forced = true;
@@ -156,15 +165,21 @@ async fn note(
     id: &CertificateId,
     change: &CertificateChange,
 ) -> Result<(), StoreError> {
-    let (machine, of, at, kind, phase, message) = match change {
-        CertificateChange::Revoke(revoking) => (
-            REVOCATION,
-            revoking.revision.as_str(),
-            revoking.asked_at,
-            "opened",
-            "wanted",
-            format!("{} to be revoked: {}", revoking.reference, revoking.reason),
-        ),
+    let line = match change {
+        CertificateChange::Revoke { all, .. } => {
+            for revoking in all {
+                let line = (
+                    REVOCATION,
+                    revoking.revision.as_str(),
+                    revoking.asked_at,
+                    "opened",
+                    "wanted",
+                    format!("{} to be revoked: {}", revoking.reference, revoking.reason),
+                );
+                write_line(tx, id, line).await?;
+            }
+            return Ok(());
+        }
         CertificateChange::RevocationDone {
             revision,
             at,
@@ -228,6 +243,24 @@ async fn note(
         | CertificateChange::Revoked(_)
         | CertificateChange::RevocationDropped(_) => return Ok(()),
     };
+    write_line(tx, id, line).await
+}
+
+/// Machine, what it is about, when, kind, phase, message.
+type Line<'a> = (
+    &'static str,
+    &'a str,
+    Timestamp,
+    &'static str,
+    &'static str,
+    String,
+);
+
+async fn write_line(
+    tx: &mut Transaction<'_, Sqlite>,
+    id: &CertificateId,
+    (machine, of, at, kind, phase, message): Line<'_>,
+) -> Result<(), StoreError> {
     let key = format!("{of}/{id}");
     subject(tx, id, machine, &key).await?;
     Event::new(machine, &key, at, kind, phase)

@@ -1,9 +1,10 @@
 //! Revocations that a person asks for, and those that the policy wants.
 
 use renewd::ccm::{Pca, PrivateStatus};
-use renewd::engine::{Engine, Revocation};
+use renewd::engine::{Engine, NotAsked, Revocation};
 use renewd::model::{
-    Fingerprint, IssuerKind, RevisionId, RevocationReason, RevokedBy, Seconds, Superseded,
+    Fingerprint, IssuerKind, RevisionFacts, RevisionId, RevocationReason, RevokedBy, Seconds,
+    Superseded,
 };
 use renewd::pki::PrivateKey;
 use std::sync::Arc;
@@ -89,6 +90,114 @@ async fn a_key_that_is_known_to_others_is_replaced_everywhere_before_its_certifi
     rig.force("www").await;
     assert!(healthy(&rig.settle().await));
     assert_ne!(key(&rig), first);
+}
+
+/// A host whose newest revision has the key of the one before; answers both.
+async fn with_one_key() -> (Rig, [RevisionFacts; 2]) {
+    let rig = Rig::live(start()).await;
+    let policy = rig.world.policy();
+    let reuse = policy.replace(
+        "validity = \"30d\"\n",
+        "validity = \"30d\"\nrekey = false\n",
+    );
+    rig.world.agent.write_policy(&reuse);
+    let first = rig.newest("www").await;
+    rig.force("www").await;
+    assert!(healthy(&rig.settle().await));
+    let second = rig.newest("www").await;
+    assert_eq!(first.facts.spki, second.facts.spki);
+    rig.told();
+    (rig, [first, second])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_is_known_to_others_takes_every_certificate_with_it_along_and_never_returns() {
+    let (rig, [first, second]) = with_one_key().await;
+    let ccm = &rig.world.ccm;
+    let engine = rig.engine().await;
+    let notes = engine.ask_revocation(&wanted(false)).await.unwrap();
+    let wanted = format!(
+        "www: revision {} has the same key and will be revoked, too (serial {})",
+        first.id, first.facts.serial
+    );
+    assert_eq!(notes, [wanted]);
+    // Neither is revoked yet, and the first one is not put back in the place of the second.
+    let www = id("www");
+    let back = engine.ask_rollback(&www, Some(&first.id), false);
+    match back.await {
+        Err(NotAsked::Unfit(why)) => assert!(why.contains("others may know the key"), "{why}"),
+        other => panic!("{other:?}"),
+    }
+    // The service does not take the new one.
+    rig.world.write_reload(false);
+    tick(&engine).await;
+    let third = rig.newest("www").await;
+    assert_ne!(third.facts.spki, first.facts.spki);
+    for old in [&first, &second] {
+        assert!(!is_revoked(ccm, &old.reference).await, "{:#?}", rig.told());
+    }
+    rig.clock.advance(Seconds::hours(1));
+    rig.world.write_reload(true);
+    assert!(healthy(&rig.settle().await));
+    rig.tick().await;
+    for old in [&first, &second] {
+        assert!(is_revoked(ccm, &old.reference).await, "{:#?}", rig.told());
+    }
+    assert!(!is_revoked(ccm, &third.reference).await);
+    let state = engine.store.snapshot().await.unwrap();
+    let state = &state.certificates["www"];
+    assert_eq!(state.revoking, []);
+    assert!(
+        state.is_given_up(&first.facts.spki),
+        "as long as either of them is valid"
+    );
+    // Until both have ended.
+    rig.clock.advance(Seconds::days(31));
+    rig.force("www").await;
+    rig.settle().await;
+    let state = engine.store.snapshot().await.unwrap();
+    assert_eq!(state.certificates["www"].compromised, []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_wait_takes_every_certificate_with_its_key_along_at_once() {
+    let (rig, old) = with_one_key().await;
+    let engine = rig.engine().await;
+    rig.world.write_reload(false);
+    engine.ask_revocation(&wanted(true)).await.unwrap();
+    tick(&engine).await;
+    for old in &old {
+        let revoked = is_revoked(&rig.world.ccm, &old.reference).await;
+        assert!(revoked, "{:#?}", rig.told());
+    }
+}
+
+/// Another reason says nothing of the key.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_revoked_for_another_reason_leaves_the_others_with_its_key() {
+    let (rig, [first, second]) = with_one_key().await;
+    let engine = rig.engine().await;
+    let superseded = Revocation {
+        reason: RevocationReason::Superseded,
+        ..wanted(false)
+    };
+    let notes = engine.ask_revocation(&superseded).await.unwrap();
+    assert_eq!(notes, Vec::<String>::new());
+    assert!(healthy(&rig.settle().await));
+    rig.tick().await;
+    let ccm = &rig.world.ccm;
+    assert!(is_revoked(ccm, &second.reference).await);
+    assert!(!is_revoked(ccm, &first.reference).await);
+    // A person who learns of it later says so of the one that is revoked, and has the other one revoked.
+    let later = Revocation {
+        revision: Some(second.id.clone()),
+        ..wanted(false)
+    };
+    let notes = engine.ask_revocation(&later).await.unwrap();
+    assert!(notes[0].ends_with("is revoked already"), "{notes:?}");
+    assert!(notes[1].contains("has the same key"), "{notes:?}");
+    tick(&engine).await;
+    assert!(is_revoked(ccm, &first.reference).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -293,6 +402,14 @@ async fn a_revocation_by_command_line_is_confirmed_survives_a_kill_at_each_bound
     let line = ["revoke", "www", "--reason", "key_compromise"];
     let asked = world.agent.run(&line).expect(64);
     assert!(asked.stderr.contains("say --yes"), "{}", asked.stderr);
+    assert!(
+        asked.stderr.contains("with the same key"),
+        "{}",
+        asked.stderr
+    );
+    let other = ["revoke", "www", "--reason", "superseded"];
+    let other = world.agent.run(&other).expect(64).stderr;
+    assert!(!other.contains("with the same key"), "{other}");
     world
         .agent
         .run(&["revoke", "www", "--reason", "boredom", "--yes"])
