@@ -42,6 +42,8 @@ pub struct Faults {
     pub late_effect: Option<Seconds>,
     /// The tags of a purchase appear only so much after its effect. They are forgotten if the server ends before.
     pub late_tags: Option<Seconds>,
+    /// A tag that a certificate has keeps its value: another one for its key is refused.
+    pub tags_stand: bool,
     /// Faults at given requests.
     pub triggers: Vec<Trigger>,
 }
@@ -109,7 +111,7 @@ pub enum Fault {
 /// A text that describes no faults.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0:?} is no fault; write seed=N pages=N polls=N retry-after=N token=SECONDS crlf extra-fields filter=WORD \
+    "{0:?} is no fault; write seed=N pages=N polls=N retry-after=N token=SECONDS crlf extra-fields tags-stand filter=WORD \
      late-effect=SECONDS late-tags=SECONDS, a share such as rate-limited=5, or at=4.2.2.3:1:lost-response, separated by commas"
 )]
 pub struct FaultsError(String);
@@ -140,6 +142,7 @@ impl Faults {
             expiry_filter: ExpiryFilter::Reference,
             late_effect: None,
             late_tags: None,
+            tags_stand: false,
             triggers: Vec::new(),
         }
     }
@@ -178,6 +181,7 @@ impl fmt::Display for Faults {
         );
         items.extend(self.crlf.then(|| "crlf".to_owned()));
         items.extend(self.extra_fields.then(|| "extra-fields".to_owned()));
+        items.extend(self.tags_stand.then(|| "tags-stand".to_owned()));
         if self.expiry_filter != ExpiryFilter::default() {
             items.push(format!("filter={}", self.expiry_filter.name()));
         }
@@ -227,6 +231,7 @@ impl FromStr for Faults {
                 }
                 "crlf" if value.is_empty() => faults.crlf = true,
                 "extra-fields" if value.is_empty() => faults.extra_fields = true,
+                "tags-stand" if value.is_empty() => faults.tags_stand = true,
                 "rate-limited" => faults.rate_limited = share()?,
                 "server-error" => faults.server_error = share()?,
                 "stalled" => faults.stalled = share()?,

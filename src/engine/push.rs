@@ -114,7 +114,7 @@ impl Engine {
         };
         if push.resources.is_empty() {
             pushing.push(&reference, to).await?;
-            crash::point("push.deploy.effect");
+            crash::point("push.place.effect");
             return Ok(Brought {
                 reference,
                 there: BTreeSet::new(),

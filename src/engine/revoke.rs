@@ -282,6 +282,7 @@ impl Engine {
         let mut touched = Touched::default();
         for (id, change) in changes {
             self.store.change_certificate(id, change).await?;
+            crash::point("revoke.noted");
             touched.certificates.insert(id.clone());
         }
         self.store.refresh(snapshot, &touched).await?;

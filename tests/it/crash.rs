@@ -414,11 +414,14 @@ fn every_boundary_in_the_code_is_named_by_a_test() {
                 .strip_prefix('"')
                 .and_then(|text| text.split_once('"'));
             let (point, _) = text.unwrap_or_else(|| panic!("{}: {after:.40}", file.display()));
-            if after.starts_with('"') {
-                named.insert(point.to_owned());
+            let all = if after.starts_with('"') {
+                &mut named
             } else {
-                made.insert(point.to_owned());
-            }
+                &mut made
+            };
+            // A kill at one of two would pass for a kill at both.
+            let new = all.insert(point.to_owned());
+            assert!(new, "{point} is at two sites: {}", file.display());
         }
     }
     let of = |machine: &str| MOMENTS.map(|moment| format!("{machine}.{{step}}.{moment}"));

@@ -95,10 +95,14 @@ pub(super) async fn of_certificates(
 async fn change(call: &Call<'_>, tags: Vec<Tag>, create: bool) -> Result<Answer, Failure> {
     let id = call.path.text("resource_id").to_owned();
     let (account, now) = (call.account().to_owned(), call.now);
+    let stand = call.shared.faults.faults().tags_stand;
     let write = call.shared.db.write(|connection| {
         Box::pin(async move {
             certificates::find(connection, &account, &id, now).await?;
-            if create {
+            if create && stand && has_others(connection, &id, &tags).await? {
+                let detail = "a key is there with another value";
+                Err(Failure::because(code("SCM.0311"), detail))
+            } else if create {
                 set(connection, &account, &id, &tags).await
             } else {
                 remove(connection, &id, &tags).await
@@ -145,6 +149,28 @@ pub(super) async fn copy(
     .execute(connection)
     .await?;
     Ok(())
+}
+
+/// Whether one of the keys is there with another value.
+async fn has_others(
+    connection: &mut SqliteConnection,
+    certificate: &str,
+    tags: &[Tag],
+) -> Result<bool, Failure> {
+    for tag in tags {
+        let row = sqlx::query(
+            "SELECT count(*) FROM scm_tag WHERE certificate = $1 AND key = $2 AND value <> $3",
+        )
+        .bind(certificate)
+        .bind(&tag.key)
+        .bind(tag.value.as_deref().unwrap_or_default())
+        .fetch_one(&mut *connection)
+        .await?;
+        if row.get::<i64, _>(0) > 0 {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Sets all of them; a key that is there gets the new value.

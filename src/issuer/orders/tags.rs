@@ -8,6 +8,7 @@ use crate::issuer::failure::reading;
 use crate::issuer::orders::{Intent, Look};
 use crate::issuer::scm::is_gone;
 use crate::model::{Claim, Identity, OrderId, Seconds, Timestamp};
+use crate::sys::crash;
 
 /// Order that something was bought for.
 pub(super) const INTENT: &str = "renewd-intent";
@@ -168,6 +169,8 @@ pub(in crate::issuer) async fn put(
     scm.batch_tags(id, &batch(TagAction::Delete, others))
         .await
         .map_err(reading)?;
+    // Whoever is stopped here has written nothing down either, and begins again: the key is nobody's meanwhile.
+    crash::point("tags.replace.cleared");
     let written = scm.batch_tags(id, &batch(TagAction::Create, wanted)).await;
     written.map(|_| ()).map_err(reading)
 }

@@ -523,6 +523,15 @@ async fn a_kill_at_any_boundary_of_a_push_leads_to_one_upload_and_the_newest_in_
             serial.as_str(),
             "{point}"
         );
-        assert_eq!(uploads(&world.ccm).await.len(), before + 1, "{point}");
+        let there = uploads(&world.ccm).await;
+        assert_eq!(there.len(), before + 1, "{point}");
+        // What is not marked as ours is never deleted.
+        let scm = Scm::new(world.ccm.client());
+        for one in there {
+            let tags = scm.list_tags(&one.id).await.unwrap().tags;
+            let mut all = tags.iter().filter(|tag| tag.key == "managed-by");
+            let ours = all.any(|tag| tag.value.as_deref() == Some("renewd"));
+            assert!(ours, "{point}: {} of {tags:?}", one.id);
+        }
     }
 }

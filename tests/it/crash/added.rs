@@ -2,19 +2,24 @@
 //! converged. Sent once, nothing bought, the same certificate with the same key, no proof left.
 
 use renewd::ccm::ScmStatus;
-use renewd::model::OrderStep::{Close, Examine, Fetch, Publish, Resolve, Retract, Supplement};
-use renewd::model::{OrderPhase, OrderStep, RevisionFacts, Seconds};
+use renewd::model::OrderStep::{
+    Close, Examine, Fetch, Publish, Resolve, Retract, Supplement, Withdraw,
+};
+use renewd::model::{OrderPhase, OrderStep, ProofStage, RevisionFacts, Seconds};
 
 use crate::crash::public::{assert_clean, boundaries, counts};
 use crate::public_orders::late::comes;
 use crate::public_orders::supplement::{SUPPLEMENT, buy, is_supplemented};
-use crate::support::agent::Agent;
+use crate::support::agent::{Agent, write_secret};
 use crate::support::engine::id;
 use crate::support::market::{Market, ONCE, snapshot};
 use crate::support::shop::purchase;
 
 /// Steps of such an order.
 pub(super) const ADDED: [OrderStep; 6] = [Supplement, Fetch, Publish, Examine, Retract, Close];
+
+/// When nobody wants the names any more.
+const TAKEN_BACK: [OrderStep; 3] = [Withdraw, Retract, Close];
 
 fn policy(market: &Market, names: &[String]) -> String {
     let issuer = market.issuer(&purchase(50, 1));
@@ -93,6 +98,51 @@ async fn a_kill_while_a_lost_supplement_is_looked_for_sends_no_second_one() {
             );
         }
         assert_sent_once(&market, (&agent, &first), before, point).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_while_added_names_are_taken_back_leaves_the_certificate_as_it_was() {
+    let market = Market::at("2027-04-01").await;
+    for (nth, point) in boundaries(&TAKEN_BACK).iter().enumerate() {
+        let nth = format!("w{nth}");
+        let (agent, first) = wanting(&market, &nth).await;
+        // The proof of the new name is brought nowhere, so that it is not issued.
+        write_secret(&agent.path().join("hook"), "exit 0\n");
+        let (before, withdrawn) = (
+            sent(&market).await,
+            market.shop.ccm.running.requests_of(WITHDRAWAL),
+        );
+        let published = async || {
+            let orders = snapshot(&agent).await.orders;
+            let mut orders = orders.into_values();
+            orders.any(|order| {
+                matches!(order.phase, OrderPhase::Submitted { proof: Some(proof), .. } if proof.stage != ProofStage::Wanted)
+            })
+        };
+        for _ in 0..20 {
+            let run = market.once(&agent);
+            if published().await {
+                break;
+            }
+            market.wake(&run).await;
+        }
+        assert!(published().await, "{point}");
+        let adding = async || market.shop.count(&ScmStatus::SupplementChecking).await;
+        assert_eq!(adding().await, 1, "{point}");
+        let names = ["a", "b"].map(|letter| format!("{letter}{nth}"));
+        agent.write_policy(&policy(&market, &names));
+        assert!(
+            market.die(&agent, point, &ONCE).await,
+            "{point} was never passed"
+        );
+        market.settle(&agent, point).await;
+        assert_eq!(adding().await, 0, "{point}");
+        assert_eq!(newest(&agent).await.id, first.id, "{point}");
+        assert_eq!(sent(&market).await, (before.0 + 1, before.1), "{point}");
+        let withdrawals = market.shop.ccm.running.requests_of(WITHDRAWAL);
+        assert_eq!(withdrawals, withdrawn + 1, "{point}");
+        assert_clean(&market, &agent, point).await;
     }
 }
 

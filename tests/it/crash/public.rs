@@ -3,12 +3,12 @@
 
 use std::collections::BTreeSet;
 
-use renewd::ccm::ScmStatus;
+use renewd::ccm::{BatchTags, ScmStatus, Tag, TagAction};
 use renewd::model::OrderStep::{
     Buy, Close, Confirm, Examine, Fetch, Look, Publish, Resolve, Retract, StoreKey, Submit, Trace,
     Withdraw,
 };
-use renewd::model::{OrderStep, Seconds};
+use renewd::model::{Claim, OrderId, OrderStep, Seconds};
 use serde_json::json;
 
 use crate::ccm_server::http::post;
@@ -266,6 +266,53 @@ async fn a_kill_around_a_claim_takes_the_one_entitlement_once_and_marks_it() {
             assert!(tags.contains(&wanted), "{point}: {key} of {tags:?}");
         }
     }
+}
+
+/// Where a key that is there with another value is refused, the old claim is deleted before the new one is written.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_between_an_old_claim_and_the_new_one_loses_neither_the_entitlement_nor_the_claim() {
+    let market = Market::at("2027-04-01").await;
+    market.shop.faults("seed=1,tags-stand").await;
+    let before = counts(&market.shop).await;
+    buy_by_hand(&market.shop).await;
+    let reference = market.shop.all().await[0].id.clone();
+    let scm = renewd::ccm::Scm::new(market.shop.ccm.client());
+    // Of a host that is long gone.
+    let old = Claim {
+        journal: "gone".to_owned(),
+        order: OrderId::new("gone").unwrap(),
+        at: market.shop.clock_now() - Seconds::days(2),
+    };
+    let tag = Tag {
+        key: Claim::KEY.to_owned(),
+        value: old.to_string(),
+    };
+    let tags = BatchTags {
+        action: TagAction::Create,
+        tags: vec![tag],
+    };
+    scm.batch_tags(&reference, &tags).await.unwrap();
+    let claim = async || {
+        let tags = scm.list_tags(&reference).await.unwrap().tags;
+        let value = tags.into_iter().find(|tag| tag.key == Claim::KEY)?.value?;
+        Some(Claim::parse(&value).unwrap())
+    };
+    let agent = market.host(&policy(&market, "k", "", 1));
+    let point = "tags.replace.cleared";
+    assert!(
+        market.die(&agent, point, &ONCE).await,
+        "{point} was never passed"
+    );
+    assert_eq!(claim().await, None, "nobody's for now");
+    let killed = snapshot(&agent).await;
+    let order = killed.orders.keys().next().unwrap().clone();
+    assert_one_more(&market, &agent, before, point).await;
+    let settled = snapshot(&agent).await;
+    let newest = settled.certificates[&id("www")].newest.as_ref().unwrap();
+    assert_eq!(newest.reference, reference, "the one that was there");
+    let claim = claim().await.unwrap();
+    let journal = settled.identity.unwrap().journal;
+    assert_eq!((claim.order, claim.journal), (order, journal));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,7 @@
 //! Killed after a public certificate was issued: while it is brought to a service of the cloud, revoked, tidied away. Each
 //! is done once, and nothing beside it.
 
-use renewd::ccm::{Scm, ScmStatus};
+use renewd::ccm::{Pca, PrivateStatus, Scm, ScmStatus};
 use renewd::model::{RevisionFacts, Seconds};
 
 use crate::after::push::{REGION, resource, served};
@@ -46,6 +46,84 @@ async fn a_kill_while_a_public_certificate_is_pushed_has_it_used_where_the_polic
             "{point}: it is in the account already"
         );
         assert_eq!(market.proofs(), Vec::<String>::new(), "{point}");
+    }
+}
+
+/// Without resources a service has it as a whole, and nothing can be read back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_after_a_whole_service_was_given_a_certificate_gives_it_once_more_and_notes_it() {
+    let market = Market::at("2027-04-01").await;
+    let place = format!(
+        "key = \"ccm\"\npush = [\"edge\"]\n\n[push.edge]\naccount = \"public\"\nservice = \"WAF\"\nregion = \"{REGION}\"\n"
+    );
+    let agent = market.host(&policy(&market, "whole", &place, 1));
+    let given = || {
+        let of = |operation| market.shop.ccm.running.requests_of(operation);
+        of("4.1.6.1") + of("4.1.6.2")
+    };
+    let done = async || {
+        let state = &snapshot(&agent).await.certificates[&id("www")];
+        let mut places = state.pushes.values();
+        places.find_map(|place| Some(place.done.as_ref()?.revision.clone()))
+    };
+    let point = "push.place.effect";
+    assert!(
+        market.die(&agent, point, &ONCE).await,
+        "{point} was never passed"
+    );
+    assert_eq!((given(), done().await), (1, None));
+    market.settle(&agent, point).await;
+    market.once(&agent).expect(0);
+    assert_eq!((given(), done().await), (2, Some(newest(&agent).await.id)));
+    market.once(&agent).expect(0);
+    assert_eq!(given(), 2, "once it is known, it is left alone");
+}
+
+/// By `revoke_superseded`: nobody asked for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_while_what_was_replaced_is_revoked_revokes_it_and_notes_it_once() {
+    let market = Market::at("2027-04-01").await;
+    let ccm = &market.shop.ccm;
+    let pca = Pca::new(ccm.client());
+    for (nth, point) in ["revoke.noted", "revoke.effect", "revoke.done"]
+        .iter()
+        .enumerate()
+    {
+        let agent = market.host(&format!(
+            "{}revoke_superseded = \"1h\"\n\n[certificate.www]\nissuer = \"corp\"\nnames = [\"w{nth}.example.test\"]\nvalidity = \"30d\"\n",
+            ccm.issuer("2s")
+        ));
+        market.settle(&agent, point).await;
+        let first = newest(&agent).await;
+        let renew = ["renew", "www", "--wait", "0s"];
+        let mut killed = market.die(&agent, point, &renew).await;
+        for _ in 0..3 {
+            if killed {
+                break;
+            }
+            // It is for a check.
+            market.shop.pass(Seconds::days(1)).await;
+            killed = market.die(&agent, point, &ONCE).await;
+        }
+        assert!(killed, "{point} was never passed");
+        market.settle(&agent, point).await;
+        for _ in 0..3 {
+            market.shop.pass(Seconds::days(1)).await;
+            market.once(&agent).expect(0);
+        }
+        market.settle(&agent, point).await;
+        let second = newest(&agent).await;
+        for (revision, wanted) in [
+            (&first, PrivateStatus::Revoked),
+            (&second, PrivateStatus::Issued),
+        ] {
+            let shown = pca.show_certificate(&revision.reference).await.unwrap();
+            assert_eq!(shown.status, wanted, "{point}");
+        }
+        let history = market.run(&agent, &["history", "www"]).stdout;
+        for said in ["to be revoked: superseded", "was revoked: superseded"] {
+            assert_eq!(history.matches(said).count(), 1, "{point}: {history}");
+        }
     }
 }
 
