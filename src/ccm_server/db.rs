@@ -151,6 +151,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     ),
     (6, "zones", include_str!("migrations/0006_zones.sql")),
     (7, "searches", include_str!("migrations/0007_searches.sql")),
+    (8, "due", include_str!("migrations/0008_due.sql")),
 ];
 /// Below the state directory.
 const FILE: &str = "ccm.db";

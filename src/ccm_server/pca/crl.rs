@@ -136,11 +136,10 @@ pub(in crate::ccm_server) async fn publish_due(shared: &Shared, now: Timestamp) 
 
 /// The same for who only reads: without a look where nothing is due, once in a while where it fails, and never for long.
 pub(super) async fn publish_for_reader(shared: &Shared, now: Timestamp) {
-    let due = sqlx::query_scalar(
-        "SELECT 1 FROM authority WHERE crl_due <= $1 AND key IS NOT NULL LIMIT 1",
-    )
-    .bind(now.0);
-    let due: Result<Option<i64>, sqlx::Error> = due.fetch_optional(shared.db.read()).await;
+    let due = sqlx::query_scalar(DUE)
+        .bind(now.0)
+        .bind(newest_begin(now).0);
+    let due: Result<Option<String>, sqlx::Error> = due.fetch_optional(shared.db.read()).await;
     if !matches!(due, Ok(Some(_))) || shared.obs.failed_lately(now) {
         return;
     }
@@ -157,10 +156,10 @@ pub(super) async fn publish_for_reader(shared: &Shared, now: Timestamp) {
 
 /// For who has the lock.
 async fn publish_all(shared: &Shared, now: Timestamp) {
-    let due =
-        sqlx::query_scalar("SELECT id FROM authority WHERE crl_due <= $1 AND key IS NOT NULL")
-            .bind(now.0)
-            .fetch_all(shared.db.read());
+    let due = sqlx::query_scalar(DUE)
+        .bind(now.0)
+        .bind(newest_begin(now).0)
+        .fetch_all(shared.db.read());
     let ids: Vec<String> = match due.await {
         Ok(ids) => ids,
         Err(error) => {
@@ -268,12 +267,24 @@ async fn revoked(connection: &mut SqliteConnection, issuer: &str) -> Result<Vec<
     Ok(revoked.collect())
 }
 
+/// What `crl_due` less the days of a list is at most, unless it was made by a clock that was ahead: until its time comes nobody
+/// takes such a list.
+fn newest_begin(now: Timestamp) -> Timestamp {
+    now + AHEAD + SKEW
+}
+
 fn file(name: &str) -> String {
     format!("{name}{ENDING}")
 }
 
 /// Of the files in a bucket that are lists.
 pub(super) const ENDING: &str = ".crl";
+/// The CAs whose lists are due: out of date or near their end, or from the future.
+const DUE: &str = "SELECT id FROM authority WHERE crl_due <= $1 AND key IS NOT NULL \
+     UNION ALL SELECT id FROM authority INDEXED BY authority_crl_made \
+     WHERE crl_due - 86400 * json_extract(crl, '$.valid_days') > $2 AND crl_due IS NOT NULL AND key IS NOT NULL";
+/// How far requests are apart that are carried out at one time: each goes by the moment at which it came.
+const SKEW: Seconds = Seconds::minutes(1);
 /// The shortest `valid_days`.
 const LEAST_DAYS: i64 = 7;
 /// The next list is there a day before the last one ends.

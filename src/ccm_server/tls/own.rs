@@ -68,7 +68,7 @@ async fn kept(shared: &Shared, names: &[Name]) -> Result<Option<String>, TlsErro
     Ok(kept["id"].as_str().filter(|_| same).map(str::to_owned))
 }
 
-/// Whether it is good, and more than a third of its life is left.
+/// Whether it is good now, and more than a third of its life is left.
 async fn lasts(shared: &Arc<Shared>, id: &str) -> Result<bool, TlsError> {
     let shown = ask(
         shared,
@@ -81,8 +81,11 @@ async fn lasts(shared: &Arc<Shared>, id: &str) -> Result<bool, TlsError> {
         // Somebody deleted it.
         return Ok(false);
     };
-    let end = Timestamp(shown["not_after"].as_i64().unwrap_or_default() / 1000);
-    Ok(shown["status"] == "ISSUED" && shared.clock.now() + RENEW_BEFORE < end)
+    let moment = |field: &str| Timestamp(shown[field].as_i64().unwrap_or_default() / 1000);
+    let now = shared.clock.now();
+    // One from the future was made by a clock that was ahead.
+    let valid = moment("not_before") <= now && now + RENEW_BEFORE < moment("not_after");
+    Ok(shown["status"] == "ISSUED" && valid)
 }
 
 /// A new one; `None` when there is no CA that could issue it.

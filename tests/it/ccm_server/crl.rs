@@ -19,7 +19,7 @@ use crate::support::ccm::{Ccm, Wanted};
 const CERTIFICATES: &str = "/v1/private-certificates";
 
 /// An agency and a bucket of it.
-async fn prepared(wanted: Wanted) -> Ccm {
+pub(super) async fn prepared(wanted: Wanted) -> Ccm {
     let ccm = wanted.start().await;
     add_bucket(&ccm, &ccm).await;
     ccm
@@ -65,7 +65,7 @@ pub(super) fn point_of(pem: &str) -> String {
 }
 
 /// Fetches a list as any client would, without credentials; answers it as OpenSSL's text.
-async fn fetched(url: &str, directory: &Path) -> String {
+pub(super) async fn fetched(url: &str, directory: &Path) -> String {
     let answer = super::http::client().get(url).send().await.unwrap();
     assert_eq!(answer.status(), 200, "{url}");
     assert_eq!(answer.headers()["content-type"], "application/pkix-crl");
@@ -80,7 +80,7 @@ async fn fetched(url: &str, directory: &Path) -> String {
 }
 
 /// What OpenSSL says of a certificate with the list that was fetched last.
-fn judged(directory: &Path, anchors: &str, leaf: &str) -> String {
+pub(super) fn judged(directory: &Path, anchors: &str, leaf: &str) -> String {
     std::fs::write(directory.join("anchors.pem"), anchors).unwrap();
     std::fs::write(directory.join("leaf.pem"), leaf).unwrap();
     let arguments = [
@@ -98,7 +98,7 @@ fn judged(directory: &Path, anchors: &str, leaf: &str) -> String {
     String::from_utf8(both).unwrap()
 }
 
-async fn pem_of(ccm: &Ccm, ca: &str) -> String {
+pub(super) async fn pem_of(ccm: &Ccm, ca: &str) -> String {
     let exported = post_nothing(ccm, &format!("{CAS}/{ca}/export"))
         .await
         .expect(200);
@@ -359,6 +359,54 @@ async fn lists_are_renewed_before_they_end_and_survive_a_restart() {
     }
     assert_ne!(std::fs::read(&file).unwrap(), before);
     ccm.stop().await;
+}
+
+/// With a clock that was far ahead for a while, also where it is put right while the server is off.
+#[tokio::test]
+async fn a_list_from_the_future_is_made_anew_when_the_clock_is_right_again() {
+    let (_directory, state) = fresh();
+    let ccm = prepared(Wanted::new().at("2027-01-01").state(&state)).await;
+    let nine_years = Seconds::days(3285);
+    let mut points = Vec::new();
+    for (name, days) in [("Week", 7), ("Month", 30)] {
+        let mut body = with_list(root(name, "EC256", "SHA256"), days);
+        body["validity"]["value"] = json!(20);
+        let id = create(&ccm, &body).await;
+        let point = show(&ccm, &id).await["crl_configuration"]["crl_dis_point"].clone();
+        points.push(point.as_str().unwrap().to_owned());
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let now = "Last Update: Jan  1 00:00:00 2027";
+    let ahead = "Last Update: Dec 30 00:00:00 2035";
+    let jump = |ccm: &Ccm, by: Seconds| ccm.clock.as_ref().unwrap().jump(by);
+    for point in &points {
+        let first = fetched(point, directory.path()).await;
+        assert!(first.contains(now), "{first}");
+        jump(&ccm, nine_years);
+        let wrong = fetched(point, directory.path()).await;
+        assert!(wrong.contains(ahead), "{wrong}");
+        jump(&ccm, Seconds(-nine_years.0));
+        let right = fetched(point, directory.path()).await;
+        assert!(right.contains(now), "{right}");
+        assert!(number(&right) > number(&wrong));
+        // Once is enough.
+        assert_eq!(fetched(point, directory.path()).await, right);
+        jump(&ccm, nine_years);
+        let wrong = fetched(point, directory.path()).await;
+        assert!(wrong.contains(ahead), "{wrong}");
+        jump(&ccm, Seconds(-nine_years.0));
+    }
+    jump(&ccm, nine_years);
+    let wrong = fetched(&points[0], directory.path()).await;
+    assert!(wrong.contains(ahead), "{wrong}");
+    let port = ccm.running.address().port();
+    ccm.stop().await;
+    let wanted = Wanted::new().at("2027-01-01").state(&state).port(port);
+    let _ccm = wanted.start().await;
+    for point in &points {
+        let right = fetched(point, directory.path()).await;
+        assert!(right.contains(now), "{right}");
+    }
 }
 
 #[tokio::test]

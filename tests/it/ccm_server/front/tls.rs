@@ -170,6 +170,24 @@ async fn the_own_certificate_is_kept_over_a_restart_and_renewed_before_its_end()
 }
 
 #[tokio::test]
+async fn an_own_certificate_from_the_future_is_replaced_when_the_clock_is_right_again() {
+    // The client checks against the machine's clock, so that one is right.
+    let clock = Arc::new(ManualClock::new(SystemClock.now()));
+    let wanted = Wanted::new().clock(Arc::clone(&clock)).tls(own());
+    let ccm = wanted.start().await;
+    let root = ccm.root_pem().await;
+    clock.jump(Seconds::days(25));
+    ccm.running.reload().await.unwrap();
+    let ahead = connect(ccm.running.address(), &root).await.unwrap_err();
+    assert!(ahead.to_string().contains("not valid yet"), "{ahead}");
+    clock.jump(Seconds::days(-25));
+    ccm.running.reload().await.unwrap();
+    let right = shown(ccm.running.address(), &root).await;
+    ccm.running.reload().await.unwrap();
+    assert_eq!(shown(ccm.running.address(), &root).await, right);
+}
+
+#[tokio::test]
 async fn a_revoked_or_deleted_own_certificate_is_replaced() {
     let ccm = Wanted::new().tls(own()).start().await;
     let root = ccm.root_pem().await;
