@@ -4,6 +4,7 @@
     reason = "tests arrange files and processes directly"
 )]
 
+mod able_authorities;
 mod answers;
 pub(crate) mod applicant;
 mod applications;

@@ -140,6 +140,7 @@ pub(super) async fn activate(call: &Call<'_>) -> Result<Answer, Failure> {
         spki,
         signer: None,
         usages: &usages,
+        lists: pending.has_lists()?,
     };
     let signed = making::certify(call.shared, call.account(), own, &wanted, call.now).await?;
     let (id, now) = (pending.id.clone(), call.now);

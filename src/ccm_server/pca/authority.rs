@@ -138,6 +138,11 @@ impl Authority {
         Ok(serde_json::from_str(&self.crl)?)
     }
 
+    /// Whether it is to sign lists of revoked certificates.
+    pub(super) fn has_lists(&self) -> Result<bool, Failure> {
+        Ok(self.crl()?["enabled"] == true)
+    }
+
     /// The hash of signatures, in the API's words; empty while it is pending.
     pub(super) fn signature_algorithm(&self) -> &str {
         self.signature_algorithm.as_deref().unwrap_or_default()

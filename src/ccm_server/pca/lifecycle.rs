@@ -158,7 +158,7 @@ pub(super) async fn import(call: &Call<'_>) -> Result<Answer, Failure> {
     };
     let facts = x509::facts(certificate)
         .map_err(|error| Failure::because(BAD_CERTIFICATE, error.to_string()))?;
-    fits(&facts, &spki, call.now)?;
+    fits(&facts, &spki, pending.has_lists()?, call.now)?;
     let given = call.body.text("certificate_chain").trim();
     let chain = x509::certificates(given)
         .map_err(|error| Failure::because(BAD_CHAIN, error.to_string()))?;
@@ -238,8 +238,8 @@ async fn put(
     }
 }
 
-/// Refuses a certificate that the CA could not issue with.
-fn fits(facts: &Facts, spki: &[u8], now: Timestamp) -> Result<(), Failure> {
+/// Refuses a certificate that the CA could not issue with, or not sign its lists with, where it has some.
+fn fits(facts: &Facts, spki: &[u8], lists: bool, now: Timestamp) -> Result<(), Failure> {
     if facts.spki != spki {
         let detail = "the certificate is for another key than that of the CSR that was exported";
         return Err(Failure::because(code("PCA.00030301"), detail));
@@ -248,6 +248,14 @@ fn fits(facts: &Facts, spki: &[u8], now: Timestamp) -> Result<(), Failure> {
     if !facts.is_authority {
         return refuse(
             "the certificate is none of a CA: basicConstraints says no, or is not there",
+        );
+    }
+    if !facts.signs_certificates {
+        return refuse("the keyUsage of the certificate has no keyCertSign");
+    }
+    if lists && !facts.signs_lists {
+        return refuse(
+            "the keyUsage of the certificate has no cRLSign, and the CA has a list of revoked certificates",
         );
     }
     if facts.not_after < now {
@@ -266,8 +274,9 @@ fn fits(facts: &Facts, spki: &[u8], now: Timestamp) -> Result<(), Failure> {
 fn leads_up(certificate: &[u8], chain: &[Vec<u8>]) -> Result<(), Failure> {
     let mut below = certificate;
     for (number, above) in chain.iter().enumerate() {
-        let is_authority = x509::facts(above).is_ok_and(|facts| facts.is_authority);
-        if !is_authority || !x509::signed_by(below, above) {
+        let issues =
+            x509::facts(above).is_ok_and(|facts| facts.is_authority && facts.signs_certificates);
+        if !issues || !x509::signed_by(below, above) {
             let detail = format!(
                 "certificate {} of certificate_chain did not sign the one before it",
                 number + 1

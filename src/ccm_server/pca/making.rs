@@ -70,6 +70,7 @@ pub(in crate::ccm_server) async fn create(
                 spki: key.public_key().to_vec(),
                 signer: Some(Signer::load(key.pkcs8())?),
                 usages: &blueprint.usages,
+                lists: blueprint.crl["enabled"] == true,
             };
             Some(certify(shared, account, own, wanted, now).await?)
         }
@@ -117,6 +118,7 @@ pub(super) async fn certify_foreign(
         spki: request.spki,
         signer: None,
         usages: &usages,
+        lists: false,
     };
     let signed = certify(shared, account, own, wanted, now).await?;
     let row = NewAuthority {
@@ -146,6 +148,8 @@ pub(super) struct Own<'a> {
     /// Signs a root.
     pub(super) signer: Option<Signer>,
     pub(super) usages: &'a [KeyUsage],
+    /// Whether it is to sign lists of revoked certificates here.
+    pub(super) lists: bool,
 }
 
 /// A finished CA certificate.
@@ -207,6 +211,10 @@ pub(super) async fn certify(
         // A CA certificate that may not sign certificates would contradict itself (RFC 5280 §4.2.1.9).
         let mut usages = own.usages.to_vec();
         usages.push(KeyUsage::KeyCertSign);
+        if own.lists {
+            // Nobody would take the list that its certificates name (RFC 5280 §6.3.3 (f)).
+            usages.push(KeyUsage::CrlSign);
+        }
         usages.sort_unstable();
         usages.dedup();
         usages

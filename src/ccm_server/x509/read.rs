@@ -2,7 +2,7 @@
 
 use aws_lc_rs::digest;
 use x509_parser::certificate::X509Certificate;
-use x509_parser::prelude::{FromDer as _, GeneralName, ParsedExtension};
+use x509_parser::prelude::{FromDer as _, GeneralName, KeyUsage, ParsedExtension};
 
 use crate::ccm_server::text;
 use crate::ccm_server::x509::X509Error;
@@ -35,6 +35,10 @@ pub(in crate::ccm_server) struct Facts {
     pub(in crate::ccm_server) encryption: String,
     /// Whether it may issue.
     pub(in crate::ccm_server) is_authority: bool,
+    /// Whether its key may sign certificates, by `keyUsage`; one without it may do everything.
+    pub(in crate::ccm_server) signs_certificates: bool,
+    /// The same of lists of revoked certificates.
+    pub(in crate::ccm_server) signs_lists: bool,
     /// How many CAs may be below it, where that is limited.
     pub(in crate::ccm_server) path_length: Option<u8>,
     /// Big-endian, without a leading zero.
@@ -87,6 +91,8 @@ pub(in crate::ccm_server) fn facts(certificate: &[u8]) -> Result<Facts, X509Erro
             bits.map_or_else(String::new, |bits| bits.to_string())
         ),
         is_authority: parsed.is_ca(),
+        signs_certificates: may(&parsed, KeyUsage::key_cert_sign),
+        signs_lists: may(&parsed, KeyUsage::crl_sign),
         path_length: path_length(&parsed),
         serial: parsed.tbs_certificate.serial.to_bytes_be(),
         key_id: key_id(&parsed),
@@ -106,6 +112,14 @@ fn signer_bits(algorithm: &str, bytes: usize) -> Option<usize> {
             _ => 521,
         }),
         _ => None,
+    }
+}
+
+fn may(parsed: &X509Certificate<'_>, what: fn(&KeyUsage) -> bool) -> bool {
+    match parsed.key_usage() {
+        Ok(Some(usage)) => what(usage.value),
+        Ok(None) => true,
+        Err(_) => false,
     }
 }
 
