@@ -37,6 +37,7 @@ mod scm_csr;
 mod scm_deploy;
 mod scm_tags;
 mod scm_v2;
+mod supplements;
 mod unpleasant;
 mod version2;
 mod zones;

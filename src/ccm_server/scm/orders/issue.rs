@@ -81,8 +81,7 @@ async fn ends(
             paid_until: order.paid_until.map_or(end, Timestamp),
             renew_at: order.renew_at.map(Timestamp),
         };
-        let late = "the certificate ended before its new domains were verified";
-        return Ok(if end > now { Ok(ends) } else { Err(late) });
+        return Ok(if end > now { Ok(ends) } else { Err(ENDED) });
     }
     let (Some(paid), Some(before)) = (order.paid_until, &order.renews) else {
         return Ok(Ok(Ends::first(now, order.years.unwrap_or(1))));
@@ -257,15 +256,21 @@ impl Ready {
         .execute(&mut *connection)
         .await?;
         sqlx::query(
-            "UPDATE scm_order SET form = CASE WHEN form IS NULL THEN NULL ELSE $1 END, paid_until = $2, renew_at = $3, \
+            // The next one may have been applied for since the names of a supplement were looked at.
+            "UPDATE scm_order SET form = CASE WHEN form IS NULL THEN NULL ELSE $1 END, paid_until = $2, \
+             renew_at = CASE WHEN $5 THEN renew_at ELSE $3 END, \
              stage_end = NULL, due = NULL, fail_reason = NULL WHERE certificate = $4",
         )
         .bind(self.sealed_form)
         .bind(self.ends.paid_until.0)
         .bind(self.ends.renew_at.map(|at| at.0))
         .bind(&self.id)
+        .bind(self.from == "SUPPLEMENTCHECKING")
         .execute(connection)
         .await?;
         Ok(true)
     }
 }
+
+/// What becomes of a supplement in the end.
+pub(super) const ENDED: &str = "the certificate ended before its new domains were verified";

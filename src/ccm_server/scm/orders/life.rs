@@ -107,8 +107,9 @@ pub(in crate::ccm_server) async fn set_review(
     let write = shared.db.write::<_, Failure>(|connection| {
         Box::pin(async move {
             sqlx::query(
-                "UPDATE scm_order SET due = $1 WHERE due IS NULL AND certificate IN \
-                 (SELECT id FROM scm_certificate WHERE status IN ('CHECKING_ORG', 'ISSUING', 'SUPPLEMENTCHECKING'))",
+                "UPDATE scm_order SET due = $1 WHERE (due IS NULL AND certificate IN \
+                 (SELECT id FROM scm_certificate WHERE status IN ('CHECKING_ORG', 'ISSUING'))) \
+                 OR certificate IN (SELECT id FROM scm_certificate WHERE status = 'SUPPLEMENTCHECKING')",
             )
             .bind(now.0)
             .execute(connection)
@@ -204,12 +205,9 @@ async fn renew_due(shared: &Shared, now: Timestamp) -> Result<bool, Failure> {
         };
         let Some(order) = order else { continue };
         let done = match order.status(now) {
-            "ISSUED" => renewal::renew(shared, &order, now).await,
-            // A supplement ends soon; it is looked at again then.
-            "SUPPLEMENTCHECKING" => Ok(None),
-            // The last one ended without its successor: nobody looked in time, such as a server that was off. The years
-            // that were paid for go on.
-            "EXPIRED" => renewal::renew(shared, &order, now).await,
+            // One that ended without its successor is one that nobody looked at in time, such as a server that was off: the
+            // years that were paid for go on. Those of a supplement do not wait for it: it may take longer than is left.
+            status if renewal::LIVES.contains(&status) => renewal::renew(shared, &order, now).await,
             _ => Ok(None),
         };
         match done {

@@ -103,7 +103,7 @@ pub(super) async fn renew(
             let Some(order) = Order::load(connection, &own).await? else {
                 return Ok(false);
             };
-            let lives = ["ISSUED", "EXPIRED"].contains(&order.status(now));
+            let lives = LIVES.contains(&order.status(now));
             if order.renew_at.is_none_or(|at| at > now.0) || !lives {
                 return Ok(false);
             }
@@ -161,6 +161,8 @@ async fn copy(
     tags::copy(connection, &order.id, id).await
 }
 
+/// What is followed by the next. What was said for it has the names that are issued, also while further ones are verified.
+pub(super) const LIVES: &[&str] = &["ISSUED", "SUPPLEMENTCHECKING", "EXPIRED"];
 /// From when on how many days.
 const STEPS: [(Timestamp, i64); 4] = [
     // 2020-09-01

@@ -79,6 +79,10 @@ async fn step(shared: &Shared, id: &str, approved: bool, now: Timestamp) -> Resu
         "CHECKING" if over => moved(shared, &order, "CHECKING", "CHECKING_DOMAIN", None, now).await,
         "CHECKING" | "REVOKING" if !over => wait(shared, &order, order.stage_end).await,
         "CHECKING_DOMAIN" => prove(shared, &order, "CHECKING_DOMAIN", approved, now).await,
+        // Nobody gets further domains of what has ended, however long somebody holds them back.
+        "SUPPLEMENTCHECKING" if order.not_after.is_some_and(|end| end <= now.0) => {
+            fail(shared, &order, "SUPPLEMENTCHECKING", issue::ENDED, now).await
+        }
         "SUPPLEMENTCHECKING" => prove(shared, &order, "SUPPLEMENTCHECKING", approved, now).await,
         "CHECKING_ORG" => decide(shared, &order, "CHECKING_ORG", approved, now).await,
         "ISSUING" => decide(shared, &order, "ISSUING", approved, now).await,
@@ -116,7 +120,7 @@ async fn prove(
             ("SUPPLEMENTCHECKING", class)
                 if !approved && shared.life.review(class).outcome == Outcome::Hold =>
             {
-                wait(shared, order, None).await
+                wait(shared, order, order.not_after).await
             }
             ("SUPPLEMENTCHECKING", _) => issue::issue(shared, order, from, now).await,
             // The owner of a next certificate was looked at for the first one.
@@ -145,7 +149,13 @@ async fn prove(
     } else {
         now + pause(begun, now)
     };
-    wait(shared, order, Some(again.0)).await
+    let end = order.not_after.filter(|_| from == "SUPPLEMENTCHECKING");
+    wait(
+        shared,
+        order,
+        Some(end.map_or(again.0, |end| end.min(again.0))),
+    )
+    .await
 }
 
 /// A zone may have come since the application did. Further domains (CCM API 7.1.20) are not asked for with `auto_dns_auth`.
