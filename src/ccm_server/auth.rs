@@ -47,6 +47,32 @@ fn nothing_shown(service: Service) -> Failure {
     Failure::because(service.unauthenticated(), detail)
 }
 
+/// Refuses before much of a body is read who is nobody. Whether a signature fits is known only with the body, but whose it says
+/// it is before; that a key is known is no secret, since it goes over the wire with each request.
+pub(super) async fn somebody(
+    shared: &Shared,
+    operation: &Operation,
+    headers: &[(String, String)],
+    now: Timestamp,
+) -> Result<(), Failure> {
+    if matches!(operation.access, Access::Open | Access::Optional) {
+        return Ok(());
+    }
+    if let Some(authorization) = header(headers, "authorization") {
+        let authorization = Authorization::parse(authorization).map_err(refuse)?;
+        let known = AccessKey::find(shared, &authorization.access_key).await?;
+        known
+            .map(|_| ())
+            .ok_or_else(|| refuse(SignatureError::Wrong))
+    } else if let Some(token) = header(headers, "x-auth-token") {
+        by_token(shared, operation.service, token, now)
+            .await
+            .map(|_| ())
+    } else {
+        Err(nothing_shown(operation.service))
+    }
+}
+
 /// Finds out who calls `operation`, and refuses who may not.
 pub(super) async fn caller(
     shared: &Shared,
@@ -61,21 +87,11 @@ pub(super) async fn caller(
     };
     let service = operation.service;
     let optional = operation.access == Access::Optional;
-    let header = |name: &str| {
-        let mut headers = request.headers.iter();
-        headers
-            .find(|(have, _)| have == name)
-            .map(|(_, value)| value.as_str())
-    };
+    let header = |name: &str| header(request.headers, name);
     let caller = if let Some(authorization) = header("authorization") {
         by_signature(shared, operation, request, authorization, now).await?
     } else if let Some(token) = header("x-auth-token") {
-        keys::by_token(shared, token, now).await?.ok_or_else(|| {
-            Failure::because(
-                service.unauthenticated(),
-                "the token is unknown or has expired",
-            )
-        })?
+        by_token(shared, service, token, now).await?
     } else if optional {
         return Ok(None);
     } else {
@@ -98,6 +114,35 @@ pub(super) async fn caller(
     }
 }
 
+fn header<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
+    let mut headers = headers.iter();
+    headers
+        .find(|(have, _)| have == name)
+        .map(|(_, value)| value.as_str())
+}
+
+fn refuse(error: SignatureError) -> Failure {
+    let code = match error {
+        SignatureError::Window(_) => code("APIGW.0303"),
+        _ => code("APIGW.0301"),
+    };
+    Failure::because(code, error.to_string())
+}
+
+async fn by_token(
+    shared: &Shared,
+    service: Service,
+    token: &str,
+    now: Timestamp,
+) -> Result<Caller, Failure> {
+    keys::by_token(shared, token, now).await?.ok_or_else(|| {
+        Failure::because(
+            service.unauthenticated(),
+            "the token is unknown or has expired",
+        )
+    })
+}
+
 async fn by_signature(
     shared: &Shared,
     operation: &Operation,
@@ -105,13 +150,6 @@ async fn by_signature(
     authorization: &str,
     now: Timestamp,
 ) -> Result<Caller, Failure> {
-    let refuse = |error: SignatureError| {
-        let code = match error {
-            SignatureError::Window(_) => code("APIGW.0303"),
-            _ => code("APIGW.0301"),
-        };
-        Failure::because(code, error.to_string())
-    };
     let authorization = Authorization::parse(authorization).map_err(refuse)?;
     let known = AccessKey::find(shared, &authorization.access_key).await?;
     // An unknown key costs as much time as a known one and gets the same answer as a wrong signature.

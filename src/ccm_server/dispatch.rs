@@ -1,13 +1,15 @@
 //! The way of one request: found, read, faulted if that is wanted, authenticated, checked, carried out, answered.
 
+use std::error::Error;
 use std::sync::Arc;
+use std::time::Duration;
 
-use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
-use hyper::body::{Bytes, Incoming};
+use http_body_util::{BodyExt as _, Collected, Full, LengthLimitError, Limited};
+use hyper::body::{Body as _, Bytes, Incoming};
 use hyper::header::{CONTENT_TYPE, DATE, HeaderName, HeaderValue};
 use hyper::{HeaderMap, Response, StatusCode};
 use serde_json::{Map, Value};
-use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::ccm_server::answer::{Answer, Body};
@@ -20,6 +22,7 @@ use crate::ccm_server::http::Limits;
 use crate::ccm_server::openapi;
 use crate::ccm_server::operation::{Call, Operation, Payload, Service};
 use crate::ccm_server::pca;
+use crate::ccm_server::peers::{Peer, Places};
 use crate::ccm_server::route::{self, Found};
 use crate::ccm_server::seen::Seen;
 use crate::ccm_server::server::Shared;
@@ -158,14 +161,18 @@ async fn run(
     let now = shared.clock.now();
     let (parts, incoming) = request.into_parts();
     auth::some_credentials(operation, &parts.headers)?;
-    // Those that take much are few at a time: who sends them is not known before they are read.
-    let _large = if most_bytes(operation, limits) > limits.body_bytes {
-        LARGE.acquire().await.ok()
+    let headers = lines(&parts.headers);
+    // Those that take much are few at a time, and for those who are known.
+    let announced = incoming.size_hint().upper();
+    let large = most_bytes(operation, limits) > limits.body_bytes
+        && announced.is_none_or(|bytes| bytes > limits.body_bytes as u64);
+    let _place = if large {
+        auth::somebody(shared, operation, &headers, now).await?;
+        Some(LARGE.take(parts.extensions.get::<Peer>().copied()).await)
     } else {
         None
     };
-    let body = read(incoming, operation, limits).await?;
-    let headers = lines(&parts.headers);
+    let body = read(incoming, operation, limits, large).await?;
     let query = parts.uri.query().unwrap_or_default();
     let signed = Signed {
         method: parts.method.as_str(),
@@ -207,11 +214,23 @@ pub(super) fn given(query: &str) -> Map<String, Value> {
         .collect()
 }
 
-async fn read(incoming: Incoming, operation: &Operation, limits: Limits) -> Result<Bytes, Failure> {
+async fn read(
+    incoming: Incoming,
+    operation: &Operation,
+    limits: Limits,
+    large: bool,
+) -> Result<Bytes, Failure> {
     let service = operation.service;
-    let body = Limited::new(incoming, most_bytes(operation, limits)).collect();
+    let body = Limited::new(incoming, most_bytes(operation, limits));
+    let body = async {
+        if large {
+            at_a_pace(body, limits.slow).await
+        } else {
+            body.collect().await.map(Collected::to_bytes)
+        }
+    };
     match tokio::time::timeout(limits.body, body).await {
-        Ok(Ok(whole)) => Ok(whole.to_bytes()),
+        Ok(Ok(whole)) => Ok(whole),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
             Err(Failure::new(match operation.body {
                 Payload::Raw { too_long, .. } => too_long,
@@ -228,6 +247,32 @@ async fn read(incoming: Incoming, operation: &Operation, limits: Limits) -> Resu
         )),
     }
 }
+
+/// Reads a body that must not be behind its pace for longer than `slow`: somebody else waits for its place.
+async fn at_a_pace(
+    mut body: Limited<Incoming>,
+    slow: Duration,
+) -> Result<Bytes, Box<dyn Error + Send + Sync>> {
+    let begun = Instant::now();
+    let mut whole = Vec::new();
+    loop {
+        let read = u32::try_from(whole.len()).unwrap_or(u32::MAX);
+        let until = begun + slow + Duration::from_secs(1).saturating_mul(read) / PACE;
+        let frame = tokio::time::timeout_at(until, body.frame()).await;
+        match frame.map_err(|_| TooSlow)? {
+            None => return Ok(whole.into()),
+            Some(frame) => {
+                if let Ok(data) = frame?.into_data() {
+                    whole.extend_from_slice(&data);
+                }
+            }
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("it arrives too slowly")]
+struct TooSlow;
 
 /// Of a body: the server's limit, or what the operation's own fields take where that is more (a CA with its chain of
 /// 2 MiB, CCM API 4.2.1.11).
@@ -313,8 +358,10 @@ fn carriage_returns(value: &mut Value) {
     }
 }
 
-/// Requests that may be larger than others, at the same time.
-static LARGE: Semaphore = Semaphore::const_new(8);
+/// Requests that are larger than others, at the same time: of all, and of one peer.
+static LARGE: Places = Places::new(8, 2);
+/// Bytes of such a request that arrive in a second, at least.
+const PACE: u32 = 32 * 1024;
 
 /// An answer as it is sent.
 pub(super) fn respond(answer: Answer, request_id: &str) -> Response<Full<Bytes>> {

@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
-use crate::ccm_server::peers::Peers;
+use crate::ccm_server::peers::{Peer, Peers};
 use crate::ccm_server::progress::Progressing;
 use crate::ccm_server::server::Shared;
 use crate::ccm_server::tls::Tls;
@@ -30,6 +30,8 @@ pub struct Limits {
     pub header: Duration,
     /// From the end of the headers to the end of the body.
     pub body: Duration,
+    /// How long a body that is larger than others may be behind its pace (`dispatch::PACE`), and may be without a byte.
+    pub slow: Duration,
     /// For everything a request does.
     pub request: Duration,
     /// While an answer is written and the client takes not one byte of it.
@@ -50,6 +52,7 @@ impl Default for Limits {
             handshake: Duration::from_secs(10),
             header: Duration::from_secs(30),
             body: Duration::from_secs(30),
+            slow: Duration::from_secs(3),
             request: Duration::from_secs(60),
             unread: Duration::from_secs(30),
             connection: Duration::from_secs(600),
@@ -104,13 +107,15 @@ pub(super) async fn serve(
                 connections.spawn(async move {
                     // Answers are written in one piece; waiting for more would only delay them.
                     let _ = stream.set_nodelay(true);
+                    let peer = Peer(address.ip());
                     match face {
                         Face::Api(Some(tls)) => {
                             if let Some(stream) = handshake(stream, &tls, limits, &stop).await {
-                                connection(stream, Face::Api(None), shared, limits, stop).await;
+                                let plain = Face::Api(None);
+                                connection(stream, peer, plain, shared, limits, stop).await;
                             }
                         }
-                        plain => connection(stream, plain, shared, limits, stop).await,
+                        plain => connection(stream, peer, plain, shared, limits, stop).await,
                     }
                     drop((place, guest));
                 });
@@ -156,12 +161,14 @@ async fn handshake(
 
 async fn connection(
     stream: impl AsyncRead + AsyncWrite + Unpin,
+    peer: Peer,
     face: Face,
     shared: Arc<Shared>,
     limits: Limits,
     stop: CancellationToken,
 ) {
-    let service = service_fn(|request: hyper::Request<Incoming>| {
+    let service = service_fn(|mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(peer);
         let (shared, face, stop) = (Arc::clone(&shared), face.clone(), stop.clone());
         async move {
             match face {

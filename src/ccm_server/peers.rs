@@ -1,8 +1,11 @@
-//! How many connections each peer has: one that opens many must not keep out all others.
+//! How many connections each peer has, and how many of the places for large bodies: one that opens many must not keep out all
+//! others.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 /// Peers with open connections, and how many each has.
 #[derive(Default)]
@@ -52,6 +55,58 @@ impl Drop for Guest {
     }
 }
 
+/// Whose request it is; goes with it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Peer(pub(super) IpAddr);
+
+/// Places for those that take much, such as large bodies: few, and of each peer fewer.
+pub(super) struct Places {
+    all: Semaphore,
+    each: usize,
+    peers: Mutex<BTreeMap<IpAddr, Weak<Semaphore>>>,
+}
+
+/// One of them, until it is dropped.
+pub(super) struct Place<'a> {
+    _own: Option<OwnedSemaphorePermit>,
+    _place: Option<SemaphorePermit<'a>>,
+}
+
+impl Places {
+    /// So many for all, and for each peer.
+    pub(super) const fn new(all: usize, each: usize) -> Self {
+        Self {
+            all: Semaphore::const_new(all),
+            each,
+            peers: Mutex::new(BTreeMap::new()),
+        }
+    }
+
+    /// Waits for one, first among those of the same peer.
+    pub(super) async fn take(&self, peer: Option<Peer>) -> Place<'_> {
+        let own = match peer {
+            Some(Peer(address)) => self.of(address).acquire_owned().await.ok(),
+            None => None,
+        };
+        Place {
+            _own: own,
+            _place: self.all.acquire().await.ok(),
+        }
+    }
+
+    fn of(&self, address: IpAddr) -> Arc<Semaphore> {
+        let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        // Who neither has a place nor waits for one is forgotten.
+        peers.retain(|_, own| own.strong_count() > 0);
+        let own = peers.entry(peer(address)).or_default();
+        own.upgrade().unwrap_or_else(|| {
+            let new = Arc::new(Semaphore::new(self.each));
+            *own = Arc::downgrade(&new);
+            new
+        })
+    }
+}
+
 /// Whoever has one IPv6 address of a /64 has them all; an IPv4 address stays one in IPv6 clothes.
 fn peer(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
@@ -62,7 +117,36 @@ fn peer(address: IpAddr) -> IpAddr {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+
+    #[tokio::test]
+    async fn places_are_few_and_of_each_peer_fewer() {
+        let places = Places::new(3, 2);
+        let peer = |address: &str| Some(Peer(address.parse().unwrap()));
+        // Looked at once: it has one, or waits.
+        let at_once = async |address: &str| {
+            let taken = tokio::time::timeout(Duration::ZERO, places.take(peer(address)));
+            taken.await.ok()
+        };
+        let first = at_once("192.0.2.1").await;
+        let second = at_once("::ffff:192.0.2.1").await;
+        assert!(first.is_some() && second.is_some());
+        assert!(at_once("192.0.2.1").await.is_none());
+        let other = at_once("192.0.2.2").await;
+        assert!(other.is_some());
+        assert!(at_once("192.0.2.3").await.is_none(), "all are taken");
+        drop(first);
+        assert!(at_once("192.0.2.1").await.is_some());
+        drop((second, other));
+        assert!(at_once("192.0.2.3").await.is_some());
+        assert_eq!(
+            places.peers.lock().unwrap().len(),
+            1,
+            "nobody is remembered"
+        );
+    }
 
     #[test]
     fn a_peer_has_as_many_connections_as_it_may_and_others_have_theirs() {

@@ -7,8 +7,11 @@ use renewd::model::Seconds;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 
+use super::authorities::{CAS, create};
 use super::http::{Send, get, post, post_nothing};
+use super::lifecycle::{Company, pending};
 use super::openssl::{EC, csr, self_signed};
 use crate::support::ccm::{Ccm, Wanted};
 
@@ -62,6 +65,109 @@ async fn slow_clients_are_let_go() {
     .await;
     assert!(body.starts_with("HTTP/1.1 400"), "{body}");
     get(&ccm, LIST).await.expect(200);
+    // Of a large body some has to come at once, and the rest at a pace.
+    let limits = Limits {
+        body: Duration::from_secs(3600),
+        request: Duration::from_secs(3600),
+        slow: Duration::from_millis(200),
+        ..Limits::default()
+    };
+    let ccm = Wanted::new().limits(limits).start().await;
+    let answer = raw(&ccm, large_import(&known(&ccm)).as_bytes()).await;
+    assert!(answer.contains("HTTP/1.1 400"), "{answer}");
+    assert!(answer.contains("too slowly"), "{answer}");
+}
+
+/// The head of a request for a body of 2 MB, with this line of credentials, and one byte of it.
+fn large_import(line: &str) -> String {
+    format!(
+        "POST /v1/private-certificate-authorities/00000000-0000-0000-0000-000000000000/import HTTP/1.1\r\n\
+         Host: x\r\n{line}\r\nExpect: 100-continue\r\nContent-Length: 2000000\r\n\r\n{{"
+    )
+}
+
+/// A line of credentials of the server's user, as far as can be seen without the body.
+fn known(ccm: &Ccm) -> String {
+    let key = ccm.access_key();
+    format!("Authorization: SDK-HMAC-SHA256 Access={key}, SignedHeaders=host, Signature=00")
+}
+
+/// A CA is imported with a chain that is about as large as the reference allows.
+async fn import_large(ccm: &Ccm) {
+    let company = Company::new();
+    let id = create(ccm, &pending("Low")).await;
+    let at = format!("{CAS}/{id}");
+    let request = get(ccm, &format!("{at}/csr")).await.expect(200);
+    let certificate = company.certify(&request.text("csr"), "30");
+    let chain = format!("{}{}", company.root(), " ".repeat(2_000_000));
+    let body = json!({"certificate": certificate, "certificate_chain": chain});
+    let import = format!("{at}/import");
+    let done = tokio::time::timeout(Duration::from_secs(30), post(ccm, &import, &body));
+    done.await.expect("it has a place").expect(204);
+}
+
+#[tokio::test]
+async fn who_is_nobody_has_no_place_for_a_large_body() {
+    let long = Duration::from_secs(3600);
+    let limits = Limits {
+        body: long,
+        request: long,
+        ..Limits::default()
+    };
+    let ccm = Wanted::new().limits(limits).start().await;
+    let unknown = known(&ccm).replace(ccm.access_key(), "AAAAAAAAAAAAAAAAAAAA");
+    let mut open = Vec::new();
+    for line in ["Authorization: x", &unknown, "X-Auth-Token: x"] {
+        for _ in 0..4 {
+            let mut stream = TcpStream::connect(ccm.running.address()).await.unwrap();
+            stream
+                .write_all(large_import(line).as_bytes())
+                .await
+                .unwrap();
+            let mut first = [0; 12];
+            stream.read_exact(&mut first).await.unwrap();
+            assert_eq!(&first, b"HTTP/1.1 401", "{line}");
+            open.push(stream);
+        }
+    }
+    import_large(&ccm).await;
+}
+
+#[tokio::test]
+async fn one_peer_cannot_take_all_places_for_large_bodies() {
+    let long = Duration::from_secs(3600);
+    let limits = Limits {
+        body: long,
+        request: long,
+        slow: long,
+        ..Limits::default()
+    };
+    let ccm = Wanted::new().limits(limits).start().await;
+    let head = large_import(&known(&ccm));
+    let mut all = JoinSet::new();
+    for _ in 0..12 {
+        let other = tokio::net::TcpSocket::new_v4().unwrap();
+        other.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+        let mut other = other.connect(ccm.running.address()).await.unwrap();
+        other.write_all(head.as_bytes()).await.unwrap();
+        all.spawn(async move {
+            let mut first = [0; 12];
+            other.read_exact(&mut first).await.unwrap();
+            (first, other)
+        });
+    }
+    // Who is asked for the rest of its body has its place.
+    let mut inside = Vec::new();
+    for _ in 0..2 {
+        let (first, stream) = all.join_next().await.unwrap().unwrap();
+        assert_eq!(&first, b"HTTP/1.1 100");
+        inside.push(stream);
+    }
+    import_large(&ccm).await;
+    // What is not too large for others needs no place.
+    let small = json!({"certificate": "x"});
+    let path = format!("{CAS}/00000000-0000-0000-0000-000000000000/import");
+    post(&ccm, &path, &small).await.refused(404, "PCA.00030102");
 }
 
 #[tokio::test]
