@@ -4,3 +4,6 @@ CREATE INDEX authority_crl_made ON authority (crl_due - 86400 * json_extract(crl
 -- A supplement that a review holds is looked at when its certificate ends.
 UPDATE scm_order SET due = (SELECT not_after FROM scm_certificate WHERE id = scm_order.certificate)
     WHERE due IS NULL AND certificate IN (SELECT id FROM scm_certificate WHERE status = 'SUPPLEMENTCHECKING');
+
+-- What is revoked, or about to be, is not deployed.
+UPDATE scm_certificate SET deploy_support = 0 WHERE status IN ('REVOKE', 'REVOKING') AND deploy_support = 1;

@@ -239,7 +239,8 @@ pub(in crate::ccm_server) async fn insert(
         "INSERT INTO scm_certificate (id, account, name, status, domain, sans, kind, brand, domain_type, \
          domain_count, wildcard_count, signature_algorithm, order_id, validity_period, fingerprint, not_before, \
          not_after, issued, updated, certificate, chain, key, deploy_support) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 12, $14, $15, $16, $17, $18, $19, $20, $21, 1)",
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 12, $14, $15, $16, $17, $18, $19, $20, $21, \
+         $4 NOT IN ('REVOKE', 'REVOKING'))",
     )
     .bind(kept.id)
     .bind(kept.account)

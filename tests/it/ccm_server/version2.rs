@@ -474,8 +474,32 @@ async fn what_was_put_there_as_if_bought_can_be_revoked_too() {
         .import_scm("own", "UPLOAD", &certificate, "", &key)
         .await;
     let reason = json!({"reason": "lost"});
+    let deployable = async || {
+        let list = get(&world.ccm, "/v3/scm/certificates?deploy_support=true").await;
+        list.expect(200).body["total_count"].clone()
+    };
+    assert_eq!(deployable().await, 2);
+    // What is not pushed is not said to be.
+    let slow = json!({"revoking_seconds": 60});
+    world.manage("POST", "/reviews/dv", &slow).await;
+    on(&world, &bought, "revoke", &reason).await.expect(200);
+    assert_eq!(deployable().await, 1);
+    on(&world, &bought, "cancel-cert", &Value::Null)
+        .await
+        .expect(200);
+    assert_eq!(deployable().await, 2);
+    assert_eq!(world.shown(&bought).await["push_support"], "ON");
+    let quick = json!({"revoking_seconds": 0});
+    world.manage("POST", "/reviews/dv", &quick).await;
     on(&world, &bought, "revoke", &reason).await.expect(200);
     assert_eq!(world.status(&bought).await, "REVOKE");
+    assert_eq!(deployable().await, 1);
+    assert_eq!(world.shown(&bought).await["push_support"], "OFF");
+    let gone = world
+        .ccm
+        .import_scm("gone", "REVOKE", &certificate, "", &key)
+        .await;
+    assert_eq!(world.shown(&gone).await["push_support"], "OFF");
     on(&world, &uploaded, "revoke", &reason)
         .await
         .refused(400, "SCM.0010");

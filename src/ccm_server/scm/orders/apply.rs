@@ -191,7 +191,8 @@ pub(super) async fn back_to_issued(
     reason: Option<&str>,
 ) -> Result<(), Failure> {
     sqlx::query(
-        "UPDATE scm_certificate SET status = 'ISSUED', revoke_reason = NULL, updated = $1 WHERE id = $2",
+        "UPDATE scm_certificate SET status = 'ISSUED', revoke_reason = NULL, updated = $1, \
+         deploy_support = key IS NOT NULL WHERE id = $2",
     )
     .bind(now.0)
     .bind(&order.id)

@@ -25,7 +25,7 @@ pub(in crate::ccm_server) async fn revoke(call: &Call<'_>, id: &str) -> Result<A
             order.must_be(now, &["ISSUED"])?;
             let at_once = length.0 == 0;
             sqlx::query(
-                "UPDATE scm_certificate SET status = $1, revoke_reason = $2, updated = $3 WHERE id = $4",
+                "UPDATE scm_certificate SET status = $1, revoke_reason = $2, updated = $3, deploy_support = 0 WHERE id = $4",
             )
             .bind(if at_once { "REVOKE" } else { "REVOKING" })
             .bind(reason)
