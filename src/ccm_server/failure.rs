@@ -1,5 +1,7 @@
 //! A refusal: the one place where an error becomes a code, a status and a body of the reference.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value, json};
 
 use crate::ccm_server::answer::{Answer, Body};
@@ -62,6 +64,21 @@ impl Failure {
         self.code.unwrap_or(service.unknown_error())
     }
 
+    /// The message of the code, with what the reference leaves open in some: it is all that the SDK shows.
+    pub(super) fn message(&self, service: Service) -> Cow<'static, str> {
+        let code = self.code(service);
+        if code.name == "SCM.0501" {
+            // "Currently only supports:"; the services are in the column of solutions.
+            return format!("{} WAF/CDN/ELB", code.message).into();
+        }
+        match self.detail() {
+            Some(detail) if code.message.contains(OPEN) => {
+                code.message.replace(OPEN, detail).into()
+            }
+            _ => code.message.into(),
+        }
+    }
+
     /// What exactly was wrong, if there is more to say than the code does.
     pub(super) fn detail(&self) -> Option<&str> {
         self.detail.as_deref()
@@ -77,7 +94,8 @@ impl Failure {
         } else {
             let mut body = Map::new();
             body.insert("error_code".to_owned(), code.name.into());
-            body.insert("error_msg".to_owned(), code.message.into());
+            let message = self.message(service).into_owned();
+            body.insert("error_msg".to_owned(), message.into());
             if code.name.starts_with("APIGW.") {
                 body.insert("request_id".to_owned(), request_id.into());
             }
@@ -166,6 +184,9 @@ impl Service {
         }
     }
 }
+
+/// Where a message of the reference says more.
+const OPEN: &str = "{0}";
 
 const fn title(status: u16) -> &'static str {
     match status {

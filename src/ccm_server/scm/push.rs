@@ -171,7 +171,7 @@ async fn record(
 /// A refusal as it stands in a list of outcomes, in the form of the reference's `ELB.8904:certificate … does not exist`.
 pub(super) fn in_one_line(failure: &Failure) -> String {
     let code = failure.code(Service::Scm);
-    format!("{}:{}", code.name, code.message)
+    format!("{}:{}", code.name, failure.message(Service::Scm))
 }
 
 /// A text that is there twice.

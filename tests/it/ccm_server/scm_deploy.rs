@@ -321,7 +321,19 @@ async fn a_question_where_certificates_are_has_its_limits() {
             "{body}: {}",
             reply.body
         );
+        let said = reply.text("error_msg");
+        let open = said.contains("{0}") || said.ends_with(':');
+        assert!(!open, "{body}: {said}");
     }
+    let body = json!({"certificate_ids": [id, unknown], "service_names": ["ALL"]});
+    let said = post(&ccm, DEPLOYED, &body).await.text("error_msg");
+    assert!(
+        said.ends_with(&format!("cannot be found:{unknown}")),
+        "{said}"
+    );
+    let body = json!({"certificate_ids": [id], "service_names": ["OBS"]});
+    let said = post(&ccm, DEPLOYED, &body).await.text("error_msg");
+    assert!(said.ends_with("only supports: WAF/CDN/ELB"), "{said}");
     let (certificate, key) = self_signed("www.example.com", "DNS:www.example.com", "30");
     let revoked = ccm
         .import_scm("gone", "REVOKE", &certificate, "", &key)

@@ -99,8 +99,23 @@ fn is_refusal(path: &str, status: u16, body: &Value) -> bool {
         return body["error"]["code"] == status && text("message") && text("title");
     }
     codes.iter().any(|one| {
-        one["code"] == code && one["http_status"] == status && one["message"] == body["error_msg"]
+        one["code"] == code
+            && one["http_status"] == status
+            && says(
+                one["message"].as_str().unwrap_or_default(),
+                body["error_msg"].as_str().unwrap_or_default(),
+            )
     })
+}
+
+/// Whether it is the reference's message, with something at the place that some leave open at their end.
+fn says(message: &str, said: &str) -> bool {
+    let open = message.strip_suffix("{0}");
+    let open = open.or_else(|| message.ends_with(':').then_some(message));
+    match open {
+        Some(begin) => said.starts_with(begin) && said.len() > begin.len() && !said.contains("{0}"),
+        None => said == message,
+    }
 }
 
 /// The gateway's codes that the server gives; the reference has none of them.
