@@ -188,7 +188,9 @@ pub(super) async fn deployed(call: &Call<'_>) -> Result<Answer, Failure> {
     if let Some(missing) = refused(&|status| status.is_none()) {
         return Err(Failure::because(code("SCM.0506"), missing));
     }
-    let deployable = |status: &String| matches!(status.as_str(), "ISSUED" | "UPLOAD");
+    // "Issued and uploaded" ones: that further domains are being verified takes nothing from what is issued.
+    let deployable =
+        |status: &String| matches!(status.as_str(), "ISSUED" | "UPLOAD" | push::SUPPLEMENTED);
     if let Some(others) = refused(&|status| !status.is_some_and(deployable)) {
         return Err(Failure::because(code("SCM.0508"), others));
     }

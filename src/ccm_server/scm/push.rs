@@ -70,14 +70,19 @@ pub(in crate::ccm_server) fn target(call: &Call<'_>, field: &str) -> Result<Targ
     Ok(target)
 }
 
-/// Opens a certificate that can be pushed: issued or uploaded, not at its end, with its key.
+/// Opens a certificate that can be pushed: issued, also while further domains are verified, or uploaded, not at its end, with its
+/// key.
 pub(super) async fn parcel(call: &Call<'_>, id: &str) -> Result<Parcel, Failure> {
     let mut connection = call.shared.db.read().acquire().await?;
     let row = certificates::find(&mut connection, call.account(), id, call.now).await?;
     let certificate: Option<Vec<u8>> = row.get("certificate");
     let status: String = row.get("shown_status");
+    let end = row.get::<Option<i64>, _>("not_after");
     let certificate = match (status.as_str(), certificate) {
-        ("ISSUED" | "UPLOAD", Some(certificate)) => certificate,
+        _ if status == SUPPLEMENTED && end.is_some_and(|end| end < call.now.0) => {
+            return Err(Failure::new(code("SCM.0042")));
+        }
+        ("ISSUED" | "UPLOAD" | SUPPLEMENTED, Some(certificate)) => certificate,
         ("EXPIRED", _) => return Err(Failure::new(code("SCM.0042"))),
         _ => {
             let detail = format!("the certificate is {status}");
@@ -180,6 +185,8 @@ pub(super) fn twice<'a>(texts: &[&'a str]) -> Option<&'a str> {
     texts.iter().copied().find(|text| !seen.insert(*text))
 }
 
+/// It is issued, and further domains of it are being verified.
+pub(super) const SUPPLEMENTED: &str = "SUPPLEMENTCHECKING";
 /// Kept of a certificate and a service: as many as 7.1.18 answers.
 pub(in crate::ccm_server) const RECORDS: i64 = 10;
 /// CCM API 6.2, the dependent permission of a push to CDN.

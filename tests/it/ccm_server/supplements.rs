@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::applicant::{Applicant, CERTIFICATES, form_with};
 use super::http::{get, post};
+use super::scm_deploy::resource;
 
 /// One for two names with room for more, of an order of a year that takes many of 47 days.
 async fn issued(world: &Applicant) -> String {
@@ -100,4 +101,23 @@ async fn a_supplement_that_is_held_goes_on_when_the_review_is_changed() {
     let shown = world.shown(&id).await;
     assert_eq!(shown["status"], "ISSUED");
     assert_eq!(shown["sans"], "a.example.com;b.example.com");
+}
+
+#[tokio::test]
+async fn what_is_issued_is_pushed_and_found_while_domains_are_added() {
+    let world = Applicant::at("2029-06-01").await;
+    let id = issued(&world).await;
+    let listener = resource(&world.ccm, "ELB", "ap-southeast-3", "front").await;
+    supplement(&world, &id).await;
+    assert_eq!(world.shown(&id).await["push_support"], "ON");
+    let push = json!({"target_service": "ELB", "target_project": "ap-southeast-3"});
+    post(&world.ccm, &format!("{CERTIFICATES}/{id}/push"), &push)
+        .await
+        .expect(204);
+    let deploy = json!({"service_name": "ELB", "resources": [{"id": listener}]});
+    let done = post(&world.ccm, &format!("{CERTIFICATES}/{id}/deploy"), &deploy).await;
+    assert_eq!(done.expect(200).body, json!({"failure_list": []}));
+    let body = json!({"certificate_ids": [id], "service_names": ["ELB"]});
+    let found = post(&world.ccm, "/v3/scm/deployed-resources", &body).await;
+    assert_eq!(found.expect(200).body["results"][0]["total_num"], 1);
 }
