@@ -318,10 +318,13 @@ fn alternative(given: &Input) -> Result<Name, Failure> {
 
 /// `customized_extension`: an identifier that is nobody's yet, and a text.
 fn custom(given: &Input) -> Result<Option<(Vec<u64>, String)>, Failure> {
-    let (Some(identifier), Some(value)) =
-        (given.optional("object_identifier"), given.optional("value"))
-    else {
-        return Ok(None);
+    let (identifier, value) = match (given.optional("object_identifier"), given.optional("value")) {
+        (Some(identifier), Some(value)) => (identifier, value),
+        (None, None) => return Ok(None),
+        _ => {
+            let detail = "customized_extension needs both object_identifier and value";
+            return Err(Failure::because(code("PCA.00020001"), detail));
+        }
     };
     let refuse = || {
         let detail = format!(

@@ -308,7 +308,7 @@ async fn an_application_says_what_the_certificate_holds() {
 async fn what_is_out_of_its_limits_gets_the_code_of_its_field() {
     let ccm = Ccm::start().await;
     let names = |kind: &str, value: &str| json!([{"type": kind, "value": value}]);
-    let cases: [(&str, Value, &str); 12] = [
+    let cases: [(&str, Value, &str); 14] = [
         ("key_algorithm", json!("DSA"), "PCA.00020102"),
         ("signature_algorithm", Value::Null, "PCA.00020103"),
         (
@@ -343,6 +343,16 @@ async fn what_is_out_of_its_limits_gets_the_code_of_its_field() {
         (
             "customized_extension",
             json!({"object_identifier": "2.5.29.19", "value": "x"}),
+            "PCA.00020001",
+        ),
+        (
+            "customized_extension",
+            json!({"object_identifier": "1.3.6.1.4.1.99999.1"}),
+            "PCA.00020001",
+        ),
+        (
+            "customized_extension",
+            json!({"value": "x"}),
             "PCA.00020001",
         ),
     ];
