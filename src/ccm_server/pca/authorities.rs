@@ -105,7 +105,7 @@ pub(super) async fn create(call: &Call<'_>) -> Result<Answer, Failure> {
     };
     lifecycle::bury(call.shared, call.now).await?;
     let id = making::create(call.shared, call.account(), blueprint, call.now).await?;
-    crl::publish_due(call.shared, call.now).await;
+    crl::publish_of(call.shared, &id, call.now).await;
     Ok(Answer::ok(json!({"ca_id": id})))
 }
 
@@ -148,7 +148,7 @@ pub(super) async fn activate(call: &Call<'_>) -> Result<Answer, Failure> {
         Box::pin(async move { put_certificate(connection, &id, signed, now).await })
     });
     write.await?;
-    crl::publish_due(call.shared, call.now).await;
+    crl::publish_of(call.shared, &pending.id, call.now).await;
     Ok(Answer::no_content())
 }
 

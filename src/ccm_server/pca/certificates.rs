@@ -188,7 +188,8 @@ pub(super) async fn revoke(call: &Call<'_>) -> Result<Answer, Failure> {
         Box::pin(async move {
             let found = find(connection, &account, &id).await?;
             must_be_issued(&found, now)?;
-            crl::outdated(connection, found.get("issuer")).await?;
+            let issuer: String = found.get("issuer");
+            crl::outdated(connection, &issuer).await?;
             sqlx::query(
                 "UPDATE certificate SET status = 'REVOKED', revoked = $1, revocation_reason = $2 WHERE id = $3",
             )
@@ -197,11 +198,11 @@ pub(super) async fn revoke(call: &Call<'_>) -> Result<Answer, Failure> {
             .bind(&id)
             .execute(connection)
             .await?;
-            Ok::<_, Failure>(())
+            Ok::<_, Failure>(issuer)
         })
     });
-    write.await?;
-    crl::publish_due(call.shared, call.now).await;
+    let issuer = write.await?;
+    crl::publish_of(call.shared, &issuer, call.now).await;
     Ok(Answer::no_content())
 }
 

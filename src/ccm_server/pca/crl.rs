@@ -1,10 +1,12 @@
 //! Lists of revoked certificates: configured with a CA (CCM API 4.2.1.2), made at once when something is revoked, and in
 //! time before the last one ends.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use sqlx::{Row as _, SqliteConnection};
+use tokio::task::JoinSet;
 
 use crate::ccm_server::codes::code;
 use crate::ccm_server::failure::Failure;
@@ -128,34 +130,8 @@ pub(super) async fn outdated(
     Ok(())
 }
 
-/// Makes and publishes every list that is due. What fails is logged and stays due.
-pub(in crate::ccm_server) async fn publish_due(shared: &Shared, now: Timestamp) {
-    let _alone = shared.obs.publishing.lock().await;
-    publish_all(shared, now).await;
-}
-
-/// The same for who only reads: without a look where nothing is due, once in a while where it fails, and never for long.
-pub(super) async fn publish_for_reader(shared: &Shared, now: Timestamp) {
-    let due = sqlx::query_scalar(DUE)
-        .bind(now.0)
-        .bind(newest_begin(now).0);
-    let due: Result<Option<String>, sqlx::Error> = due.fetch_optional(shared.db.read()).await;
-    if !matches!(due, Ok(Some(_))) || shared.obs.failed_lately(now) {
-        return;
-    }
-    let publish = async {
-        let _alone = shared.obs.publishing.lock().await;
-        // Whoever had the lock before may have failed meanwhile.
-        if !shared.obs.failed_lately(now) {
-            publish_all(shared, now).await;
-        }
-    };
-    // Cut off at any point, a list is still due.
-    let _ = tokio::time::timeout(PATIENCE, publish).await;
-}
-
-/// For who has the lock.
-async fn publish_all(shared: &Shared, now: Timestamp) {
+/// Makes and publishes every list that is due. What fails is logged and stays due; one that takes long holds up none of the others.
+pub(in crate::ccm_server) async fn publish_due(shared: &Arc<Shared>, now: Timestamp) {
     let due = sqlx::query_scalar(DUE)
         .bind(now.0)
         .bind(newest_begin(now).0)
@@ -167,34 +143,109 @@ async fn publish_all(shared: &Shared, now: Timestamp) {
             return;
         }
     };
-    let mut failed = false;
+    let mut under_way = JoinSet::new();
     for id in ids {
-        if let Err(failure) = publish(shared, &id, now).await {
-            failed = true;
-            let detail = failure.detail();
-            tracing::error!(
-                ca = id,
-                detail,
-                "failed to publish a CRL; it will be tried again"
-            );
+        if under_way.len() >= AT_ONCE {
+            under_way.join_next().await;
         }
+        let shared = Arc::clone(shared);
+        under_way.spawn(async move {
+            let publish = publish_of(&shared, &id, now);
+            if tokio::time::timeout(LONGEST, publish).await.is_err() {
+                tracing::error!(
+                    ca = id,
+                    "publishing a CRL takes too long; it will be tried again"
+                );
+            }
+        });
     }
-    shared.obs.tried(failed.then_some(now));
+    while under_way.join_next().await.is_some() {}
 }
 
-async fn publish(shared: &Shared, id: &str, now: Timestamp) -> Result<(), Failure> {
+/// Makes and publishes the list of one CA if it is due. What fails is logged and stays due.
+pub(super) async fn publish_of(shared: &Shared, id: &str, now: Timestamp) {
+    let list = shared.obs.list(id);
+    let _alone = list.publishing.lock().await;
+    publish_alone(shared, &list, id, now).await;
+}
+
+/// The same for who only reads a list: without a look where it is not due, once in a while where it fails, and never for long. Lists
+/// of other CAs, and buckets that take none, are no concern of his.
+pub(super) async fn publish_for_reader(
+    shared: &Shared,
+    (bucket, object): (&str, &str),
+    now: Timestamp,
+) {
+    let name = object.strip_suffix(ENDING).unwrap_or(object);
+    let due = sqlx::query_scalar(
+        "SELECT id FROM authority INDEXED BY authority_list \
+         WHERE account = (SELECT account FROM bucket WHERE name = $1) \
+         AND json_extract(crl, '$.obs_bucket_name') = $1 AND json_extract(crl, '$.crl_name') = $2 \
+         AND (crl_due <= $3 OR crl_due - 86400 * json_extract(crl, '$.valid_days') > $4) AND key IS NOT NULL",
+    );
+    let due = due.bind(bucket).bind(name).bind(now.0);
+    let due = due.bind(newest_begin(now).0);
+    let due: Result<Vec<String>, sqlx::Error> = due.fetch_all(shared.db.read()).await;
+    for id in due.unwrap_or_default() {
+        let list = shared.obs.list(&id);
+        if list.failed_lately(now) {
+            continue;
+        }
+        let publish = async {
+            let _alone = list.publishing.lock().await;
+            // Whoever had the lock before may have failed meanwhile.
+            if !list.failed_lately(now) {
+                publish_alone(shared, &list, &id, now).await;
+            }
+        };
+        // Cut off at any point, a list is still due.
+        if tokio::time::timeout(PATIENCE, publish).await.is_err() {
+            list.tried(Some(now));
+        }
+    }
+}
+
+/// For who has the lock.
+async fn publish_alone(shared: &Shared, list: &obs::List, id: &str, now: Timestamp) {
+    let done = publish(shared, list, id, now).await;
+    list.tried(done.is_err().then_some(now));
+    if let Err(failure) = done {
+        let detail = failure.detail();
+        tracing::error!(
+            ca = id,
+            detail,
+            "failed to publish a CRL; it will be tried again"
+        );
+    }
+}
+
+async fn publish(
+    shared: &Shared,
+    list: &obs::List,
+    id: &str,
+    now: Timestamp,
+) -> Result<(), Failure> {
     let mut snapshot = shared.db.read().begin().await?;
+    let row = sqlx::query(
+        "SELECT crl_number, crl_due FROM authority WHERE id = $1 AND key IS NOT NULL \
+         AND (crl_due <= $2 OR crl_due - 86400 * json_extract(crl, '$.valid_days') > $3)",
+    )
+    .bind(id)
+    .bind(now.0)
+    .bind(newest_begin(now).0)
+    .fetch_optional(&mut *snapshot)
+    .await?;
+    let Some(row) = row else {
+        // Whoever had the lock before made it.
+        return Ok(());
+    };
+    let (last, due): (i64, i64) = (row.get(0), row.get(1));
     let sql = format!("SELECT {COLUMNS} WHERE a.id = $1");
     let row = sqlx::query(sqlx::AssertSqlSafe(sql))
         .bind(id)
         .fetch_one(&mut *snapshot)
         .await?;
     let authority = Authority::from_row(&row)?;
-    let row = sqlx::query("SELECT crl_number, crl_due FROM authority WHERE id = $1")
-        .bind(id)
-        .fetch_one(&mut *snapshot)
-        .await?;
-    let (last, due): (i64, i64) = (row.get(0), row.get(1));
     let revoked = revoked(&mut snapshot, id).await?;
     drop(snapshot);
     let crl = authority.crl()?;
@@ -228,9 +279,9 @@ async fn publish(shared: &Shared, id: &str, now: Timestamp) -> Result<(), Failur
         };
         x509::list(&wanted, &signer, hash)
     });
-    let list = made.await?;
+    let made = made.await?;
     let (bucket, object) = (text("obs_bucket_name"), file(&text("crl_name")));
-    let put = shared.obs.put((id, number), (&bucket, &object), list);
+    let put = shared.obs.put((list, number), (&bucket, &object), made);
     put.await?;
     let id = id.to_owned();
     let write = shared.db.write(|connection| {
@@ -291,3 +342,7 @@ const LEAST_DAYS: i64 = 7;
 const AHEAD: Seconds = Seconds(-86_400);
 /// How long somebody who fetches a list waits for one that is due.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Lists that are made at the same time because they are due.
+const AT_ONCE: usize = 4;
+/// How long one of them may take: a bucket that does not answer must not keep the others from being made in time.
+const LONGEST: Duration = Duration::from_secs(60);

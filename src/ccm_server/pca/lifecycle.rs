@@ -184,7 +184,7 @@ pub(super) async fn import(call: &Call<'_>) -> Result<Answer, Failure> {
         Box::pin(put(connection, found.id, row, now))
     })
     .await?;
-    crl::publish_due(call.shared, call.now).await;
+    crl::publish_of(call.shared, &pending.id, call.now).await;
     Ok(Answer::no_content())
 }
 
@@ -298,49 +298,49 @@ fn hash_of(signature: &str) -> Option<&'static str> {
 pub(super) async fn revoke(call: &Call<'_>) -> Result<Answer, Failure> {
     let reason = call.body.optional("reason").unwrap_or("UNSPECIFIED");
     let (reason, now) = (reason.to_owned(), call.now);
-    change(
-        call,
-        &["ACTIVED", "DISABLED", "EXPIRED"],
-        move |found, connection| {
-            Box::pin(async move {
-                let refuse = |detail: &str| {
-                    Failure::because(
-                        code("PCA.00030201"),
-                        format!("the CA {} {detail}", found.id),
-                    )
-                };
-                if found.kind == "ROOT" {
-                    return Err(refuse("is a root, and nobody above it could revoke it"));
-                }
-                if found.is_revoked() {
-                    return Err(refuse("is revoked already"));
-                }
-                if found.is_imported() {
-                    return Err(refuse("was issued elsewhere; its issuer must revoke it"));
-                }
-                sqlx::query(
-                    "INSERT OR IGNORE INTO revocation (issuer, serial, at, reason) \
-                     SELECT issuer, serial, $1, $2 FROM authority WHERE id = $3",
+    let states = &["ACTIVED", "DISABLED", "EXPIRED"];
+    let found = find(call, states).await?;
+    change(call, states, move |found, connection| {
+        Box::pin(async move {
+            let refuse = |detail: &str| {
+                Failure::because(
+                    code("PCA.00030201"),
+                    format!("the CA {} {detail}", found.id),
                 )
+            };
+            if found.kind == "ROOT" {
+                return Err(refuse("is a root, and nobody above it could revoke it"));
+            }
+            if found.is_revoked() {
+                return Err(refuse("is revoked already"));
+            }
+            if found.is_imported() {
+                return Err(refuse("was issued elsewhere; its issuer must revoke it"));
+            }
+            sqlx::query(
+                "INSERT OR IGNORE INTO revocation (issuer, serial, at, reason) \
+                     SELECT issuer, serial, $1, $2 FROM authority WHERE id = $3",
+            )
+            .bind(now.0)
+            .bind(reason)
+            .bind(&found.id)
+            .execute(&mut *connection)
+            .await?;
+            if let Some(issuer) = found.issuer() {
+                crl::outdated(connection, issuer).await?;
+            }
+            sqlx::query("UPDATE authority SET status = 'DISABLED', revoked = $1 WHERE id = $2")
                 .bind(now.0)
-                .bind(reason)
                 .bind(&found.id)
-                .execute(&mut *connection)
+                .execute(connection)
                 .await?;
-                if let Some(issuer) = found.issuer() {
-                    crl::outdated(connection, issuer).await?;
-                }
-                sqlx::query("UPDATE authority SET status = 'DISABLED', revoked = $1 WHERE id = $2")
-                    .bind(now.0)
-                    .bind(&found.id)
-                    .execute(connection)
-                    .await?;
-                Ok(())
-            })
-        },
-    )
+            Ok(())
+        })
+    })
     .await?;
-    crl::publish_due(call.shared, call.now).await;
+    if let Some(issuer) = found.issuer() {
+        crl::publish_of(call.shared, issuer, call.now).await;
+    }
     Ok(Answer::no_content())
 }
 

@@ -24,16 +24,23 @@ pub(in crate::ccm_server) struct Obs {
     root: PathBuf,
     /// Known when the server listens.
     base: OnceLock<String>,
-    /// One list after the other, so that an older one never replaces a newer one.
-    pub(super) publishing: tokio::sync::Mutex<()>,
-    /// The number of each CA's last list that this process wrote.
-    written: Arc<Mutex<HashMap<String, i64>>>,
-    /// When the last attempt failed, if it did.
-    failed: Mutex<Option<Timestamp>>,
+    /// Of each CA whose list was published by this process.
+    lists: Mutex<HashMap<String, Arc<List>>>,
     /// What somebody is being sent.
     read_now: Arc<ReadNow>,
     /// Who may read from the disk at a time: each has a whole object of his own until it is compared.
     readers: Semaphore,
+}
+
+/// How the list of a CA fares; what fails there is its own.
+#[derive(Default)]
+pub(super) struct List {
+    /// One after the other, so that an older one never replaces a newer one.
+    pub(super) publishing: tokio::sync::Mutex<()>,
+    /// The number of the last one that this process wrote.
+    written: Arc<Mutex<i64>>,
+    /// When the last attempt failed, if it did.
+    failed: Mutex<Option<Timestamp>>,
 }
 
 /// Objects in memory.
@@ -45,9 +52,7 @@ impl Obs {
         Self {
             root,
             base: OnceLock::new(),
-            publishing: tokio::sync::Mutex::new(()),
-            written: Arc::default(),
-            failed: Mutex::new(None),
+            lists: Mutex::default(),
             read_now: Arc::default(),
             readers: Semaphore::new(READERS),
         }
@@ -68,11 +73,17 @@ impl Obs {
         format!("{base}{PATH}{bucket}/{object}")
     }
 
+    /// How the list of this CA fares.
+    pub(super) fn list(&self, ca: &str) -> Arc<List> {
+        let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(lists.entry(ca.to_owned()).or_default())
+    }
+
     /// Puts a list of this CA into a bucket, as a whole, unless one with a higher number is there: who waited for an older one may have
     /// given up, and its writing go on.
     pub(super) async fn put(
         &self,
-        (ca, number): (&str, i64),
+        (list, number): (&List, i64),
         (bucket, object): (&str, &str),
         bytes: Vec<u8>,
     ) -> Result<(), Failure> {
@@ -82,31 +93,20 @@ impl Obs {
             mode: 0o644,
             ..Attributes::PRIVATE
         };
-        let (written, ca) = (Arc::clone(&self.written), ca.to_owned());
+        let written = Arc::clone(&list.written);
         let write = move || {
             let mut written = written.lock().unwrap_or_else(PoisonError::into_inner);
-            if written.get(&ca).is_some_and(|newest| *newest > number) {
+            if *written > number {
                 return Ok(());
             }
             fs::create_dir_all(&directory, 0o755)?;
             fs::write_atomic(&file, &bytes, &readable)?;
-            written.insert(ca, number);
+            *written = number;
             Ok::<_, FsError>(())
         };
         let done = tokio::task::spawn_blocking(write).await;
         let done = done.map_err(|error| Failure::internal(&error))?;
         done.map_err(|error| Failure::internal(&error))
-    }
-
-    /// Notes an attempt to publish, with its moment if it failed.
-    pub(super) fn tried(&self, failed: Option<Timestamp>) {
-        *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = failed;
-    }
-
-    /// Whether an attempt failed so lately that nobody who only reads makes another.
-    pub(super) fn failed_lately(&self, now: Timestamp) -> bool {
-        let failed = *self.failed.lock().unwrap_or_else(PoisonError::into_inner);
-        failed.is_some_and(|at| at <= now && now < at + BETWEEN)
     }
 
     /// An object; `None` where there is none. Those who read the same one, however slowly, have one copy of it.
@@ -123,6 +123,19 @@ impl Obs {
         let read = tokio::task::spawn_blocking(move || read_shared(&read_now, file)).await;
         let read = read.map_err(|error| Failure::internal(&error))?;
         read.map_err(|error| Failure::internal(&error))
+    }
+}
+
+impl List {
+    /// Notes an attempt to publish, with its moment if it failed.
+    pub(super) fn tried(&self, failed: Option<Timestamp>) {
+        *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = failed;
+    }
+
+    /// Whether an attempt failed so lately that nobody who only reads makes another.
+    pub(super) fn failed_lately(&self, now: Timestamp) -> bool {
+        let failed = *self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        failed.is_some_and(|at| at <= now && now < at + BETWEEN)
     }
 }
 
@@ -160,7 +173,7 @@ pub(in crate::ccm_server) async fn fetch(
         return Ok(None);
     }
     // A list that is due is made before it is read: nobody is told the state of last week.
-    crl::publish_for_reader(shared, shared.clock.now()).await;
+    crl::publish_for_reader(shared, (bucket, &object), shared.clock.now()).await;
     let bytes = shared.obs.get(bucket, &object).await?;
     Ok(bytes.map(|bytes| Answer {
         status: 200,
@@ -298,7 +311,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let obs = Obs::new(directory.path().to_owned());
         let put = async |number: i64, object: &str, bytes: &[u8]| {
-            let put = obs.put((object, number), ("bucket", object), bytes.to_vec());
+            let list = obs.list(object);
+            let put = obs.put((&list, number), ("bucket", object), bytes.to_vec());
             assert!(put.await.is_ok());
         };
         put(1, "a.crl", b"first").await;

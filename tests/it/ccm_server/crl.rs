@@ -522,6 +522,36 @@ async fn whoever_fetches_a_list_that_cannot_be_made_does_not_make_the_server_try
     assert!(list.contains("Revoked Certificates:"), "{list}");
 }
 
+#[tokio::test]
+async fn a_bucket_that_takes_no_list_keeps_no_other_list_from_being_made() {
+    let (directory, state) = fresh();
+    let ccm = prepared(Wanted::new().at("2027-01-01").state(&state)).await;
+    let admin = ccm.running.admin();
+    admin.add_bucket("good-lists", "default").await.unwrap();
+    let first = create(&ccm, &with_list(root("First", "EC256", "SHA256"), 7)).await;
+    ccm.advance(Seconds(30));
+    let mut body = with_list(root("Second", "EC256", "SHA256"), 7);
+    body["crl_configuration"]["obs_bucket_name"] = json!("good-lists");
+    let second = create(&ccm, &body).await;
+    let point = async |ca: &str| {
+        let point = &show(&ccm, ca).await["crl_configuration"]["crl_dis_point"];
+        point.as_str().unwrap().to_owned()
+    };
+    let (bad, good) = (point(&first).await, point(&second).await);
+    let before = fetched(&good, directory.path()).await;
+    let bucket = state.join("obs/pki-lists");
+    std::fs::remove_dir_all(&bucket).unwrap();
+    std::fs::write(&bucket, "in the way").unwrap();
+    // The first one is due, and fails; half a minute later the second one is.
+    ccm.advance(Seconds(6 * 86_400 - 30));
+    assert_eq!(fetched(&good, directory.path()).await, before);
+    let refused = super::http::client().get(&bad).send().await.unwrap();
+    assert_eq!(refused.status(), 500);
+    ccm.advance(Seconds(30));
+    let after = fetched(&good, directory.path()).await;
+    assert_eq!(number(&after), number(&before) + 1);
+}
+
 /// Some of them come while the list of those before is being made.
 #[tokio::test(flavor = "multi_thread")]
 async fn of_those_who_are_revoked_at_once_none_is_left_out() {
