@@ -9,6 +9,9 @@
 //! The lock is fair, so a group is who was waiting when its first member opened it; the next one gathers while the disk
 //! works. A lone request waits for nobody. Changes that are a single statement each (see `once`) do not queue for the lock: the
 //! committer carries out those that wait before it commits.
+//!
+//! A committer that ends, which only a fault of the program can make it do, takes nobody with it: whoever waits for it is told that the
+//! change is not on disk, what it left is rolled back, and another one begins.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -36,6 +39,9 @@ struct Inner {
     queue: Queue,
     /// The connection is not to be used again.
     broken: Arc<AtomicBool>,
+    /// Where a test wants the committer to fail next.
+    #[cfg(test)]
+    fault: std::sync::Mutex<Option<tests::Fault>>,
 }
 
 /// Changes that are made and not yet on disk.
@@ -75,9 +81,11 @@ impl Writer {
             wanted: Notify::new(),
             queue: Queue::default(),
             broken,
+            #[cfg(test)]
+            fault: std::sync::Mutex::default(),
         });
         let end = CancellationToken::new();
-        tokio::spawn(commit_groups(Arc::clone(&inner), end.clone()));
+        tokio::spawn(keep_committing(Arc::clone(&inner), end.clone()));
         Ok(Self {
             inner,
             _end: end.drop_guard(),
@@ -240,6 +248,21 @@ impl Group {
     }
 }
 
+/// Watches the committer until the writer is dropped.
+async fn keep_committing(inner: Arc<Inner>, end: CancellationToken) {
+    loop {
+        let committer = tokio::spawn(commit_groups(Arc::clone(&inner), end.clone()));
+        let Err(error) = committer.await else {
+            return;
+        };
+        tracing::error!(%error, "the committer of changes ended; those that waited for it fail, and another one begins");
+        // Whether what is open is as it should be is not known.
+        let mut slot = inner.group.lock().await;
+        inner.give_up(&mut slot);
+        inner.queue.fail("the committer ended");
+    }
+}
+
 async fn commit_groups(inner: Arc<Inner>, end: CancellationToken) {
     loop {
         tokio::select! {
@@ -248,8 +271,12 @@ async fn commit_groups(inner: Arc<Inner>, end: CancellationToken) {
         }
         // Whoever queues for the lock by now is still of this group.
         let mut slot = inner.group.lock().await;
+        #[cfg(test)]
+        inner.fail_at(tests::Fault::Begin);
         inner.work_off(&mut slot).await;
         if let Some(group) = slot.take() {
+            #[cfg(test)]
+            inner.fail_at(tests::Fault::Commit);
             group.commit().await;
         }
     }
@@ -474,6 +501,42 @@ mod tests {
         assert!(given_up.is_err());
         insert(&writer, 8).await.unwrap();
         assert_eq!(count(&read).await, 1);
+        writer.close().await;
+    }
+
+    /// Where the committer fails.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub(super) enum Fault {
+        /// Woken, and nothing done yet.
+        Begin,
+        /// What was queued is carried out.
+        Commit,
+    }
+
+    impl Inner {
+        pub(super) fn fail_at(&self, here: Fault) {
+            let wanted = self.fault.lock().unwrap().take_if(|wanted| *wanted == here);
+            assert!(wanted.is_none(), "the committer fails, as a test wants it");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_committer_that_ends_leaves_nobody_waiting_and_another_one_begins() {
+        let directory = tempfile::tempdir().unwrap();
+        let (writer, read) = writer(directory.path()).await;
+        for (n, fault) in [(10, Fault::Begin), (20, Fault::Commit)] {
+            *writer.inner.fault.lock().unwrap() = Some(fault);
+            let both = async { tokio::join!(insert(&writer, n), writer.once(one(n + 1))) };
+            let both = tokio::time::timeout(std::time::Duration::from_secs(10), both).await;
+            let (group, single) = both.expect("they wait for ever");
+            for error in [group.unwrap_err(), single.unwrap_err()] {
+                assert!(error.to_string().contains("not on disk"), "{error}");
+            }
+            assert_eq!(count(&read).await, n / 10 * 2 - 2, "nothing of it stays");
+            insert(&writer, n).await.unwrap();
+            assert!(writer.once(one(n + 1)).await.unwrap());
+            assert_eq!(count(&read).await, n / 10 * 2);
+        }
         writer.close().await;
     }
 
