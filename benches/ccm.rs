@@ -23,6 +23,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use wire::Connection;
 
+use crate::daemon;
+
 /// Prints all of it.
 pub(crate) fn run() {
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -77,6 +79,8 @@ async fn all() {
         show(what, server.pages(&token, pages).await);
     }
     println!("  resident after the lists {:>8.1} MiB", server.resident());
+    tokio::time::sleep(QUIET).await;
+    println!("  resident after quiet     {:>8.1} MiB", server.resident());
     drop(server);
     server = Server::start(directory.path());
     println!("  resident after a start   {:>8.1} MiB", server.resident());
@@ -149,7 +153,9 @@ impl Server {
         let name = format!("bench-{}", fs::read_dir(dir).expect("a directory").count());
         let user = json(&["user", "add", &name, "--json"]);
         fs::write(dir.join(&name), "").expect("a file");
+        let unit = include_str!("../systemd/renewd-ccm.service");
         let mut child = program(&["serve", "--listen", "127.0.0.1:0"])
+            .envs(daemon::environment(unit))
             .stdout(Stdio::piped())
             .spawn()
             .expect("renewd-ccm starts");
@@ -258,6 +264,9 @@ impl Drop for Server {
 
 /// Long enough for a rate that stands.
 const LOAD: Duration = Duration::from_secs(5);
+
+/// Two minutes without a request, and some seconds: what pages left behind is given back by then.
+const QUIET: Duration = Duration::from_secs(130);
 
 /// Orders and filters of the API.
 const LISTS: [(&str, &str); 7] = [

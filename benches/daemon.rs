@@ -129,7 +129,7 @@ impl Daemon {
             .arg(dir.join("renewd.toml"))
             .arg("run")
             .env("NOTIFY_SOCKET", &socket)
-            .envs(environment())
+            .envs(environment(include_str!("../systemd/renewd.service")))
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -156,9 +156,10 @@ impl Daemon {
     }
 }
 
-/// What the shipped unit sets.
-fn environment() -> impl Iterator<Item = (&'static str, &'static str)> {
-    let unit = include_str!("../systemd/renewd.service");
+/// What a shipped unit sets.
+pub(crate) fn environment(
+    unit: &'static str,
+) -> impl Iterator<Item = (&'static str, &'static str)> {
     let lines = unit.lines();
     let set = lines.filter_map(|line| line.strip_prefix("Environment="));
     set.flat_map(str::split_whitespace)

@@ -1,7 +1,7 @@
 //! The requests a server saw: counted all, remembered some. For tests, and for whoever rehearses.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::ccm_server::faults::Fault;
 
@@ -25,31 +25,64 @@ pub(super) struct RequestLog(Mutex<LogState>);
 
 #[derive(Default)]
 struct LogState {
-    last: VecDeque<Seen>,
-    counts: BTreeMap<String, usize>,
+    last: VecDeque<Kept>,
+    counts: BTreeMap<Arc<str>, usize>,
+    all: u64,
+}
+
+/// A request as it is remembered: in one piece, since a thousand small ones that stay keep the memory around them from going back.
+struct Kept {
+    operation: Arc<str>,
+    status: u16,
+    /// Its 32 hexadecimal digits.
+    request_id: u128,
+    fault: Option<Fault>,
 }
 
 impl RequestLog {
     /// Remembers one.
     pub(super) fn add(&self, seen: Seen) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *state.counts.entry(seen.operation.clone()).or_insert(0) += 1;
+        let known = state.counts.get_key_value(seen.operation.as_str());
+        let operation = known.map_or_else(|| seen.operation.into(), |(name, _)| Arc::clone(name));
+        *state.counts.entry(Arc::clone(&operation)).or_insert(0) += 1;
+        state.all += 1;
         if state.last.len() == REMEMBERED {
             state.last.pop_front();
         }
-        state.last.push_back(seen);
+        state.last.push_back(Kept {
+            operation,
+            status: seen.status,
+            request_id: u128::from_str_radix(&seen.request_id, 16).unwrap_or(0),
+            fault: seen.fault,
+        });
     }
 
     /// Those that are remembered, oldest first.
     pub(super) fn last(&self) -> Vec<Seen> {
         let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        state.last.iter().cloned().collect()
+        let last = state.last.iter().map(|kept| Seen {
+            operation: kept.operation.as_ref().to_owned(),
+            status: kept.status,
+            request_id: format!("{:032x}", kept.request_id),
+            fault: kept.fault,
+        });
+        last.collect()
+    }
+
+    /// How many there were.
+    pub(super) fn all(&self) -> u64 {
+        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.all
     }
 
     /// How many there were of each operation.
     pub(super) fn counts(&self) -> BTreeMap<String, usize> {
         let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        state.counts.clone()
+        let counts = state.counts.iter();
+        counts
+            .map(|(name, count)| (name.as_ref().to_owned(), *count))
+            .collect()
     }
 
     /// How many there were of an operation.

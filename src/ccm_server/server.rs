@@ -286,12 +286,19 @@ async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Server
 }
 
 /// Makes lists of revoked certificates in time, whether or not anybody asks, and lets go what searches found that nobody goes on
-/// with.
+/// with. Once after the last request it gives back what the state keeps in memory.
 async fn keep_lists(shared: Arc<Shared>, stop: CancellationToken) {
+    let (mut seen, mut rested) = (0, true);
     loop {
         pca::publish_due(&shared, shared.clock.now()).await;
         shared.searches.forget_unused();
         pca::forget_buried(&shared).await;
+        if seen != shared.log.all() {
+            (seen, rested) = (shared.log.all(), false);
+        } else if !rested {
+            shared.db.rest().await;
+            rested = true;
+        }
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(BETWEEN_LISTS) => {}

@@ -144,6 +144,19 @@ impl Writer {
         Ok(done.changed)
     }
 
+    /// Gives back the pages that the connection keeps, unless somebody is at work.
+    pub(super) async fn rest(&self) {
+        let Ok(slot) = self.inner.group.try_lock() else {
+            return;
+        };
+        if slot.is_none() {
+            let shrink = sqlx::query("PRAGMA shrink_memory");
+            if let Err(error) = shrink.execute(&self.inner.pool).await {
+                tracing::warn!(%error, "failed to give back memory of the state");
+            }
+        }
+    }
+
     /// Commits what is open, and closes the connection.
     pub(super) async fn close(&self) {
         let mut slot = self.inner.group.lock().await;
