@@ -128,6 +128,7 @@ impl Exit {
                 | Waiting::Rollout
                 | Waiting::Batch { .. },
             ) => Self::TryLater,
+            Verdict::Blocked(Blocked::NoAnswer { .. }) => Self::CannotWrite,
             Verdict::Blocked(Blocked::RestartNeeded { .. }) => Self::Configuration,
             Verdict::Blocked(
                 Blocked::IssuerShortens { .. }

@@ -148,12 +148,18 @@ impl Deployer {
     }
 
     /// What of a target is not as this generation was committed. Cheap: content is read only where the file system says
-    /// that it was touched.
+    /// that it was touched. `beat` hears of each file.
     #[must_use]
-    pub fn drift(&self, target: &TargetPolicy, generation: u64, now: Timestamp) -> Option<Drift> {
+    pub fn drift(
+        &self,
+        target: &TargetPolicy,
+        generation: u64,
+        now: Timestamp,
+        beat: &dyn Fn(),
+    ) -> Option<Drift> {
         let layout = Layout::new(&self.state_dir, &target.id);
-        self.look(&layout, &target.exports, now)
-            .at(generation, true)
+        let look = self.look(&layout, &target.exports, now);
+        drift::Look { beat, ..look }.at(generation, true)
     }
 
     pub(super) fn look<'a>(
@@ -172,6 +178,7 @@ impl Deployer {
                 exports,
             },
             now,
+            beat: &|| {},
         }
     }
 

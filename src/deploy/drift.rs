@@ -23,6 +23,8 @@ pub(super) struct Look<'a> {
     pub(super) names: &'a BTreeMap<CertificateId, SubjectAltNames>,
     pub(super) keystores: Keystores<'a>,
     pub(super) now: Timestamp,
+    /// Hears of each file that was answered for.
+    pub(super) beat: &'a dyn Fn(),
 }
 
 impl Look<'_> {
@@ -48,7 +50,8 @@ impl Look<'_> {
         match Manifest::read(&directory) {
             Some(manifest) => {
                 let sealed = |entry: &Entry, path: &Path| self.is_sealed(entry, path);
-                let touched = files(&directory, &manifest, &sealed, &mut differences);
+                let touched =
+                    files(&directory, &manifest, &sealed, &mut differences, self.beat);
                 self.name_newer(&manifest, &below, link_differs, &mut differences);
                 if let (true, true, Some(seen)) = (remember, differences.is_empty(), touched) {
                     manifest::remember_seen(&directory, &seen);
@@ -153,7 +156,13 @@ pub(super) fn is_current(
     };
     let directory = layout.generation(manifest.generation);
     let mut differences = Vec::new();
-    files(&directory, &manifest, &|_, _| false, &mut differences);
+    files(
+        &directory,
+        &manifest,
+        &|_, _| false,
+        &mut differences,
+        &|| {},
+    );
     manifest.policy == policy
         && manifest.revisions == *revisions
         && link(layout, manifest.generation).is_none()
@@ -182,11 +191,13 @@ fn files(
     manifest: &Manifest,
     is_sealed: &dyn Fn(&Entry, &Path) -> bool,
     differences: &mut Vec<Difference>,
+    beat: &dyn Fn(),
 ) -> Option<Vec<Option<Stat>>> {
     let mut seen = read_seen(directory);
     seen.resize(manifest.files.len(), None);
     let mut touched = false;
     for (entry, seen) in manifest.files.iter().zip(&mut seen) {
+        beat();
         let path = directory.join(&entry.path);
         let mut differs = |kind, detail, issued_at| {
             differences.push(Difference {

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::engine::progress::Progress;
 use crate::engine::steps::{self, Queues, Steps};
 use crate::engine::watchdog::longest_step;
-use crate::engine::{Engine, EngineError, plan_within_space};
+use crate::engine::{Engine, EngineError};
 use crate::model::{
     CertificateId, ErrorClass, OrderClosing, OrderEvent, Seconds, Snapshot, StepFailure, TargetId,
     Timestamp,
@@ -127,7 +127,7 @@ impl Engine {
             self.look_at_the_clock(snapshot).await?;
             snapshot.outages = self.issuers.outages();
             let now = self.clock.now();
-            let plan = plan_within_space(&self.policy, snapshot, now);
+            let plan = self.plan_within_space(snapshot, now).await;
             self.tell_alerts(&plan, snapshot, now).await?;
             let mut queues = Queues::default();
             let mut nothing = true;

@@ -1,36 +1,84 @@
 //! Reading that a file system may never answer: one thread for each subject, however long it hangs.
 //!
 //! A thread that waits for a dead server cannot be ended. Left behind at each look, such threads would use up all that
-//! the process may have, and nothing at all would go on. So whoever still hangs is asked for nothing again.
+//! the process may have, and nothing at all would go on. So whoever still hangs is asked for nothing again. They are no
+//! threads of the runtime, whose number is limited and whose end is waited for at the end of the process.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::model::WatchId;
+use tokio::sync::oneshot;
 
-/// Which table, with its patterns: those of a policy that was mended do not wait for those of the old one.
-pub(super) type Subject = (WatchId, Vec<String>);
+use crate::model::{Fingerprint, TargetId, WatchId};
+
+/// What is read. What a policy says is part of it: what was mended there does not wait for what hangs.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Subject {
+    /// A table of watched files, with its patterns.
+    Watch(WatchId, Vec<String>),
+    /// The places of a target of this state directory, by one policy of it.
+    Target(PathBuf, TargetId, Fingerprint),
+    /// The revisions that are stored there.
+    Revisions(PathBuf),
+    /// How much room the disks of these targets have.
+    Room(PathBuf, Vec<TargetId>),
+}
 
 /// Under way, or hanging. Of the process, as its threads are: they outlive the policy that they were begun for.
 static UNDER_WAY: Mutex<BTreeSet<Subject>> = Mutex::new(BTreeSet::new());
 
-/// What `work` answers within the limit. `None` when it does not, and at once while an earlier one of the same subject is
-/// still under way.
+/// Says that a look that takes long gets on.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Pulse(Arc<AtomicU64>);
+
+impl Pulse {
+    /// One more file was answered for.
+    pub(super) fn beat(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn beats(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What `work` answers, as long as no time of `limit` passes without a beat. `None` when one does, and at once while an
+/// earlier one of the same subject is still under way.
 pub(super) async fn read<T: Send + 'static>(
     subject: Subject,
     limit: Duration,
-    work: impl FnOnce() -> T + Send + 'static,
+    work: impl FnOnce(&Pulse) -> T + Send + 'static,
 ) -> Option<T> {
     if !under_way().insert(subject.clone()) {
         return None;
     }
     let ends = Ends(subject);
-    let read = tokio::task::spawn_blocking(move || {
-        let _ends = ends;
-        work()
+    let pulse = Pulse::default();
+    let beating = pulse.clone();
+    let (tell, mut told) = oneshot::channel();
+    let thread = std::thread::Builder::new().name("look".to_owned());
+    let begun = thread.spawn(move || {
+        let found = work(&beating);
+        // Before it is told: whoever hears of it may ask again at once.
+        drop(ends);
+        // Perhaps nobody waits any more.
+        let _ = tell.send(found);
     });
-    tokio::time::timeout(limit, read).await.ok()?.ok()
+    if let Err(error) = begun {
+        tracing::warn!(%error, "no thread could be had to read files");
+        return None;
+    }
+    loop {
+        let before = pulse.beats();
+        match tokio::time::timeout(limit, &mut told).await {
+            Ok(found) => return found.ok(),
+            Err(_) if pulse.beats() == before => return None,
+            Err(_) => {}
+        }
+    }
 }
 
 /// Says that it is over, also where it panicked or was never begun.
@@ -48,19 +96,21 @@ fn under_way() -> MutexGuard<'static, BTreeSet<Subject>> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::AtomicUsize;
     use std::sync::mpsc;
 
     use super::*;
 
     #[tokio::test]
     async fn what_hangs_has_one_thread_however_often_it_is_looked_at() {
-        let subject = (WatchId::new("nfs").unwrap(), vec!["/nfs/*.pem".to_owned()]);
+        let table = |pattern: &str| {
+            Subject::Watch(WatchId::new("nfs").unwrap(), vec![pattern.to_owned()])
+        };
+        let subject = table("/nfs/*.pem");
         let begun = Arc::new(AtomicUsize::new(0));
         let (answer, server) = mpsc::channel::<()>();
         let counted = Arc::clone(&begun);
-        let hangs = move || {
+        let hangs = move |_: &Pulse| {
             counted.fetch_add(1, Ordering::SeqCst);
             let _ = server.recv();
         };
@@ -68,22 +118,38 @@ mod tests {
         assert_eq!(read(subject.clone(), short, hangs).await, None);
         for _ in 0..1000 {
             let counted = Arc::clone(&begun);
-            let looks = move || counted.fetch_add(1, Ordering::SeqCst);
+            let looks = move |_: &Pulse| counted.fetch_add(1, Ordering::SeqCst);
             assert_eq!(read(subject.clone(), LONG, looks).await, None);
         }
         assert!(begun.load(Ordering::SeqCst) <= 1);
         // Other patterns do not wait for it.
-        let other = (subject.0.clone(), vec!["/etc/*.pem".to_owned()]);
-        assert_eq!(read(other, LONG, || 7).await, Some(7));
+        assert_eq!(read(table("/etc/*.pem"), LONG, |_| 7).await, Some(7));
 
         // The server is back.
         answer.send(()).unwrap();
         let mut seen = None;
         while seen.is_none() {
             tokio::task::yield_now().await;
-            seen = read(subject.clone(), LONG, || 8).await;
+            seen = read(subject.clone(), LONG, |_| 8).await;
         }
         assert_eq!(seen, Some(8));
+    }
+
+    #[tokio::test]
+    async fn what_gets_on_may_take_longer_than_the_limit() {
+        let subject = Subject::Revisions("/long".into());
+        let limit = Duration::from_millis(500);
+        let walks = move |pulse: &Pulse| {
+            let mut beats = 0;
+            let begun = tokio::time::Instant::now();
+            while begun.elapsed() < limit * 3 {
+                std::thread::sleep(limit / 50);
+                pulse.beat();
+                beats += 1;
+            }
+            beats
+        };
+        assert!(read(subject, limit, walks).await.is_some_and(|beats| beats > 3));
     }
 
     const LONG: Duration = Duration::from_secs(60);

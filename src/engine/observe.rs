@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
+use crate::engine::hanging::{self, Subject};
 use crate::engine::steps::Busy;
 use crate::engine::{Engine, EngineError, identity};
 use crate::model::{
-    Difference, Look, Rollout, RolloutPhase, SightKind, Snapshot, TargetId, TargetPolicy,
-    TargetState, Timestamp, Wire,
+    CertificateId, Difference, Look, RevisionId, Rollout, RolloutPhase, SightKind, Snapshot,
+    TargetId, TargetPolicy, TargetState, Timestamp, Wire,
 };
 use crate::plan::explain::counted;
 use crate::plan::{count_by_account, rollout_machine};
@@ -63,8 +64,7 @@ impl Engine {
         self.observe_revisions(&mut snapshot, busy).await?;
         self.observe_targets(&mut snapshot, |target| !busy.targets.contains(target))
             .await?;
-        self.observe_places(&mut snapshot, busy).await?;
-        self.look_at_disks(&mut snapshot);
+        self.look_at_disks(&mut snapshot).await;
         Ok(snapshot)
     }
 
@@ -103,19 +103,37 @@ impl Engine {
         snapshot: &mut Snapshot,
         busy: &Busy,
     ) -> Result<(), EngineError> {
-        for (id, state) in &mut snapshot.certificates {
-            let Some(newest) = &state.newest else {
+        let known = snapshot.certificates.iter().filter(|(id, _)| {
+            self.policy.certificates.contains_key(*id) && !busy.certificates.contains(*id)
+        });
+        let newest = known.filter_map(|(id, state)| Some((id.clone(), state.newest.as_ref()?.id.clone())));
+        let newest: Vec<(CertificateId, RevisionId)> = newest.collect();
+        let materials = self.deployer.materials().clone();
+        let subject = Subject::Revisions(self.policy.state_dir.clone());
+        let looked = hanging::read(subject, ANSWER, move |pulse| {
+            let faults = newest.into_iter().map(|(id, revision)| {
+                pulse.beat();
+                let fault = materials.revision_fault(&id, &revision);
+                (id, fault)
+            });
+            faults.collect::<Vec<_>>()
+        });
+        let looked = tokio::select! {
+            looked = looked => looked,
+            () = self.stopped() => return Ok(()),
+        };
+        let Some(looked) = looked else {
+            tracing::error!("stored revisions could not be looked at: the state directory gives no answer");
+            return Ok(());
+        };
+        for (id, found) in looked {
+            let Some(state) = snapshot.certificates.get_mut(&id) else {
                 continue;
             };
-            if !self.policy.certificates.contains_key(id) || busy.certificates.contains(id) {
-                continue;
-            }
-            let materials = self.deployer.materials();
-            let found = materials.revision_fault(id, &newest.id);
             if found != state.unusable {
                 state.unusable.clone_from(&found);
                 self.store
-                    .change_certificate(id, CertificateChange::Unusable(found))
+                    .change_certificate(&id, CertificateChange::Unusable(found))
                     .await?;
             }
         }
@@ -190,7 +208,8 @@ impl Engine {
     ) -> Option<&'a TargetState> {
         let policy = self.policy.targets.get(target)?;
         let state = snapshot.targets.get(target)?;
-        (!is_at_work(snapshot, target) && can_show(state, policy)).then_some(state)
+        let idle = !is_at_work(snapshot, target) && state.silent.is_none();
+        (idle && can_show(state, policy)).then_some(state)
     }
 
     /// Looks at what one service serves, and remembers what differs. Whoever takes connections and says nothing makes it
@@ -215,34 +234,11 @@ impl Engine {
         Ok(touched)
     }
 
-    /// Drift of those of the targets that are wanted.
-    pub(super) async fn observe_targets(
-        &self,
-        snapshot: &mut Snapshot,
-        wanted: impl Fn(&TargetId) -> bool + Send,
-    ) -> Result<(), EngineError> {
-        let now = self.clock.now();
-        for (id, policy) in &self.policy.targets {
-            let of = snapshot.rollouts.values().find(|open| open.target == *id);
-            let generation = match of.map_or(Left::ToUs, left) {
-                _ if !wanted(id) => continue,
-                Left::ToTheRollout => continue,
-                Left::ToUs => None,
-                Left::AsCommitted(generation) => Some(generation),
-            };
-            let Some(state) = snapshot.targets.get_mut(id) else {
-                continue;
-            };
-            let found = match generation.or(state.generation) {
-                Some(generation) => self.deployer.drift(policy, generation, now),
-                None => None,
-            };
-            if found != state.drift {
-                state.drift = found;
-                self.store.change_target(id, state).await?;
-            }
+    /// When the process is to end.
+    pub(super) async fn stopped(&self) {
+        while !self.stop.load(Ordering::SeqCst) {
+            tokio::time::sleep(STOP_LOOK).await;
         }
-        Ok(())
     }
 
     /// Looks at the addresses of a target that decide nothing, and remembers what is there.
@@ -256,14 +252,9 @@ impl Engine {
             return Ok(touched);
         };
         let mut state = self.target_state(target).await?;
-        let stopped = async {
-            while !self.stop.load(Ordering::SeqCst) {
-                tokio::time::sleep(STOP_LOOK).await;
-            }
-        };
         let mut observed = tokio::select! {
             observed = self.deployer.observe(policy, &state, now) => observed,
-            () = stopped => return Ok(touched),
+            () = self.stopped() => return Ok(touched),
         };
         let before = state.observed.as_ref();
         if observed.worst() == SightKind::Differs {
@@ -290,7 +281,7 @@ impl Engine {
 }
 
 /// Whose the files and the service of a target are while a rollout of it is open.
-enum Left {
+pub(super) enum Left {
     /// As they were before it: it has changed nothing yet, which may last for as long as a window is closed or a disk is
     /// full, or it has done all but run its `post` hook.
     ToUs,
@@ -300,7 +291,7 @@ enum Left {
     ToTheRollout,
 }
 
-fn left(open: &Rollout) -> Left {
+pub(super) fn left(open: &Rollout) -> Left {
     match &open.phase {
         _ if rollout_machine::waits_for_post_hook(open) || rollout_machine::is_untouched(open) => {
             Left::ToUs
@@ -341,5 +332,7 @@ fn can_show(state: &TargetState, target: &TargetPolicy) -> bool {
 
 /// Each asks a few names at a time.
 const TARGETS_AT_ONCE: usize = 16;
+/// For one revision.
+const ANSWER: Duration = Duration::from_secs(10);
 /// How soon a look ends when the process is to end.
 const STOP_LOOK: Duration = Duration::from_millis(100);

@@ -441,7 +441,10 @@ impl Daemon {
         });
         self.wishes.begin(&self.engine, &busy).await?;
         let mut snapshot = match kept {
-            Some(snapshot) => snapshot,
+            Some(mut snapshot) => {
+                self.engine.look_again(&mut snapshot, &busy).await?;
+                snapshot
+            }
             None => {
                 let known = self.known().await?;
                 self.start_is_over(&known);

@@ -8,7 +8,8 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::engine::{Engine, EngineError, hanging};
+use crate::engine::hanging::{self, Subject};
+use crate::engine::{Engine, EngineError};
 use crate::model::{
     Snapshot, Timestamp, WatchId, WatchPolicy, WatchState, WatchTrouble, WatchTroubleKind, Watched,
     WatchedPlace,
@@ -133,9 +134,9 @@ impl Engine {
     ) -> Look {
         let (places, resolve) = (before.places.clone(), Arc::clone(self.issuers.resolve()));
         let password = password.cloned();
-        let subject = (id.clone(), paths.clone());
+        let subject = Subject::Watch(id.clone(), paths.clone());
         Box::pin(async move {
-            let read = hanging::read(subject, FILES_TIMEOUT, move || {
+            let read = hanging::read(subject, FILES_TIMEOUT, move |_| {
                 let secret = password.map(|reference| {
                     resolve(&reference).map_err(|why| format!("secret {reference}: {why}"))
                 });

@@ -37,6 +37,11 @@ pub enum Blocked {
         /// The directory.
         path: PathBuf,
     },
+    /// The files of the target give no answer: nothing is rolled out to it until they do.
+    NoAnswer {
+        /// Since when.
+        since: Timestamp,
+    },
     /// An application or a certificate for these names is in the account and not ours, or cannot be told from others'.
     ForeignApplication {
         /// Which, and what to do.
@@ -102,6 +107,7 @@ impl Blocked {
             Self::UndoFailed { .. } => "undo-failed",
             Self::RolloutFailed { .. } => "rollout-failed",
             Self::RestartNeeded { .. } => "restart-needed",
+            Self::NoAnswer { .. } => DriftKind::FileUnreadable.code(),
             Self::ForeignApplication { .. } => "foreign-application",
             Self::StaleJournal { .. } => "stale-journal",
             Self::PurchaseUnclear { .. } => "purchase-unclear",
@@ -126,6 +132,7 @@ impl Blocked {
             | Self::Person { until, .. } => Some(*until),
             Self::IssuerShortens { .. }
             | Self::RestartNeeded { .. }
+            | Self::NoAnswer { .. }
             | Self::StaleJournal { .. }
             | Self::Held
             | Self::Remote { .. }
@@ -169,6 +176,10 @@ impl fmt::Display for Blocked {
                 f,
                 "the sandbox of the unit keeps {} from being written; install what `renewd systemd dropin` prints, then restart renewd",
                 path.display()
+            ),
+            Self::NoAnswer { since } => write!(
+                f,
+                "the files of a target have given no answer since {since}, most likely since the server of their file system is gone; it is left alone until they do"
             ),
             Self::ForeignApplication { detail, until } => write!(
                 f,

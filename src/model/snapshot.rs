@@ -328,6 +328,9 @@ pub struct TargetState {
     /// unit.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub unwritable: BTreeMap<CertificateId, PathBuf>,
+    /// Since when its files have given no answer, if they do not; what is known of them is from before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub silent: Option<Timestamp>,
     /// What is not as it was committed, by the last check.
     pub drift: Option<Drift>,
     /// What its service does not serve as it should, by the last check.

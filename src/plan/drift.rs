@@ -128,11 +128,25 @@ pub(crate) fn left(
 
 /// One alert per kind: a lost directory must not ring a hundred times.
 pub(crate) fn alerts(place: &Place<'_>, draft: &mut Draft) {
+    let id = &place.policy.id;
+    if let Some(since) = place.state.silent {
+        draft.alert(
+            Severity::Warning,
+            DriftKind::FileUnreadable.code(),
+            id.as_str(),
+            format!("{id}: its files give no answer"),
+            format!(
+                "They have given none since {since}, most likely since the server of their file system is gone: bring it back, or take the mount away. Nothing is rolled out to {id} meanwhile, and what its service serves may run out; everything else goes on. They are asked again by themselves."
+            ),
+        );
+    }
     if place.state.drift.is_none() && place.state.wire.is_none() {
         return;
     }
-    let id = &place.policy.id;
     for kind in DriftKind::ALL {
+        if kind == DriftKind::FileUnreadable && place.state.silent.is_some() {
+            continue;
+        }
         let found: Vec<&Difference> = all(place).filter(|found| found.kind == kind).collect();
         let Some(first) = found.first() else {
             continue;

@@ -115,6 +115,7 @@ const fn stops_orders(blocked: &Blocked) -> bool {
         Blocked::UndoFailed { .. }
         | Blocked::RolloutFailed { .. }
         | Blocked::RestartNeeded { .. }
+        | Blocked::NoAnswer { .. }
         | Blocked::Held
         | Blocked::Remote { .. }
         | Blocked::NewerElsewhere { .. }

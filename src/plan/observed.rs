@@ -22,7 +22,7 @@ pub(crate) fn decide(
         tell(place, observed, draft);
     }
     // What is on its way is looked at once it is there.
-    if place.rollout.is_some() {
+    if place.rollout.is_some() || state.silent.is_some() {
         return;
     }
     let due = state.observed.as_ref().is_none_or(|observed| {

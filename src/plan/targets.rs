@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
     Blocked, CertificateId, CertificateState, HostSeed, Reason, RevisionId, Rollout, RolloutEvent,
-    Split, TargetPolicy, TargetState, Timestamp, Waiting,
+    Seconds, Split, TargetPolicy, TargetState, Timestamp, Waiting,
 };
 use crate::plan::again::{self, aside, keeps_aside};
 use crate::plan::certificates::{Coming, Subject};
@@ -77,6 +77,10 @@ pub(crate) fn decide(
     now: Timestamp,
     draft: &mut Draft,
 ) -> Vec<Finding> {
+    if let Some(since) = place.state.silent {
+        draft.wake(now + BETWEEN_LOOKS);
+        return all(members, &Verdict::Blocked(Blocked::NoAnswer { since }));
+    }
     let wanted = wanted(place, members, now);
     let mut findings = rollout(place, members, &wanted, now, draft);
     // Said when it is known, and not when a renewal is due and nobody looks.
@@ -198,6 +202,7 @@ pub(crate) fn is_quiet(place: &Place<'_>) -> bool {
         && state.drift.is_none()
         && state.wire.is_none()
         && state.unwritable.is_empty()
+        && state.silent.is_none()
         && state.failures.count == 0
         && state.undo_failed.is_none()
         && state.wanted.is_none()
@@ -581,3 +586,6 @@ fn wake(verdict: &Verdict, draft: &mut Draft) {
 /// quarter of an hour to a few hours: longer than a restart, shorter than anybody's patience. Then it goes on once a day,
 /// loudly, see [`again`].
 pub(crate) const LONGEST_ROW: u32 = 5;
+
+/// At files that gave no answer: that costs nothing while they still do not.
+const BETWEEN_LOOKS: Seconds = Seconds::minutes(1);

@@ -11,6 +11,7 @@ mod completions;
 pub(crate) mod daemon;
 mod desktop;
 mod exit;
+mod hanging;
 mod looking;
 mod metrics;
 mod quiet;

@@ -18,6 +18,7 @@ mod sandbox;
 mod schedules;
 mod scm;
 mod script;
+mod silent;
 mod split;
 mod world;
 

@@ -1,7 +1,7 @@
 //! Errors that no file system here gives, for tests; nothing at all in a build without `failpoints`.
 //!
 //! The point `fs.write=return(EDQUOT /etc/tls/.www.key)` makes the next write to a path with this text in it fail as the
-//! kernel would, and `HANG` in the place of an error makes it never come back. There are `fs.create`, `fs.write`, `fs.sync`, `fs.rename` and `fs.read`.
+//! kernel would, and `HANG` in the place of an error makes it not come back before the file at the path is removed. There are `fs.create`, `fs.write`, `fs.sync`, `fs.rename` and `fs.read`.
 
 use std::io;
 use std::path::Path;
@@ -30,9 +30,10 @@ fn told(given: Option<&str>, path: &Path) -> io::Result<()> {
         return Ok(());
     }
     if word == "HANG" {
-        loop {
-            std::thread::park();
+        while path.symlink_metadata().is_ok() {
+            std::thread::park_timeout(std::time::Duration::from_millis(20));
         }
+        return Ok(());
     }
     Err(match word {
         "EDQUOT" => Errno::EDQUOT,

@@ -233,7 +233,7 @@ impl Stand {
 
     fn look(&self) -> Option<Drift> {
         let generation = self.generation?;
-        self.deployer.drift(&self.target, generation, now())
+        self.deployer.drift(&self.target, generation, now(), &|| {})
     }
 
     /// The error of a step that failed.

@@ -349,6 +349,16 @@ pub(crate) fn obey(world: &mut World, command: &str) {
                 state.unwritable.clear();
             }
         }
+        ("hang", [target]) => {
+            let now = world.now;
+            let state = world.snapshot.targets.entry(TargetId::new(target).unwrap());
+            state.or_default().silent = Some(now);
+        }
+        ("answer", [target]) => {
+            if let Some(state) = world.snapshot.targets.get_mut(*target) {
+                state.silent = None;
+            }
+        }
         ("overwrite", [id, "on", target]) => {
             let state = world.snapshot.targets.get_mut(*target).unwrap();
             state.overwrite.insert(CertificateId::new(id).unwrap());

@@ -1,0 +1,91 @@
+//! A file system that gives no answer, and a daemon that goes on.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use crate::cli::Plain;
+use crate::cli::daemon::Daemon;
+
+/// `www` in one target, and `slow` in another whose place hangs once it is read again.
+async fn two_targets() -> (Plain, PathBuf) {
+    let plain = Plain::new().await;
+    let slow = r#"
+[certificate.slow]
+issuer = "corp"
+names = ["slow.example.test"]
+targets = ["slow"]
+
+[target.files.slow.export.pem.both]
+fullchain = "{dir}/slow/b.pem"
+key = "{dir}/slow/b.key"
+"#;
+    std::fs::create_dir(plain.agent.path().join("slow")).unwrap();
+    plain
+        .agent
+        .write_policy(&format!("{}{slow}", plain.policy()));
+    plain.agent.run(&["once"]).expect(0);
+    let file = plain.agent.path().join("slow/b.pem");
+    std::fs::write(&file, "touched").unwrap();
+    (plain, file)
+}
+
+fn alerts(plain: &Plain) -> Vec<String> {
+    let status = plain.agent.run(&["status", "--json"]).expect(0).json();
+    let alerts = status["alerts"].as_array().unwrap().iter();
+    alerts
+        .map(|alert| alert["key"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+const HANGS: &str = "fs.read=return(HANG /slow/b.pem)";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_system_that_hangs_keeps_nothing_back_but_its_own_target() {
+    let (plain, file) = two_targets().await;
+    let daemon = Daemon::start_with(&plain.agent, HANGS);
+    daemon.tells("READY=1");
+    let before = plain.serial();
+    plain.agent.run(&["renew", "www"]).expect(0);
+    assert_ne!(plain.serial(), before);
+    assert_eq!(alerts(&plain), ["file-unreadable/slow"]);
+    // What comes of it is not put where nobody answers.
+    plain
+        .agent
+        .run(&["renew", "slow"])
+        .expect(73)
+        .says("have given no answer since");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "touched");
+    assert_eq!(alerts(&plain), ["file-unreadable/slow"]);
+
+    // The server is back.
+    std::fs::remove_file(&file).unwrap();
+    let begun = Instant::now();
+    while !alerts(&plain).is_empty() || !file.exists() {
+        assert!(begun.elapsed() < MOST, "{}", daemon.log());
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    daemon.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_system_that_hangs_holds_up_no_stop() {
+    let (plain, file) = two_targets().await;
+    let daemon = Daemon::start_with(&plain.agent, HANGS);
+    daemon.tells("READY=1");
+    let begun = Instant::now();
+    daemon.stop();
+    assert!(begun.elapsed() < STOPS, "{:?}", begun.elapsed());
+    // Nor that of a command, once it is known.
+    let run = plain.agent.run_with(HANGS, &["once"]);
+    assert_eq!(run.code, Some(73), "{}", run.stderr);
+    assert_eq!(alerts(&plain), ["file-unreadable/slow"]);
+    std::fs::write(&file, "touched again").unwrap();
+    plain.agent.run(&["once"]).expect(0);
+    assert_eq!(alerts(&plain), Vec::<String>::new());
+    assert!(!std::fs::read_to_string(&file).unwrap().contains("touched"));
+}
+
+/// It is looked at again each minute.
+const MOST: Duration = Duration::from_secs(150);
+/// Whoever waits for the answer takes ten seconds, or for ever.
+const STOPS: Duration = Duration::from_secs(8);
