@@ -168,7 +168,7 @@ impl Answer {
         let soonest = status
             .certificates
             .iter()
-            .filter_map(|one| Some((one.not_after()?, one)))
+            .filter_map(|one| Some((one.ends()?, one)))
             .min_by_key(|(end, _)| *end);
         let mut summary = format!(
             "{} of {} healthy",
@@ -268,7 +268,7 @@ fn certificate(
 ) {
     let report = &one.report;
     let name = &report.name;
-    match one.not_after() {
+    match one.ends() {
         None => {
             let text = format!("{name}: no certificate yet: {}", report.message);
             let level = match one.urgency {
@@ -362,7 +362,7 @@ fn data(status: &Status, ask: &Check, now: Timestamp) -> Vec<String> {
         return data;
     }
     for one in &status.certificates {
-        let Some(end) = one.not_after() else { continue };
+        let Some(end) = one.ends() else { continue };
         let (warning, critical) = limits(one, ask);
         let limit =
             |limit: Option<Seconds>| limit.map_or(String::new(), |l| format!("{}:", days(l)));

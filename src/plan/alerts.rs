@@ -279,7 +279,8 @@ pub(crate) fn target(
     }
 }
 
-/// A newer revision is there and kept back while the one that is served runs out.
+/// A newer revision is there, and the one that is served runs out: whatever keeps the newer one back, and unless it is
+/// being put there. Told again at each of the days of the policy that are left, and at the end.
 fn old_one_served(place: &Place<'_>, member: &Member<'_>, now: Timestamp, draft: &mut Draft) {
     let state = place.state;
     let certificate = &member.subject.policy.id;
@@ -289,14 +290,24 @@ fn old_one_served(place: &Place<'_>, member: &Member<'_>, now: Timestamp, draft:
     ) else {
         return;
     };
-    let held = state.held.contains(&newest.id);
-    let failed = backoff::count(&state.failures, place.policy.digest) > 0;
     let Some(not_after) = member.subject.state.not_after(live) else {
         return;
     };
-    let margin = Seconds(newest.facts.lifetime().0.max(0) / 10);
-    let ends_soon = not_after - margin <= now;
-    if *live == newest.id || !ends_soon || !(held || failed || state.undo_failed.is_some()) {
+    if *live == newest.id {
+        return;
+    }
+    let lifetime = newest.facts.lifetime();
+    let first = not_after - Seconds(lifetime.0.max(0) / 10);
+    let mut steps: BTreeSet<Timestamp> = moments(not_after, lifetime, place.days)
+        .filter(|at| *at > first)
+        .collect();
+    steps.extend([first, not_after]);
+    steps.iter().for_each(|at| draft.wake(*at));
+    let step = steps.iter().filter(|at| **at <= now).count();
+    let held = state.held.contains(&newest.id);
+    let failed = backoff::count(&state.failures, place.policy.digest) > 0;
+    let kept = held || failed || state.undo_failed.is_some();
+    if step == 0 || (!kept && draft.is_at_work(place.policy, place.rollout)) {
         return;
     }
     let what = if held {
@@ -305,11 +316,12 @@ fn old_one_served(place: &Place<'_>, member: &Member<'_>, now: Timestamp, draft:
         "`renewd status` says what keeps the newer one back"
     };
     let target = &place.policy.id;
-    draft.alert(
+    let ends = if not_after <= now { "ended" } else { "ends" };
+    draft.alert_step(
         Severity::Critical,
-        "old-one-served",
+        ("old-one-served", u32::try_from(step).unwrap_or(u32::MAX)),
         &format!("{target}/{certificate}"),
-        format!("{certificate} on {target}: what is served ends at {not_after}"),
+        format!("{certificate} on {target}: what is served {ends} at {not_after}"),
         format!(
             "A newer one is there, valid until {}, and not served: {what}.",
             newest.facts.not_after

@@ -66,6 +66,9 @@ pub struct TargetReport {
     pub state: Code,
     /// Serial of what is served, where it is remembered.
     pub serial: Option<String>,
+    /// End of its validity, RFC 3339, where it is remembered.
+    #[serde(default)]
+    pub not_after: Option<String>,
     /// Phase of the open rollout, if there is one.
     pub rollout: Option<Code>,
     /// When a handshake showed the present set, RFC 3339; `null` for never, or where the policy says `probe = "none"`.
@@ -414,6 +417,9 @@ fn on_target(
         }
         .into(),
         serial: live.and_then(|live| serial(state, live)),
+        not_after: live
+            .and_then(|live| state.not_after(live))
+            .map(|at| at.to_string()),
         rollout: rollout.map(|rollout| rollout.phase.code().into()),
         proven_at: place
             .and_then(|place| place.proven_at)

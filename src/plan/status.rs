@@ -147,7 +147,7 @@ pub struct CertificateStatus {
     pub renewal_at: Option<String>,
     /// From when on it is an emergency that it was not renewed, RFC 3339.
     pub emergency_at: Option<String>,
-    /// Until the end of validity, negative past it; of the moment `at`.
+    /// Until the first end of what is served and of the newest revision, negative past it; of the moment `at`.
     pub days_left: Option<f64>,
     /// How much of the lifetime is left, from 1 to 0; negative past the end; of the moment `at`.
     pub share_left: Option<f64>,
@@ -347,7 +347,7 @@ impl Status {
         }
         self.certificates.sort_by(|a, b| {
             let key = |one: &CertificateStatus| {
-                let end = one.not_after().map(|at| at.0);
+                let end = one.ends().map(|at| at.0);
                 (std::cmp::Reverse(one.urgency), end, one.report.name.clone())
             };
             key(a).cmp(&key(b))
@@ -391,6 +391,14 @@ impl CertificateStatus {
         moment(self.report.not_after.as_ref())
     }
 
+    /// The first end of what is served anywhere, and of the newest: a newer one may be kept back.
+    #[must_use]
+    pub fn ends(&self) -> Option<Timestamp> {
+        let places = self.report.targets.iter();
+        let served = places.filter_map(|place| moment(place.not_after.as_ref()));
+        served.chain(self.not_after()).min()
+    }
+
     /// Whether that is past, as of the status.
     #[must_use]
     pub fn expired(&self) -> bool {
@@ -398,7 +406,7 @@ impl CertificateStatus {
     }
 
     fn settle(&mut self, now: Timestamp) {
-        let left = self.not_after().map(|end| now.until(end));
+        let left = self.ends().map(|end| now.until(end));
         let round = |number: f64, digits: f64| (number * digits).round() / digits;
         // The end itself belongs to what is past, also when it is rounded.
         self.days_left = left.map(|left| match round(left.0 as f64 / DAY, 100.0) {

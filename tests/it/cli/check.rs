@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
+use renewd::model::Seconds;
+use renewd::sys::clock::{Clock, SystemClock};
+
 use crate::cli::Plain;
 use crate::support::agent::Run;
 
@@ -247,4 +250,29 @@ async fn a_user_who_may_read_nothing_is_answered_from_the_status_file() {
             .stdout
             .contains("/nowhere/status.json is not there")
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_served_and_ends_first_is_what_counts() {
+    let plain = Plain::new().await;
+    plain.agent.run(&["once"]).expect(0);
+    let mut status = plain.agent.run(&["status", "--json"]).expect(0).json();
+    let file = plain.agent.path().join("seen.json");
+    let check = |status: &serde_json::Value| {
+        std::fs::write(&file, status.to_string()).unwrap();
+        plain
+            .agent
+            .run(&["check", "--file", file.to_str().unwrap()])
+    };
+    assert!(data(&check(&status).expect(0))["www days left"].0 > 60.0);
+    // The newest is kept back from its target.
+    let end = SystemClock.now() + Seconds::days(2);
+    status["certificates"][0]["targets"][0]["not_after"] = end.to_string().into();
+    let run = check(&status).expect(2);
+    let left = data(&run)["www days left"].0;
+    assert!(left > 1.9 && left <= 2.0, "{}", run.stdout);
+    status["certificates"][0]["targets"][0]["not_after"] = "2026-01-01T00:00:00Z".into();
+    let run = check(&status).expect(2);
+    assert!(run.stdout.contains("www: expired at"), "{}", run.stdout);
+    assert_eq!(data(&run)["expired"].0, 1.0, "{}", run.stdout);
 }

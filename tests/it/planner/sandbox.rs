@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use renewd::model::{Blocked, CertificateId};
+use renewd::model::{AlertKey, Blocked, CertificateId, Seconds};
 use renewd::plan::Verdict;
+use renewd::plan::status::{Status, Surroundings};
 
 use super::script::obey;
 use super::world::World;
@@ -107,4 +108,44 @@ fn an_open_rollout_that_has_not_begun_goes_on_without_it() {
     let live = &world.snapshot.targets["web"].live;
     assert_ne!(live["c0"], old["c0"]);
     assert_eq!(live["c1"], old["c1"]);
+}
+
+#[test]
+fn what_it_serves_does_not_run_out_unsaid() {
+    let mut world = World::new();
+    obey(&mut world, "now 2030-01-01");
+    obey(&mut world, "policy c0: targets=web");
+    obey(&mut world, "run");
+    let id = CertificateId::new("c0").unwrap();
+    let first = world.snapshot.certificates[&id].newest.clone().unwrap();
+    let end = first.facts.not_after;
+    obey(&mut world, "close /srv/c0 of c0 on web");
+    obey(&mut world, "run for 70d");
+    assert_ne!(
+        world.snapshot.certificates[&id].newest.as_ref().unwrap().id,
+        first.id
+    );
+    let alert = AlertKey::new("old-one-served", "web/c0");
+    assert!(!world.plan().alerts.contains_key(&alert));
+    obey(&mut world, "run for 12d");
+    let told = world.plan().alerts[&alert].clone();
+    assert!(told.title.contains("ends at"), "{told:?}");
+    // What is left is that of what is served.
+    let plan = world.plan();
+    let status = Status::new(
+        &world.policy,
+        &world.snapshot,
+        &plan,
+        world.now,
+        Surroundings::default(),
+    );
+    let left = world.now.until(end).0 as f64 / Seconds::days(1).0 as f64;
+    assert!((status.certificates[0].days_left.unwrap() - left).abs() < 0.01);
+    obey(&mut world, "run for 10d");
+    let over = world.plan().alerts[&alert].clone();
+    assert!(over.title.contains("ended at"), "{over:?}");
+    assert!(over.step > told.step, "{over:?}");
+    obey(&mut world, "open web");
+    obey(&mut world, "run");
+    assert!(!world.plan().alerts.contains_key(&alert));
 }
