@@ -169,7 +169,8 @@ fn spared(waiting: &[Slip]) -> Vec<i64> {
         };
         let raised = slips.iter().filter(|slip| slip.occasion != Occasion::Over);
         let (early, told): (Vec<&Slip>, Vec<&Slip>) = raised.copied().partition(|slip| {
-            slip.mail.is_none() && slip.attempts == 0 && slip.due_at > over.queued_at
+            !ends_at_once(slip)
+                && slip.mail.is_none() && slip.attempts == 0 && slip.due_at > over.queued_at
         });
         spared.extend(early.iter().map(|slip| slip.seq));
         if told.is_empty() && !over.begun && over.mail.is_none() && !early.is_empty() {
@@ -179,7 +180,14 @@ fn spared(waiting: &[Slip]) -> Vec<i64> {
     spared
 }
 
-/// Those that nothing of their own thread must leave before: an end is told after what it ended, in another mail.
+/// Whether its alert tells of what is past: it is over as soon as it is raised, and that makes it nobody's less.
+fn ends_at_once(slip: &Slip) -> bool {
+    let kind = slip.thread.0.split('/').next();
+    kind.is_some_and(|kind| ENDS_AT_ONCE.contains(&kind))
+}
+
+/// Those that nothing of their own thread must leave before: an end is told after what it ended, in another mail; what is
+/// over at once, in the same.
 fn free<'a>(open: &[&'a Slip]) -> Vec<&'a Slip> {
     let mut raised: BTreeSet<&(String, Timestamp)> = BTreeSet::new();
     let mut sealed: BTreeSet<&(String, Timestamp)> = BTreeSet::new();
@@ -189,7 +197,8 @@ fn free<'a>(open: &[&'a Slip]) -> Vec<&'a Slip> {
             Occasion::Raised(_) | Occasion::Digest => sealed.contains(&slip.thread),
             Occasion::Over => raised.contains(&slip.thread),
         };
-        if slip.occasion != Occasion::Over {
+        let joins = ends_at_once(slip) && slip.mail.is_none() && !slip.alone;
+        if slip.occasion != Occasion::Over && !joins {
             raised.insert(&slip.thread);
         }
         if slip.mail.is_some() {
@@ -200,6 +209,9 @@ fn free<'a>(open: &[&'a Slip]) -> Vec<&'a Slip> {
     }
     free
 }
+
+/// Kinds of alerts that are over with the very tick that raises them.
+const ENDS_AT_ONCE: [&str; 1] = ["agent-was-down"];
 
 /// A mail with more is not read.
 const MOST_IN_ONE: usize = 200;
