@@ -1,7 +1,7 @@
 //! When jobs run: the schedule, late by this host's share of the jitter, never twice within the floor.
 //!
 //! Only the beginning of the last run is needed. Whatever was missed meanwhile (the process was down, the machine
-//! suspended, the clock set forward) is one run, at once; a last run that lies ahead means that the clock was set back.
+//! suspended, the clock set forward) is one run, at once; a last run that lies far ahead means that the clock was set back.
 
 use std::collections::BTreeMap;
 
@@ -22,7 +22,8 @@ pub fn next(
     let Some(last) = last else {
         return now;
     };
-    if last > now {
+    // A small step back is how a clock is kept right, and repeats nothing.
+    if last > now + clock::TOLERANCE {
         return now;
     }
     let late = lateness(name, job, host);
@@ -199,6 +200,22 @@ mod tests {
         let now = at("2027-03-01T00:00:00Z");
         let last = at("2027-05-30T00:00:00Z");
         assert_eq!(next(JobName::Renew, &job, Some(last), HOST, now), now);
+    }
+
+    #[test]
+    fn a_small_step_back_of_the_clock_repeats_nothing() {
+        let mut job = job("0 0 * * * *", "UTC");
+        job.floor = Seconds::minutes(10);
+        let last = at("2027-03-01T08:00:00Z");
+        for back in [1, 300] {
+            let next = next(JobName::Digest, &job, Some(last), HOST, last - Seconds(back));
+            assert_eq!(next, at("2027-03-01T09:00:00Z"), "{back} s");
+        }
+        // Every second, and the floor alone holds it.
+        let mut job = self::job("* * * * * *", "UTC");
+        job.floor = Seconds::minutes(10);
+        let next = next(JobName::Check, &job, Some(last), HOST, last - Seconds(300));
+        assert_eq!(next, last + job.floor);
     }
 
     #[test]
