@@ -20,7 +20,10 @@ use crate::store::{Foreseen, journal};
 
 /// Everything that is due now.
 pub(crate) async fn once(arguments: &Arguments, wait: Seconds) -> CommandResult {
-    let loaded = context::load(arguments)?;
+    let loaded = match context::load(arguments) {
+        Ok(loaded) => loaded,
+        Err(failure) => return control::despite(arguments, failure, Wanted::Once, wait).await,
+    };
     let quiet = arguments.quiet;
     let control = &loaded.policy.control;
     if let Some(exit) = control::through(arguments, control, Wanted::Once, wait).await? {
@@ -40,11 +43,14 @@ pub(crate) async fn renew(
     name: &CertificateId,
     wait: Seconds,
 ) -> CommandResult {
-    let loaded = context::load(arguments)?;
+    let wanted = Wanted::Renew(name.clone());
+    let loaded = match context::load(arguments) {
+        Ok(loaded) => loaded,
+        Err(failure) => return control::despite(arguments, failure, wanted, wait).await,
+    };
     context::known(&loaded.policy, name)?;
     let quiet = arguments.quiet;
     let control = &loaded.policy.control;
-    let wanted = Wanted::Renew(name.clone());
     if let Some(exit) = control::through(arguments, control, wanted, wait).await? {
         return Ok(exit);
     }

@@ -76,6 +76,27 @@ pub(crate) async fn through(
     }
 }
 
+/// The same where the policy that lies there cannot be used, which is `failure`: a daemon that runs goes by an older one.
+pub(crate) async fn despite(
+    arguments: &Arguments,
+    failure: Failure,
+    wanted: Wanted,
+    wait: Seconds,
+) -> CommandResult {
+    let control = control(arguments);
+    if let Ok(None) | Err(_) = connect(&control).await {
+        return Err(failure);
+    }
+    output::note(&older_policy(&failure));
+    let done = through(arguments, &control, wanted, wait).await?;
+    done.ok_or(failure)
+}
+
+/// What a person is told in place of an error.
+pub(crate) fn older_policy(failure: &Failure) -> String {
+    format!("warning: {failure}; the daemon goes by an older one, and this is by that")
+}
+
 /// The same as SIGHUP, with an answer.
 pub(crate) async fn reload(arguments: &Arguments) -> CommandResult {
     let control = control(arguments);

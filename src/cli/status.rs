@@ -30,7 +30,10 @@ pub(crate) struct Ask<'a> {
 
 /// What is served and what happens next.
 pub(crate) async fn status(arguments: &Arguments, ask: Ask<'_>) -> CommandResult {
-    let policy = context::load(arguments)?.policy;
+    let policy = match context::load(arguments) {
+        Ok(loaded) => loaded.policy,
+        Err(failure) => return by_older_policy(arguments, ask, failure).await,
+    };
     for name in ask.names {
         context::known(&policy, name)?;
     }
@@ -40,15 +43,40 @@ pub(crate) async fn status(arguments: &Arguments, ask: Ask<'_>) -> CommandResult
         return watch(arguments, ask.names, &tags).await;
     }
     let (status, _) = look(&policy, ask.names, &tags).await?;
-    if ask.json {
-        let mut text = serde_json::to_string_pretty(&status)
+    show(&status, ask.json)
+}
+
+fn show(status: &Status, json: bool) -> CommandResult {
+    if json {
+        let mut text = serde_json::to_string_pretty(status)
             .map_err(|error| Failure::new(Exit::Bug, error.to_string()))?;
         text.push('\n');
         output::data(&text);
     } else {
-        output::data(&text(&status, Look::of_terminal()));
+        output::data(&text(status, Look::of_terminal()));
     }
     Ok(Exit::Done)
+}
+
+/// A daemon that runs goes by the policy from before the mistake, and knows what is so.
+async fn by_older_policy(arguments: &Arguments, ask: Ask<'_>, failure: Failure) -> CommandResult {
+    let tags: BTreeSet<String> = ask.tags.iter().cloned().collect();
+    let Ok(Some(status)) = control::status(&control::control(arguments)).await else {
+        return Err(failure);
+    };
+    output::note(&control::older_policy(&failure));
+    if ask.watch {
+        return watch(arguments, ask.names, &tags).await;
+    }
+    let of = |name: &CertificateId| {
+        let mut all = status.certificates.iter();
+        all.any(|one| one.report.name == name.as_str())
+    };
+    if let Some(name) = ask.names.iter().find(|name| !of(name)) {
+        let text = format!("the policy in force has no certificate `{name}`");
+        return Err(Failure::new(Exit::Usage, text));
+    }
+    show(&status.only(ask.names, &tags), ask.json)
 }
 
 async fn look(
@@ -116,10 +144,19 @@ async fn watch(
                 Ok((status, _)) => text(&status, Look::of_terminal()),
                 Err(failure) => format!("{RED}error:{RED:#} {failure}\n"),
             },
-            Err(_) => format!(
-                "{RED}error:{RED:#} the policy {} cannot be used; `renewd validate` says why\n",
-                arguments.config.display()
-            ),
+            Err(_) => {
+                let wrong = format!(
+                    "{RED}error:{RED:#} the policy {} cannot be used; `renewd validate` says why\n",
+                    arguments.config.display()
+                );
+                match control::status(&control::control(arguments)).await {
+                    Ok(Some(status)) => {
+                        let status = status.only(names, tags);
+                        wrong + &text(&status, Look::of_terminal())
+                    }
+                    Ok(None) | Err(_) => wrong,
+                }
+            }
         };
         let (_, height) = bar::size();
         let shown: Vec<&str> = drawn.lines().take(height.saturating_sub(1)).collect();

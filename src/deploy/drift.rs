@@ -50,8 +50,7 @@ impl Look<'_> {
         match Manifest::read(&directory) {
             Some(manifest) => {
                 let sealed = |entry: &Entry, path: &Path| self.is_sealed(entry, path);
-                let touched =
-                    files(&directory, &manifest, &sealed, &mut differences, self.beat);
+                let touched = files(&directory, &manifest, &sealed, &mut differences, self.beat);
                 self.name_newer(&manifest, &below, link_differs, &mut differences);
                 if let (true, true, Some(seen)) = (remember, differences.is_empty(), touched) {
                     manifest::remember_seen(&directory, &seen);

@@ -110,6 +110,7 @@ pub(super) fn spare(
         names: site.names,
         keystores: site.keystores(),
         now,
+        beat: &|| {},
     };
     let former = site.rollout.previous_generation;
     let drift = former.and_then(|generation| look.at(generation, false));

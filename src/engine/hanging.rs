@@ -103,9 +103,8 @@ mod tests {
 
     #[tokio::test]
     async fn what_hangs_has_one_thread_however_often_it_is_looked_at() {
-        let table = |pattern: &str| {
-            Subject::Watch(WatchId::new("nfs").unwrap(), vec![pattern.to_owned()])
-        };
+        let table =
+            |pattern: &str| Subject::Watch(WatchId::new("nfs").unwrap(), vec![pattern.to_owned()]);
         let subject = table("/nfs/*.pem");
         let begun = Arc::new(AtomicUsize::new(0));
         let (answer, server) = mpsc::channel::<()>();
@@ -149,7 +148,11 @@ mod tests {
             }
             beats
         };
-        assert!(read(subject, limit, walks).await.is_some_and(|beats| beats > 3));
+        assert!(
+            read(subject, limit, walks)
+                .await
+                .is_some_and(|beats| beats > 3)
+        );
     }
 
     const LONG: Duration = Duration::from_secs(60);

@@ -106,7 +106,8 @@ impl Engine {
         let known = snapshot.certificates.iter().filter(|(id, _)| {
             self.policy.certificates.contains_key(*id) && !busy.certificates.contains(*id)
         });
-        let newest = known.filter_map(|(id, state)| Some((id.clone(), state.newest.as_ref()?.id.clone())));
+        let newest =
+            known.filter_map(|(id, state)| Some((id.clone(), state.newest.as_ref()?.id.clone())));
         let newest: Vec<(CertificateId, RevisionId)> = newest.collect();
         let materials = self.deployer.materials().clone();
         let subject = Subject::Revisions(self.policy.state_dir.clone());
@@ -123,7 +124,9 @@ impl Engine {
             () = self.stopped() => return Ok(()),
         };
         let Some(looked) = looked else {
-            tracing::error!("stored revisions could not be looked at: the state directory gives no answer");
+            tracing::error!(
+                "stored revisions could not be looked at: the state directory gives no answer"
+            );
             return Ok(());
         };
         for (id, found) in looked {

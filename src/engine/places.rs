@@ -16,7 +16,7 @@ use crate::engine::hanging::{self, Pulse, Subject};
 use crate::engine::observe::{Left, left};
 use crate::engine::steps::Busy;
 use crate::engine::{Engine, EngineError};
-use crate::model::{CertificateId, Drift, Policy, Snapshot, TargetId, TargetState, Timestamp};
+use crate::model::{CertificateId, Drift, Snapshot, TargetId, TargetState, Timestamp};
 use crate::sys::{fs, systemd};
 
 /// What a look is for.
@@ -63,7 +63,8 @@ impl Engine {
         busy: &Busy,
     ) -> Result<(), EngineError> {
         let known = snapshot.targets.iter();
-        let silent = known.filter(|(id, state)| state.silent.is_some() && !busy.targets.contains(*id));
+        let silent =
+            known.filter(|(id, state)| state.silent.is_some() && !busy.targets.contains(*id));
         let silent: BTreeSet<TargetId> = silent.map(|(id, _)| id.clone()).collect();
         if silent.is_empty() {
             return Ok(());
@@ -128,7 +129,10 @@ impl Engine {
         // where nothing answers.
         let touched = systemd::is_service() || matches!(drift, Drifted::Unasked);
         let exports = self.policy.targets.get(id).map(|target| &target.exports);
-        let mut files = exports.into_iter().flatten().flat_map(|export| export.kind.files());
+        let mut files = exports
+            .into_iter()
+            .flatten()
+            .flat_map(|export| export.kind.files());
         let places = touched && files.any(|file| file.is_absolute());
         Sought {
             target: id.clone(),
@@ -142,7 +146,7 @@ impl Engine {
         sought: &Sought,
         now: Timestamp,
         limit: Duration,
-    ) -> impl Future<Output = Option<Found>> + Send + 'static {
+    ) -> impl Future<Output = Option<Found>> + Send + use<> {
         let (policy, deployer) = (Arc::clone(&self.policy), self.deployer.clone());
         let (id, drift, places) = (sought.target.clone(), sought.drift, sought.places);
         async move {

@@ -47,6 +47,14 @@ impl Daemon {
         } else {
             outcome.errors.join("\n")
         };
+        self.refused = (!accepted).then(|| {
+            let why = text.strip_prefix(REFUSED).unwrap_or(&text);
+            why.trim_start_matches([':', ' ', '\n']).to_owned()
+        });
+        if !accepted {
+            // It is told now, and for as long as it is so.
+            self.due = self.engine.clock.now();
+        }
         (self.engine.progress)(Progress::Policy { accepted, text });
         outcome
     }
@@ -139,6 +147,8 @@ impl Daemon {
 const BAD_POLICY: u8 = 78;
 const TRY_LATER: u8 = 75;
 const REFUSED: &str = "the new policy cannot be used; the old one stays in force";
+/// Before what else there is to say, for as long as that is so.
+pub(super) const NOT_IN_FORCE: &str = "the policy cannot be used and an older one is in force; ";
 /// Between two looks at files that changed.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
 /// Of these.

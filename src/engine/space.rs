@@ -144,7 +144,10 @@ fn look(
             continue;
         };
         let shortage = known.entry(&certificate.targets).or_insert_with(|| {
-            let targets = certificate.targets.iter().filter(|id| !silent.contains(*id));
+            let targets = certificate
+                .targets
+                .iter()
+                .filter(|id| !silent.contains(*id));
             let targets = targets.filter_map(|id| {
                 let members = members.get(id).copied().unwrap_or_default();
                 Some((policy.targets.get(id)?, members))

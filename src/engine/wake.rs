@@ -21,6 +21,7 @@ use crate::engine::bell::{Bell, Rings};
 use crate::engine::converge::{Awaited, Call, Course};
 use crate::engine::deliveries::Deliveries;
 use crate::engine::exposition::Exposition;
+use crate::engine::reload::NOT_IN_FORCE;
 use crate::engine::status::daemon_lock;
 use crate::engine::steps::Steps;
 use crate::engine::watchdog::longest_step;
@@ -238,6 +239,8 @@ pub(super) struct Daemon {
     pub(super) longest: Duration,
     /// Of the state directory, for as long as a step is under way.
     pub(super) held: Option<Lock>,
+    /// Why the policy that lies there is not in force.
+    pub(super) refused: Option<String>,
     /// Those that steps of earlier policies still use.
     pub(super) retired: Vec<Arc<Engine>>,
 }
@@ -269,6 +272,7 @@ impl Daemon {
             wishes: Wishes::default(),
             steps: Steps::default(),
             held: None,
+            refused: None,
             retired: Vec::new(),
         })
     }
@@ -354,7 +358,8 @@ impl Daemon {
         self.deliveries.ring(result.is_ok() && keeps_its_limits);
         match result {
             Ok(plan) => {
-                systemd::status(&summary(&plan));
+                let refused = self.refused.as_ref().map_or("", |_| NOT_IN_FORCE);
+                systemd::status(&format!("{refused}{}", summary(&plan)));
                 if let Some(snapshot) = &self.snapshot {
                     let seen = (snapshot, &plan);
                     self.wishes
@@ -451,6 +456,7 @@ impl Daemon {
                 self.engine.look_beside(known, &busy).await?
             }
         };
+        snapshot.refused.clone_from(&self.refused);
         ended.merge(self.steps.reap()?);
         self.engine.store.refresh(&mut snapshot, &ended).await?;
         // Which jobs are due is a matter of the clock as well.

@@ -174,7 +174,7 @@ impl fmt::Display for Blocked {
             }
             Self::RestartNeeded { path } => write!(
                 f,
-                "the sandbox of the unit keeps {} from being written; install what `renewd systemd dropin` prints, then restart renewd",
+                "{} cannot be written: the sandbox of the unit does not allow it (install what `renewd systemd dropin` prints, then restart renewd), or its file system has become read-only",
                 path.display()
             ),
             Self::NoAnswer { since } => write!(

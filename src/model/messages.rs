@@ -91,6 +91,11 @@ impl Kind {
             About::Host,
             "da17ddbb036246d195594df7f83f9ab6",
         ),
+        kind(
+            "policy-refused",
+            About::Host,
+            "ab9ca6ec0bd64a7c8634b806affccef9",
+        ),
         kind("clock", About::Host, "0ffaf1bbf587427fa7416a271edeb2ae"),
         kind(
             "expiring",

@@ -55,6 +55,8 @@ pub struct Snapshot {
     pub accounts: BTreeMap<IssuerId, IssuerId>,
     /// Who the journal is; `None` before its first executor.
     pub identity: Option<Identity>,
+    /// Why the policy that lies there is not in force, but an older one, where a daemon knows that.
+    pub refused: Option<String>,
     /// Why nothing may be bought by this journal, if it may be a copy or too old.
     pub stale: Option<Stale>,
 }

@@ -15,7 +15,7 @@ use crate::plan::certificates::Subject;
 use crate::plan::draft::{Draft, Met};
 use crate::plan::renewal::Window;
 use crate::plan::targets::{self, Member, Place};
-use crate::plan::{Verdict, again, backoff, blame, drift, orders, rollout_machine};
+use crate::plan::{Verdict, again, backoff, blame, drift, orders, rollout_machine, served};
 
 /// What stands for a certificate. `digest` is [`backoff::digest`] of certificate and issuer, `days` the policy's steps.
 pub(crate) fn certificate(
@@ -211,28 +211,6 @@ fn remote(subject: &Subject<'_>, trouble: &RemoteTrouble, draft: &mut Draft) {
     );
 }
 
-/// A revoked one is served still.
-fn revoked_one_served(place: &Place<'_>, member: &Member<'_>, draft: &mut Draft) {
-    let state = member.subject.state;
-    let certificate = &member.subject.policy.id;
-    let Some(live) = place.state.live.get(certificate) else {
-        return;
-    };
-    let newest = state.newest.as_ref().map(|newest| &newest.id);
-    // Of the newest it is told already.
-    if !state.is_revoked(live) || newest == Some(live) {
-        return;
-    }
-    let target = &place.policy.id;
-    draft.alert(
-        Severity::Critical,
-        Standing::Revoked.code(),
-        &format!("{target}/{certificate}"),
-        format!("{certificate} on {target}: what is served was taken back by its issuer"),
-        format!("A newer one goes in as soon as it can; `renewd history {certificate}` says what keeps it back."),
-    );
-}
-
 /// What stands for a target.
 pub(crate) fn target(
     place: &Place<'_>,
@@ -266,7 +244,7 @@ pub(crate) fn target(
             "restart-needed",
             id,
             format!("{id}: renewd may not write to {}{more}", path.display()),
-            "The sandbox of the unit is made when renewd is started, and allows other places. Install what `renewd systemd dropin` prints, then restart renewd.".to_owned(),
+            "The sandbox of the unit is made when renewd is started, and allows other places: install what `renewd systemd dropin` prints, then restart renewd. Where that is installed already, the file system itself has become read-only, as after an error of its disk: the kernel's log says so, and renewd goes on by itself once it can be written.".to_owned(),
         );
     }
     failed_rollouts(place, members, draft);
@@ -274,59 +252,9 @@ pub(crate) fn target(
         open_rollout(place, rollout, snapshot, now, draft);
     }
     for member in members {
-        old_one_served(place, member, now, draft);
-        revoked_one_served(place, member, draft);
+        served::old_one(place, member, now, draft);
+        served::revoked_one(place, member, draft);
     }
-}
-
-/// A newer revision is there, and the one that is served runs out: whatever keeps the newer one back, and unless it is
-/// being put there. Told again at each of the days of the policy that are left, and at the end.
-fn old_one_served(place: &Place<'_>, member: &Member<'_>, now: Timestamp, draft: &mut Draft) {
-    let state = place.state;
-    let certificate = &member.subject.policy.id;
-    let (Some(live), Some(newest)) = (
-        state.live.get(certificate),
-        member.subject.state.newest.as_ref(),
-    ) else {
-        return;
-    };
-    let Some(not_after) = member.subject.state.not_after(live) else {
-        return;
-    };
-    if *live == newest.id {
-        return;
-    }
-    let lifetime = newest.facts.lifetime();
-    let first = not_after - Seconds(lifetime.0.max(0) / 10);
-    let mut steps: BTreeSet<Timestamp> = moments(not_after, lifetime, place.days)
-        .filter(|at| *at > first)
-        .collect();
-    steps.extend([first, not_after]);
-    steps.iter().for_each(|at| draft.wake(*at));
-    let step = steps.iter().filter(|at| **at <= now).count();
-    let held = state.held.contains(&newest.id);
-    let failed = backoff::count(&state.failures, place.policy.digest) > 0;
-    let kept = held || failed || state.undo_failed.is_some();
-    if step == 0 || (!kept && draft.is_at_work(place.policy, place.rollout)) {
-        return;
-    }
-    let what = if held {
-        "`renewd release` lets the newer one in"
-    } else {
-        "`renewd status` says what keeps the newer one back"
-    };
-    let target = &place.policy.id;
-    let ends = if not_after <= now { "ended" } else { "ends" };
-    draft.alert_step(
-        Severity::Critical,
-        ("old-one-served", u32::try_from(step).unwrap_or(u32::MAX)),
-        &format!("{target}/{certificate}"),
-        format!("{certificate} on {target}: what is served {ends} at {not_after}"),
-        format!(
-            "A newer one is there, valid until {}, and not served: {what}.",
-            newest.facts.not_after
-        ),
-    );
 }
 
 /// A member that the others went without.

@@ -208,7 +208,13 @@ mod tests {
         job.floor = Seconds::minutes(10);
         let last = at("2027-03-01T08:00:00Z");
         for back in [1, 300] {
-            let next = next(JobName::Digest, &job, Some(last), HOST, last - Seconds(back));
+            let next = next(
+                JobName::Digest,
+                &job,
+                Some(last),
+                HOST,
+                last - Seconds(back),
+            );
             assert_eq!(next, at("2027-03-01T09:00:00Z"), "{back} s");
         }
         // Every second, and the floor alone holds it.

@@ -170,7 +170,9 @@ fn spared(waiting: &[Slip]) -> Vec<i64> {
         let raised = slips.iter().filter(|slip| slip.occasion != Occasion::Over);
         let (early, told): (Vec<&Slip>, Vec<&Slip>) = raised.copied().partition(|slip| {
             !ends_at_once(slip)
-                && slip.mail.is_none() && slip.attempts == 0 && slip.due_at > over.queued_at
+                && slip.mail.is_none()
+                && slip.attempts == 0
+                && slip.due_at > over.queued_at
         });
         spared.extend(early.iter().map(|slip| slip.seq));
         if told.is_empty() && !over.begun && over.mail.is_none() && !early.is_empty() {
@@ -197,7 +199,8 @@ fn free<'a>(open: &[&'a Slip]) -> Vec<&'a Slip> {
             Occasion::Raised(_) | Occasion::Digest => sealed.contains(&slip.thread),
             Occasion::Over => raised.contains(&slip.thread),
         };
-        let joins = ends_at_once(slip) && slip.mail.is_none() && !slip.alone;
+        let fresh = slip.mail.is_none() && slip.attempts == 0 && !slip.alone;
+        let joins = ends_at_once(slip) && fresh;
         if slip.occasion != Occasion::Over && !joins {
             raised.insert(&slip.thread);
         }

@@ -68,6 +68,7 @@ mod relied;
 pub mod renewal;
 pub mod revoke;
 pub mod rollout_machine;
+mod served;
 pub mod spending;
 pub mod status;
 pub(crate) mod supplement;

@@ -115,6 +115,7 @@ pub fn plan(policy: &Policy, snapshot: &Snapshot, now: Timestamp) -> Plan {
     widespread::channels(policy, snapshot, now, &mut draft);
     widespread::issuers(policy, snapshot, &mut draft);
     widespread::downtime(policy, snapshot, now, &mut draft);
+    widespread::policy(snapshot, &mut draft);
     for work in &places.list {
         observed::decide(&work.place, snapshot.checked_at, now, &mut draft);
     }

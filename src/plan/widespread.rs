@@ -218,6 +218,28 @@ pub(crate) fn downtime(policy: &Policy, snapshot: &Snapshot, now: Timestamp, dra
     );
 }
 
+/// What is wanted by now is not what is done.
+pub(crate) fn policy(snapshot: &Snapshot, draft: &mut Draft) {
+    let Some(why) = &snapshot.refused else { return };
+    let mut lines: Vec<&str> = why.trim().lines().take(LINES_SHOWN).collect();
+    if lines.len() < why.trim().lines().count() {
+        lines.push("…");
+    }
+    draft.alert(
+        Severity::Warning,
+        "policy-refused",
+        "host",
+        "the policy cannot be used as it is now; an older one is in force".to_owned(),
+        format!(
+            "{}\nWhat renewd does goes by the policy that it read before, and once it is stopped it will not start by this one. `renewd validate` says what is wrong; as soon as it is mended, it comes into force by itself.",
+            lines.join("\n")
+        ),
+    );
+}
+
+/// Of what is wrong with a policy; `renewd validate` shows all.
+const LINES_SHOWN: usize = 10;
+
 /// A mail server may be restarted, or ask to come again after a while.
 const CHANNEL_PATIENCE: Seconds = Seconds::hours(1);
 

@@ -15,6 +15,7 @@ mod hanging;
 mod looking;
 mod metrics;
 mod quiet;
+mod refused;
 mod rollback;
 mod socket;
 mod space;

@@ -98,7 +98,7 @@ fn scenarios() -> Vec<PathBuf> {
 }
 
 /// Every code that a person may read. A new one needs a scenario that shows it.
-const CODES: [&str; 105] = [
+const CODES: [&str; 106] = [
     "reason no-revision",
     "reason unusable",
     "reason issuer-changed",
@@ -166,6 +166,7 @@ const CODES: [&str; 105] = [
     "alert credentials-refused",
     "alert issuer-failing",
     "alert agent-was-down",
+    "alert policy-refused",
     "alert rollout-blocked",
     "alert awaiting-service",
     "alert no-way-back",

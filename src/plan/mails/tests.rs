@@ -101,7 +101,13 @@ fn what_is_critical_waits_for_nothing_and_takes_along_what_does() {
 fn what_is_over_at_once_is_told_after_the_quiet_hours_in_one_mail() {
     let morning = T + Seconds::hours(6);
     let mut down = raised(1, "agent-was-down/host", T);
-    let mut back = slip(2, "agent-was-down/host", Occasion::Over, Severity::Warning, T);
+    let mut back = slip(
+        2,
+        "agent-was-down/host",
+        Occasion::Over,
+        Severity::Warning,
+        T,
+    );
     (down.due_at, back.due_at) = (morning, morning);
     let both = [down, back];
     let sorting = sort(&both, &[], Some(PACE), None, T);
@@ -110,7 +116,10 @@ fn what_is_over_at_once_is_told_after_the_quiet_hours_in_one_mail() {
     assert_eq!((sorting.mails, sorting.spared), (vec![vec![1, 2]], vec![]));
     // A program is called for each, in their order.
     let sorting = sort(&both, &[], None, None, morning);
-    assert_eq!((sorting.mails, sorting.spared), (vec![vec![1], vec![2]], vec![]));
+    assert_eq!(
+        (sorting.mails, sorting.spared),
+        (vec![vec![1], vec![2]], vec![])
+    );
     // What may have been taken over already is told before its end.
     let mut sealed = both;
     sealed[0].mail = Some("<a@b>".to_owned());

@@ -37,6 +37,8 @@
 //! hold www on web                                  the newest is kept off, as after a rollback
 //! release web
 //! unusable www DETAIL                              the stored revision was found to be unusable
+//! hang web                                         its files give no answer; `answer web` ends that
+//! refuse DETAIL                                    the policy that lies there cannot be used; `accept` ends that
 //! drift web CODE www DETAIL                        a check found a difference of the kind with this code; `-` for nobody's
 //! drift web newer-elsewhere www@2030-01-05 DETAIL  and when that was issued
 //! remote www revoked DETAIL                        the issuer says so of the newest revision
@@ -349,6 +351,8 @@ pub(crate) fn obey(world: &mut World, command: &str) {
                 state.unwritable.clear();
             }
         }
+        ("refuse", why) => world.snapshot.refused = Some(why.join(" ")),
+        ("accept", []) => world.snapshot.refused = None,
         ("hang", [target]) => {
             let now = world.now;
             let state = world.snapshot.targets.entry(TargetId::new(target).unwrap());
