@@ -92,7 +92,7 @@ impl Kind {
             "da17ddbb036246d195594df7f83f9ab6",
         ),
         kind(
-            "policy-refused",
+            "old-policy",
             About::Host,
             "ab9ca6ec0bd64a7c8634b806affccef9",
         ),

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
-    Alert, AlertKey, CertificateId, HostSeed, IssuerId, OrderId, Rollout, Seconds, Severity,
-    StepFailure, TargetPolicy, Timestamp, Waiting,
+    Alert, AlertKey, CertificateId, HostSeed, IssuerId, OrderId, Seconds, Severity, StepFailure,
+    Timestamp, Waiting,
 };
 use crate::plan::outage::Hold;
 use crate::plan::pacing::OrderBudget;
@@ -174,19 +174,6 @@ impl Draft {
         if at > self.now {
             self.next_wake = self.next_wake.min(at);
         }
-    }
-
-    /// Whether something is done about the target of a rollout, or of none yet, by this plan.
-    pub(crate) fn is_at_work(&self, target: &TargetPolicy, rollout: Option<&Rollout>) -> bool {
-        let mut actions = self.rollouts.iter().chain(&self.new_rollouts);
-        actions.any(|action| match action {
-            Action::OpenRollout { target: of, .. } => *of == target.id,
-            Action::AdvanceRollout { rollout: of, .. }
-            | Action::RecordRollout { rollout: of, .. } => {
-                rollout.is_some_and(|rollout| rollout.id == *of)
-            }
-            _ => false,
-        })
     }
 
     /// This stands.

@@ -8,8 +8,8 @@ use crate::plan::backoff;
 use crate::plan::draft::Draft;
 use crate::plan::targets::{Member, Place};
 
-/// A newer revision is there, and the one that is served runs out: whatever keeps the newer one back, and unless it is
-/// being put there. Told again at each of the days of the policy that are left, and at the end.
+/// A newer revision is there and kept back, by whatever, while the one that is served runs out. What is only on its way is not
+/// told. Told again at each of the days of the policy that are left, and at the end.
 pub(crate) fn old_one(place: &Place<'_>, member: &Member<'_>, now: Timestamp, draft: &mut Draft) {
     let state = place.state;
     let certificate = &member.subject.policy.id;
@@ -35,8 +35,8 @@ pub(crate) fn old_one(place: &Place<'_>, member: &Member<'_>, now: Timestamp, dr
     let step = steps.iter().filter(|at| **at <= now).count();
     let held = state.held.contains(&newest.id);
     let failed = backoff::count(&state.failures, place.policy.digest) > 0;
-    let kept = held || failed || state.undo_failed.is_some();
-    if step == 0 || (!kept && draft.is_at_work(place.policy, place.rollout)) {
+    let shut = state.unwritable.contains_key(certificate) || state.silent.is_some();
+    if step == 0 || !(held || failed || shut || state.undo_failed.is_some()) {
         return;
     }
     let what = if held {

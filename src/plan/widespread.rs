@@ -227,7 +227,7 @@ pub(crate) fn policy(snapshot: &Snapshot, draft: &mut Draft) {
     }
     draft.alert(
         Severity::Warning,
-        "policy-refused",
+        "old-policy",
         "host",
         "the policy cannot be used as it is now; an older one is in force".to_owned(),
         format!(

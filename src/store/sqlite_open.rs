@@ -187,7 +187,7 @@ mod tests {
         let path = journal(directory.path());
         let old = SqliteStore::connect(&path, options(&path).create_if_missing(true));
         let old = old.await.unwrap();
-        let before = Migrator::with_migrations(migrations()[..3].to_vec().into());
+        let before = Migrator::with_migrations(migrations()[..3].to_vec());
         before.run(&old.pool).await.unwrap();
         let write = async |sql: &'static str, values: &[&str]| {
             let mut query = sqlx::query(sql);

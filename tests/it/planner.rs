@@ -166,7 +166,7 @@ const CODES: [&str; 106] = [
     "alert credentials-refused",
     "alert issuer-failing",
     "alert agent-was-down",
-    "alert policy-refused",
+    "alert old-policy",
     "alert rollout-blocked",
     "alert awaiting-service",
     "alert no-way-back",

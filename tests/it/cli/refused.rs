@@ -32,7 +32,7 @@ async fn a_policy_that_is_refused_is_told_of_until_one_is_accepted() {
         .expect(0)
         .says("the daemon goes by an older one");
     let alert = run.json()["alerts"][0].clone();
-    assert_eq!(alert["key"], "policy-refused/host", "{alert}");
+    assert_eq!(alert["key"], "old-policy/host", "{alert}");
     assert!(alert["text"].as_str().unwrap().contains("isuer"), "{alert}");
     plain.agent.run(&["status", "nobody"]).expect(64);
     let before = plain.serial();

@@ -281,7 +281,7 @@ const PURCHASE_SETTLES: i64 = 10 * 60;
 impl Schedule {
     fn new(seed: u64) -> Self {
         let mut random = Random::new(seed);
-        let storm = seed % 5 == 0;
+        let storm = seed.is_multiple_of(5);
         let years = 1 + random.below(2) as u32;
         let hosts = 1 + random.below(3);
         let per_day = [1, 2, 50, 50, 50, 50, 50, 50][random.below(8) as usize];

@@ -386,7 +386,8 @@ async fn a_copy_that_looks_for_a_lost_purchase_takes_nothing_that_only_may_be_it
         host.told()
     );
     let engine = host.engine().await;
-    let claimed = engine.store.claim(&new_identity(), shop.clock_now());
+    let identity = new_identity();
+    let claimed = engine.store.claim(&identity, shop.clock_now());
     claimed.await.unwrap();
     host.settle(&shop).await;
     assert_eq!(shop.ccm.running.requests_of("4.1.3.1"), 1);

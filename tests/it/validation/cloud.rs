@@ -200,7 +200,7 @@ async fn a_domain_whose_zone_left_the_account_keeps_no_record_of_the_others() {
     let there = record("www.example.com", PLACE, "one");
     let gone = record("www.example.org", "_dnsauth.www.example.org", "two");
     validations
-        .publish(&policy, &[there.clone()])
+        .publish(&policy, std::slice::from_ref(&there))
         .await
         .unwrap();
     assert_eq!(values(&account).len(), 1);
