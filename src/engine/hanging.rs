@@ -4,7 +4,7 @@
 //! the process may have, and nothing at all would go on. So whoever still hangs is asked for nothing again. They are no
 //! threads of the runtime, whose number is limited and whose end is waited for at the end of the process.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,8 +27,8 @@ pub(super) enum Subject {
     Room(PathBuf, Vec<TargetId>),
 }
 
-/// Under way, or hanging. Of the process, as its threads are: they outlive the policy that they were begun for.
-static UNDER_WAY: Mutex<BTreeSet<Subject>> = Mutex::new(BTreeSet::new());
+/// Under way, and whether it hangs. Of the process, as its threads are: they outlive the policy that they were begun for.
+static UNDER_WAY: Mutex<BTreeMap<Subject, bool>> = Mutex::new(BTreeMap::new());
 
 /// Says that a look that takes long gets on.
 #[derive(Debug, Clone, Default)]
@@ -46,15 +46,20 @@ impl Pulse {
 }
 
 /// What `work` answers, as long as no time of `limit` passes without a beat. `None` when one does, and at once while an
-/// earlier one of the same subject is still under way.
+/// earlier one of the same subject hangs; one that is only under way is waited for.
 pub(super) async fn read<T: Send + 'static>(
     subject: Subject,
     limit: Duration,
     work: impl FnOnce(&Pulse) -> T + Send + 'static,
 ) -> Option<T> {
-    if !under_way().insert(subject.clone()) {
-        return None;
+    let until = tokio::time::Instant::now() + limit;
+    while !begin(&subject)? {
+        if tokio::time::Instant::now() >= until {
+            return None;
+        }
+        tokio::time::sleep(TURN).await;
     }
+    let hung = subject.clone();
     let ends = Ends(subject);
     let pulse = Pulse::default();
     let beating = pulse.clone();
@@ -75,11 +80,33 @@ pub(super) async fn read<T: Send + 'static>(
         let before = pulse.beats();
         match tokio::time::timeout(limit, &mut told).await {
             Ok(found) => return found.ok(),
-            Err(_) if pulse.beats() == before => return None,
+            Err(_) if pulse.beats() == before => {
+                // Unless it ended at this very moment.
+                if let Some(hangs) = under_way().get_mut(&hung) {
+                    *hangs = true;
+                }
+                return None;
+            }
             Err(_) => {}
         }
     }
 }
+
+/// Whether it is begun now, and not under way already; `None` where that one hangs.
+fn begin(subject: &Subject) -> Option<bool> {
+    let mut under_way = under_way();
+    match under_way.get(subject) {
+        Some(true) => None,
+        Some(false) => Some(false),
+        None => {
+            under_way.insert(subject.clone(), false);
+            Some(true)
+        }
+    }
+}
+
+/// How soon it is asked again whether another look is over.
+const TURN: Duration = Duration::from_millis(20);
 
 /// Says that it is over, also where it panicked or was never begun.
 struct Ends(Subject);
@@ -90,7 +117,7 @@ impl Drop for Ends {
     }
 }
 
-fn under_way() -> MutexGuard<'static, BTreeSet<Subject>> {
+fn under_way() -> MutexGuard<'static, BTreeMap<Subject, bool>> {
     UNDER_WAY.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -132,6 +159,26 @@ mod tests {
             seen = read(subject.clone(), LONG, |_| 8).await;
         }
         assert_eq!(seen, Some(8));
+    }
+
+    #[tokio::test]
+    async fn one_that_is_only_under_way_is_waited_for() {
+        let subject = Subject::Revisions("/both".into());
+        let (answer, server) = mpsc::channel::<()>();
+        let (begun, is_begun) = mpsc::channel::<()>();
+        let first = tokio::spawn(read(subject.clone(), LONG, move |_: &Pulse| {
+            begun.send(()).unwrap();
+            server.recv().unwrap();
+            1
+        }));
+        let begun = tokio::task::spawn_blocking(move || is_begun.recv());
+        begun.await.unwrap().unwrap();
+        let second = tokio::spawn(read(subject, LONG, |_: &Pulse| 2));
+        tokio::time::sleep(TURN * 2).await;
+        assert!(!second.is_finished(), "nothing hangs");
+        answer.send(()).unwrap();
+        assert_eq!(first.await.unwrap(), Some(1));
+        assert_eq!(second.await.unwrap(), Some(2));
     }
 
     #[tokio::test]

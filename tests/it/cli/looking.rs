@@ -191,6 +191,7 @@ async fn what_scripts_read_has_the_documented_keys() {
         place.sort_unstable();
         let wanted = [
             "name",
+            "not_after",
             "observed",
             "proven_at",
             "rollout",
