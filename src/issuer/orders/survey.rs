@@ -233,22 +233,23 @@ fn of_listed(entry: ScmCertificate) -> One {
 
 /// Ids of those that bear this value under this key, by the question of 4.1.2.1 that is made for it.
 pub(super) async fn marked(scm: &Scm, key: &str, value: &str) -> Result<Vec<String>, IssuerError> {
-    let choice = TagChoice {
-        key: key.to_owned(),
-        values: Values(vec![value.to_owned()]),
-    };
-    let request = FilterTags {
-        tags: vec![choice],
-        ..filter(Vec::new())
-    };
-    let found = tagged(scm, &request).await?;
-    let found = found.into_iter().filter_map(of_tagged);
+    let found = bearing(scm, key, value).await?;
     Ok(found.map(|one| one.id).collect())
 }
 
 /// By certificate, the host that cares for it: those that this program has marked.
 pub(super) async fn hosts(scm: &Scm) -> Result<BTreeMap<String, String>, IssuerError> {
     let (key, value) = tags::MANAGED;
+    let found = bearing(scm, key, value).await?;
+    let host = |one: One| Some((one.id, one.tags.host()?.to_owned()));
+    Ok(found.filter_map(host).collect())
+}
+
+async fn bearing(
+    scm: &Scm,
+    key: &str,
+    value: &str,
+) -> Result<impl Iterator<Item = One>, IssuerError> {
     let choice = TagChoice {
         key: key.to_owned(),
         values: Values(vec![value.to_owned()]),
@@ -258,9 +259,7 @@ pub(super) async fn hosts(scm: &Scm) -> Result<BTreeMap<String, String>, IssuerE
         ..filter(Vec::new())
     };
     let found = tagged(scm, &request).await?;
-    let found = found.into_iter().filter_map(of_tagged);
-    let host = |one: One| Some((one.id, one.tags.host()?.to_owned()));
-    Ok(found.filter_map(host).collect())
+    Ok(found.into_iter().filter_map(of_tagged))
 }
 
 /// One certificate as 4.1.2.1 shows it; `None` where it is gone. The reference lets one ask for a name, which need not be
