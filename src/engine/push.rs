@@ -191,12 +191,12 @@ impl Engine {
         (state, newest): (&CertificateState, &RevisionFacts),
         known: &mut PushState,
     ) -> Result<String, IssuerError> {
-        // Another place of the same account may have it.
-        let all = state.pushes.values().flat_map(|other| &other.imports);
-        let mut all = known.imports.iter().chain(all);
-        let here = all.find(|one| one.revision == newest.id && one.account == push.account);
-        if let Some(here) = here {
-            return Ok(here.reference.clone());
+        if let Some(here) = uploaded(state, push, newest, known) {
+            // A person may have deleted it since; that is looked at where something went wrong only.
+            if !known.is_failing() || pushing.tags(&here).await?.is_some() {
+                return Ok(here);
+            }
+            known.imports.retain(|one| one.reference != here);
         }
         let name = upload_name(&certificate.id, newest);
         // Did it happen? An answer may have been lost.
@@ -369,6 +369,20 @@ struct Brought {
     refused: BTreeMap<String, Refusal>,
     /// What then went wrong with the whole.
     stopped: Option<IssuerError>,
+}
+
+/// The upload of this revision that is known: of this place, or of another one of the same account.
+fn uploaded(
+    state: &CertificateState,
+    push: &PushPolicy,
+    newest: &RevisionFacts,
+    known: &PushState,
+) -> Option<String> {
+    let others = state.pushes.iter().filter(|(place, _)| **place != push.id);
+    let others = others.flat_map(|(_, other)| &other.imports);
+    let mut all = known.imports.iter().chain(others);
+    let here = all.find(|one| one.revision == newest.id && one.account == push.account);
+    here.map(|one| one.reference.clone())
 }
 
 /// The same for the same revision, and no other's: it is found again by it.

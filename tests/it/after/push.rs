@@ -163,6 +163,37 @@ async fn what_some_resources_refuse_is_told_by_name_and_tried_again_and_the_othe
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_a_person_deleted_is_brought_in_again_once_something_misses_it() {
+    let rig = Rig::live(Wanted::new().at("2027-04-01")).await;
+    let ccm = &rig.world.ccm;
+    let text = pushed(&rig.world.policy(), &["edge", "far"])
+        + &cloud(ccm)
+        + &place("edge", "CDN", &[NAME], true)
+        + &place("far", "CDN", &[NAME], true);
+    rig.world.agent.write_policy(&text);
+    rig.tick().await;
+    let before = uploads(ccm).await;
+    assert_eq!(before.len(), 1, "{:#?}", rig.told());
+    Scm::new(ccm.client())
+        .delete_certificate(&before[0].id)
+        .await
+        .unwrap();
+    let domain = resource(ccm, "CDN", NAME).await;
+    rig.clock.advance(Seconds::hours(1));
+    assert!(healthy(&rig.settle().await), "{:#?}", rig.told());
+    let serial = rig.newest("www").await.facts.serial;
+    assert_eq!(served(ccm, &domain).await, Some(serial));
+    let after = uploads(ccm).await;
+    assert_eq!(
+        after.len(),
+        1,
+        "both miss it, and it is brought in once: {:#?}",
+        rig.told()
+    );
+    assert_ne!(after[0].id, before[0].id);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_resource_that_takes_nothing_holds_back_neither_the_others_nor_the_next_certificate() {
     let rig = Rig::live(Wanted::new().at("2027-04-01")).await;
     let ccm = &rig.world.ccm;
