@@ -16,6 +16,7 @@ mod code;
 mod diagnostic;
 mod digest;
 mod fields;
+mod halves;
 mod layer;
 mod lift;
 mod load;

@@ -9,6 +9,7 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use crate::config::halves;
 use crate::config::source::{FileId, Place, Source};
 
 /// A table.
@@ -84,6 +85,17 @@ pub(super) struct Parsed {
 
 /// Reads a file to the end, syntax errors or not.
 pub(super) fn parse(file: FileId, source: &Source) -> Parsed {
+    match halves::parse(file, source.text()) {
+        Some(root) => Parsed {
+            root,
+            errors: Vec::new(),
+            bad: Vec::new(),
+        },
+        None => parse_whole(file, source),
+    }
+}
+
+pub(super) fn parse_whole(file: FileId, source: &Source) -> Parsed {
     let (root, found) = DeTable::parse_recoverable(source.text());
     let errors: Vec<SyntaxError> = found
         .iter()
@@ -94,7 +106,7 @@ pub(super) fn parse(file: FileId, source: &Source) -> Parsed {
         })
         .collect();
     let partial = errors.iter().any(|error| !error.duplicate);
-    let root = table(file, root.into_inner(), partial);
+    let root = table((file, 0), root.into_inner(), partial);
     let (errors, bad) = separate(source, &root, errors);
     Parsed { root, errors, bad }
 }
@@ -105,10 +117,11 @@ fn place_of(file: FileId, source: &Source, span: Option<Range<usize>>) -> Place 
     Place::new(file, span.start.min(length)..span.end.min(length))
 }
 
-fn table(file: FileId, from: DeTable<'_>, partial: bool) -> Table {
+/// The tree of a piece of a file that begins at this byte of it.
+pub(super) fn table(piece: (FileId, usize), from: DeTable<'_>, partial: bool) -> Table {
     let entries = from.into_iter().map(|(key, value)| {
-        let place = Place::new(file, key.span());
-        let node = node(file, value, partial);
+        let place = place_in(piece, key.span());
+        let node = node(piece, value, partial);
         (key.into_inner().into_owned(), Entry { key: place, node })
     });
     Table {
@@ -117,8 +130,12 @@ fn table(file: FileId, from: DeTable<'_>, partial: bool) -> Table {
     }
 }
 
-fn node(file: FileId, from: Spanned<DeValue<'_>>, partial: bool) -> Node {
-    let place = Place::new(file, from.span());
+fn place_in((file, at): (FileId, usize), span: Range<usize>) -> Place {
+    Place::new(file, span.start + at..span.end + at)
+}
+
+fn node(piece: (FileId, usize), from: Spanned<DeValue<'_>>, partial: bool) -> Node {
+    let place = place_in(piece, from.span());
     let value = match from.into_inner() {
         DeValue::String(text) => Value::Text(text.into_owned()),
         DeValue::Integer(number) => Value::Integer {
@@ -129,10 +146,10 @@ fn node(file: FileId, from: Spanned<DeValue<'_>>, partial: bool) -> Node {
         DeValue::Boolean(flag) => Value::Flag(flag),
         DeValue::Datetime(_) => Value::Date,
         DeValue::Array(items) => {
-            let items = items.into_iter().map(|item| node(file, item, partial));
+            let items = items.into_iter().map(|item| node(piece, item, partial));
             Value::List(items.collect())
         }
-        DeValue::Table(inner) => Value::Table(table(file, inner, partial)),
+        DeValue::Table(inner) => Value::Table(table(piece, inner, partial)),
     };
     Node { place, value }
 }
