@@ -94,7 +94,7 @@ pub(crate) async fn despite(
 
 /// What a person is told in place of an error.
 pub(crate) fn older_policy(failure: &Failure) -> String {
-    format!("warning: {failure}; the daemon goes by an older one, and this is by that")
+    format!("warning: {failure}; this is by the policy that the daemon goes by")
 }
 
 /// The same as SIGHUP, with an answer.

@@ -8,7 +8,7 @@ use crate::engine::exposition::Exposition;
 use crate::engine::wake::{Daemon, RunOptions, announce, make_engine};
 use crate::engine::watchdog::longest_step;
 use crate::engine::{Outcome, Progress};
-use crate::model::{Milestone, Timestamp};
+use crate::model::{Milestone, Seconds, Timestamp};
 use crate::plan::explain::counted;
 use crate::sys::systemd;
 
@@ -39,41 +39,54 @@ impl Daemon {
         systemd::reloading();
         // Before reading: a change in between is noticed at the next tick.
         self.stamp = (options.stamp)();
+        self.retried = self.engine.clock.now();
         let outcome = self.take_over(options).await;
         systemd::ready();
-        let accepted = outcome.errors.is_empty();
+        self.judged(&outcome, why(&outcome));
+        outcome
+    }
+
+    /// A policy can be refused for what is not in its files: a directory, a user, a step under way. So it is tried once a
+    /// minute, and told when something else comes of it.
+    pub(super) async fn reload_again<E: fmt::Display>(&mut self, options: &RunOptions<E>) {
+        let now = self.engine.clock.now();
+        if self.refused.is_none() || self.retried.until(now).0.abs() < BETWEEN_ATTEMPTS.0 {
+            return;
+        }
+        self.retried = now;
+        let outcome = self.take_over(options).await;
+        let why = why(&outcome);
+        if why != self.refused {
+            self.judged(&outcome, why);
+        }
+    }
+
+    fn judged(&mut self, outcome: &Outcome, refused: Option<String>) {
+        let accepted = refused.is_none();
         let text = if accepted {
             outcome.note.clone()
         } else {
             outcome.errors.join("\n")
         };
-        self.refused = (!accepted).then(|| {
-            let why = text.strip_prefix(REFUSED).unwrap_or(&text);
-            why.trim_start_matches([':', ' ', '\n']).to_owned()
-        });
+        self.refused = refused;
         if !accepted {
+            tracing::error!(event = Milestone::PolicyRefused.code(), "{text}");
+            systemd::status(REFUSED);
             // It is told now, and for as long as it is so.
             self.due = self.engine.clock.now();
         }
         (self.engine.progress)(Progress::Policy { accepted, text });
-        outcome
     }
 
     async fn take_over<E: fmt::Display>(&mut self, options: &RunOptions<E>) -> Outcome {
         let policy = match (options.load)() {
             Ok(policy) => Arc::new(policy),
             Err(problems) => {
-                tracing::error!(
-                    event = Milestone::PolicyRefused.code(),
-                    "{REFUSED}\n{problems}"
-                );
-                systemd::status(REFUSED);
                 return Outcome::refused(BAD_POLICY, format!("{REFUSED}\n{problems}"));
             }
         };
         if policy.state_dir != self.engine.policy.state_dir && !self.steps.is_empty() {
             let why = format!("{REFUSED}: a step is under way that uses the present state_dir");
-            tracing::error!(event = Milestone::PolicyRefused.code(), "{why}");
             return Outcome::refused(TRY_LATER, why);
         }
         // The journal of this state directory is in order; a person's command may hold its lock.
@@ -131,16 +144,19 @@ impl Daemon {
                     errors: Vec::new(),
                 }
             }
-            Err(error) => {
-                tracing::error!(
-                    event = Milestone::PolicyRefused.code(),
-                    "{REFUSED}: {error}"
-                );
-                systemd::status(REFUSED);
-                Outcome::refused(TRY_LATER, format!("{REFUSED}: {error}"))
-            }
+            Err(error) => Outcome::refused(TRY_LATER, format!("{REFUSED}: {error}")),
         }
     }
+}
+
+/// Why a policy was refused, if it was.
+fn why(outcome: &Outcome) -> Option<String> {
+    if outcome.errors.is_empty() {
+        return None;
+    }
+    let text = outcome.errors.join("\n");
+    let why = text.strip_prefix(REFUSED).unwrap_or(&text);
+    Some(why.trim_start_matches([':', ' ', '\n']).to_owned())
 }
 
 /// The exit statuses of the command line that a reload can have.
@@ -149,6 +165,8 @@ const TRY_LATER: u8 = 75;
 const REFUSED: &str = "the new policy cannot be used; the old one stays in force";
 /// Before what else there is to say, for as long as that is so.
 pub(super) const NOT_IN_FORCE: &str = "the policy cannot be used and an older one is in force; ";
+/// Between two attempts to take over a policy that was refused.
+const BETWEEN_ATTEMPTS: Seconds = Seconds::minutes(1);
 /// Between two looks at files that changed.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
 /// Of these.

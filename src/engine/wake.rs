@@ -125,6 +125,8 @@ pub async fn run<E: fmt::Display>(
             if changed {
                 // What came of it is in the log.
                 let _ = daemon.reload(&options).await;
+            } else {
+                daemon.reload_again(&options).await;
             }
         }
         if now >= daemon.due {
@@ -241,6 +243,8 @@ pub(super) struct Daemon {
     pub(super) held: Option<Lock>,
     /// Why the policy that lies there is not in force.
     pub(super) refused: Option<String>,
+    /// When that was last tried.
+    pub(super) retried: Timestamp,
     /// Those that steps of earlier policies still use.
     pub(super) retired: Vec<Arc<Engine>>,
 }
@@ -273,6 +277,7 @@ impl Daemon {
             steps: Steps::default(),
             held: None,
             refused: None,
+            retried: now,
             retired: Vec::new(),
         })
     }

@@ -49,8 +49,10 @@ impl Daemon {
         let counted = Arc::clone(&looks);
         let file = rig.world.agent.path().join("renewd.toml");
         let written = file.clone();
+        let missing = file.with_file_name(MISSING);
         let options = RunOptions {
             load: Box::new(move || match renewd::config::load(&file) {
+                Ok(_) if missing.exists() => Err(format!("{} is there", missing.display())),
                 Ok(loaded) => Ok(loaded.policy),
                 Err(problems) => Err(problems.to_string()),
             }),
@@ -153,6 +155,51 @@ async fn a_daemon_notices_that_it_slept_and_that_the_clock_was_set() {
         plan.orders.is_empty() && plan.rollouts.is_empty(),
         "{plan:?}"
     );
+    daemon.stop(&rig).await;
+}
+
+/// While it is there, no policy is accepted: something that is not in the files of the policy.
+const MISSING: &str = "not-yet";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_that_was_refused_for_what_is_not_in_it_comes_into_force_by_itself() {
+    let rig = Rig::live(Wanted::new().at("2027-04-01")).await;
+    let rings = Rings {
+        schedule: "0 0 0 29 2 *".to_owned(),
+        unheard: Duration::from_millis(50),
+    };
+    let daemon = Daemon::start_with(&rig, rig.maker(), rings);
+    ran_at(&rig, rig.clock_now()).await;
+    let missing = rig.world.agent.path().join(MISSING);
+    std::fs::write(&missing, "").unwrap();
+    let more =
+        "\n[certificate.more]\nissuer = \"corp\"\nnames = [\"more.example.test\"]\ntargets = []\n";
+    let policy = rig.world.policy() + more;
+    rig.world.agent.write_policy(&policy);
+    let mut told = Vec::new();
+    for _ in 0..5 {
+        let looks = daemon.looks();
+        rig.clock.advance(Seconds::minutes(2));
+        until(|| (daemon.looks() > looks + 1).then_some(()).ok_or("no look")).await;
+        told.extend(rig.told());
+    }
+    until(|| {
+        told.extend(rig.told());
+        let refused = told.iter().filter(|line| line.contains("is there"));
+        (refused.count() > 0).then_some(()).ok_or("nothing is told")
+    })
+    .await;
+    let refused = told.iter().filter(|line| line.contains("is there"));
+    assert_eq!(refused.count(), 1, "{told:#?}");
+    assert_eq!(rig.world.ccm.issued("more.example.test").await, 0);
+
+    std::fs::remove_file(&missing).unwrap();
+    let begun = Instant::now();
+    while rig.world.ccm.issued("more.example.test").await == 0 {
+        assert!(begun.elapsed() < PATIENCE, "{:#?}", rig.told());
+        rig.clock.advance(Seconds::minutes(1));
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
     daemon.stop(&rig).await;
 }
 
@@ -442,7 +489,7 @@ async fn nobody_is_told_that_the_daemon_got_on_while_a_step_does_not_keep_its_li
 }
 
 /// Waits until it is so; else says how it is.
-async fn until<E: std::fmt::Debug>(is_so: impl Fn() -> Result<(), E>) {
+async fn until<E: std::fmt::Debug>(mut is_so: impl FnMut() -> Result<(), E>) {
     let begun = Instant::now();
     while let Err(seen) = is_so() {
         assert!(begun.elapsed() < PATIENCE, "{seen:?}");

@@ -30,7 +30,7 @@ async fn a_policy_that_is_refused_is_told_of_until_one_is_accepted() {
         .agent
         .run(&["status", "--json"])
         .expect(0)
-        .says("the daemon goes by an older one");
+        .says("by the policy that the daemon goes by");
     let alert = run.json()["alerts"][0].clone();
     assert_eq!(alert["key"], "old-policy/host", "{alert}");
     assert!(alert["text"].as_str().unwrap().contains("isuer"), "{alert}");
@@ -40,7 +40,7 @@ async fn a_policy_that_is_refused_is_told_of_until_one_is_accepted() {
         .agent
         .run(&["renew", "www"])
         .expect(0)
-        .says("the daemon goes by an older one");
+        .says("by the policy that the daemon goes by");
     assert_ne!(plain.serial(), before);
     let check = plain.agent.run(&["check"]);
     assert_ne!(check.code, Some(0), "{}", check.stdout);
