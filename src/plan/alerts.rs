@@ -232,7 +232,7 @@ pub(crate) fn target(
             ),
         );
     }
-    drift::alerts(place, draft);
+    drift::alerts(place, now, draft);
     let paths: BTreeSet<&PathBuf> = place.state.unwritable.values().collect();
     if let Some(path) = paths.first() {
         let more = match paths.len() {

@@ -2,7 +2,8 @@
 //! told.
 
 use crate::model::{
-    Blocked, CertificateId, Difference, Drift, DriftKind, DriftMode, Reason, Severity,
+    Blocked, CertificateId, Difference, Drift, DriftKind, DriftMode, Reason, Seconds, Severity,
+    Timestamp,
 };
 use crate::plan::Verdict;
 use crate::plan::draft::Draft;
@@ -126,10 +127,17 @@ pub(crate) fn left(
         .collect()
 }
 
+/// Whether the files of the target give no answer, and that for longer than a server takes to come back, or to hand over
+/// to another.
+pub(crate) fn is_silent(place: &Place<'_>, now: Timestamp) -> bool {
+    let since = place.state.silent;
+    since.is_some_and(|since| since + TAKES_OVER <= now)
+}
+
 /// One alert per kind: a lost directory must not ring a hundred times.
-pub(crate) fn alerts(place: &Place<'_>, draft: &mut Draft) {
+pub(crate) fn alerts(place: &Place<'_>, now: Timestamp, draft: &mut Draft) {
     let id = &place.policy.id;
-    if let Some(since) = place.state.silent {
+    if let Some(since) = place.state.silent.filter(|_| is_silent(place, now)) {
         draft.alert(
             Severity::Warning,
             DriftKind::FileUnreadable.code(),
@@ -279,3 +287,5 @@ fn repairs(place: &Place<'_>) -> bool {
 
 /// Details in the text of an alert, beside the one in its title.
 const SHOWN: usize = 5;
+/// As long as a server of files may be away without anybody's doing.
+const TAKES_OVER: Seconds = Seconds::minutes(2);

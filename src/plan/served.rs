@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use crate::model::{Seconds, Severity, Standing, Timestamp};
 use crate::plan::alerts::moments;
-use crate::plan::backoff;
 use crate::plan::draft::Draft;
 use crate::plan::targets::{Member, Place};
+use crate::plan::{again, backoff, drift};
 
 /// A newer revision is there and kept back, by whatever, while the one that is served runs out. What is only on its way is not
 /// told. Told again at each of the days of the policy that are left, and at the end.
@@ -34,9 +34,16 @@ pub(crate) fn old_one(place: &Place<'_>, member: &Member<'_>, now: Timestamp, dr
     steps.iter().for_each(|at| draft.wake(*at));
     let step = steps.iter().filter(|at| **at <= now).count();
     let held = state.held.contains(&newest.id);
-    let failed = backoff::count(&state.failures, place.policy.digest) > 0;
-    let shut = state.unwritable.contains_key(certificate) || state.silent.is_some();
-    if step == 0 || !(held || failed || shut || state.undo_failed.is_some()) {
+    // One that failed and was closed, or one that is tried again and again.
+    let open = place
+        .rollout
+        .filter(|open| open.revisions.contains_key(certificate));
+    let mut failures = std::iter::once(&state.failures).chain(open.map(|open| &open.failures));
+    let failed = failures.any(|of| backoff::count(of, place.policy.digest) > 0);
+    let silent = drift::is_silent(place, now);
+    let shut = silent || state.unwritable.contains_key(certificate);
+    let alone = again::aside(place, member).is_some();
+    if step == 0 || !(held || failed || shut || alone || state.undo_failed.is_some()) {
         return;
     }
     let what = if held {

@@ -149,3 +149,36 @@ fn what_it_serves_does_not_run_out_unsaid() {
     obey(&mut world, "run");
     assert!(!world.plan().alerts.contains_key(&alert));
 }
+
+#[test]
+fn what_one_that_fails_alone_serves_does_not_run_out_unsaid() {
+    // Tried again within its rollout, and set aside.
+    for again in ["yes", "no"] {
+        let mut world = World::new();
+        obey(&mut world, "now 2030-01-01");
+        for id in ["c0", "c1"] {
+            obey(&mut world, &format!("policy {id}: targets=web"));
+        }
+        obey(&mut world, "run for 50d");
+        for id in ["c0", "c1"] {
+            obey(&mut world, &format!("force {id}"));
+        }
+        obey(
+            &mut world,
+            &format!("fail stage web times=always class=transient again={again} named=c1"),
+        );
+        obey(&mut world, "run for 32d");
+        let alert = |id: &str| AlertKey::new("old-one-served", &format!("web/{id}"));
+        let plan = world.plan();
+        assert!(
+            plan.alerts.contains_key(&alert("c1")),
+            "{again}: {:?}",
+            plan.alerts
+        );
+        assert!(!plan.alerts.contains_key(&alert("c0")));
+        let target = &world.snapshot.targets["web"];
+        if again == "no" {
+            assert!(target.aside.contains_key("c1"), "{target:?}");
+        }
+    }
+}
