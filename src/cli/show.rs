@@ -171,7 +171,7 @@ pub(crate) async fn look(policy: &Policy, at: Option<Timestamp>) -> Result<Seen,
         snapshot.clock = ClockFacts::default();
     }
     let now = at.unwrap_or_else(|| SystemClock.now());
-    let plan = plan_within_space(policy, &mut snapshot, now);
+    let plan = plan_within_space(policy, &mut snapshot, now).await;
     let report = explain::report(policy, &snapshot, &plan, now);
     let watched = watch::report(policy, &snapshot, now);
     Ok(Seen {

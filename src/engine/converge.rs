@@ -127,7 +127,7 @@ impl Engine {
             self.look_at_the_clock(snapshot).await?;
             snapshot.outages = self.issuers.outages();
             let now = self.clock.now();
-            let plan = self.plan_within_space(snapshot, now).await;
+            let plan = self.plan_within_space(snapshot, &steps.busy(), now).await?;
             self.tell_alerts(&plan, snapshot, now).await?;
             let mut queues = Queues::default();
             let mut nothing = true;

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use crate::model::{Fingerprint, TargetId, WatchId};
 
@@ -23,7 +24,7 @@ pub(super) enum Subject {
     Target(PathBuf, TargetId, Fingerprint),
     /// The revisions that are stored there.
     Revisions(PathBuf),
-    /// How much room the disks of these targets have.
+    /// How much room the disks of these targets have, and that of the state directory.
     Room(PathBuf, Vec<TargetId>),
 }
 
@@ -52,14 +53,28 @@ pub(super) async fn read<T: Send + 'static>(
     limit: Duration,
     work: impl FnOnce(&Pulse) -> T + Send + 'static,
 ) -> Option<T> {
-    let until = tokio::time::Instant::now() + limit;
+    read_in_turn(subject, limit, (), work).await
+}
+
+/// The same for one of many, which hold places among those that work side by side: a place that does not beat goes to
+/// the next one.
+pub(super) async fn read_in_turn<T: Send + 'static, P>(
+    subject: Subject,
+    limit: Duration,
+    place: P,
+    work: impl FnOnce(&Pulse) -> T + Send + 'static,
+) -> Option<T> {
+    let until = Instant::now() + limit;
     while !begin(&subject)? {
-        if tokio::time::Instant::now() >= until {
+        if Instant::now() >= until {
             return None;
         }
         tokio::time::sleep(TURN).await;
     }
-    let hung = subject.clone();
+    let mut watched = Watched {
+        subject: subject.clone(),
+        over: false,
+    };
     let ends = Ends(subject);
     let pulse = Pulse::default();
     let beating = pulse.clone();
@@ -74,20 +89,20 @@ pub(super) async fn read<T: Send + 'static>(
     });
     if let Err(error) = begun {
         tracing::warn!(%error, "no thread could be had to read files");
+        watched.over = true;
         return None;
     }
+    let mut place = Some(place);
+    let (mut beats, mut beaten) = (pulse.beats(), Instant::now());
     loop {
-        let before = pulse.beats();
-        match tokio::time::timeout(limit, &mut told).await {
-            Ok(found) => return found.ok(),
-            Err(_) if pulse.beats() == before => {
-                // Unless it ended at this very moment.
-                if let Some(hangs) = under_way().get_mut(&hung) {
-                    *hangs = true;
-                }
-                return None;
+        match tokio::time::timeout(limit / LISTENS, &mut told).await {
+            Ok(found) => {
+                watched.over = true;
+                return found.ok();
             }
-            Err(_) => {}
+            Err(_) if pulse.beats() != beats => (beats, beaten) = (pulse.beats(), Instant::now()),
+            Err(_) if beaten.elapsed() >= limit => return None,
+            Err(_) => drop(place.take()),
         }
     }
 }
@@ -105,6 +120,24 @@ fn begin(subject: &Subject) -> Option<bool> {
     }
 }
 
+/// One that nobody waits for any more counts as one that hangs, until it ends.
+struct Watched {
+    subject: Subject,
+    over: bool,
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        if !self.over
+            && let Some(hangs) = under_way().get_mut(&self.subject)
+        {
+            *hangs = true;
+        }
+    }
+}
+
+/// How often within a limit it is listened for beats.
+const LISTENS: u32 = 10;
 /// How soon it is asked again whether another look is over.
 const TURN: Duration = Duration::from_millis(20);
 
@@ -182,12 +215,37 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn one_that_hangs_gives_its_place_to_the_next_and_takes_no_longer_for_beats_before() {
+        let places = Arc::new(tokio::sync::Semaphore::new(1));
+        let place = Arc::clone(&places).acquire_owned().await.unwrap();
+        let (answer, server) = mpsc::channel::<()>();
+        let limit = Duration::from_secs(2);
+        let hangs = move |pulse: &Pulse| {
+            pulse.beat();
+            let _ = server.recv();
+        };
+        let begun = Instant::now();
+        let first = read_in_turn(Subject::Revisions("/dead".into()), limit, place, hangs);
+        let next = async {
+            let place = Arc::clone(&places).acquire_owned().await.unwrap();
+            let subject = Subject::Revisions("/alive".into());
+            let found = read_in_turn(subject, limit, place, |_| 7).await;
+            (found, begun.elapsed())
+        };
+        let (first, (found, after)) = tokio::join!(first, next);
+        assert_eq!((first, found), (None, Some(7)));
+        // Of the order in which they ended, and not of how long it took.
+        assert!(after < begun.elapsed());
+        drop(answer);
+    }
+
+    #[tokio::test]
     async fn what_gets_on_may_take_longer_than_the_limit() {
         let subject = Subject::Revisions("/long".into());
         let limit = Duration::from_millis(500);
         let walks = move |pulse: &Pulse| {
             let mut beats = 0;
-            let begun = tokio::time::Instant::now();
+            let begun = Instant::now();
             while begun.elapsed() < limit * 3 {
                 std::thread::sleep(limit / 50);
                 pulse.beat();

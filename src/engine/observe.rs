@@ -64,7 +64,7 @@ impl Engine {
         self.observe_revisions(&mut snapshot, busy).await?;
         self.observe_targets(&mut snapshot, |target| !busy.targets.contains(target))
             .await?;
-        self.look_at_disks(&mut snapshot).await;
+        self.look_at_disks(&mut snapshot, busy).await?;
         Ok(snapshot)
     }
 

@@ -4,11 +4,12 @@
 //! A place may lie on a file system that never answers. Each target is looked at on a thread of its own, so that one that
 //! hangs is told of, and keeps nothing else back.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
 use crate::deploy::loose_directories;
@@ -56,6 +57,16 @@ impl Engine {
         self.look_at_targets(snapshot, wanted, ANSWER).await
     }
 
+    /// Marks those that give no answer, of the targets that no step is about.
+    pub(super) async fn look_who_answers(
+        &self,
+        snapshot: &mut Snapshot,
+        busy: &Busy,
+    ) -> Result<(), EngineError> {
+        self.look_at_targets(snapshot, |id| !busy.targets.contains(id), ANSWER_AGAIN)
+            .await
+    }
+
     /// Whether those answer by now that did not. As soon as one may: nothing is begun of what hangs still.
     pub(super) async fn look_again(
         &self,
@@ -82,32 +93,34 @@ impl Engine {
         let now = self.clock.now();
         let targets = self.policy.targets.keys().filter(|id| wanted(id));
         let sought: Vec<Sought> = targets.map(|id| self.sought(id, snapshot)).collect();
-        let mut waiting = sought.into_iter();
+        let mut waiting = VecDeque::from(sought);
+        let places = Arc::new(Semaphore::new(AT_ONCE));
         let mut looks = JoinSet::new();
-        loop {
-            while looks.len() < AT_ONCE
-                && let Some(sought) = waiting.next()
-            {
-                if !sought.places && !matches!(sought.drift, Drifted::From(_)) {
-                    let nothing = Some(Found::default());
-                    self.found(snapshot, &sought, nothing, now).await?;
+        while !(waiting.is_empty() && looks.is_empty()) {
+            let joined = tokio::select! {
+                // Never closed.
+                Ok(place) = Arc::clone(&places).acquire_owned(), if !waiting.is_empty() => {
+                    let Some(sought) = waiting.pop_front() else {
+                        continue;
+                    };
+                    if !sought.places && !matches!(sought.drift, Drifted::From(_)) {
+                        let nothing = Some(Found::default());
+                        self.found(snapshot, &sought, nothing, now).await?;
+                        continue;
+                    }
+                    let look = self.look_at_target(&sought, now, limit, place);
+                    looks.spawn(async move { (sought, look.await) });
                     continue;
                 }
-                let look = self.look_at_target(&sought, now, limit);
-                looks.spawn(async move { (sought, look.await) });
-            }
-            let joined = tokio::select! {
-                joined = looks.join_next() => joined,
+                Some(joined) = looks.join_next() => joined,
                 // What hangs holds up no stop.
                 () = self.stopped() => return Ok(()),
-            };
-            let Some(joined) = joined else {
-                return Ok(());
             };
             systemd::alive();
             let (sought, found) = joined.map_err(|error| EngineError::Bug(error.to_string()))?;
             self.found(snapshot, &sought, found, now).await?;
         }
+        Ok(())
     }
 
     fn sought(&self, id: &TargetId, snapshot: &Snapshot) -> Sought {
@@ -146,13 +159,14 @@ impl Engine {
         sought: &Sought,
         now: Timestamp,
         limit: Duration,
+        place: OwnedSemaphorePermit,
     ) -> impl Future<Output = Option<Found>> + Send + use<> {
         let (policy, deployer) = (Arc::clone(&self.policy), self.deployer.clone());
         let (id, drift, places) = (sought.target.clone(), sought.drift, sought.places);
         async move {
             let digest = policy.targets.get(&id)?.digest;
             let subject = Subject::Target(policy.state_dir.clone(), id.clone(), digest);
-            let read = hanging::read(subject, limit, move |pulse| {
+            let read = hanging::read_in_turn(subject, limit, place, move |pulse| {
                 let mut found = Found::default();
                 let Some(target) = policy.targets.get(&id) else {
                     return found;
@@ -160,8 +174,14 @@ impl Engine {
                 if let Drifted::From(generation) = drift {
                     found.drift = deployer.drift(target, generation, now, &|| pulse.beat());
                 }
+                let directories = loose_directories(&policy, target);
+                // A server that is gone may be asked for what is remembered of it, and not for what it has free.
+                for path in directories.values().flatten().collect::<BTreeSet<_>>() {
+                    drop(fs::room(path));
+                    pulse.beat();
+                }
                 if places {
-                    let closed = unwritable(loose_directories(&policy, target), pulse);
+                    let closed = unwritable(directories, pulse);
                     if systemd::is_service() {
                         found.unwritable = closed;
                     }
@@ -244,7 +264,7 @@ fn unwritable(
         .collect()
 }
 
-/// Targets that are looked at side by side.
+/// Targets that are looked at side by side, and not counted those that hang.
 const AT_ONCE: usize = 16;
 /// For one file; the slowest disk needs less to wake up.
 const ANSWER: Duration = Duration::from_secs(10);

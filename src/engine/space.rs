@@ -5,81 +5,120 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::deploy;
-use crate::engine::Engine;
 use crate::engine::hanging::{self, Subject};
+use crate::engine::steps::Busy;
+use crate::engine::{Engine, EngineError};
 use crate::model::{CertificateId, Policy, Shortage, Snapshot, TargetId, Timestamp};
 use crate::plan::{Action, Plan, plan};
 
 /// The plan, after a look at the disks that new orders would be written to; what was found stays in the snapshot. While
-/// nothing is ordered nothing is looked at. For a person's command: a disk that gives no answer is waited for.
+/// nothing is ordered nothing is looked at. For a person's command, which waits for no disk that gives no answer.
 #[must_use]
-pub fn plan_within_space(policy: &Policy, snapshot: &mut Snapshot, now: Timestamp) -> Plan {
-    let silent = silent(snapshot);
-    if !snapshot.tight.is_empty() {
-        snapshot.tight = tight(policy, &silent);
-    }
+pub async fn plan_within_space(policy: &Policy, snapshot: &mut Snapshot, now: Timestamp) -> Plan {
     let first = plan(policy, snapshot, now);
     let asked = asked(&first, snapshot);
     if asked.is_empty() {
         return first;
     }
-    let shortages = look(policy, &asked, &silent);
-    if shortages == snapshot.shortages {
-        return first;
+    let policy = Arc::new(policy.clone());
+    let ask = move |policy: &Policy, silent: &_| look(policy, &asked, silent);
+    let found = ask_once(Arc::clone(&policy), snapshot, ANSWER_AT_ONCE, ask);
+    again(&policy, snapshot, first, found.await, now)
+}
+
+/// The plan by what was found; what nobody answered for is as it was known before.
+fn again(
+    policy: &Policy,
+    snapshot: &mut Snapshot,
+    first: Plan,
+    found: Option<BTreeMap<CertificateId, Shortage>>,
+    now: Timestamp,
+) -> Plan {
+    match found {
+        Some(shortages) if shortages != snapshot.shortages => {
+            snapshot.shortages = shortages;
+            plan(policy, snapshot, now)
+        }
+        _ => first,
     }
-    snapshot.shortages = shortages;
-    plan(policy, snapshot, now)
 }
 
 impl Engine {
-    /// The same for the loop, which waits for no disk.
-    pub(super) async fn plan_within_space(&self, snapshot: &mut Snapshot, now: Timestamp) -> Plan {
+    /// The same for the loop, which leaves targets alone that give no answer.
+    ///
+    /// # Errors
+    /// When that cannot be written down.
+    pub(super) async fn plan_within_space(
+        &self,
+        snapshot: &mut Snapshot,
+        busy: &Busy,
+        now: Timestamp,
+    ) -> Result<Plan, EngineError> {
         if !snapshot.tight.is_empty() {
-            self.look_at_disks(snapshot).await;
+            self.look_at_disks(snapshot, busy).await?;
         }
         let first = plan(&self.policy, snapshot, now);
         let asked = asked(&first, snapshot);
         if asked.is_empty() {
-            return first;
+            return Ok(first);
         }
-        let found = self.ask_disks(snapshot, move |policy, silent| look(policy, &asked, silent));
-        // Who gives no answer counts as roomy.
-        let shortages = found.await.unwrap_or_default();
-        if shortages == snapshot.shortages {
-            return first;
-        }
-        snapshot.shortages = shortages;
-        plan(&self.policy, snapshot, now)
+        let ask = move |policy: &Policy, silent: &_| look(policy, &asked, silent);
+        let found = self.ask_disks(snapshot, busy, ask).await?;
+        Ok(again(&self.policy, snapshot, first, found, now))
     }
 
     /// Whether the next order will find room, long before it is due: a disk that is full then is told of now.
-    pub(super) async fn look_at_disks(&self, snapshot: &mut Snapshot) {
-        let found = self.ask_disks(snapshot, tight).await;
-        if let Some(found) = found {
+    ///
+    /// # Errors
+    /// When it cannot be written down who gives no answer.
+    pub(super) async fn look_at_disks(
+        &self,
+        snapshot: &mut Snapshot,
+        busy: &Busy,
+    ) -> Result<(), EngineError> {
+        if let Some(found) = self.ask_disks(snapshot, busy, tight).await? {
             snapshot.tight = found;
         }
+        Ok(())
     }
 
-    /// Asks the disks of all targets that give answers; `None` where one of them does not.
+    /// Asks the disks of all targets that give answers. Where one of them does not, it is found out which, and the others are
+    /// asked; `None` where that does not help, and at a stop: then what was known stands.
     async fn ask_disks<T: Send + 'static>(
         &self,
-        snapshot: &Snapshot,
-        ask: impl FnOnce(&Policy, &BTreeSet<TargetId>) -> T + Send + 'static,
-    ) -> Option<T> {
-        let (policy, silent) = (Arc::clone(&self.policy), silent(snapshot));
-        let targets = self.policy.targets.keys();
-        let asked = targets.filter(|id| !silent.contains(*id)).cloned();
-        let subject = Subject::Room(policy.state_dir.clone(), asked.collect());
-        let read = hanging::read(subject, ANSWER, move |_| ask(&policy, &silent));
-        let found = tokio::select! {
-            found = read => found,
-            () = self.stopped() => return None,
-        };
-        if found.is_none() {
-            tracing::warn!("a disk does not say how much room it has");
+        snapshot: &mut Snapshot,
+        busy: &Busy,
+        ask: impl FnOnce(&Policy, &BTreeSet<TargetId>) -> T + Clone + Send + 'static,
+    ) -> Result<Option<T>, EngineError> {
+        for again in [false, true] {
+            if again {
+                self.look_who_answers(snapshot, busy).await?;
+            }
+            let found = ask_once(Arc::clone(&self.policy), snapshot, ANSWER, ask.clone());
+            let found = tokio::select! {
+                found = found => found,
+                () = self.stopped() => return Ok(None),
+            };
+            if found.is_some() {
+                return Ok(found);
+            }
         }
-        found
+        tracing::debug!("a disk does not say how much room it has");
+        Ok(None)
     }
+}
+
+fn ask_once<T: Send + 'static>(
+    policy: Arc<Policy>,
+    snapshot: &Snapshot,
+    limit: Duration,
+    ask: impl FnOnce(&Policy, &BTreeSet<TargetId>) -> T + Send + 'static,
+) -> impl Future<Output = Option<T>> + Send {
+    let silent = silent(snapshot);
+    let targets = policy.targets.keys();
+    let asked = targets.filter(|id| !silent.contains(*id)).cloned();
+    let subject = Subject::Room(policy.state_dir.clone(), asked.collect());
+    hanging::read(subject, limit, move |_| ask(&policy, &silent))
 }
 
 /// Targets whose disks nobody asks anything.
@@ -164,3 +203,5 @@ fn look(
 
 /// For all disks together.
 const ANSWER: Duration = Duration::from_secs(10);
+/// The same while a person waits.
+const ANSWER_AT_ONCE: Duration = Duration::from_secs(1);

@@ -31,7 +31,7 @@ pub async fn status(
     snapshot.stale = identity.and_then(|identity| identity.stale_on(&host::machine()));
     snapshot.clock.built_at = BUILT_AT;
     count_by_account(policy, &mut snapshot);
-    let plan = plan_within_space(policy, &mut snapshot, now);
+    let plan = plan_within_space(policy, &mut snapshot, now).await;
     Ok(status_of(policy, &snapshot, &plan, alerts, now))
 }
 

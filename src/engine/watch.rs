@@ -19,7 +19,9 @@ use crate::watch::{self, Files, Host};
 
 /// What one look brought.
 enum Seen {
-    Files(Option<Files>),
+    Files(Files),
+    /// Nothing that these patterns mean gives an answer.
+    Silent(Vec<String>),
     Host(String, WatchedPlace),
 }
 
@@ -135,6 +137,7 @@ impl Engine {
         let (places, resolve) = (before.places.clone(), Arc::clone(self.issuers.resolve()));
         let password = password.cloned();
         let subject = Subject::Watch(id.clone(), paths.clone());
+        let patterns = paths.clone();
         Box::pin(async move {
             let read = hanging::read(subject, FILES_TIMEOUT, move |_| {
                 let secret = password.map(|reference| {
@@ -142,7 +145,10 @@ impl Engine {
                 });
                 watch::files(&paths, &secret.transpose(), &places, now)
             });
-            Seen::Files(read.await)
+            match read.await {
+                Some(files) => Seen::Files(files),
+                None => Seen::Silent(patterns),
+            }
         })
     }
 }
@@ -161,7 +167,7 @@ fn host_look(watch: &WatchPolicy, at: usize, before: &WatchState, now: Timestamp
             timeout,
         } = &what
         else {
-            return Seen::Files(None);
+            return Seen::Silent(Vec::new());
         };
         let place = if names.len() == 1 {
             connect.clone()
@@ -183,11 +189,18 @@ fn host_look(watch: &WatchPolicy, at: usize, before: &WatchState, now: Timestamp
 fn take(state: &mut WatchState, seen: Seen) {
     match seen {
         Seen::Host(place, seen) => drop(state.places.insert(place, seen)),
-        Seen::Files(Some(files)) => {
+        Seen::Files(files) => {
             state.places = files.places;
             state.left += files.left;
         }
-        Seen::Files(None) => {
+        Seen::Silent(patterns) => {
+            if state.places.is_empty() {
+                // Nobody knows yet which files there are.
+                let unknown = patterns
+                    .into_iter()
+                    .map(|one| (one, WatchedPlace::default()));
+                state.places.extend(unknown);
+            }
             for place in state.places.values_mut() {
                 place.failures = place.failures.saturating_add(1);
                 place.trouble = Some(WatchTrouble {
@@ -214,3 +227,30 @@ const AT_ONCE: usize = 16;
 const LONGEST_LOOK: Duration = Duration::from_secs(60);
 /// For all files of a table.
 const FILES_TIMEOUT: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_hangs_before_anything_was_seen_is_told_by_its_patterns() {
+        let silent = || Seen::Silent(vec!["/nfs/*.pem".to_owned(), "/nfs/a.jks".to_owned()]);
+        let mut state = WatchState::default();
+        take(&mut state, silent());
+        take(&mut state, silent());
+        let places: Vec<&str> = state.places.keys().map(String::as_str).collect();
+        assert_eq!(places, ["/nfs/*.pem", "/nfs/a.jks"]);
+        for place in state.places.values() {
+            let trouble = place.trouble.as_ref().unwrap();
+            assert_eq!(trouble.kind, WatchTroubleKind::Unreadable);
+            assert_eq!(place.failures, 2);
+        }
+        // Once they answer, the files stand in their place.
+        let files = Files {
+            places: BTreeMap::from([("/nfs/b.pem".to_owned(), WatchedPlace::default())]),
+            left: 0,
+        };
+        take(&mut state, Seen::Files(files));
+        assert_eq!(state.places.keys().collect::<Vec<_>>(), ["/nfs/b.pem"]);
+    }
+}

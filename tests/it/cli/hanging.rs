@@ -29,12 +29,10 @@ key = "{dir}/slow/b.key"
     (plain, file)
 }
 
-fn alerts(plain: &Plain) -> Vec<String> {
-    let status = plain.agent.run(&["status", "--json"]).expect(0).json();
-    let alerts = status["alerts"].as_array().unwrap().iter();
-    alerts
-        .map(|alert| alert["key"].as_str().unwrap().to_owned())
-        .collect()
+/// Whether the status says that the files of the target give no answer; one alert of it comes after two minutes.
+fn is_silent(plain: &Plain) -> bool {
+    let status = plain.agent.run(&["status"]).expect(0).stdout;
+    status.contains("have given no answer since")
 }
 
 const HANGS: &str = "fs.read=return(HANG /slow/b.pem)";
@@ -47,18 +45,16 @@ async fn a_file_system_that_hangs_keeps_nothing_back_but_its_own_target() {
     let before = plain.serial();
     plain.agent.run(&["renew", "www"]).expect(0);
     assert_ne!(plain.serial(), before);
-    assert_eq!(alerts(&plain), ["file-unreadable/slow"]);
+    assert!(is_silent(&plain));
     // What comes of it is not put where nobody answers.
     plain.agent.run(&["renew", "slow"]).expect(73);
-    let status = plain.agent.run(&["status"]).stdout;
-    assert!(status.contains("have given no answer since"), "{status}");
+    assert!(is_silent(&plain));
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "touched");
-    assert_eq!(alerts(&plain), ["file-unreadable/slow"]);
 
     // The server is back. What is put there then has the name that hangs.
     std::fs::remove_file(&file).unwrap();
     let begun = Instant::now();
-    while alerts(&plain).contains(&"file-unreadable/slow".to_owned()) {
+    while is_silent(&plain) {
         assert!(begun.elapsed() < MOST, "{}", daemon.log());
         std::thread::sleep(Duration::from_millis(200));
     }
@@ -75,10 +71,10 @@ async fn a_file_system_that_hangs_holds_up_no_stop() {
     // Nor that of a command, once it is known.
     let run = plain.agent.run_with(HANGS, &["once"]);
     assert_eq!(run.code, Some(73), "{}", run.stderr);
-    assert_eq!(alerts(&plain), ["file-unreadable/slow"]);
+    assert!(is_silent(&plain));
     std::fs::write(&file, "touched again").unwrap();
     plain.agent.run(&["once"]).expect(0);
-    assert_eq!(alerts(&plain), Vec::<String>::new());
+    assert!(!is_silent(&plain));
     assert!(!std::fs::read_to_string(&file).unwrap().contains("touched"));
 }
 
