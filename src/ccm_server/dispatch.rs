@@ -117,7 +117,11 @@ pub(super) fn dated(mut response: Response<Full<Bytes>>, shared: &Shared) -> Res
 }
 
 /// What is not an operation may be the description of all, or an object in a bucket.
-async fn fetched(method: &str, path: &str, shared: &Shared) -> Result<Option<Answer>, Failure> {
+async fn fetched(
+    method: &str,
+    path: &str,
+    shared: &Arc<Shared>,
+) -> Result<Option<Answer>, Failure> {
     if method == "GET" && path == openapi::PATH {
         Ok(Some(openapi::answer()))
     } else if method == "GET" {
@@ -154,7 +158,7 @@ async fn carry_out(
 async fn run(
     request: hyper::Request<Incoming>,
     found: Found,
-    shared: &Shared,
+    shared: &Arc<Shared>,
     limits: Limits,
 ) -> Result<Answer, Failure> {
     let operation = found.operation;

@@ -3,6 +3,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use hyper::body::Bytes;
 
@@ -107,7 +108,7 @@ pub(super) struct Operation {
 /// A request whose caller is known and whose fields are within their limits.
 pub(super) struct Call<'a> {
     /// The server's parts.
-    pub(super) shared: &'a Shared,
+    pub(super) shared: &'a Arc<Shared>,
     /// Who calls; `None` only where [`Access::Open`].
     pub(super) caller: Option<Caller>,
     /// Now.

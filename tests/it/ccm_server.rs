@@ -20,9 +20,12 @@ mod contract;
 mod crl;
 mod durability;
 mod examples_of_orders;
+mod failing_lists;
 mod foreign_authorities;
 mod front;
 pub(crate) mod http;
+#[cfg(feature = "failpoints")]
+mod hung_buckets;
 mod late_purchases;
 mod life;
 mod lifecycle;

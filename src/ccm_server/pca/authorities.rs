@@ -10,7 +10,7 @@ use crate::ccm_server::field::Input;
 use crate::ccm_server::operation::Call;
 use crate::ccm_server::pca::authority::{Authority, COLUMNS};
 use crate::ccm_server::pca::making::{self, Blueprint, Certification, Own, put_certificate};
-use crate::ccm_server::pca::{crl, fields, lifecycle, listing};
+use crate::ccm_server::pca::{crl, fields, lifecycle, listing, publish};
 use crate::ccm_server::text;
 use crate::ccm_server::x509::{self, Hash, KeyKind, KeyUsage, LineEnd, Period, Subject, Unit};
 use crate::model::Timestamp;
@@ -105,7 +105,7 @@ pub(super) async fn create(call: &Call<'_>) -> Result<Answer, Failure> {
     };
     lifecycle::bury(call.shared, call.now).await?;
     let id = making::create(call.shared, call.account(), blueprint, call.now).await?;
-    crl::publish_of(call.shared, &id, call.now).await;
+    publish::publish_of(call.shared, &id, call.now).await;
     Ok(Answer::ok(json!({"ca_id": id})))
 }
 
@@ -148,7 +148,7 @@ pub(super) async fn activate(call: &Call<'_>) -> Result<Answer, Failure> {
         Box::pin(async move { put_certificate(connection, &id, signed, now).await })
     });
     write.await?;
-    crl::publish_of(call.shared, &pending.id, call.now).await;
+    publish::publish_of(call.shared, &pending.id, call.now).await;
     Ok(Answer::no_content())
 }
 

@@ -12,9 +12,9 @@ use crate::ccm_server::layout::Layout;
 use crate::ccm_server::operation::Call;
 use crate::ccm_server::pca::authority::Authority;
 use crate::ccm_server::pca::certificate_list::in_stock;
-use crate::ccm_server::pca::crl;
 use crate::ccm_server::pca::issuing::key_label;
 use crate::ccm_server::pca::lifecycle::resources;
+use crate::ccm_server::pca::{crl, publish};
 use crate::ccm_server::text;
 use crate::ccm_server::x509::{self, LineEnd, Subject};
 use crate::model::Timestamp;
@@ -202,7 +202,7 @@ pub(super) async fn revoke(call: &Call<'_>) -> Result<Answer, Failure> {
         })
     });
     let issuer = write.await?;
-    crl::publish_of(call.shared, &issuer, call.now).await;
+    publish::publish_of(call.shared, &issuer, call.now).await;
     Ok(Answer::no_content())
 }
 

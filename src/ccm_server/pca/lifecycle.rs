@@ -8,8 +8,8 @@ use crate::ccm_server::codes::{Code, code};
 use crate::ccm_server::failure::Failure;
 use crate::ccm_server::operation::Call;
 use crate::ccm_server::pca::authority::Authority;
-use crate::ccm_server::pca::crl;
 use crate::ccm_server::pca::making::UNLIMITED;
+use crate::ccm_server::pca::{crl, publish};
 use crate::ccm_server::server::Shared;
 use crate::ccm_server::text;
 use crate::ccm_server::x509::{self, Facts, Hash, LineEnd};
@@ -184,7 +184,7 @@ pub(super) async fn import(call: &Call<'_>) -> Result<Answer, Failure> {
         Box::pin(put(connection, found.id, row, now))
     })
     .await?;
-    crl::publish_of(call.shared, &pending.id, call.now).await;
+    publish::publish_of(call.shared, &pending.id, call.now).await;
     Ok(Answer::no_content())
 }
 
@@ -339,7 +339,7 @@ pub(super) async fn revoke(call: &Call<'_>) -> Result<Answer, Failure> {
     })
     .await?;
     if let Some(issuer) = found.issuer() {
-        crl::publish_of(call.shared, issuer, call.now).await;
+        publish::publish_of(call.shared, issuer, call.now).await;
     }
     Ok(Answer::no_content())
 }

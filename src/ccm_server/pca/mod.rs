@@ -5,6 +5,7 @@ mod authority;
 mod certificate_list;
 mod certificates;
 mod crl;
+mod disk;
 mod fields;
 mod issuers;
 mod issuing;
@@ -12,14 +13,16 @@ mod lifecycle;
 mod listing;
 mod making;
 mod obs;
+mod publish;
 
 use crate::ccm_server::operation::{Access, Operation, Payload, Service, Verb};
 
-pub(super) use crl::{none as no_crl, publish_due, warn_of_shared};
+pub(super) use crl::{none as no_crl, warn_of_shared};
 pub(super) use issuers::Issuers;
 pub(super) use lifecycle::{bury, forget_buried};
 pub(super) use making::{Blueprint, Certification, create};
 pub(super) use obs::{Obs, fetch, is_bucket, operation_of};
+pub(super) use publish::publish_due;
 
 /// The operations of 4.2.
 pub(super) static OPERATIONS: &[Operation] = &[

@@ -14,9 +14,10 @@ use crate::ccm_server::codes::code;
 use crate::ccm_server::failure::Failure;
 use crate::ccm_server::operation::Call;
 use crate::ccm_server::pca::crl;
+use crate::ccm_server::pca::disk::{Disk, LONGEST_READING, Place, Unanswered, Way};
+use crate::ccm_server::pca::publish::{self, List};
 use crate::ccm_server::server::Shared;
 use crate::ccm_server::text;
-use crate::model::{Seconds, Timestamp};
 use crate::sys::fs::{self, Attributes, FsError};
 
 /// The directory that stands for OBS, and its address.
@@ -24,23 +25,14 @@ pub(in crate::ccm_server) struct Obs {
     root: PathBuf,
     /// Known when the server listens.
     base: OnceLock<String>,
-    /// Of each CA whose list was published by this process.
+    /// Of each CA whose list is being published, or failed to be.
     lists: Mutex<HashMap<String, Arc<List>>>,
+    /// Who is at work in the buckets.
+    disk: Disk,
     /// What somebody is being sent.
     read_now: Arc<ReadNow>,
-    /// Who may read from the disk at a time: each has a whole object of his own until it is compared.
+    /// Who may wait for what he reads at a time: each has a whole object of his own until it is compared.
     readers: Semaphore,
-}
-
-/// How the list of a CA fares; what fails there is its own.
-#[derive(Default)]
-pub(super) struct List {
-    /// One after the other, so that an older one never replaces a newer one.
-    pub(super) publishing: tokio::sync::Mutex<()>,
-    /// The number of the last one that this process wrote.
-    written: Arc<Mutex<i64>>,
-    /// When the last attempt failed, if it did.
-    failed: Mutex<Option<Timestamp>>,
 }
 
 /// Objects in memory.
@@ -53,6 +45,7 @@ impl Obs {
             root,
             base: OnceLock::new(),
             lists: Mutex::default(),
+            disk: Disk::new(),
             read_now: Arc::default(),
             readers: Semaphore::new(READERS),
         }
@@ -79,11 +72,18 @@ impl Obs {
         Arc::clone(lists.entry(ca.to_owned()).or_default())
     }
 
-    /// Puts a list of this CA into a bucket, as a whole, unless one with a higher number is there: who waited for an older one may have
-    /// given up, and its writing go on.
+    /// Waits until a list may be written into a bucket.
+    ///
+    /// # Errors
+    /// [`Unanswered`].
+    pub(super) async fn place_to_write(&self, bucket: &str) -> Result<Place, Unanswered> {
+        self.disk.place(Way::Write, bucket).await
+    }
+
+    /// Puts a list into a bucket, as a whole. Who calls waits until it is there, so that an older one never replaces a newer one.
     pub(super) async fn put(
         &self,
-        (list, number): (&List, i64),
+        place: Place,
         (bucket, object): (&str, &str),
         bytes: Vec<u8>,
     ) -> Result<(), Failure> {
@@ -93,49 +93,33 @@ impl Obs {
             mode: 0o644,
             ..Attributes::PRIVATE
         };
-        let written = Arc::clone(&list.written);
         let write = move || {
-            let mut written = written.lock().unwrap_or_else(PoisonError::into_inner);
-            if *written > number {
-                return Ok(());
-            }
             fs::create_dir_all(&directory, 0o755)?;
-            fs::write_atomic(&file, &bytes, &readable)?;
-            *written = number;
-            Ok::<_, FsError>(())
+            fs::write_atomic(&file, &bytes, &readable)
         };
-        let done = tokio::task::spawn_blocking(write).await;
-        let done = done.map_err(|error| Failure::internal(&error))?;
-        done.map_err(|error| Failure::internal(&error))
+        place.run(write).await
     }
 
     /// An object; `None` where there is none. Those who read the same one, however slowly, have one copy of it.
     ///
     /// # Errors
-    /// What is there and cannot be read, also for want of descriptors: that is no word about what was revoked.
+    /// What is there and cannot be read, also for want of descriptors, or not in time: that is no word about what was revoked.
     async fn get(&self, bucket: &str, object: &str) -> Result<Option<Bytes>, Failure> {
         let file: PathBuf = [&self.root, Path::new(bucket), Path::new(object)]
             .iter()
             .collect();
         let read_now = Arc::clone(&self.read_now);
         // Disks may be slow, and lists large: neither is for the threads that serve everybody.
-        let _place = self.readers.acquire().await;
-        let read = tokio::task::spawn_blocking(move || read_shared(&read_now, file)).await;
-        let read = read.map_err(|error| Failure::internal(&error))?;
-        read.map_err(|error| Failure::internal(&error))
-    }
-}
-
-impl List {
-    /// Notes an attempt to publish, with its moment if it failed.
-    pub(super) fn tried(&self, failed: Option<Timestamp>) {
-        *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = failed;
-    }
-
-    /// Whether an attempt failed so lately that nobody who only reads makes another.
-    pub(super) fn failed_lately(&self, now: Timestamp) -> bool {
-        let failed = *self.failed.lock().unwrap_or_else(PoisonError::into_inner);
-        failed.is_some_and(|at| at <= now && now < at + BETWEEN)
+        let read = async {
+            let place = self.disk.place(Way::Read, bucket).await;
+            let place = place.map_err(|error| Failure::internal(&error))?;
+            let _reader = self.readers.acquire().await;
+            place.run(move || read_shared(&read_now, file)).await
+        };
+        match tokio::time::timeout(LONGEST_READING, read).await {
+            Ok(read) => read,
+            Err(_) => Err(Failure::internal(&Unanswered(bucket.to_owned()))),
+        }
     }
 }
 
@@ -159,7 +143,7 @@ fn read_shared(read_now: &ReadNow, file: PathBuf) -> Result<Option<Bytes>, FsErr
 /// # Errors
 /// A list that cannot be read, which must not look like one that is not there.
 pub(in crate::ccm_server) async fn fetch(
-    shared: &Shared,
+    shared: &Arc<Shared>,
     path: &str,
 ) -> Result<Option<Answer>, Failure> {
     let place = path
@@ -173,7 +157,7 @@ pub(in crate::ccm_server) async fn fetch(
         return Ok(None);
     }
     // A list that is due is made before it is read: nobody is told the state of last week.
-    crl::publish_for_reader(shared, (bucket, &object), shared.clock.now()).await;
+    publish::publish_for_reader(shared, (bucket, &object), shared.clock.now()).await;
     let bytes = shared.obs.get(bucket, &object).await?;
     Ok(bytes.map(|bytes| Answer {
         status: 200,
@@ -299,8 +283,6 @@ const LIST: &str = "crl";
 const READERS: usize = 4;
 /// Of a list: a million entries.
 const MOST_BYTES: u64 = 64 * 1024 * 1024;
-/// Between two attempts on behalf of readers; the server itself tries once a minute.
-const BETWEEN: Seconds = Seconds(60);
 
 #[cfg(test)]
 mod tests {
@@ -310,13 +292,13 @@ mod tests {
     async fn who_reads_a_list_at_the_same_time_shares_one_copy_of_it() {
         let directory = tempfile::tempdir().unwrap();
         let obs = Obs::new(directory.path().to_owned());
-        let put = async |number: i64, object: &str, bytes: &[u8]| {
-            let list = obs.list(object);
-            let put = obs.put((&list, number), ("bucket", object), bytes.to_vec());
+        let put = async |object: &str, bytes: &[u8]| {
+            let place = obs.place_to_write("bucket").await.unwrap();
+            let put = obs.put(place, ("bucket", object), bytes.to_vec());
             assert!(put.await.is_ok());
         };
-        put(1, "a.crl", b"first").await;
-        put(1, "b.crl", b"first").await;
+        put("a.crl", b"first").await;
+        put("b.crl", b"first").await;
         let get = async |object: &str| match obs.get("bucket", object).await {
             Ok(Some(bytes)) => bytes,
             _ => panic!("{object} is not there"),
@@ -324,9 +306,7 @@ mod tests {
         let (one, two, other) = (get("a.crl").await, get("a.crl").await, get("b.crl").await);
         assert_eq!(one.as_ptr(), two.as_ptr());
         assert_ne!(one.as_ptr(), other.as_ptr());
-        put(3, "a.crl", b"second").await;
-        // Whoever wrote this one was late.
-        put(2, "a.crl", b"older").await;
+        put("a.crl", b"second").await;
         assert_eq!(
             (&*get("a.crl").await, &*one),
             (&b"second"[..], &b"first"[..])
