@@ -41,13 +41,57 @@ async fn reviewed(world: &Applicant, outcome: &str) {
 }
 
 #[tokio::test]
-async fn the_next_certificate_that_was_paid_for_waits_for_no_supplement() {
+async fn the_next_certificate_has_the_names_that_are_verified_while_it_waits() {
     let world = Applicant::at("2029-06-01").await;
     let id = issued(&world).await;
     // 31 days before its end.
     world.pass(Seconds::days(16)).await;
     supplement(&world, &id).await;
     world.pass(Seconds::days(2)).await;
+    assert_eq!(world.status(&id).await, "SUPPLEMENTCHECKING");
+    assert!(all(&world, "ISSUED").await.is_empty());
+    assert_eq!(world.managed(&id).await["auto_renew_status"], 1);
+    world.prove(&id).await;
+    world.pass(Seconds::minutes(20)).await;
+    world.look().await;
+    let both = all(&world, "ISSUED").await;
+    assert_eq!(both.len(), 2, "{both:?}");
+    for one in &both {
+        assert_eq!(one["sans"], "a.example.com;b.example.com", "{both:?}");
+    }
+    assert_eq!(world.managed(&id).await["auto_renew_status"], 0);
+    world.pass(Seconds::days(1)).await;
+    assert_eq!(all(&world, "ALL").await.len(), 2);
+}
+
+#[tokio::test]
+async fn the_next_certificate_waits_for_no_supplement_that_was_given_up() {
+    let world = Applicant::at("2029-06-01").await;
+    let id = issued(&world).await;
+    world.pass(Seconds::days(16)).await;
+    supplement(&world, &id).await;
+    world.pass(Seconds::days(2)).await;
+    let project = &world.ccm.user.project_id;
+    let path = format!("/v2/{project}/scm/cert/{id}/cancel-cert");
+    post(&world.ccm, &path, &json!({})).await.expect(200);
+    world.pass(Seconds::minutes(1)).await;
+    let both = all(&world, "ISSUED").await;
+    assert_eq!(both.len(), 2, "{both:?}");
+    for one in &both {
+        assert_eq!(one["sans"], "a.example.com", "{both:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_next_certificate_that_was_paid_for_waits_for_a_supplement_until_the_last_week() {
+    let world = Applicant::at("2029-06-01").await;
+    let id = issued(&world).await;
+    world.pass(Seconds::days(16)).await;
+    supplement(&world, &id).await;
+    world.pass(Seconds::days(23)).await;
+    assert!(all(&world, "ISSUED").await.is_empty());
+    world.pass(Seconds::days(1)).await;
+    world.pass(Seconds::minutes(1)).await;
     assert_eq!(world.status(&id).await, "SUPPLEMENTCHECKING");
     let next = all(&world, "ISSUED").await;
     assert_eq!(next.len(), 1, "{next:?}");

@@ -10,7 +10,7 @@ use crate::ccm_server::operation::Call;
 use crate::ccm_server::scm::orders::form::{Form, Purpose};
 use crate::ccm_server::scm::orders::order::{Order, UNDER_WAY, seal_form};
 use crate::ccm_server::scm::orders::review::Class;
-use crate::ccm_server::scm::orders::{papers, reuse, zones};
+use crate::ccm_server::scm::orders::{papers, renewal, reuse, zones};
 use crate::ccm_server::text;
 use crate::model::Timestamp;
 
@@ -208,9 +208,9 @@ pub(super) async fn back_to_issued(
     sqlx::query("DELETE FROM scm_domain WHERE certificate = $1 AND position > $2")
         .bind(&order.id)
         .bind(i64::try_from(order.sans().len()).unwrap_or(i64::MAX))
-        .execute(connection)
+        .execute(&mut *connection)
         .await?;
-    Ok(())
+    renewal::take_up(connection, &order.id).await
 }
 
 /// 7.1.9

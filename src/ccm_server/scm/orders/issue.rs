@@ -7,7 +7,7 @@ use crate::ccm_server::scm::orders::apply::count_wildcards;
 use crate::ccm_server::scm::orders::form::Form;
 use crate::ccm_server::scm::orders::order::{Order, domains, seal_form};
 use crate::ccm_server::scm::orders::renewal::Ends;
-use crate::ccm_server::scm::orders::{ca, stage};
+use crate::ccm_server::scm::orders::{ca, renewal, stage};
 use crate::ccm_server::scm::{csr, key_label};
 use crate::ccm_server::server::Shared;
 use crate::ccm_server::x509::{
@@ -266,8 +266,11 @@ impl Ready {
         .bind(self.ends.renew_at.map(|at| at.0))
         .bind(&self.id)
         .bind(self.from == "SUPPLEMENTCHECKING")
-        .execute(connection)
+        .execute(&mut *connection)
         .await?;
+        if self.from == "SUPPLEMENTCHECKING" {
+            renewal::take_up(connection, &self.id).await?;
+        }
         Ok(true)
     }
 }

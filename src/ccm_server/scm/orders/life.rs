@@ -206,7 +206,7 @@ async fn renew_due(shared: &Shared, now: Timestamp) -> Result<bool, Failure> {
         let Some(order) = order else { continue };
         let done = match order.status(now) {
             // One that ended without its successor is one that nobody looked at in time, such as a server that was off: the
-            // years that were paid for go on. Those of a supplement do not wait for it: it may take longer than is left.
+            // years that were paid for go on.
             status if renewal::LIVES.contains(&status) => renewal::renew(shared, &order, now).await,
             _ => Ok(None),
         };

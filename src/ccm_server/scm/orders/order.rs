@@ -38,7 +38,8 @@ pub(super) struct Order {
     pub(super) origin: Option<String>,
     pub(super) renews: Option<String>,
     pub(super) renew_at: Option<i64>,
-    form: Option<Vec<u8>>,
+    /// Sealed; what the applicant said.
+    pub(super) form: Option<Vec<u8>>,
     pub(super) method: Option<String>,
     pub(super) token: Option<String>,
     pub(super) attempt: i64,

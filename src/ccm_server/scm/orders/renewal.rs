@@ -84,7 +84,8 @@ fn years_later(at: Timestamp, years: i64) -> Timestamp {
 }
 
 /// Applies for the certificate after `order`, with what was said for it; answers the new id. The applicant's records are
-/// asked for again, under the same token, so that whoever leaves them in place has nothing to do.
+/// asked for again, under the same token, so that whoever leaves them in place has nothing to do. Further domains that are being
+/// verified are waited for as long as there is time: what has them ends soon, and the next one would be without them.
 pub(super) async fn renew(
     shared: &Shared,
     order: &Order,
@@ -95,7 +96,7 @@ pub(super) async fn renew(
     };
     let id = text::scm_id();
     let sealed = seal_form(&shared.vault, &id, &form)?;
-    let (own, new) = (order.id.clone(), id.clone());
+    let (own, new, said) = (order.id.clone(), id.clone(), order.form.clone());
     let proven_since = shared.life.reuse.since(now);
     let write = shared.db.write(|connection| {
         Box::pin(async move {
@@ -105,6 +106,17 @@ pub(super) async fn renew(
             };
             let lives = LIVES.contains(&order.status(now));
             if order.renew_at.is_none_or(|at| at > now.0) || !lives {
+                return Ok(false);
+            }
+            if order.status(now) == "SUPPLEMENTCHECKING" {
+                let last = order.not_after.map_or(now, |end| Timestamp(end) - AT_LAST);
+                if now < last {
+                    put_off(connection, &own, last).await?;
+                    return Ok(false);
+                }
+            }
+            if order.form != said {
+                // Names were added since it was read.
                 return Ok(false);
             }
             copy(connection, &order, &new, now).await?;
@@ -130,6 +142,34 @@ pub(super) async fn renew(
         tracing::info!(certificate = %order.id, next = %id, "applied for the next certificate of an order");
     }
     Ok(done.then_some(id))
+}
+
+/// Applies for the next one at `last`, unless the supplement ends before.
+async fn put_off(
+    connection: &mut SqliteConnection,
+    id: &str,
+    last: Timestamp,
+) -> Result<(), Failure> {
+    sqlx::query("UPDATE scm_order SET renew_at = $1 WHERE certificate = $2")
+        .bind(last.0)
+        .bind(id)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Says when a supplement is over that the next one is due as if there had been none.
+pub(super) async fn take_up(connection: &mut SqliteConnection, id: &str) -> Result<(), Failure> {
+    sqlx::query(
+        "UPDATE scm_order SET renew_at = min(renew_at, \
+         (SELECT not_after FROM scm_certificate WHERE id = scm_order.certificate) - $1) \
+         WHERE certificate = $2 AND renew_at IS NOT NULL",
+    )
+    .bind(AHEAD.0)
+    .bind(id)
+    .execute(connection)
+    .await?;
+    Ok(())
 }
 
 async fn copy(
@@ -176,6 +216,8 @@ const STEPS: [(Timestamp, i64); 4] = [
 ];
 /// CCM API 4.1.5.1: "30 days before the first certificate expires".
 const AHEAD: Seconds = Seconds::days(30);
+/// The next one waits for further domains until so long before the end: the applicant still has days to put it in place.
+const AT_LAST: Seconds = Seconds::days(7);
 /// What is left of the years by less than this is not worth a certificate.
 const SLACK: Seconds = Seconds::days(1);
 /// `remain_cert_number` ends here (CCM API 4.1.2.1).
