@@ -6,7 +6,7 @@
 //! | field | the reference | here | why |
 //! |---|---|---|---|
 //! | `id` | 16 (answers), 32 (paths), 16 to 40 (4.1.4.5) | 32 hexadecimal digits | every example has 32; 4.1.4.5 takes 16 to 40, and finds only those of 32 |
-//! | `name` | 0 to 63, 0 to 255 (4.1.4.4) | 1 to 63 | it is mandatory, and no answer may have more than 63 |
+//! | `name` | 0 to 63, 0 to 255 (4.1.4.4) | 1 to 63, 1 to 255 (4.1.4.4) | it is mandatory; what a request may set is shown whole, though the tables of answers end at 63 |
 //! | `csr` (4.1.4.6) | 0 to 2555 | 1 to 5120 | that of 4.1.1.1, where the CSR is used |
 //! | `csr` (answers) | 3 to 255 | whole | no CSR fits |
 //! | `private_key` (4.1.4.6) | 0 to 63 | 1 to 4096 | that of 4.1.5.2; no key has 63 characters |
@@ -50,7 +50,7 @@ pub(super) const LIST: &[Field] = &[
     Field::choice("private_key_algo", ALGORITHMS),
 ];
 
-pub(super) const UPDATE: &[Field] = &[Field::text("name", 1, 63).required()];
+pub(super) const UPDATE: &[Field] = &[Field::text("name", 1, 255).required()];
 
 pub(super) const UPLOAD: &[Field] = &[
     Field::text("name", 1, 63).required(),

@@ -237,9 +237,16 @@ async fn a_csr_is_renamed_and_deleted_and_then_gone() {
     let time = |field: &str| renamed.body[field].as_i64().unwrap();
     assert_eq!(time("update_time") - time("create_time"), 5000);
     assert_eq!(get(&ccm, &path).await.expect(200).body, renamed.body);
-    put(&ccm, &path, &json!({"name": ""}))
-        .await
-        .refused(400, "SCM.0005");
+    // The tables of 4.1.4.1 and 4.1.4.4 differ.
+    let long = "n".repeat(255);
+    let renamed = put(&ccm, &path, &json!({"name": long})).await.expect(200);
+    assert_eq!(renamed.text("name"), long);
+    assert_eq!(get(&ccm, &path).await.expect(200).text("name"), long);
+    for name in [String::new(), "n".repeat(256)] {
+        put(&ccm, &path, &json!({"name": name}))
+            .await
+            .refused(400, "SCM.0005");
+    }
     put(&ccm, &path, &json!({})).await.refused(400, "SCM.0005");
     delete(&ccm, &path).await.expect(204);
     for reply in [
