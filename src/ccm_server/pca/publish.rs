@@ -131,8 +131,15 @@ pub(super) async fn publish_for_reader(
     );
     let due = due.bind(bucket).bind(name).bind(now.0);
     let due = due.bind(newest_begin(now).0);
-    let ids: Result<Vec<String>, sqlx::Error> = due.fetch_all(shared.db.read()).await;
-    for id in ids.unwrap_or_default() {
+    let ids: Vec<String> = match due.fetch_all(shared.db.read()).await {
+        Ok(ids) => ids,
+        // He gets the list that is there; this is logged as that of `publish_due` is.
+        Err(error) => {
+            tracing::error!(bucket, object, %error, "failed to see whether a CRL that is fetched is due");
+            return;
+        }
+    };
+    for id in ids {
         attempt(shared, (&id, bucket), now, For::Reader).await;
     }
 }

@@ -2,11 +2,13 @@
 
 use renewd::model::Seconds;
 use serde_json::json;
+use sqlx::Connection as _;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 
 use super::authorities::{create, root, show};
 use super::crl::{certificate, fetched, number, point_of, prepared, with_list};
-use super::http::{client, post};
-use super::process::fresh;
+use super::http::{Peer as _, client, post};
+use super::process::{Process, fresh, new_user};
 use crate::support::ccm::Wanted;
 
 const CERTIFICATES: &str = "/v1/private-certificates";
@@ -34,6 +36,28 @@ async fn whoever_fetches_a_list_that_cannot_be_made_does_not_make_the_server_try
     ccm.advance(Seconds(61));
     let list = fetched(&point, directory.path()).await;
     assert!(list.contains("Revoked Certificates:"), "{list}");
+}
+
+#[tokio::test]
+async fn a_state_that_does_not_tell_which_list_is_due_is_logged() {
+    let (directory, state) = fresh();
+    let ccm = prepared(Wanted::new().state(&state)).await;
+    let ca = create(&ccm, &with_list(root("Top", "EC256", "SHA256"), 7)).await;
+    ccm.stop().await;
+    let process = Process::start(&state, new_user(&state, "user"));
+    let point = format!("{}/obs/pki-lists/{ca}.crl", process.endpoint());
+    let before = fetched(&point, directory.path()).await;
+    // What the question goes by.
+    let options = SqliteConnectOptions::new().filename(state.join("ccm.db"));
+    let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
+    let index = sqlx::query("DROP INDEX authority_list");
+    index.execute(&mut connection).await.unwrap();
+    assert_eq!(fetched(&point, directory.path()).await, before);
+    let log = process.terminate();
+    let told = log
+        .lines()
+        .filter(|line| line.contains("whether a CRL that is fetched is due") && line.contains(&ca));
+    assert_eq!(told.count(), 1, "{log}");
 }
 
 #[tokio::test]
