@@ -52,6 +52,7 @@ mod server;
 mod signature;
 mod text;
 mod tls;
+mod upkeep;
 mod users;
 mod vault;
 mod x509;

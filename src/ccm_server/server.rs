@@ -20,7 +20,7 @@ use crate::ccm_server::seen::{RequestLog, Seen};
 use crate::ccm_server::tls::{self, Tls, TlsError, TlsSource};
 use crate::ccm_server::vault::{MasterKey, Vault, VaultError};
 use crate::ccm_server::x509::Signers;
-use crate::ccm_server::{lists, manage, pca};
+use crate::ccm_server::{lists, manage, pca, upkeep};
 use crate::sys::clock::{Clock, SystemClock};
 use crate::sys::fs::{self, FsError, Lock, LockError};
 use crate::sys::host;
@@ -225,7 +225,8 @@ impl Server {
             .obs
             .reached_at(points.trim_end_matches('/').to_owned());
         let stop = CancellationToken::new();
-        tokio::spawn(keep_lists(Arc::clone(&shared), stop.clone()));
+        tokio::spawn(upkeep::lists(Arc::clone(&shared), stop.clone()));
+        tokio::spawn(upkeep::house(Arc::clone(&shared), stop.clone()));
         tokio::spawn(scm::keep_applications(Arc::clone(&shared), stop.clone()));
         if let Some(tls) = &tls {
             tokio::spawn(Arc::clone(tls).keep(Arc::clone(&shared), stop.clone()));
@@ -283,27 +284,6 @@ async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Server
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let own = listener.local_addr().map_err(failed)?;
     Ok((listener, own))
-}
-
-/// Makes lists of revoked certificates in time, whether or not anybody asks, and lets go what searches found that nobody goes on
-/// with. Once after the last request it gives back what the state keeps in memory.
-async fn keep_lists(shared: Arc<Shared>, stop: CancellationToken) {
-    let (mut seen, mut rested) = (0, true);
-    loop {
-        pca::publish_due(&shared, shared.clock.now()).await;
-        shared.searches.forget_unused();
-        pca::forget_buried(&shared).await;
-        if seen != shared.log.all() {
-            (seen, rested) = (shared.log.all(), false);
-        } else if !rested {
-            shared.db.rest().await;
-            rested = true;
-        }
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(BETWEEN_LISTS) => {}
-        }
-    }
 }
 
 /// A server that accepts connections; stops when dropped.
@@ -586,7 +566,5 @@ fn lock(state: &Path) -> Result<Lock, ServerError> {
     }
 }
 
-/// How often it is looked for lists that are due; revocations publish at once.
-const BETWEEN_LISTS: Duration = Duration::from_secs(60);
 /// Far above what making two CAs takes.
 const INIT_WAIT: Duration = Duration::from_secs(30);
