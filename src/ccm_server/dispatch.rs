@@ -139,9 +139,13 @@ async fn carry_out(
     limits: Limits,
 ) -> Result<Answer, Failure> {
     let service = found.operation.service;
+    let mut longest = limits.request;
+    if is_large(&request, found.operation, limits) {
+        longest += arrival(most_bytes(found.operation, limits), limits.slow);
+    }
     let task = tokio::spawn(async move {
         let work = run(request, found, &shared, limits);
-        match tokio::time::timeout(limits.request, work).await {
+        match tokio::time::timeout(longest, work).await {
             Ok(result) => result,
             Err(_) => Err(Failure::because(
                 service.unknown_error(),
@@ -163,13 +167,11 @@ async fn run(
 ) -> Result<Answer, Failure> {
     let operation = found.operation;
     let now = shared.clock.now();
+    let large = is_large(&request, operation, limits);
     let (parts, incoming) = request.into_parts();
     auth::some_credentials(operation, &parts.headers)?;
     let headers = lines(&parts.headers);
     // Those that take much are few at a time, and for those who are known.
-    let announced = incoming.size_hint().upper();
-    let large = most_bytes(operation, limits) > limits.body_bytes
-        && announced.is_none_or(|bytes| bytes > limits.body_bytes as u64);
     let _place = if large {
         auth::somebody(shared, operation, &headers, now).await?;
         Some(LARGE.take(parts.extensions.get::<Peer>().copied()).await)
@@ -226,14 +228,14 @@ async fn read(
 ) -> Result<Bytes, Failure> {
     let service = operation.service;
     let body = Limited::new(incoming, most_bytes(operation, limits));
-    let body = async {
-        if large {
-            at_a_pace(body, limits.slow).await
-        } else {
-            body.collect().await.map(Collected::to_bytes)
-        }
+    let read = if large {
+        // Its pace is its limit: the largest one may take more than a minute.
+        Ok(at_a_pace(body, limits.slow).await)
+    } else {
+        let whole = async { body.collect().await.map(Collected::to_bytes) };
+        tokio::time::timeout(limits.body, whole).await
     };
-    match tokio::time::timeout(limits.body, body).await {
+    match read {
         Ok(Ok(whole)) => Ok(whole),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
             Err(Failure::new(match operation.body {
@@ -260,8 +262,7 @@ async fn at_a_pace(
     let begun = Instant::now();
     let mut whole = Vec::new();
     loop {
-        let read = u32::try_from(whole.len()).unwrap_or(u32::MAX);
-        let until = begun + slow + Duration::from_secs(1).saturating_mul(read) / PACE;
+        let until = begun + arrival(whole.len(), slow);
         let frame = tokio::time::timeout_at(until, body.frame()).await;
         match frame.map_err(|_| TooSlow)? {
             None => return Ok(whole.into()),
@@ -277,6 +278,19 @@ async fn at_a_pace(
 #[derive(Debug, thiserror::Error)]
 #[error("it arrives too slowly")]
 struct TooSlow;
+
+/// When so many bytes of a large body have to be there, and be followed by the next.
+fn arrival(bytes: usize, slow: Duration) -> Duration {
+    let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+    slow + Duration::from_secs(1).saturating_mul(bytes) / PACE
+}
+
+/// Whether the body is, or may be, larger than those of other operations.
+fn is_large(request: &hyper::Request<Incoming>, operation: &Operation, limits: Limits) -> bool {
+    let announced = request.body().size_hint().upper();
+    most_bytes(operation, limits) > limits.body_bytes
+        && announced.is_none_or(|bytes| bytes > limits.body_bytes as u64)
+}
 
 /// Of a body: the server's limit, or what the operation's own fields take where that is more (a CA with its chain of
 /// 2 MiB, CCM API 4.2.1.11).

@@ -28,11 +28,11 @@ pub struct Limits {
     pub handshake: Duration,
     /// From the first byte, or the end of the previous answer, to the end of the headers.
     pub header: Duration,
-    /// From the end of the headers to the end of the body.
+    /// From the end of the headers to the end of the body, unless it is larger than others.
     pub body: Duration,
     /// How long a body that is larger than others may be behind its pace (`dispatch::PACE`), and may be without a byte.
     pub slow: Duration,
-    /// For everything a request does.
+    /// For everything a request does; a body that is larger than others has its time to arrive besides.
     pub request: Duration,
     /// While an answer is written and the client takes not one byte of it.
     pub unread: Duration,

@@ -78,6 +78,41 @@ async fn slow_clients_are_let_go() {
     assert!(answer.contains("too slowly"), "{answer}");
 }
 
+/// For others there is a time for the whole, which the largest body would need twice of at that pace.
+#[tokio::test]
+async fn a_large_body_may_take_what_its_pace_allows() {
+    let limits = Limits {
+        body: Duration::from_millis(100),
+        request: Duration::from_millis(300),
+        ..Limits::default()
+    };
+    let ccm = Wanted::new().limits(limits).start().await;
+    let mut stream = TcpStream::connect(ccm.running.address()).await.unwrap();
+    let head = large_import(&known(&ccm));
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut first = [0; 12];
+    stream.read_exact(&mut first).await.unwrap();
+    assert_eq!(&first, b"HTTP/1.1 100");
+    stream.write_all(&vec![b' '; 1_000_000]).await.unwrap();
+    // Longer than both, and shorter than what it is ahead.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    stream.write_all(&vec![b' '; 999_999]).await.unwrap();
+    let answer = async {
+        let mut answer = String::new();
+        let mut part = [0; 4096];
+        while !answer.contains("HTTP/1.1 ") {
+            let read = stream.read(&mut part).await.unwrap();
+            assert!(read > 0, "{answer}");
+            answer.push_str(&String::from_utf8_lossy(&part[..read]));
+        }
+        answer
+    };
+    let answer = tokio::time::timeout(Duration::from_secs(30), answer).await;
+    let answer = answer.expect("it is answered");
+    // It was read, and its signature is looked at.
+    assert!(answer.contains("HTTP/1.1 401"), "{answer}");
+}
+
 /// The head of a request for a body of 2 MB, with this line of credentials, and one byte of it.
 fn large_import(line: &str) -> String {
     format!(
