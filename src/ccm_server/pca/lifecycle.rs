@@ -130,6 +130,7 @@ pub(in crate::ccm_server) async fn bury(shared: &Shared, now: Timestamp) -> Resu
     for id in write.await? {
         shared.signers.forget(&id);
         shared.issuers.forget(&id);
+        shared.obs.forget(&id);
     }
     Ok(())
 }
@@ -399,12 +400,34 @@ mod tests {
     use crate::pki::PrivateKey;
     use crate::sys::clock::SystemClock;
 
+    async fn open(directory: &tempfile::TempDir) -> Shared {
+        let (clock, faults) = (Arc::new(SystemClock), Faults::none());
+        let shared = Shared::open(&directory.path().join("ccm"), None, clock, faults).await;
+        shared.unwrap()
+    }
+
+    #[tokio::test]
+    async fn of_a_ca_without_a_list_or_without_a_key_no_list_is_remembered() {
+        let directory = tempfile::tempdir().unwrap();
+        let shared = Arc::new(open(&directory).await);
+        let rows = "INSERT INTO account (id, name, created) VALUES ('a', 'a', 0); \
+             INSERT INTO authority (id, account, listed, kind, status, gen_mode, common_name, subject, key_algorithm, created, key, crl, \
+             delete_at) VALUES ('without', 'a', 1, 'ROOT', 'ACTIVED', 'GENERATE', '', '{}', 'EC256', 0, x'00', '{}', NULL), \
+             ('dying', 'a', 1, 'ROOT', 'DELETED', 'GENERATE', '', '{}', 'EC256', 0, x'00', '{}', 10)";
+        sqlx::raw_sql(rows).execute(shared.db.read()).await.unwrap();
+        publish::publish_of(&shared, "without", Timestamp(5)).await;
+        assert!(shared.obs.known().is_empty());
+        shared.obs.list("dying").tried(Some(Timestamp(5)));
+        bury(&shared, Timestamp(9)).await.unwrap();
+        assert_eq!(shared.obs.known(), ["dying"]);
+        bury(&shared, Timestamp(10)).await.unwrap();
+        assert!(shared.obs.known().is_empty());
+    }
+
     #[tokio::test]
     async fn an_opened_key_is_forgotten_once_it_is_erased() {
         let directory = tempfile::tempdir().unwrap();
-        let (clock, faults) = (Arc::new(SystemClock), Faults::none());
-        let shared = Shared::open(&directory.path().join("ccm"), None, clock, faults).await;
-        let shared = shared.unwrap();
+        let shared = open(&directory).await;
         let rows = "INSERT INTO account (id, name, created) VALUES ('a', 'a', 0); \
              INSERT INTO authority (id, account, listed, kind, status, gen_mode, common_name, subject, key_algorithm, created, key, crl) \
              VALUES ('buried', 'a', 0, 'ROOT', 'DELETED', 'GENERATE', '', '{}', 'EC256', 0, NULL, '{}'), \

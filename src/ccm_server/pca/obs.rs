@@ -72,6 +72,27 @@ impl Obs {
         Arc::clone(lists.entry(ca.to_owned()).or_default())
     }
 
+    /// Forgets how the list of a CA fares that will have none any more.
+    pub(super) fn forget(&self, ca: &str) {
+        let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
+        lists.remove(ca);
+    }
+
+    /// Forgets of which lists there is nothing to know.
+    pub(super) fn tidy(&self) {
+        let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
+        lists.retain(|_, list| Arc::strong_count(list) > 1 || list.failed());
+    }
+
+    /// Of which lists something is known.
+    #[cfg(test)]
+    pub(super) fn known(&self) -> Vec<String> {
+        let lists = self.lists.lock().unwrap();
+        let mut ids: Vec<String> = lists.keys().cloned().collect();
+        ids.sort();
+        ids
+    }
+
     /// Waits until a list may be written into a bucket.
     ///
     /// # Errors
@@ -287,6 +308,7 @@ const MOST_BYTES: u64 = 64 * 1024 * 1024;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Timestamp;
 
     #[tokio::test]
     async fn who_reads_a_list_at_the_same_time_shares_one_copy_of_it() {
@@ -315,5 +337,20 @@ mod tests {
         get("a.crl").await;
         // Nobody reads the other one, so it is not kept.
         assert_eq!(obs.read_now.lock().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn of_lists_nothing_is_kept_but_what_failed() {
+        let obs = Obs::new(PathBuf::new());
+        obs.list("failed").tried(Some(Timestamp(1)));
+        obs.list("done").tried(None);
+        let used = obs.list("used");
+        obs.tidy();
+        assert_eq!(obs.known(), ["failed", "used"]);
+        drop(used);
+        obs.tidy();
+        assert_eq!(obs.known(), ["failed"]);
+        obs.forget("failed");
+        assert!(obs.known().is_empty());
     }
 }

@@ -43,6 +43,12 @@ impl List {
         *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = failed;
     }
 
+    /// Whether the last attempt failed.
+    pub(super) fn failed(&self) -> bool {
+        let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        failed.is_some()
+    }
+
     /// Whether an attempt failed so lately that nobody who only reads makes another.
     fn failed_lately(&self, now: Timestamp) -> bool {
         let failed = *self.failed.lock().unwrap_or_else(PoisonError::into_inner);
@@ -94,6 +100,7 @@ pub(in crate::ccm_server) async fn publish_due(shared: &Arc<Shared>, now: Timest
         under_way.spawn(async move { attempt(&shared, (&id, &bucket), now, For::Server).await });
     }
     while under_way.join_next().await.is_some() {}
+    shared.obs.tidy();
 }
 
 /// Makes and publishes the list of one CA if it is due, and waits for it, but not for long. What fails is logged and stays due.
