@@ -163,19 +163,7 @@ fn unknown(snapshot: &Snapshot) -> std::collections::BTreeSet<String> {
 
 fn unbegun(snapshot: &Snapshot) -> usize {
     let orders = snapshot.orders.values();
-    let open = orders.filter(|order| {
-        order.request.public.is_some()
-            && matches!(
-                order.phase,
-                OrderPhase::Opened
-                    | OrderPhase::Seeking { .. }
-                    | OrderPhase::Claiming { .. }
-                    | OrderPhase::Bare { .. }
-                    | OrderPhase::PurchaseUnclear { .. }
-                    | OrderPhase::Entitled { .. }
-            )
-    });
-    open.count()
+    orders.filter(|order| order.is_unbegun()).count()
 }
 
 fn why_not(stale: Option<&Stale>, unknown: &std::collections::BTreeSet<String>) -> Option<String> {

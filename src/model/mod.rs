@@ -4,6 +4,7 @@
 //! What is *not* here: how a value is read from TOML (`config`), kept in the journal (`store`) or sent (`ccm`).
 
 mod alert;
+mod begun;
 mod blocked;
 mod certificate;
 mod channel;

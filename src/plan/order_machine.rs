@@ -61,10 +61,10 @@ pub fn next(
     host: HostSeed,
     now: Timestamp,
 ) -> Next<OrderStep, OrderEvent> {
-    if let Some(submitted_at) = submit_in_doubt(order) {
+    if let Some(submitted_at) = order.submit_in_doubt() {
         return Next::Record(lost(order, submitted_at, timing));
     }
-    if let Some(began_at) = purchase_in_doubt(order) {
+    if let Some(began_at) = order.purchase_in_doubt() {
         return Next::Record(public::purchase_lost(order, began_at, timing));
     }
     match &order.phase {
@@ -132,26 +132,6 @@ pub fn next(
     }
 }
 
-/// When a submit began whose outcome is not in the journal; the process died within it.
-#[must_use]
-pub fn submit_in_doubt(order: &Order) -> Option<Timestamp> {
-    let started = order.started.as_ref()?;
-    let before = matches!(
-        order.phase,
-        OrderPhase::Opened | OrderPhase::Entitled { .. } | OrderPhase::KeyStored { .. }
-    );
-    let sends = matches!(started.step, OrderStep::Submit | OrderStep::Supplement);
-    (before && sends).then_some(started.at)
-}
-
-/// When a purchase began whose outcome is not in the journal; the process died within it.
-#[must_use]
-pub fn purchase_in_doubt(order: &Order) -> Option<Timestamp> {
-    let started = order.started.as_ref()?;
-    let before = matches!(order.phase, OrderPhase::Bare { .. });
-    (before && started.step == OrderStep::Buy).then_some(started.at)
-}
-
 /// The issuer has it, or may have it: giving the order up would waste a certificate, or buy another one.
 #[must_use]
 pub fn is_submitted(order: &Order) -> bool {
@@ -159,8 +139,8 @@ pub fn is_submitted(order: &Order) -> bool {
         OrderPhase::Opened
         | OrderPhase::Seeking { .. }
         | OrderPhase::Entitled { .. }
-        | OrderPhase::KeyStored { .. } => submit_in_doubt(order).is_some(),
-        OrderPhase::Bare { .. } => purchase_in_doubt(order).is_some(),
+        | OrderPhase::KeyStored { .. } => order.submit_in_doubt().is_some(),
+        OrderPhase::Bare { .. } => order.purchase_in_doubt().is_some(),
         OrderPhase::Claiming { ref purchase, .. } => purchase.is_some(),
         OrderPhase::PurchaseUnclear { .. }
         | OrderPhase::Unclear { .. }

@@ -60,8 +60,8 @@ pub(crate) fn give_up(
         message,
     };
     let public = order.request.public.is_some();
-    let in_doubt = order_machine::submit_in_doubt(order).is_some() && public
-        || order_machine::purchase_in_doubt(order).is_some();
+    let in_doubt = order.submit_in_doubt().is_some() && public
+        || order.purchase_in_doubt().is_some();
     let (known, message) = match &order.phase {
         OrderPhase::Closed { .. } => return None,
         // Stored, and only put away.

@@ -43,7 +43,7 @@ impl SqliteStore {
             .map_err(query(CLAIM))?;
         for row in &rows {
             let mut order: Order = decode("orders.body", row.get(0))?;
-            if order.request.public.is_none() || !is_unbegun(&order.phase) {
+            if !order.is_unbegun() {
                 continue;
             }
             if let OrderPhase::Bare { spent, .. } = &order.phase {
@@ -60,11 +60,15 @@ impl SqliteStore {
                     claimed.purchases.insert(reference.clone());
                 }
             }
-            if let OrderPhase::Claiming { reference, .. } | OrderPhase::Entitled { reference } =
-                &order.phase
-            {
-                // The mark on it is that of the journal as it was called before, and holds for a while still: it is waited
-                // for, and nothing is bought in its place.
+            // The mark on it is that of the journal as it was called before, and holds for a while still: it is waited for, and
+            // nothing is bought in its place.
+            let marked = match &order.phase {
+                OrderPhase::Claiming { reference, .. } | OrderPhase::Entitled { reference } => {
+                    Some(reference.as_str())
+                }
+                _ => order.may_have_claimed().then_some(""),
+            };
+            if let Some(reference) = marked {
                 leave(&mut tx, &order, reference, at).await?;
             }
             // Its id may be another journal's as well, and tags at the account would be taken for this one's.
@@ -126,31 +130,16 @@ async fn leave(
         Some(row) => decode("certificates.state", row.get(0))?,
         None => CertificateState::default(),
     };
-    state.unused = Some(Unused {
-        reference: reference.to_owned(),
-        spki: None,
-        at,
+    state.unused = Some(match state.unused {
+        // Which one is not known: what was left before still is the best guess, and its key is kept.
+        Some(before) if reference.is_empty() => Unused { at, ..before },
+        _ => Unused {
+            reference: reference.to_owned(),
+            spki: None,
+            at,
+        },
     });
     write_certificate(tx, &order.certificate, &state).await
-}
-
-/// Nothing was applied for yet, and nothing may have been bought that is not known: nothing is lost when it is begun anew.
-const fn is_unbegun(phase: &OrderPhase) -> bool {
-    match phase {
-        OrderPhase::Claiming { purchase, .. } => purchase.is_none(),
-        OrderPhase::Opened
-        | OrderPhase::Seeking { .. }
-        | OrderPhase::Bare { .. }
-        | OrderPhase::Entitled { .. } => true,
-        // By its intent it is found whatever the journal is called.
-        OrderPhase::PurchaseUnclear { .. }
-        | OrderPhase::KeyStored { .. }
-        | OrderPhase::Unclear { .. }
-        | OrderPhase::Submitted { .. }
-        | OrderPhase::Issued { .. }
-        | OrderPhase::Ending { .. }
-        | OrderPhase::Closed { .. } => false,
-    }
 }
 
 /// Who it is; a journal of an earlier renewd that nobody has written to since is nobody.

@@ -4,6 +4,7 @@
 
 mod added;
 mod batch;
+mod claimed;
 mod public;
 mod tended;
 mod twice;

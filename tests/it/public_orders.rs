@@ -1,7 +1,7 @@
 //! Public certificates from an empty account on: bought at most once, proven, issued, renewed; by several hosts, and
 //! through whatever may go wrong.
 
-mod claim;
+pub(crate) mod claim;
 mod copied;
 mod foreseen;
 mod gone;

@@ -73,7 +73,7 @@ pub fn copied<'a>(order: &Order, money: &Money<'a>) -> Option<&'a Stale> {
 pub fn is_buying(order: &Order) -> bool {
     let unclear = |purchase: &Purchase| purchase.automatic_payment || purchase.absences == 0;
     match &order.phase {
-        OrderPhase::Bare { .. } => super::purchase_in_doubt(order).is_some(),
+        OrderPhase::Bare { .. } => order.purchase_in_doubt().is_some(),
         OrderPhase::PurchaseUnclear { purchase, .. } => unclear(purchase),
         OrderPhase::Claiming { purchase, .. } => purchase.as_deref().is_some_and(unclear),
         OrderPhase::Opened

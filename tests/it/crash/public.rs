@@ -56,7 +56,7 @@ pub(super) async fn counts(shop: &Shop) -> [usize; 4] {
     [of("4.1.3.1"), of("4.1.1.1"), issued, of("7.1.16")]
 }
 
-async fn assert_one_more(market: &Market, agent: &Agent, before: [usize; 4], at: &str) {
+pub(super) async fn assert_one_more(market: &Market, agent: &Agent, before: [usize; 4], at: &str) {
     market.settle(agent, at).await;
     let [bought, applied, issued, revoked] = before;
     let wanted = [bought + 1, applied + 1, issued + 1, revoked];
@@ -222,7 +222,7 @@ async fn a_kill_while_a_lost_purchase_is_claimed_by_comparison_never_leads_to_a_
 }
 
 /// By a person, in the console.
-async fn buy_by_hand(shop: &Shop) {
+pub(super) async fn buy_by_hand(shop: &Shop) {
     let body = json!({
         "cert_brand": "GEOTRUST", "cert_type": "DV_SSL_CERT", "domain_type": "SINGLE_DOMAIN", "effective_time": 1,
         "domain_numbers": 1, "order_number": 1, "agree_privacy_protection": true,

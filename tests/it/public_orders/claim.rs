@@ -13,12 +13,12 @@ use crate::support::engine::{id, tick};
 use crate::support::shop::{Host, Shop, issuer, issuer_proven, purchase};
 use crate::support::world::NAME;
 
-fn policy(shop: &Shop, purchase: &str) -> String {
+pub(super) fn policy(shop: &Shop, purchase: &str) -> String {
     let issuer = issuer(&shop.ccm.endpoint(), purchase);
     format!("{issuer}\n[certificate.www]\nissuer = \"public\"\nnames = [\"{NAME}\"]\n")
 }
 
-async fn buy(shop: &Shop) {
+pub(super) async fn buy(shop: &Shop) {
     let body = json!({
         "cert_brand": "GEOTRUST", "cert_type": "DV_SSL_CERT", "domain_type": "SINGLE_DOMAIN", "effective_time": 1,
         "domain_numbers": 1, "order_number": 1, "agree_privacy_protection": true,
@@ -279,7 +279,7 @@ async fn a_journal_of_another_machine_buys_nothing_until_it_is_claimed() {
 
 /// Says in a journal that it was made on another machine.
 #[expect(clippy::disallowed_methods, reason = "tests arrange files directly")]
-fn belongs_to_another(state: &std::path::Path) {
+pub(crate) fn belongs_to_another(state: &std::path::Path) {
     let done = std::process::Command::new("sqlite3")
         .arg(state.join("state.db"))
         .arg("UPDATE identity SET body = json_set(body, '$.d.machine', 'another')")
@@ -524,7 +524,7 @@ async fn a_claim_leaves_what_its_order_had_claimed_and_buys_nothing_in_its_place
 }
 
 #[expect(clippy::disallowed_methods, reason = "tests arrange files directly")]
-fn copy(from: &std::path::Path, to: &std::path::Path) {
+pub(crate) fn copy(from: &std::path::Path, to: &std::path::Path) {
     let done = std::process::Command::new("cp")
         .arg("-a")
         .arg(from)
@@ -534,6 +534,6 @@ fn copy(from: &std::path::Path, to: &std::path::Path) {
 }
 
 #[expect(clippy::disallowed_methods, reason = "tests arrange files directly")]
-fn remove(what: &std::path::Path) {
+pub(super) fn remove(what: &std::path::Path) {
     std::fs::remove_dir_all(what).unwrap();
 }
