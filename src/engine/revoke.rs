@@ -157,7 +157,7 @@ impl Engine {
         let mut touched = Touched::default();
         touched.certificates.insert(certificate.clone());
         // What is served may be another than the plan saw.
-        let snapshot = self.store.snapshot().await?;
+        let snapshot = self.known().await?;
         let state = snapshot.certificates.get(certificate);
         let mut all = state.into_iter().flat_map(|state| &state.revoking);
         let Some(revoking) = all.find(|one| one.revision == *revision) else {

@@ -168,7 +168,7 @@ impl Engine {
         let mut touched = Touched::default();
         touched.certificates.insert(certificate.clone());
         // An order may have sent names there since the plan was made.
-        let snapshot = self.store.snapshot().await?;
+        let snapshot = self.known().await?;
         let state = snapshot.certificates.get(certificate);
         let mut all = state.into_iter().flat_map(|state| &state.unseen);
         let Some(unseen) = all.find(|one| one.supplement == *supplement) else {

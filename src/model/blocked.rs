@@ -187,7 +187,7 @@ impl fmt::Display for Blocked {
             ),
             Self::StaleJournal { how } => {
                 let what = match how {
-                    Stale::OtherMachine => "applied for or bought",
+                    Stale::OtherMachine => "applied for, bought or taken back",
                     Stale::UnknownPurchases { .. } => "bought",
                 };
                 write!(f, "{how}; nothing is {what} until `renewd state claim`")

@@ -226,9 +226,9 @@ pub(crate) fn orphan(
 ) {
     let issuer = (policy.issuers.get(&order.issuer), order.request.policy);
     let because = "the certificate left the policy";
-    let waiting = orders::give_up(order, issuer, because, snapshot, now, draft);
-    if let Some(until) = waiting.and_then(|waiting| waiting.until()) {
-        draft.wake(until);
+    let kept = orders::give_up(order, issuer, because, snapshot, now, draft);
+    if matches!(kept, Some(Verdict::Blocked(_))) {
+        return;
     }
     orders::left_over(order.certificate.as_str(), order, draft);
 }
@@ -263,10 +263,8 @@ fn carry_on(
     let (Some(issuer), None) = (issuer, &because) else {
         let because = because.unwrap_or_default();
         let issuer = (issuer, digest);
-        return match orders::give_up(order, issuer, &because, snapshot, now, draft) {
-            Some(waiting) => wait(waiting, draft),
-            None => Verdict::Act(order.reason.clone()),
-        };
+        let kept = orders::give_up(order, issuer, &because, snapshot, now, draft);
+        return kept.unwrap_or_else(|| Verdict::Act(order.reason.clone()));
     };
     if let Some(at) = order_machine::looks_again(order) {
         draft.wake(at);
@@ -477,7 +475,7 @@ fn in_order(subject: &Subject<'_>, healthy: Verdict) -> Verdict {
     }
 }
 
-fn wait(waiting: Waiting, draft: &mut Draft) -> Verdict {
+pub(crate) fn wait(waiting: Waiting, draft: &mut Draft) -> Verdict {
     if let Some(until) = waiting.until() {
         draft.wake(until);
     }

@@ -21,7 +21,7 @@ mod unclear;
 pub use events::transition;
 pub(crate) use public::last_purchase;
 pub use public::{
-    Money, allowed_at, copied, is_buying, looks_again, may_buy, spent, was_taken_back,
+    Money, allowed_at, copied, is_buying, keeps, looks_again, may_buy, spent, was_taken_back,
 };
 pub(crate) use public::{OVERDUE, buying};
 pub use unclear::{absent, gone};

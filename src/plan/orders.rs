@@ -9,15 +9,15 @@ mod leftovers;
 pub(crate) use leftovers::{is_told, leaves_behind, left_behind, left_over};
 
 use crate::model::{
-    Assurance, Buying, DomainMethod, Fingerprint, IssuerId, IssuerPolicy, Order, OrderEvent,
-    OrderPhase, Policy, ProofStage, ProofState, PublicRequest, Purchase, Review, Seconds, Severity,
-    Snapshot, Spent, Stale, Timestamp, Waiting, Want,
+    Assurance, Blocked, Buying, DomainMethod, Fingerprint, IssuerId, IssuerPolicy, Order,
+    OrderEvent, OrderPhase, Policy, ProofStage, ProofState, PublicRequest, Purchase, Review,
+    Seconds, Severity, Snapshot, Spent, Stale, Timestamp, Waiting, Want,
 };
-use crate::plan::certificates::Subject;
+use crate::plan::certificates::{Subject, wait};
 use crate::plan::draft::Draft;
 use crate::plan::order_machine::{self, Money, Timing};
 use crate::plan::renewal::{self, Window};
-use crate::plan::{Action, Next, entitlements, open, supplement};
+use crate::plan::{Action, Next, Verdict, entitlements, open, supplement};
 
 /// What speaks for and against a purchase for this order.
 pub(crate) fn money<'a>(
@@ -46,7 +46,7 @@ pub(crate) fn money<'a>(
 
 /// Ends an order that nobody wants any more, `because`: at once, or after it is known what it has done, or left. What was
 /// bought for it stays in the account, unused and with our tags, and is found by the next order. `digest` is
-/// [`backoff::digest`](crate::plan::backoff::digest) of certificate and issuer, or the order's own.
+/// [`backoff::digest`](crate::plan::backoff::digest) of certificate and issuer, or the order's own. Answers what keeps it.
 pub(crate) fn give_up(
     order: &Order,
     (issuer, digest): (Option<&IssuerPolicy>, Fingerprint),
@@ -54,14 +54,20 @@ pub(crate) fn give_up(
     snapshot: &Snapshot,
     now: Timestamp,
     draft: &mut Draft,
-) -> Option<Waiting> {
+) -> Option<Verdict> {
+    let money = money(order, None, snapshot, draft);
+    if let Some(how) = order_machine::keeps(order, &money) {
+        stale(order.issuer.as_str(), how, draft);
+        let how = how.clone();
+        return Some(Verdict::Blocked(Blocked::StaleJournal { how }));
+    }
     let abandon = |message: String| Action::AbandonOrder {
         order: order.id.clone(),
         message,
     };
     let public = order.request.public.is_some();
-    let in_doubt = order.submit_in_doubt().is_some() && public
-        || order.purchase_in_doubt().is_some();
+    let in_doubt =
+        order.submit_in_doubt().is_some() && public || order.purchase_in_doubt().is_some();
     let (known, message) = match &order.phase {
         OrderPhase::Closed { .. } => return None,
         // Stored, and only put away.
@@ -129,7 +135,6 @@ pub(crate) fn give_up(
         },
         Timing::from,
     );
-    let money = money(order, None, snapshot, draft);
     let (mark, host) = (draft.mark(), draft.host);
     match order_machine::next(order, timing, &money, digest, host, now) {
         Next::Step(step) => draft.orders.push(Action::AdvanceOrder {
@@ -140,7 +145,7 @@ pub(crate) fn give_up(
             order: order.id.clone(),
             event,
         }),
-        Next::Wait(waiting) => return Some(waiting),
+        Next::Wait(waiting) => return Some(wait(waiting, draft)),
         Next::Blocked(blocked) => {
             if let Some(until) = blocked.until() {
                 draft.wake(until);
@@ -149,7 +154,8 @@ pub(crate) fn give_up(
         }
         Next::Done => return None,
     }
-    draft.hold_back(mark, &order.issuer)
+    let waiting = draft.hold_back(mark, &order.issuer)?;
+    Some(wait(waiting, draft))
 }
 
 /// Whether an order with a lost purchase may be given up, and with what words.
@@ -264,8 +270,8 @@ fn wanting(id: &str, order: &Order, want: &Want, now: Timestamp, draft: &mut Dra
 fn stale(issuer: &str, how: &Stale, draft: &mut Draft) {
     let (what, until) = match how {
         Stale::OtherMachine => (
-            "nothing is applied for or bought",
-            "makes it a journal of its own. Until then no order takes anything of the account; what was applied for already is fetched.",
+            "nothing is applied for, bought or taken back",
+            "makes it a journal of its own. Until then no order takes anything of the account; what was applied for already is fetched, and stays also where nobody wants it here.",
         ),
         Stale::UnknownPurchases { .. } => (
             "nothing is bought",

@@ -2,6 +2,7 @@
 //! through whatever may go wrong.
 
 pub(crate) mod claim;
+mod clone;
 mod copied;
 mod foreseen;
 mod gone;

@@ -291,7 +291,7 @@ fn where_nothing_may_be_bought_only_what_is_paid_for_comes_and_nothing_to_a_copy
     assert_eq!(bought.gaps, []);
     let mut stale = snapshot.clone();
     stale.stale = Some(Stale::OtherMachine);
-    let copy = "nothing is applied for or bought until `renewd state claim`";
+    let copy = "nothing is applied for, bought or taken back until `renewd state claim`";
     let mut none = policy.clone();
     for issuer in none.issuers.values_mut() {
         issuer.kind = scm(None);

@@ -17,9 +17,9 @@
 use std::collections::BTreeSet;
 
 use crate::model::{
-    Blocked, Budget, Buying, DomainMethod, Order, OrderEvent, OrderPhase, OrderStep, ProofStage,
-    ProofState, Purchase, Review, Seconds, Snapshot, Spent, Stale, Timestamp, Unused, Waiting,
-    Want,
+    Blocked, Budget, Buying, DomainMethod, Order, OrderClosing, OrderEvent, OrderPhase, OrderStep,
+    ProofStage, ProofState, Purchase, Review, Seconds, Snapshot, Spent, Stale, Timestamp, Unused,
+    Waiting, Want,
 };
 use crate::plan::Next;
 use crate::plan::backoff;
@@ -46,7 +46,8 @@ pub struct Money<'a> {
 }
 
 /// Why an order stands still: what its journal has marked is another one's, too, and neither can tell which of both a mark is
-/// of. What may have been sent already is still looked for, and what was is fetched: that takes nothing from anybody.
+/// of. What may have been sent already is still looked for, and what was is fetched: that takes nothing from anybody. To take an
+/// application back, or its proof away, would.
 #[must_use]
 pub fn copied<'a>(order: &Order, money: &Money<'a>) -> Option<&'a Stale> {
     let stale = money.stale.filter(|_| order.request.public.is_some())?;
@@ -57,14 +58,42 @@ pub fn copied<'a>(order: &Order, money: &Money<'a>) -> Option<&'a Stale> {
         | OrderPhase::Bare { .. }
         | OrderPhase::Entitled { .. }
         | OrderPhase::KeyStored { .. } => true,
+        // Of what is issued nobody needs the proof any more.
+        OrderPhase::Ending {
+            closing,
+            withdraw,
+            proof,
+        } => {
+            let fulfilled = matches!(closing, OrderClosing::Fulfilled { .. });
+            withdraw.is_some() || (proof.is_some() && !fulfilled)
+        }
         OrderPhase::PurchaseUnclear { .. }
         | OrderPhase::Unclear { .. }
         | OrderPhase::Submitted { .. }
         | OrderPhase::Issued { .. }
-        | OrderPhase::Ending { .. }
         | OrderPhase::Closed { .. } => false,
     };
     takes.then_some(stale)
+}
+
+/// Why an order that nobody wants is not given up: its end would take back what the other owner of the journal has sent.
+#[must_use]
+pub fn keeps<'a>(order: &Order, money: &Money<'a>) -> Option<&'a Stale> {
+    let sent = match &order.phase {
+        OrderPhase::Submitted { public, .. } => *public,
+        OrderPhase::Unclear { supplement, .. } => *supplement,
+        OrderPhase::Ending { .. } => return copied(order, money),
+        OrderPhase::Opened
+        | OrderPhase::Seeking { .. }
+        | OrderPhase::Claiming { .. }
+        | OrderPhase::Bare { .. }
+        | OrderPhase::PurchaseUnclear { .. }
+        | OrderPhase::Entitled { .. }
+        | OrderPhase::KeyStored { .. }
+        | OrderPhase::Issued { .. }
+        | OrderPhase::Closed { .. } => false,
+    };
+    money.stale.filter(|_| sent)
 }
 
 /// Whether another purchase at the same issuer has to wait for this order: it may be buying at this moment, or it is

@@ -6,7 +6,7 @@ use super::*;
 use crate::model::{CertificateState, Reason};
 use crate::model::{
     DomainProof, ErrorClass, Failures, OrderClosing, OrderId, OrderStep, RevisionId, StepFailure,
-    ValidationId,
+    Supplement, ValidationId,
 };
 use crate::plan::{outcome, plan, testing};
 
@@ -95,6 +95,58 @@ fn an_order_that_nobody_wants_clears_away_what_it_left_also_without_its_issuer()
     });
     for issuer in [true, false] {
         assert!(steps(OrderStep::Close)(&orphan(&issued, issuer)));
+    }
+}
+
+#[test]
+fn a_copy_gives_up_nothing_that_its_owner_may_wait_for() {
+    let submitted = order(OrderPhase::Submitted {
+        spki: None,
+        reference: "scs1".to_owned(),
+        poll_after: NOW,
+        public: true,
+        proof: Some(proof()),
+        review: Review::default(),
+    });
+    let mut adds = order(OrderPhase::Unclear {
+        spki: None,
+        submitted_at: NOW,
+        decisive_at: NOW,
+        absences: 0,
+        gone: None,
+        look_at: NOW,
+        entitlement: Some("scs1".to_owned()),
+        supplement: true,
+    });
+    adds.request.public.as_mut().unwrap().supplements = Some(Box::new(Supplement {
+        reference: "scs1".to_owned(),
+        spki: None,
+        adds: testing::certificate("www").names,
+    }));
+    let ends = [order(ending(true)), order(ending(false))];
+    for order in [submitted, adds].into_iter().chain(ends) {
+        let code = order.phase.code();
+        for issuer in [true, false] {
+            let mut policy = testing::policy();
+            if issuer {
+                let lab = testing::issuer();
+                policy.issuers.insert(lab.id.clone(), lab);
+            }
+            let mut snapshot = Snapshot {
+                orders: BTreeMap::from([(order.id.clone(), order.clone())]),
+                ..Snapshot::default()
+            };
+            let now = NOW + Seconds(60);
+            let told = format!("stale-journal/{}", order.issuer);
+            let owner = plan(&policy, &snapshot, now);
+            assert_eq!(owner.actions.len(), 1, "{code}: {:?}", owner.actions);
+            assert!(owner.alerts.keys().all(|key| key.as_str() != told));
+            snapshot.stale = Some(Stale::OtherMachine);
+            let copy = plan(&policy, &snapshot, now);
+            assert_eq!(copy.actions, [], "{code}");
+            let mut keys = copy.alerts.keys();
+            assert!(keys.any(|key| key.as_str() == told), "{code}");
+        }
     }
 }
 

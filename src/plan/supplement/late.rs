@@ -15,7 +15,7 @@ use crate::plan::{Tending, alerts, order_machine, supplement};
 pub(crate) enum Step {
     /// Look for them now, and take them back if they are there.
     Due,
-    /// Not before; `None` where an order ends the wait.
+    /// Not before; `None` where an order or a person ends the wait.
     Waits(Option<Timestamp>),
     /// Nothing is added to the certificate any more: forget them.
     Over,
@@ -89,6 +89,10 @@ pub(crate) fn step(
             Step::Over
         };
     }
+    if snapshot.stale.is_some() {
+        // The journal's other owner may wait for them.
+        return Step::Waits(None);
+    }
     let Some(issuer) = policy.issuers.get(&unseen.issuer) else {
         return Step::Waits(None);
     };
@@ -156,6 +160,9 @@ pub(crate) fn decide(policy: &Policy, snapshot: &Snapshot, now: Timestamp, draft
                 },
                 Step::Waits(Some(until)) => draft.wake(until),
                 Step::Waits(None) => {}
+            }
+            if snapshot.stale.is_some() && unseen.issued.is_none() {
+                continue;
             }
             let digest = policy.issuers.get(&unseen.issuer).map(|one| one.digest);
             tell(id, unseen, digest, draft);

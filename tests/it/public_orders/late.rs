@@ -24,7 +24,7 @@ pub(crate) async fn comes(shop: &Shop, reference: &str, before: &str, adds: &str
 }
 
 /// A host whose names the CA turned down, and that believes it.
-async fn turned_down(
+pub(super) async fn turned_down(
     shop: &Shop,
     room: u32,
     policy: impl Fn(&[&str]) -> String,

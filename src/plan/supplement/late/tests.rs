@@ -87,6 +87,15 @@ fn an_order_that_ends_without_having_seen_what_it_sent_leaves_it_to_be_looked_fo
 }
 
 #[test]
+fn a_copy_looks_for_nothing_that_its_owner_may_wait_for() {
+    let mut world = ended(false);
+    let due = NOW + Seconds::hours(1);
+    assert_eq!(at(&world, due), Step::Due);
+    world.1.stale = Some(crate::model::Stale::OtherMachine);
+    assert_eq!(at(&world, due), Step::Waits(None));
+}
+
+#[test]
 fn what_may_come_late_is_looked_for_less_and_less_until_the_certificate_ends() {
     let mut world = ended(false);
     let mut now = NOW;

@@ -296,6 +296,30 @@ fn a_copy_takes_nothing_and_still_looks_for_what_it_may_have_sent() {
         let private = step(&private, &copied, NOW);
         assert!(!matches!(private, Next::Blocked(_)), "{code}: {private:?}");
     }
+    // What the owner has applied for since bears the same id.
+    let ending = |withdraw: bool, fulfilled: bool| OrderPhase::Ending {
+        closing: if fulfilled {
+            let revision = RevisionId::new("r1").unwrap();
+            OrderClosing::Fulfilled { revision }
+        } else {
+            let message = String::new();
+            OrderClosing::Abandoned { message }
+        },
+        withdraw: withdraw.then(reference),
+        proof: Some(Box::new(ProofState {
+            by: ValidationId::new("zone").unwrap(),
+            proofs: vec![proof("a.example", "t1", DomainMethod::Dns)],
+            stage: ProofStage::Wanted,
+            superseded: Vec::new(),
+        })),
+    };
+    for phase in [ending(true, false), ending(false, false)] {
+        let blocked = Next::Blocked(Blocked::StaleJournal { how: stale.clone() });
+        assert_eq!(step(&order(phase), &copied, NOW), blocked);
+    }
+    let put_away = order(ending(false, true));
+    let retract = Next::Step(OrderStep::Retract);
+    assert_eq!(step(&put_away, &copied, NOW), retract);
     for (phase, goes_on) in [
         (
             OrderPhase::PurchaseUnclear {
