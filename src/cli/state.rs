@@ -96,6 +96,10 @@ pub(crate) async fn claim(arguments: &Arguments, yes: bool) -> CommandResult {
         unknown.len()
     ));
     steps.push(
+        "certificates of before are no longer revoked by `revoke_superseded` when they are replaced: another owner may serve them"
+            .to_owned(),
+    );
+    steps.push(
         "if the state directory was copied, its other owner goes on buying: run this on one of both only, and stop the other if it is to be replaced"
             .to_owned(),
     );

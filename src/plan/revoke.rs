@@ -3,13 +3,13 @@
 //!
 //! Nothing that is served, or may be put back, is revoked, unless a person says that it cannot wait.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
     CertificateId, CertificatePolicy, CertificateState, ErrorClass, Failures, Fingerprint,
     IssuerId, IssuerKind, KnownRevision, Listed, ListedStanding, OrderMode, Policy, RevisionFacts,
-    RevisionId, RevocationReason, RevokedBy, Revoking, Seconds, Severity, Snapshot, Superseded,
-    Timestamp,
+    RevisionId, RevocationReason, RevokedBy, Revoking, Seconds, Severity, Snapshot, Stale,
+    Superseded, Timestamp,
 };
 use crate::plan::backoff::{self, Seed};
 use crate::plan::draft::Draft;
@@ -54,6 +54,11 @@ pub fn step(
     };
     if revoking.by == RevokedBy::Policy && grace(policy, &revoking.issuer).is_none() {
         return Step::Dropped;
+    }
+    if revoking.by == RevokedBy::Policy
+        && let Some(stale) = &snapshot.stale
+    {
+        return Step::waits(format!("{stale} and may serve it"));
     }
     if revoking.by != RevokedBy::PersonAtOnce
         && let Some(why) = in_use(policy, snapshot, certificate, revoking)
@@ -150,7 +155,8 @@ fn grace(policy: &Policy, issuer: &IssuerId) -> Option<Seconds> {
 }
 
 /// Revisions that were replaced, and that the policy wants revoked. `known` is every revision of the journal: the state of
-/// the certificate has the last few only, and what was revoked before must not be again.
+/// the certificate has the last few only, and what was revoked before must not be again. None of a journal that is a copy:
+/// its other owner may serve what is replaced here.
 #[must_use]
 pub fn superseded(
     policy: &Policy,
@@ -166,6 +172,7 @@ pub fn superseded(
         return Vec::new();
     };
     if certificate.order != OrderMode::Auto
+        || snapshot.stale.is_some()
         || not_everywhere(certificate, state, snapshot, newest).is_some()
     {
         return Vec::new();
@@ -306,6 +313,31 @@ pub(crate) fn decide(policy: &Policy, snapshot: &Snapshot, now: Timestamp, draft
             failing(id, revoking, digest, draft);
             waiting(id, revoking, &step, now, draft);
         }
+    }
+    if let Some(stale) = &snapshot.stale {
+        kept_by_copy(policy, snapshot, stale, draft);
+    }
+}
+
+/// What would be revoked by now is good until its end, and nobody would know why.
+fn kept_by_copy(policy: &Policy, snapshot: &Snapshot, stale: &Stale, draft: &mut Draft) {
+    let all = policy.certificates.iter();
+    let replaced = all.filter(|(id, certificate)| {
+        let state = snapshot.certificates.get(*id);
+        state.is_some_and(|state| may_supersede(policy, certificate, state))
+    });
+    let issuers: BTreeSet<&IssuerId> = replaced
+        .filter_map(|(id, _)| snapshot.certificates.get(id)?.issuer.as_ref())
+        .filter(|issuer| grace(policy, issuer).is_some())
+        .collect();
+    for issuer in issuers {
+        draft.alert(
+            Severity::Warning,
+            "stale-journal",
+            issuer.as_str(),
+            format!("{issuer}: nothing that was replaced is revoked: {stale}"),
+            "Where the other one is gone, or this is the one that goes on, `renewd state claim` makes it a journal of its own. What it replaces from then on is revoked; what came before that is left alone, since the other one may serve it: have it revoked by `renewd revoke`, if need be.".to_owned(),
+        );
     }
 }
 

@@ -6,7 +6,7 @@ use sqlx::{Row, Sqlite, SqliteConnection, Transaction};
 
 use crate::model::{
     CertificateState, Identity, IssuerId, Order, OrderClosing, OrderEvent, OrderId, OrderPhase,
-    OrderStep, Timestamp, Unused,
+    OrderStep, RevokedBy, Timestamp, Unused,
 };
 use crate::store::codec::{decode, encode};
 use crate::store::rows::{Event, ORDER, commit, query, write_certificate, write_open};
@@ -86,6 +86,7 @@ impl SqliteStore {
                 .await?;
             claimed.orders.insert(order.id);
         }
+        disown(&mut tx).await?;
         sqlx::query("INSERT INTO identity (one, body) VALUES (1, $1) ON CONFLICT (one) DO UPDATE SET body = excluded.body")
             .bind(encode("identity.body", identity)?)
             .execute(&mut *tx)
@@ -112,6 +113,27 @@ impl SqliteStore {
         let mut connection = self.pool.acquire().await.map_err(query(READ))?;
         purchases(&mut connection).await
     }
+}
+
+/// What the journal brought before it was claimed may be served by its other owner: no policy has it revoked from here.
+async fn disown(tx: &mut Transaction<'_, Sqlite>) -> Result<(), StoreError> {
+    sqlx::query("UPDATE revisions SET ours = 0")
+        .execute(&mut **tx)
+        .await
+        .map_err(query(CLAIM))?;
+    let rows = sqlx::query("SELECT id, state FROM certificates")
+        .fetch_all(&mut **tx)
+        .await
+        .map_err(query(CLAIM))?;
+    for row in &rows {
+        let mut state: CertificateState = decode("certificates.state", row.get(1))?;
+        let noted = state.revoking.len();
+        state.revoking.retain(|one| one.by != RevokedBy::Policy);
+        if state.revoking.len() != noted {
+            write_certificate(tx, &id(row.get(0))?, &state).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Notes at the certificate of an order what that order leaves unused in the account.

@@ -1,6 +1,7 @@
 //! After a certificate was issued: pushed to services of the cloud, revoked, tagged, deleted. The engine in this process
 //! or the binary, against renewd-ccm.
 
+mod copied;
 pub(crate) mod push;
 mod revoke;
 mod upkeep;

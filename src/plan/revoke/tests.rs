@@ -1,7 +1,7 @@
 //! When a revision is revoked, and what is deleted.
 
 use super::*;
-use crate::model::{CompromisedKey, StepFailure, TargetId, TargetState};
+use crate::model::{CompromisedKey, PcaPolicy, StepFailure, TargetId, TargetState};
 use crate::plan::testing;
 
 const NOW: Timestamp = Timestamp(1_800_000_000);
@@ -118,6 +118,36 @@ fn nothing_that_is_in_use_or_may_be_again_is_revoked_unless_it_cannot_wait() {
             assert_eq!(why(&policy, &snapshot, &revoking), "due", "{expected}");
         }
     }
+}
+
+#[test]
+fn a_copy_revokes_only_what_a_person_asks_it_to() {
+    let (mut policy, mut snapshot, mut revoking) = world();
+    for issuer in policy.issuers.values_mut() {
+        issuer.kind = IssuerKind::Pca(PcaPolicy {
+            ca: "corp".to_owned(),
+            superseded: Superseded::RevokeAfter(Seconds::hours(1)),
+        });
+    }
+    let state = snapshot.certificates.values_mut().next().unwrap();
+    state.revoking.clear();
+    let known = [KnownRevision {
+        issuer: revoking.issuer.clone(),
+        revision: testing::revision("01", NOW - Seconds::days(60), Seconds::days(90)),
+        ours: true,
+        revoked: false,
+    }];
+    let www = policy.certificates.values().next().unwrap();
+    let found = |snapshot: &Snapshot| superseded(&policy, snapshot, www, &known, NOW).len();
+    assert_eq!(found(&snapshot), 1);
+    snapshot.stale = Some(Stale::OtherMachine);
+    assert_eq!(found(&snapshot), 0);
+    assert_eq!(why(&policy, &snapshot, &revoking), "due");
+    revoking.by = RevokedBy::Policy;
+    let kept = why(&policy, &snapshot, &revoking);
+    assert!(kept.contains("made on another machine"), "{kept}");
+    snapshot.stale = None;
+    assert_eq!(why(&policy, &snapshot, &revoking), "due");
 }
 
 #[test]

@@ -15,7 +15,7 @@ use crate::support::ccm::{Ccm, Wanted};
 use crate::support::engine::{Rig, healthy, id, tick};
 use crate::support::world::{NAME, World};
 
-fn start() -> Wanted {
+pub(super) fn start() -> Wanted {
     Wanted::new().at("2027-04-01")
 }
 
@@ -33,7 +33,7 @@ fn key(rig: &Rig) -> Fingerprint {
     PrivateKey::from_pem(&pem).unwrap().spki()
 }
 
-async fn is_revoked(ccm: &Ccm, reference: &str) -> bool {
+pub(super) async fn is_revoked(ccm: &Ccm, reference: &str) -> bool {
     let pca = Pca::new(ccm.client());
     let shown = pca.show_certificate(reference).await.unwrap();
     shown.status == PrivateStatus::Revoked
@@ -257,7 +257,7 @@ async fn what_was_revoked_already_is_done_and_what_cannot_be_revoked_is_refused(
 }
 
 /// The policy as it will be read from `revoke_superseded`.
-async fn with_grace(rig: &Rig, grace: Seconds) -> Arc<Engine> {
+pub(super) async fn with_grace(rig: &Rig, grace: Seconds) -> Arc<Engine> {
     let mut policy = rig.policy();
     for issuer in policy.issuers.values_mut() {
         if let IssuerKind::Pca(pca) = &mut issuer.kind {
@@ -329,7 +329,7 @@ async fn what_was_replaced_is_revoked_after_its_time_unless_it_is_in_use_again()
 }
 
 /// Renews it, with the engine that is to carry it on.
-async fn renew(rig: &Rig, engine: &Arc<Engine>) {
+pub(super) async fn renew(rig: &Rig, engine: &Arc<Engine>) {
     rig.force("www").await;
     let mut plan = tick(engine).await;
     while !healthy(&plan) {
