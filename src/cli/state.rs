@@ -8,12 +8,13 @@ use crate::cli::context;
 use crate::cli::exit::Exit;
 use crate::cli::output::{self, BOLD, GREEN, RED};
 use crate::cli::{CommandResult, Failure, control};
+use crate::deploy::Materials;
 use crate::engine::{Wanted, new_identity};
 use crate::model::{Identity, OrderPhase, Policy, Seconds, Snapshot, Stale};
 use crate::plan::explain::counted;
-use crate::store::{Store, StoreError};
+use crate::store::{SqliteStore, Store};
 use crate::sys::clock::{Clock, SystemClock};
-use crate::sys::host;
+use crate::sys::{error_chain, host};
 
 /// Whose journal it is.
 pub(crate) async fn show(arguments: &Arguments, as_json: bool) -> CommandResult {
@@ -110,11 +111,17 @@ pub(crate) async fn claim(arguments: &Arguments, yes: bool) -> CommandResult {
     let lock = context::lock(&policy.state_dir).await?;
     let store = context::writer(&policy).await?;
     let identity = new_identity();
-    let claimed = store.claim(&identity, SystemClock.now()).await;
+    let kept = keep_keys(&policy, &store).await;
+    let claimed = match kept {
+        Ok(()) => {
+            let claimed = store.claim(&identity, SystemClock.now()).await;
+            claimed.map_err(|error| context::store_failure(&error))
+        }
+        Err(failure) => Err(failure),
+    };
     let closed = store.close().await;
-    let failed = |error: StoreError| context::store_failure(&error);
-    let claimed = claimed.map_err(failed)?;
-    closed.map_err(failed)?;
+    let claimed = claimed?;
+    closed.map_err(|error| context::store_failure(&error))?;
     output::data(&format!(
         "claimed as {}: {} given up, {} taken over\n",
         identity.journal,
@@ -124,6 +131,31 @@ pub(crate) async fn claim(arguments: &Arguments, yes: bool) -> CommandResult {
     drop(lock);
     look_again(arguments, &policy).await;
     Ok(Exit::Done)
+}
+
+/// Keeps the keys of orders that are about to be given up: where the journal was copied its other owner may have applied with
+/// them, and what that brings is found by them.
+async fn keep_keys(policy: &Policy, store: &SqliteStore) -> Result<(), Failure> {
+    let snapshot = store.snapshot().await;
+    let snapshot = snapshot.map_err(|error| context::store_failure(&error))?;
+    let materials = Materials::new(policy.state_dir.clone());
+    let stored = snapshot
+        .orders
+        .values()
+        .filter(|order| order.is_unbegun() && matches!(order.phase, OrderPhase::KeyStored { .. }));
+    for order in stored {
+        let kept = match materials.load_key(&order.id) {
+            Ok(Some(key)) => materials.keep_public_key(&key),
+            Ok(None) => Ok(()),
+            Err(error) => {
+                let (order, why) = (&order.id, error_chain(&error));
+                output::note(&format!("the key of order {order} is lost: {why}"));
+                Ok(())
+            }
+        };
+        kept.map_err(|error| Failure::new(Exit::CannotWrite, error_chain(&error)))?;
+    }
+    Ok(())
 }
 
 /// Has the daemon do what the claim allows. It is claimed already, whatever comes of that.

@@ -37,10 +37,10 @@ impl Order {
                 OrderPhase::Opened
                 | OrderPhase::Seeking { .. }
                 | OrderPhase::Bare { .. }
-                | OrderPhase::Entitled { .. } => true,
+                | OrderPhase::Entitled { .. }
+                | OrderPhase::KeyStored { .. } => true,
                 // By its intent it is found whatever the journal is called.
                 OrderPhase::PurchaseUnclear { .. }
-                | OrderPhase::KeyStored { .. }
                 | OrderPhase::Unclear { .. }
                 | OrderPhase::Submitted { .. }
                 | OrderPhase::Issued { .. }

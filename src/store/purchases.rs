@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use sqlx::{Row, Sqlite, SqliteConnection, Transaction};
 
 use crate::model::{
-    CertificateState, Identity, IssuerId, Order, OrderClosing, OrderEvent, OrderId, OrderPhase,
-    OrderStep, RevokedBy, Timestamp, Unused,
+    CertificateState, Fingerprint, Identity, IssuerId, Order, OrderClosing, OrderEvent, OrderId,
+    OrderPhase, OrderStep, RevokedBy, Timestamp, Unused,
 };
 use crate::store::codec::{decode, encode};
 use crate::store::rows::{Event, ORDER, commit, query, write_certificate, write_open};
@@ -64,12 +64,17 @@ impl SqliteStore {
             // nothing is bought in its place.
             let marked = match &order.phase {
                 OrderPhase::Claiming { reference, .. } | OrderPhase::Entitled { reference } => {
-                    Some(reference.as_str())
+                    Some((reference.as_str(), None))
                 }
-                _ => order.may_have_claimed().then_some(""),
+                // Its other owner may have applied with that key.
+                OrderPhase::KeyStored {
+                    entitlement: Some(reference),
+                    spki,
+                } => Some((reference.as_str(), Some(*spki))),
+                _ => order.may_have_claimed().then_some(("", None)),
             };
-            if let Some(reference) = marked {
-                leave(&mut tx, &order, reference, at).await?;
+            if let Some(left) = marked {
+                leave(&mut tx, &order, left, at).await?;
             }
             // Its id may be another journal's as well, and tags at the account would be taken for this one's.
             let message = "the journal was claimed anew by `renewd state claim`".to_owned();
@@ -140,7 +145,7 @@ async fn disown(tx: &mut Transaction<'_, Sqlite>) -> Result<(), StoreError> {
 async fn leave(
     tx: &mut Transaction<'_, Sqlite>,
     order: &Order,
-    reference: &str,
+    (reference, spki): (&str, Option<Fingerprint>),
     at: Timestamp,
 ) -> Result<(), StoreError> {
     let row = sqlx::query("SELECT state FROM certificates WHERE id = $1")
@@ -157,7 +162,7 @@ async fn leave(
         Some(before) if reference.is_empty() => Unused { at, ..before },
         _ => Unused {
             reference: reference.to_owned(),
-            spki: None,
+            spki,
             at,
         },
     });

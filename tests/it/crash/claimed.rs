@@ -5,9 +5,10 @@ use renewd::model::OrderStep;
 use renewd::model::OrderStep::{Buy, Confirm, Fetch, Look, StoreKey, Submit};
 
 use crate::crash::public::{assert_one_more, boundaries, buy_by_hand, counts, policy};
-use crate::public_orders::claim::belongs_to_another;
+use crate::public_orders::claim::{belongs_to_another, copy};
 use crate::support::agent::{Agent, Run};
-use crate::support::market::{Market, ONCE};
+use crate::support::engine::id;
+use crate::support::market::{Market, ONCE, snapshot};
 
 /// Where nothing is there.
 const BOUGHT: [OrderStep; 5] = [Look, Buy, StoreKey, Submit, Fetch];
@@ -50,6 +51,35 @@ async fn a_claim_after_a_kill_while_something_unused_is_taken_buys_nothing_in_it
         // The person's purchase is the one.
         assert_one_more(&market, &agent, before, point).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_says_what_it_gives_up_and_keeps_the_key_that_its_other_owner_may_have_applied_with()
+ {
+    let market = Market::at("2027-04-01").await;
+    let text = policy(&market, "www", "", 1);
+    let (owner, other) = (market.host(&text), market.host(&text));
+    let point = "order.store-key.done";
+    assert!(market.die(&owner, point, &ONCE).await);
+    copy(&owner.state(), &other.state());
+    belongs_to_another(&other.state());
+    market.settle(&owner, "the owner").await;
+    let before = counts(&market.shop).await;
+    let claimed = claim(&market, &other).expect(0);
+    let (asked, done) = (&claimed.stderr, &claimed.stdout);
+    assert!(asked.contains("opened anew, 1 at present"), "{asked}");
+    assert!(done.contains("1 order given up"), "{done}");
+    market.settle(&other, "the other").await;
+    assert_eq!(counts(&market.shop).await, before);
+    let theirs = snapshot(&owner).await.certificates[&id("www")]
+        .newest
+        .clone();
+    let newest = snapshot(&other).await.certificates[&id("www")]
+        .newest
+        .clone();
+    let (theirs, newest) = (theirs.unwrap(), newest.unwrap());
+    assert_eq!(newest.reference, theirs.reference);
+    assert_eq!(newest.facts.spki, theirs.facts.spki);
 }
 
 #[tokio::test(flavor = "multi_thread")]
