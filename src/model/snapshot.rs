@@ -148,6 +148,10 @@ pub struct CertificateState {
     /// The entitlement that its last order left unused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unused: Option<Unused>,
+    /// Public keys that its orders applied with, or may have, for what was found deleted then: should that be untrue, what is
+    /// issued still has its private one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub gone: Vec<Fingerprint>,
     /// Names that its issuer did not add to the newest revision.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unsupplemented: Option<Unsupplemented>,

@@ -66,7 +66,7 @@ pub(crate) fn of<'a>(state: &'a CertificateState, reference: &str) -> Option<&'a
 }
 
 /// Public keys whose private ones must be kept, since the account may bring a certificate for them yet: by an order of
-/// several years, or by an application that was given up and may have been granted all the same.
+/// several years, or by an application that was given up and may have been granted all the same. Until another one is there.
 #[must_use]
 pub fn keys(state: &CertificateState, now: Timestamp) -> BTreeSet<Fingerprint> {
     let all = state.entitlements.iter();
@@ -74,7 +74,10 @@ pub fn keys(state: &CertificateState, now: Timestamp) -> BTreeSet<Fingerprint> {
         .filter(|entitlement| entitlement.has_successor() && entitlement.until + LATE > now)
         .filter_map(|entitlement| entitlement.spki);
     let given_up = state.unused.as_ref().and_then(|unused| unused.spki);
-    to_come.chain(given_up).collect()
+    to_come
+        .chain(given_up)
+        .chain(state.gone.iter().copied())
+        .collect()
 }
 
 /// What an order that ends in this phase leaves unused in the account, or will once its application is withdrawn.
@@ -116,6 +119,19 @@ pub(crate) fn left(order: &Order, now: Timestamp) -> Option<Unused> {
         spki,
         at: now,
     })
+}
+
+/// Of the key that an order in this phase may have applied with for what was deleted, by all answers.
+pub(crate) const fn key_of_gone(phase: &OrderPhase) -> Option<Fingerprint> {
+    match phase {
+        OrderPhase::Unclear {
+            gone: Some(_),
+            supplement: false,
+            spki,
+            ..
+        } => *spki,
+        _ => None,
+    }
 }
 
 /// A successor may come after the end of the one before: a review takes its time.

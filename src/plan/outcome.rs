@@ -65,9 +65,11 @@ pub fn certificate_after(
                 let lost = matches!(order.phase, OrderPhase::Unclear { .. });
                 let noted = lost && supplement::late::note(&mut after, order, now);
                 let left = entitlements::left(order, now);
+                let key = entitlements::key_of_gone(&order.phase);
+                after.gone.extend(key);
                 if left.is_some() || is_gone(order, after.unused.as_ref()) {
                     after.unused = left;
-                } else if !noted {
+                } else if !noted && key.is_none() {
                     return None;
                 }
                 Some(after)
@@ -190,6 +192,7 @@ fn issued(
     after.forced = false;
     after.failures = Failures::default();
     after.unused = None;
+    after.gone = Vec::new();
     after.unsupplemented = None;
     supplement::late::forget(&mut after, revision);
     entitlements::forget(&mut after, now);

@@ -1,14 +1,15 @@
 //! Applications: handed in, looked for after a lost answer, taken back.
 
 use crate::ccm::{Apply, CsrAlgorithm, DomainMethod as Method, ScmStatus};
-use crate::issuer::failure::{acting, reading};
+use crate::issuer::failure::{acting, own, reading};
 use crate::issuer::orders::keys::Applicant as Said;
 use crate::issuer::orders::look::is_under_way;
+use crate::issuer::orders::survey::Survey;
 use crate::issuer::orders::{Applied, Orders, Supplemented, Whose, fit};
 use crate::issuer::scm::{is_gone, names_of};
 use crate::issuer::{Accepted, IssuerError};
 use crate::model::{
-    Applicant, DomainMethod, Fingerprint, KeyAlgorithm, Name, OrderRequest, Supplement,
+    Applicant, DomainMethod, ErrorClass, Fingerprint, KeyAlgorithm, Name, OrderRequest, Supplement,
     ValidationKind,
 };
 
@@ -41,10 +42,7 @@ impl Orders {
     ) -> Result<Applied, IssuerError> {
         let shown = match self.scm.show_certificate(reference).await {
             Ok(shown) => shown,
-            Err(error) if is_gone(&error) => {
-                let detail = format!("{reference} is not there at {}", self.scm.host());
-                return Ok(Applied::Gone { detail });
-            }
+            Err(error) if is_gone(&error) => return self.is_nowhere(reference).await,
             Err(error) => return Err(reading(error)),
         };
         if matches!(shown.status, ScmStatus::Paid | ScmStatus::Unpassed) {
@@ -74,6 +72,17 @@ impl Orders {
                 detail: told("nothing says of which key it is"),
             },
         })
+    }
+
+    /// What is not shown is gone where no listing has it, either: another one is bought in its place.
+    async fn is_nowhere(&self, reference: &str) -> Result<Applied, IssuerError> {
+        let host = self.scm.host();
+        if Survey::of(&self.scm).await?.0.contains_key(reference) {
+            let message = format!("{reference} is not there at {host}, and is listed there");
+            return Err(own(ErrorClass::Transient, message));
+        }
+        let detail = format!("{reference} is not there at {host}");
+        Ok(Applied::Gone { detail })
     }
 
     /// CCM API 4.1.1.2. The status decides whether there is anything to take back, before and after. Of names that are being

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use renewd::ccm::{Brand, Buy, DomainType, ScmKind};
 use renewd::ccm_server::Faults;
-use renewd::issuer::{Effect, Intent, Sighting, Traced};
+use renewd::issuer::{Applied, Effect, Intent, Sighting, Traced};
 use renewd::model::{
     ErrorClass, Identity, IssuerKind, RemoteAuth, RevocationReason, ScmPolicy, Seconds, SecretRef,
 };
@@ -316,6 +316,10 @@ async fn told(resources: Value, total: u64) -> (Peer, Arc<Mutex<Vec<Value>>>) {
         if path == "/v3/scm/certificates/buy" {
             return Reply::json(200, &json!({"order_id": "CS1", "cert": []}));
         }
+        if request.method == "GET" && path == "/v3/scm/certificates/scs1" {
+            let body = json!({"error_code": "SCM.0094", "error_msg": "Resource not found."});
+            return Reply::json(404, &body);
+        }
         if path.ends_with("/tags/action") {
             let body = request.json();
             let mut sent = seen.lock().unwrap();
@@ -368,6 +372,26 @@ async fn a_listing_that_lacks_something_is_no_listing() {
     assert!(error.message.contains("0 of 1 read"), "{error}");
     let error = host.trace("o-1", &request, &lost(NOW, &[]), NOW).await;
     assert_eq!(error.unwrap_err().class, ErrorClass::Transient);
+}
+
+#[tokio::test]
+async fn only_what_no_listing_has_is_taken_for_deleted() {
+    let request = wanted(&["www.example.com"]);
+    for (resources, total, said) in [
+        (resource("PAID"), 1, "and is listed there"),
+        (json!([]), 1, "0 of 1 read"),
+    ] {
+        let (peer, _) = told(resources, total).await;
+        let host = host(&peer);
+        let error = host.orders().applied("scs1", &request, None).await;
+        let error = error.unwrap_err();
+        assert_eq!(error.class, ErrorClass::Transient);
+        assert!(error.message.contains(said), "{error}");
+    }
+    let (peer, _) = told(json!([]), 0).await;
+    let host = host(&peer);
+    let gone = host.orders().applied("scs1", &request, None).await;
+    assert!(matches!(gone, Ok(Applied::Gone { .. })), "{gone:?}");
 }
 
 #[tokio::test]
