@@ -109,8 +109,8 @@ async fn what_is_revoked_waits_little_for_a_bucket_that_takes_no_list_and_costs_
 
     let fault = Hanging::at("fs.sync");
     let mut together = JoinSet::new();
-    for id in ids[..12].to_vec() {
-        let ccm = Arc::clone(&ccm);
+    for id in &ids[..12] {
+        let (ccm, id) = (Arc::clone(&ccm), id.clone());
         together.spawn(async move { revoke(&ccm, &id).await });
     }
     together.join_all().await;
