@@ -136,6 +136,7 @@ impl Exit {
                 | Blocked::StaleJournal { .. }
                 | Blocked::PurchaseUnclear { .. }
                 | Blocked::SuccessorOverdue { .. }
+                | Blocked::SuccessorLacksNames { .. }
                 | Blocked::Person { .. }
                 | Blocked::UndoFailed { .. }
                 | Blocked::NewerElsewhere { .. }

@@ -71,6 +71,10 @@ impl Engine {
                 let message = detail.clone();
                 wanting(Want::Person { detail }, PERSON_INTERVAL, message)
             }
+            Sighting::Narrower { detail } => {
+                let message = detail.clone();
+                wanting(Want::Names { detail }, PERSON_INTERVAL, message)
+            }
             Sighting::Unused { reference } => {
                 self.lay_claim(orders, order, &ours.identity, reference, now)
                     .await?

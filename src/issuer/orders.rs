@@ -89,6 +89,12 @@ pub enum Sighting {
         /// Of our key in it.
         spki: Option<Fingerprint>,
     },
+    /// The next certificate of the order that was in use, ours and without some of the names: they were added to the one
+    /// before when this one was made already.
+    Narrower {
+        /// One line: id, status, names, and which are lacking.
+        detail: String,
+    },
     /// The entitlement that was in use has certificates to come, and the next is not there yet.
     SuccessorToCome,
     /// An application for exactly these names that cannot be shown to be ours.

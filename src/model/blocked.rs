@@ -68,6 +68,13 @@ pub enum Blocked {
         /// Next look.
         until: Timestamp,
     },
+    /// The next certificate of an order of several years lacks names that the present one has.
+    SuccessorLacksNames {
+        /// Which, and what it lacks.
+        detail: String,
+        /// Next look.
+        until: Timestamp,
+    },
     /// A person must answer a mail, or the like.
     Person {
         /// What to do.
@@ -112,6 +119,7 @@ impl Blocked {
             Self::StaleJournal { .. } => "stale-journal",
             Self::PurchaseUnclear { .. } => "purchase-unclear",
             Self::SuccessorOverdue { .. } => "successor-overdue",
+            Self::SuccessorLacksNames { .. } => "successor-lacks-names",
             Self::Person { .. } => "person",
             Self::Held => "held",
             Self::Remote { standing, .. } => standing.code(),
@@ -129,6 +137,7 @@ impl Blocked {
             | Self::ForeignApplication { until, .. }
             | Self::PurchaseUnclear { until, .. }
             | Self::SuccessorOverdue { until, .. }
+            | Self::SuccessorLacksNames { until, .. }
             | Self::Person { until, .. } => Some(*until),
             Self::IssuerShortens { .. }
             | Self::RestartNeeded { .. }
@@ -199,6 +208,10 @@ impl fmt::Display for Blocked {
             Self::SuccessorOverdue { not_after, until } => write!(
                 f,
                 "the order of several years should have brought the next certificate by now, and the present one ends at {not_after}: look at the order in the console; renewd buys none in its place, next look at {until}"
+            ),
+            Self::SuccessorLacksNames { detail, until } => write!(
+                f,
+                "{detail}: add them to it in the console, or withdraw it if it is not issued; it is not taken without them, and none is bought in its place, next look at {until}"
             ),
             Self::Person { detail, until } => write!(f, "{detail}; next look at {until}"),
             Self::Held => {

@@ -353,6 +353,11 @@ impl Kind {
             "c37cac533cb1447ea2be51f0ad53e8a5",
         ),
         kind(
+            "successor-lacks-names",
+            About::Certificate,
+            "8376f6fad6a745d8ba07d3b0d3652cc2",
+        ),
+        kind(
             "review-late",
             About::Certificate,
             "c4168b9956694662b102379eca8da594",

@@ -242,6 +242,12 @@ pub enum Want {
         /// One line: what, and what to do.
         detail: String,
     },
+    /// A person: the next certificate of an order of several years is there, and lacks names that the one before it has by
+    /// now.
+    Names {
+        /// One line: which, and what it lacks.
+        detail: String,
+    },
 }
 
 /// How far a review is.

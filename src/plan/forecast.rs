@@ -111,6 +111,7 @@ const fn stops_orders(blocked: &Blocked) -> bool {
         | Blocked::StaleJournal { .. }
         | Blocked::PurchaseUnclear { .. }
         | Blocked::SuccessorOverdue { .. }
+        | Blocked::SuccessorLacksNames { .. }
         | Blocked::Person { .. } => true,
         Blocked::UndoFailed { .. }
         | Blocked::RolloutFailed { .. }

@@ -263,6 +263,15 @@ fn wanting(id: &str, order: &Order, want: &Want, now: Timestamp, draft: &mut Dra
             format!("{id}: {detail}"),
             "Nothing is applied for or bought for it meanwhile. Withdraw the application in the console if it is nobody's, or let it come to its end; it is looked at again once an hour.".to_owned(),
         ),
+        Want::Names { detail } => draft.alert(
+            Severity::Warning,
+            "successor-lacks-names",
+            id,
+            format!("{id}: {detail}"),
+            format!(
+                "The names were added to the present certificate when the next one of its order was made already. Add them to that one, too, in the console, which costs nothing: it is taken once it is issued with them. One that is not issued yet may be withdrawn there instead; renewd then applies for it with all names. It is looked at again once an hour, and nothing is bought in its place; `renewd renew {id}` has renewd look for another way, and buy where the policy allows."
+            ),
+        ),
     }
 }
 

@@ -150,7 +150,7 @@ fn may_buy(order: &Order) -> bool {
         | OrderPhase::Claiming { purchase: None, .. } => true,
         OrderPhase::Seeking { want, .. } => match want {
             Want::Entitlement => true,
-            Want::Successor { .. } | Want::Person { .. } => false,
+            Want::Successor { .. } | Want::Person { .. } | Want::Names { .. } => false,
         },
         OrderPhase::Claiming {
             purchase: Some(_), ..

@@ -98,7 +98,7 @@ fn scenarios() -> Vec<PathBuf> {
 }
 
 /// Every code that a person may read. A new one needs a scenario that shows it.
-const CODES: [&str; 106] = [
+const CODES: [&str; 108] = [
     "reason no-revision",
     "reason unusable",
     "reason issuer-changed",
@@ -193,6 +193,7 @@ const CODES: [&str; 106] = [
     "blocked stale-journal",
     "blocked purchase-unclear",
     "blocked successor-overdue",
+    "blocked successor-lacks-names",
     "blocked person",
     "alert stale-journal",
     "alert purchase-unclear",
@@ -201,6 +202,7 @@ const CODES: [&str; 106] = [
     "alert supplement-refused",
     "alert foreign-application",
     "alert successor-overdue",
+    "alert successor-lacks-names",
     "alert review-late",
     "alert proof-unseen",
     "alert mail-to-answer",

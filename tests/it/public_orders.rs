@@ -11,4 +11,5 @@ mod life;
 mod proven;
 mod real;
 mod schedules;
+mod successor;
 pub(crate) mod supplement;

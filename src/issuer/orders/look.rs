@@ -1,5 +1,7 @@
 //! What of an account an order may take, by what comes first: nothing is bought while there is any of it.
 
+mod narrower;
+
 use std::collections::BTreeSet;
 
 use crate::ccm::ScmStatus;
@@ -163,6 +165,9 @@ impl Orders {
             return Ok(Sighting::Unused {
                 reference: again.id.clone(),
             });
+        }
+        if let Some(detail) = self.narrower(&view).await? {
+            return Ok(Sighting::Narrower { detail });
         }
         if self.successor_to_come(&view).await? {
             return Ok(Sighting::SuccessorToCome);

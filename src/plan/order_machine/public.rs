@@ -268,6 +268,10 @@ fn waits(want: &Want, until: Timestamp, now: Timestamp) -> Next<OrderStep, Order
             detail: detail.clone(),
             until,
         }),
+        Want::Names { detail } => Next::Blocked(Blocked::SuccessorLacksNames {
+            detail: detail.clone(),
+            until,
+        }),
     }
 }
 

@@ -388,6 +388,27 @@ impl Scm {
             let reference = paper.reference.clone();
             return self.claim(&reference, order, who, now);
         }
+        // Its own, and names were added to the one before since.
+        let narrower = self.papers.iter().find(|paper| {
+            let next = public.replaces.is_some() && paper.renews == public.replaces;
+            let names = match &paper.stage {
+                Stage::Checking { names, .. }
+                | Stage::Issued { names, .. }
+                | Stage::Adding { names, .. } => names,
+                Stage::Paid => return false,
+            };
+            let ours = paper.key().is_some_and(|key| who.keys.contains(&key));
+            let new = paper.appears_at <= seen && !who.known.contains(&paper.reference);
+            next && ours && new && !names.cover(wanted)
+        });
+        if let Some(paper) = narrower {
+            let detail = format!(
+                "the next certificate of its order, {}, lacks names",
+                paper.reference
+            );
+            let want = Want::Names { detail };
+            return OrderEvent::Wanting { want, look_at };
+        }
         if let Some(Stage::Issued { not_after, .. }) = replaced
             .filter(|paper| paper.brings_another() && (!self.silent || free.is_some()))
             .map(|paper| &paper.stage)

@@ -536,7 +536,7 @@ impl World {
                 let what = match want {
                     Want::Successor { .. } => "a successor",
                     Want::Entitlement => "an entitlement",
-                    Want::Person { .. } => "a person",
+                    Want::Person { .. } | Want::Names { .. } => "a person",
                 };
                 format!("wanting {what}")
             }
