@@ -73,7 +73,7 @@ pub(crate) fn pending(
         let why = match revoke::step(policy, snapshot, name, revoking, now) {
             Step::Due => "it is tried".to_owned(),
             Step::Waits { why, .. } => why,
-            Step::Dropped => return None,
+            Step::Dropped | Step::Ended => return None,
         };
         let revision = &revoking.revision;
         Some(format!(

@@ -2,7 +2,7 @@
 
 use crate::engine::steps::Busy;
 use crate::engine::{Engine, EngineError, NotAsked, Progress};
-use crate::issuer::IssuerError;
+use crate::issuer::{IssuerError, Revoked};
 use crate::model::{
     CertificateId, CompromisedKey, ErrorClass, IssuerId, KnownRevision, OrderMode, RevisionFacts,
     RevisionId, RevocationReason, RevokedBy, Revoking, Seconds, Snapshot, StepFailure, Timestamp,
@@ -63,7 +63,9 @@ impl Engine {
         let mut notes = Vec::new();
         let is_revoked = chosen.revoked || state.is_revoked(id);
         if is_revoked {
-            notes.push(format!("{name}: revision {id} is revoked already"));
+            notes.push(format!(
+                "{name}: revision {id} is revoked already, or gone at its issuer"
+            ));
             if alike.is_empty() {
                 return Ok(notes);
             }
@@ -175,7 +177,23 @@ impl Engine {
         };
         crash::point("revoke.effect");
         match result {
-            Ok(()) => {
+            Ok(Revoked::Gone) => {
+                self.issuers.answered(&revoking.issuer);
+                let until = revoking.until.map(|until| format!(" until {until}"));
+                let message = format!(
+                    "certificate {reference} is gone at issuer {}, where nobody can revoke it any more; it stays good{} for whoever has its key",
+                    revoking.issuer,
+                    until.unwrap_or_default()
+                );
+                self.done(certificate, message.clone());
+                let change = CertificateChange::RevocationDropped {
+                    revision: revision.clone(),
+                    gone: true,
+                    news: Some((self.clock.now(), message)),
+                };
+                self.store.change_certificate(certificate, change).await?;
+            }
+            Ok(Revoked::Done) => {
                 self.issuers.answered(&revoking.issuer);
                 let message = format!("certificate {reference} was revoked: {reason}");
                 self.done(certificate, message.clone());
@@ -236,7 +254,7 @@ impl Engine {
     }
 
     /// Writes down what was replaced and is to be revoked by the policy, and what came with a key that others may know, and
-    /// forgets what the policy wants no more.
+    /// forgets what the policy wants no more and what has ended.
     pub(super) async fn note_superseded(
         &self,
         snapshot: &mut Snapshot,
@@ -244,20 +262,18 @@ impl Engine {
     ) -> Result<(), EngineError> {
         let now = self.clock.now();
         let mut changes = Vec::new();
-        for (id, certificate) in &self.policy.certificates {
-            let Some(state) = snapshot.certificates.get(id) else {
-                continue;
-            };
-            if busy.certificates.contains(id) {
-                continue;
-            }
+        let idle = |id: &CertificateId| !busy.certificates.contains(id);
+        // Also of what left the policy.
+        for (id, state) in snapshot.certificates.iter().filter(|(id, _)| idle(id)) {
             for revoking in &state.revoking {
                 let step = revoke::step(&self.policy, snapshot, id, revoking, now);
-                if step == Step::Dropped {
-                    let change = CertificateChange::RevocationDropped(revoking.revision.clone());
-                    changes.push((id, change));
-                }
+                changes.extend(dropped(revoking, &step, now).map(|change| (id.clone(), change)));
             }
+        }
+        for (id, certificate) in &self.policy.certificates {
+            let Some(state) = snapshot.certificates.get(id).filter(|_| idle(id)) else {
+                continue;
+            };
             let supersedes = revoke::may_supersede(&self.policy, certificate, state);
             let leaked = certificate.order == OrderMode::Auto && !state.compromised.is_empty();
             if !supersedes && !leaked {
@@ -276,16 +292,39 @@ impl Engine {
             }
             if !all.is_empty() {
                 let compromised = None;
-                changes.push((id, CertificateChange::Revoke { all, compromised }));
+                changes.push((id.clone(), CertificateChange::Revoke { all, compromised }));
             }
         }
         let mut touched = Touched::default();
         for (id, change) in changes {
-            self.store.change_certificate(id, change).await?;
+            self.store.change_certificate(&id, change).await?;
             crash::point("revoke.noted");
-            touched.certificates.insert(id.clone());
+            touched.certificates.insert(id);
         }
         self.store.refresh(snapshot, &touched).await?;
         Ok(())
     }
+}
+
+/// What is to be written down of a revocation that is wanted no more.
+fn dropped(revoking: &Revoking, step: &Step, now: Timestamp) -> Option<CertificateChange> {
+    let Revoking {
+        revision,
+        reference,
+        ..
+    } = revoking;
+    let asked_for = revoking.by != RevokedBy::Policy;
+    let news = match step {
+        Step::Due | Step::Waits { .. } => return None,
+        Step::Dropped => None,
+        Step::Ended => asked_for.then(|| {
+            let message = format!("{reference} was not revoked, and has ended by itself");
+            (now, message)
+        }),
+    };
+    Some(CertificateChange::RevocationDropped {
+        revision: revision.clone(),
+        gone: false,
+        news,
+    })
 }

@@ -64,12 +64,12 @@ pub trait Issuer: Send + Sync {
     ) -> BoxFuture<'a, Result<Offer, IssuerError>>;
 
     /// Revokes by the issuer's id (CCM API 4.2.2.9, 7.1.16). One that is revoked already, or on its way there, is no
-    /// error: asking twice is harmless.
+    /// error: asking twice is harmless. One that is not there any more is none either: asking again would not help.
     fn revoke<'a>(
         &'a self,
         reference: &'a str,
         reason: RevocationReason,
-    ) -> BoxFuture<'a, Result<(), IssuerError>>;
+    ) -> BoxFuture<'a, Result<Revoked, IssuerError>>;
 
     /// What the issuer says of certificates that it issued, in their order; `None`: in order. The CA is asked once, then
     /// each certificate. The first failure ends the list: whether a certificate is in order is then not known, which is
@@ -99,6 +99,15 @@ pub trait Issuer: Send + Sync {
 
     /// One line for people: who will sign, such as `CA corp-issuing (6f7e…) at https://…`.
     fn describe<'a>(&'a self) -> BoxFuture<'a, Result<String, IssuerError>>;
+}
+
+/// What a revocation came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Revoked {
+    /// It is taken back.
+    Done,
+    /// The issuer does not have it any more, and cannot take it back.
+    Gone,
 }
 
 /// Which part of an account's listing.

@@ -5,7 +5,8 @@ mod request;
 use std::future::Future;
 
 use crate::ccm::{
-    CertificateQuery, Class, Collector, GenMode, Page, Pca, PrivateCertificate, PrivateStatus,
+    CcmError, CertificateQuery, Class, Collector, GenMode, Page, Pca, PrivateCertificate,
+    PrivateStatus,
 };
 use crate::issuer::authority::{self, Signer};
 use crate::issuer::exported::{self, Examination, Examined};
@@ -13,8 +14,8 @@ use crate::issuer::failure::{acting, own, reading};
 use crate::issuer::newest::{Candidate, Newest};
 use crate::issuer::pca::request::{by_csr, with_key};
 use crate::issuer::{
-    Accepted, Account, BoxFuture, Fetched, Issuer, IssuerError, Lookup, Part, Trouble, account,
-    revoke,
+    Accepted, Account, BoxFuture, Fetched, Issuer, IssuerError, Lookup, Part, Revoked, Trouble,
+    account, revoke,
 };
 use crate::model::{
     ErrorClass, Fingerprint, Offer, OrderRequest, RevocationReason, Seconds, Source, Standing,
@@ -157,7 +158,7 @@ impl PcaIssuer {
         for reference in references {
             let own = match self.pca.show_certificate(reference).await {
                 Ok(shown) => standing(&shown),
-                Err(error) if error.code.as_deref() == Some(NOT_FOUND) => Some((
+                Err(error) if is_gone(&error) => Some((
                     Standing::Deleted,
                     format!("certificate {reference} was deleted at {}", self.pca.host()),
                 )),
@@ -413,7 +414,7 @@ impl Issuer for PcaIssuer {
         &'a self,
         reference: &'a str,
         reason: RevocationReason,
-    ) -> BoxFuture<'a, Result<(), IssuerError>> {
+    ) -> BoxFuture<'a, Result<Revoked, IssuerError>> {
         boxed(revoke::of_pca(&self.pca, reference, reason))
     }
 
@@ -445,6 +446,11 @@ fn standing(shown: &PrivateCertificate) -> Option<Trouble> {
 
 /// CCM API, appendix of error codes: a CA or certificate is not found.
 const NOT_FOUND: &str = "PCA.00030102";
+
+/// Whether the certificate of a call is not there any more.
+pub(super) fn is_gone(error: &CcmError) -> bool {
+    error.code.as_deref() == Some(NOT_FOUND)
+}
 
 pub(super) fn boxed<'a, T>(future: impl Future<Output = T> + Send + 'a) -> BoxFuture<'a, T> {
     Box::pin(future)

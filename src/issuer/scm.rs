@@ -11,7 +11,7 @@ use crate::issuer::orders::Where;
 use crate::issuer::pca::boxed;
 use crate::issuer::{
     Accepted, Account, BoxFuture, Fetched, Issuer, IssuerError, Lookup, Orders, Part, Pushing,
-    Trouble, account,
+    Revoked, Trouble, account,
 };
 use crate::model::{
     CertificateFacts, ErrorClass, Fingerprint, Name, Offer, OrderRequest, RevocationReason,
@@ -283,7 +283,7 @@ impl Issuer for ScmIssuer {
         &'a self,
         reference: &'a str,
         reason: RevocationReason,
-    ) -> BoxFuture<'a, Result<(), IssuerError>> {
+    ) -> BoxFuture<'a, Result<Revoked, IssuerError>> {
         boxed(self.orders.revoke(reference, reason.as_str()))
     }
 

@@ -293,6 +293,9 @@ pub struct Revoking {
     /// Of its public key: what replaces it must have another one.
     #[serde(default)]
     pub spki: Option<Fingerprint>,
+    /// End of its validity, after which there is nothing to revoke; `None` in what was written before this was kept.
+    #[serde(default)]
+    pub until: Option<Timestamp>,
     /// In a row.
     #[serde(default)]
     pub failures: Failures,

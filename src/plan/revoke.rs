@@ -29,6 +29,8 @@ pub enum Step {
     },
     /// The policy does not want it any more.
     Dropped,
+    /// It has ended by itself.
+    Ended,
 }
 
 impl Step {
@@ -49,6 +51,9 @@ pub fn step(
     revoking: &Revoking,
     now: Timestamp,
 ) -> Step {
+    if end(snapshot, certificate, revoking).is_some_and(|end| end <= now) {
+        return Step::Ended;
+    }
     let Some(issuer) = policy.issuers.get(&revoking.issuer) else {
         return Step::waits(format!("issuer {} left the policy", revoking.issuer));
     };
@@ -79,6 +84,13 @@ pub fn step(
         },
         None => Step::Due,
     }
+}
+
+/// When what is to be revoked ends by itself, as far as is known.
+fn end(snapshot: &Snapshot, certificate: &CertificateId, revoking: &Revoking) -> Option<Timestamp> {
+    let state = snapshot.certificates.get(certificate);
+    let remembered = || state?.not_after(&revoking.revision);
+    revoking.until.or_else(remembered)
 }
 
 /// Why a revision cannot be missed yet.
@@ -256,6 +268,7 @@ pub fn revoking(
         asked_at: now,
         by,
         spki: Some(one.revision.facts.spki),
+        until: Some(one.revision.facts.not_after),
         failures: Failures::default(),
     }
 }
@@ -308,6 +321,11 @@ pub(crate) fn decide(policy: &Policy, snapshot: &Snapshot, now: Timestamp, draft
                     until: Some(until), ..
                 } => draft.wake(*until),
                 Step::Waits { until: None, .. } | Step::Dropped => {}
+                // The next check forgets it; nobody could do anything about it meanwhile.
+                Step::Ended => continue,
+            }
+            if let Some(end) = end(snapshot, id, revoking) {
+                draft.wake(end);
             }
             let digest = policy.issuers.get(&revoking.issuer).map(|one| one.digest);
             failing(id, revoking, digest, draft);

@@ -54,7 +54,14 @@ pub enum CertificateChange {
         failure: StepFailure,
     },
     /// It is not to be revoked any more.
-    RevocationDropped(RevisionId),
+    RevocationDropped {
+        /// Which.
+        revision: RevisionId,
+        /// Whether its issuer does not have it any more: then it is as good as taken back, and never asked for again.
+        gone: bool,
+        /// When, and one line for people; where a person may ask what became of it.
+        news: Option<(Timestamp, String)>,
+    },
     /// Names that may be added to a certificate of it late were looked for.
     Unseen {
         /// Which.

@@ -58,12 +58,20 @@ fn fate<'a>(
 ) -> Option<(&'a RevisionId, bool)> {
     match change {
         CertificateChange::Revoked(revision)
-        | CertificateChange::RevocationDone { revision, .. } => Some((revision, true)),
+        | CertificateChange::RevocationDone { revision, .. }
+        | CertificateChange::RevocationDropped {
+            revision,
+            gone: true,
+            ..
+        } => Some((revision, true)),
         CertificateChange::Remote(trouble) => {
             let newest = &state.newest.as_ref()?.id;
             let trouble = trouble.as_ref().filter(|one| one.revision == *newest);
-            let revoked = trouble.is_some_and(|one| one.standing == Standing::Revoked);
-            Some((newest, revoked))
+            match trouble.map(|one| one.standing) {
+                // What is deleted may have been taken back before.
+                Some(Standing::Deleted) => None,
+                standing => Some((newest, standing == Some(Standing::Revoked))),
+            }
         }
         _ => None,
     }
@@ -113,8 +121,11 @@ fn apply(state: &mut CertificateState, change: CertificateChange) {
                 count(&mut revoking.failures, &failure);
             }
         }
-        CertificateChange::RevocationDropped(revision) => {
+        CertificateChange::RevocationDropped { revision, gone, .. } => {
             state.revoking.retain(|one| one.revision != revision);
+            for earlier in &mut state.earlier {
+                earlier.revoked |= gone && earlier.id == revision;
+            }
         }
         CertificateChange::Unseen {
             supplement, left, ..
@@ -200,6 +211,18 @@ async fn note(
             "wanted",
             failure.message.clone(),
         ),
+        CertificateChange::RevocationDropped {
+            revision,
+            news: Some((at, message)),
+            ..
+        } => (
+            REVOCATION,
+            revision.as_str(),
+            *at,
+            "succeeded",
+            "over",
+            message.clone(),
+        ),
         CertificateChange::Push { push, state, news } => (
             PUSH,
             push.as_str(),
@@ -241,7 +264,7 @@ async fn note(
         | CertificateChange::Unusable(_)
         | CertificateChange::Remote(_)
         | CertificateChange::Revoked(_)
-        | CertificateChange::RevocationDropped(_) => return Ok(()),
+        | CertificateChange::RevocationDropped { news: None, .. } => return Ok(()),
     };
     write_line(tx, id, line).await
 }

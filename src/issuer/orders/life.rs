@@ -1,12 +1,12 @@
 //! After issue: what a certificate's order still holds, and the end.
 
 use crate::ccm::ScmStatus;
-use crate::issuer::IssuerError;
 use crate::issuer::failure::{acting, own, reading};
 use crate::issuer::orders::keys::Applicant;
 use crate::issuer::orders::survey::Survey;
 use crate::issuer::orders::{Orders, survey};
 use crate::issuer::scm::{is_gone, moment};
+use crate::issuer::{IssuerError, Revoked};
 use crate::model::{Entitlement, ErrorClass, Timestamp};
 
 impl Orders {
@@ -57,26 +57,29 @@ impl Orders {
         &self,
         reference: &str,
         reason: &str,
-    ) -> Result<(), IssuerError> {
-        if self.is_revoked(reference).await? {
-            return Ok(());
+    ) -> Result<Revoked, IssuerError> {
+        if let Some(before) = self.is_over(reference).await? {
+            return Ok(before);
         }
         match self.v2().await?.revoke(reference, reason).await {
-            Ok(_) => Ok(()),
+            Ok(_) => Ok(Revoked::Done),
             Err(error) if error.class == crate::ccm::Class::Rejected => {
-                if self.is_revoked(reference).await? {
-                    Ok(())
-                } else {
-                    Err(acting(error))
-                }
+                let after = self.is_over(reference).await?;
+                after.ok_or_else(|| acting(error))
             }
             Err(error) => Err(acting(error)),
         }
     }
 
-    async fn is_revoked(&self, reference: &str) -> Result<bool, IssuerError> {
-        let shown = self.scm.show_certificate(reference).await;
-        let status = shown.map_err(reading)?.status;
-        Ok(matches!(status, ScmStatus::Revoked | ScmStatus::Revoking))
+    /// What is to be said instead of a revocation, where one has nothing to do.
+    async fn is_over(&self, reference: &str) -> Result<Option<Revoked>, IssuerError> {
+        match self.scm.show_certificate(reference).await {
+            Ok(shown) => {
+                let revoked = matches!(shown.status, ScmStatus::Revoked | ScmStatus::Revoking);
+                Ok(revoked.then_some(Revoked::Done))
+            }
+            Err(error) if is_gone(&error) => Ok(Some(Revoked::Gone)),
+            Err(error) => Err(reading(error)),
+        }
     }
 }

@@ -25,6 +25,7 @@ fn world() -> (Policy, Snapshot, Revoking) {
         asked_at: NOW,
         by: RevokedBy::Person,
         spki: Some(old.facts.spki),
+        until: Some(old.facts.not_after),
         failures: Failures::default(),
     };
     let live = [(www.id.clone(), new.id.clone())].into_iter().collect();
@@ -52,6 +53,17 @@ fn why(policy: &Policy, snapshot: &Snapshot, revoking: &Revoking) -> String {
         Step::Due => "due".to_owned(),
         Step::Waits { why, .. } => why,
         Step::Dropped => "dropped".to_owned(),
+        Step::Ended => "ended".to_owned(),
+    }
+}
+
+fn refused(policy: &Policy) -> StepFailure {
+    StepFailure {
+        at: NOW,
+        class: ErrorClass::Rejected,
+        message: "no".to_owned(),
+        retry_after: None,
+        policy: policy.issuers.values().next().unwrap().digest,
     }
 }
 
@@ -151,6 +163,45 @@ fn a_copy_revokes_only_what_a_person_asks_it_to() {
 }
 
 #[test]
+fn what_has_ended_is_neither_revoked_nor_told_of_whatever_kept_it_back() {
+    type Change = fn(&mut Policy, &mut Snapshot, &mut Revoking);
+    let cases: [Change; 5] = [
+        |_, _, _| {},
+        |_, _, revoking| revoking.by = RevokedBy::PersonAtOnce,
+        |policy, _, _| policy.issuers.clear(),
+        |policy, _, _| policy.certificates.clear(),
+        // Of a journal from before the end was kept, by what it remembers of the revision.
+        |_, snapshot, revoking| {
+            revoking.until = None;
+            let state = snapshot.certificates.values_mut().next().unwrap();
+            let newest = state.newest.as_mut().unwrap();
+            newest.id = revoking.revision.clone();
+            newest.facts.not_after = NOW + Seconds::days(30);
+        },
+    ];
+    let www = CertificateId::new("www").unwrap();
+    for change in cases {
+        let (mut policy, mut snapshot, mut revoking) = world();
+        let end = revoking.until.unwrap();
+        revoking.failures.add(refused(&policy));
+        change(&mut policy, &mut snapshot, &mut revoking);
+        let state = snapshot.certificates.values_mut().next().unwrap();
+        state.revoking = vec![revoking.clone()];
+        let tells = |now| {
+            let mut draft = Draft::new(now);
+            decide(&policy, &snapshot, now, &mut draft);
+            !draft.finish(Vec::new()).alerts.is_empty()
+        };
+        let before = end - Seconds(1);
+        let step = |now| step(&policy, &snapshot, &www, &revoking, now);
+        assert_ne!(step(before), Step::Ended);
+        assert!(tells(before));
+        assert_eq!(step(end), Step::Ended);
+        assert!(!tells(end));
+    }
+}
+
+#[test]
 fn a_certificate_that_left_the_policy_is_revoked_when_nothing_serves_it() {
     let (mut policy, mut snapshot, revoking) = world();
     policy.certificates.clear();
@@ -173,13 +224,7 @@ fn what_the_policy_gave_up_is_dropped_and_what_failed_waits_and_is_told() {
         "SCM has no such setting"
     );
     revoking.by = RevokedBy::Person;
-    revoking.failures.add(StepFailure {
-        at: NOW,
-        class: ErrorClass::Rejected,
-        message: "no".to_owned(),
-        retry_after: None,
-        policy: policy.issuers.values().next().unwrap().digest,
-    });
+    revoking.failures.add(refused(&policy));
     assert!(why(&policy, &snapshot, &revoking).contains("no"));
     let state = snapshot.certificates.values_mut().next().unwrap();
     state.revoking = vec![revoking];

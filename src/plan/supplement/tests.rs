@@ -135,6 +135,7 @@ fn whatever_a_supplement_cannot_do_leads_to_another_certificate() {
                 asked_at: NOW,
                 by: RevokedBy::Person,
                 spki: Some(KEY),
+                until: None,
                 failures: crate::model::Failures::default(),
             });
         }),

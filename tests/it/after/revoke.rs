@@ -194,7 +194,7 @@ async fn what_is_revoked_for_another_reason_leaves_the_others_with_its_key() {
         ..wanted(false)
     };
     let notes = engine.ask_revocation(&later).await.unwrap();
-    assert!(notes[0].ends_with("is revoked already"), "{notes:?}");
+    assert!(notes[0].contains("is revoked already"), "{notes:?}");
     assert!(notes[1].contains("has the same key"), "{notes:?}");
     tick(&engine).await;
     assert!(is_revoked(ccm, &first.reference).await);
@@ -253,7 +253,7 @@ async fn what_was_revoked_already_is_done_and_what_cannot_be_revoked_is_refused(
         ..wanted(false)
     };
     let notes = engine.ask_revocation(&again).await.unwrap();
-    assert!(notes[0].ends_with("is revoked already"), "{notes:?}");
+    assert!(notes[0].contains("is revoked already"), "{notes:?}");
 }
 
 /// The policy as it will be read from `revoke_superseded`.
