@@ -135,7 +135,7 @@ pub(crate) fn decide(
         }
         (Some(_) | None, _) => verdict,
     };
-    orders::left_behind(subject, now, draft);
+    orders::left_behind(&subject.policy.id, subject.state, now, draft);
     supplement::alert(subject, draft);
     if let Some(order) = order {
         orders::alerts(policy, snapshot, (subject, order, window), now, draft);

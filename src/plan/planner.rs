@@ -13,8 +13,8 @@ use crate::plan::draft::Draft;
 use crate::plan::pacing::OrderBudget;
 use crate::plan::targets::{self, Finding, Member, Place};
 use crate::plan::{
-    Plan, Verdict, alerts, clock, jobs, observed, order_machine, outage, push, relied, renewal,
-    revoke, supplement, watch, widespread,
+    Plan, Verdict, alerts, clock, jobs, observed, order_machine, orders, outage, push, relied,
+    renewal, revoke, supplement, watch, widespread,
 };
 
 /// Decides what should happen next. Reads nothing but its arguments.
@@ -48,7 +48,7 @@ pub fn plan(policy: &Policy, snapshot: &Snapshot, now: Timestamp) -> Plan {
     let unknown_certificate = CertificateState::default();
     let unknown_target = TargetState::default();
     let mut places = places(policy, snapshot, &unknown_target);
-    let orders = open_orders(snapshot);
+    let open = open_orders(snapshot);
 
     for shortage in &snapshot.tight {
         alerts::no_space(shortage, &mut draft);
@@ -57,7 +57,7 @@ pub fn plan(policy: &Policy, snapshot: &Snapshot, now: Timestamp) -> Plan {
     let mut subjects = Vec::with_capacity(policy.certificates.len());
     let mut verdicts = Vec::with_capacity(policy.certificates.len());
     let mut states = snapshot.certificates.iter().peekable();
-    let mut order = orders.iter().peekable();
+    let mut order = open.iter().peekable();
     for (at, (id, certificate)) in policy.certificates.iter().enumerate() {
         let state = advance(&mut states, id).unwrap_or(&unknown_certificate);
         let subject = Subject {
@@ -72,7 +72,12 @@ pub fn plan(policy: &Policy, snapshot: &Snapshot, now: Timestamp) -> Plan {
         subjects.push((subject, subject.coming(&verdict, now)));
         verdicts.push(verdict);
     }
-    for order in orders.values() {
+    for (id, state) in &snapshot.certificates {
+        if !state.left_behind.is_empty() && !policy.certificates.contains_key(id) {
+            orders::left_behind(id, state, now, &mut draft);
+        }
+    }
+    for order in open.values() {
         if !policy.certificates.contains_key(&order.certificate) {
             certificates::orphan(policy, snapshot, order, now, &mut draft);
         }

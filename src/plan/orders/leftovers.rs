@@ -1,10 +1,9 @@
 //! What orders left elsewhere: told of, and in the end left behind.
 
 use crate::model::{
-    CertificateState, LeftBehind, Order, OrderEvent, OrderPhase, ProofState, Reason, Seconds,
-    Severity, Timestamp,
+    CertificateId, CertificateState, LeftBehind, Order, OrderEvent, OrderPhase, ProofState, Reason,
+    Seconds, Severity, Timestamp,
 };
-use crate::plan::certificates::Subject;
 use crate::plan::draft::Draft;
 use crate::plan::{alerts, backoff};
 
@@ -83,9 +82,14 @@ pub(crate) fn leaves_behind(
 }
 
 /// What earlier orders of a certificate left for a person to clear away. Nobody looks whether it is still there, so it is
-/// told of for a month.
-pub(crate) fn left_behind(subject: &Subject<'_>, now: Timestamp, draft: &mut Draft) {
-    let all = subject.state.left_behind.iter();
+/// told of for a month; also where the certificate left the policy, and with it, as a rule, what could have cleared it away.
+pub(crate) fn left_behind(
+    id: &CertificateId,
+    state: &CertificateState,
+    now: Timestamp,
+    draft: &mut Draft,
+) {
+    let all = state.left_behind.iter();
     let told: Vec<&LeftBehind> = all.filter(|left| is_told(left, now)).collect();
     let Some(last) = told.last() else {
         return;
@@ -93,7 +97,7 @@ pub(crate) fn left_behind(subject: &Subject<'_>, now: Timestamp, draft: &mut Dra
     for left in &told {
         draft.wake(left.at + LEFT_TOLD);
     }
-    let id = subject.policy.id.as_str();
+    let id = id.as_str();
     let what: Vec<&str> = told.iter().map(|left| left.what.as_str()).collect();
     draft.alert(
         Severity::Warning,

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::model::{CertificateState, Reason};
 use crate::model::{
-    DomainProof, ErrorClass, Failures, OrderClosing, OrderId, OrderStep, RevisionId, StepFailure,
-    Supplement, ValidationId,
+    DomainProof, ErrorClass, Failures, LeftBehind, OrderClosing, OrderId, OrderStep, RevisionId,
+    StepFailure, Supplement, ValidationId,
 };
 use crate::plan::{outcome, plan, testing};
 
@@ -360,6 +360,33 @@ fn what_was_left_behind_is_told_of_for_a_month_beside_the_next_order() {
     assert!(tells(NOW));
     assert!(tells(NOW + Seconds::days(29)));
     assert!(!tells(NOW + Seconds::days(30)));
+}
+
+#[test]
+fn what_a_certificate_left_behind_is_told_of_also_when_it_left_the_policy() {
+    let left = LeftBehind {
+        what: "a record is not taken away".to_owned(),
+        at: NOW,
+    };
+    let state = CertificateState {
+        left_behind: vec![left],
+        ..CertificateState::default()
+    };
+    let id = testing::certificate("www").id;
+    let snapshot = Snapshot {
+        certificates: BTreeMap::from([(id, state)]),
+        ..Snapshot::default()
+    };
+    let told = |now| {
+        let plan = plan(&testing::policy(), &snapshot, now);
+        let mut all = plan.alerts.iter();
+        let one = all.find(|(key, _)| key.as_str() == "left-over/www");
+        (one.map(|(_, alert)| alert.title.clone()), plan.next_wake)
+    };
+    let title = "www: a record is not taken away".to_owned();
+    let over = NOW + Seconds::days(30);
+    assert_eq!(told(over - Seconds(1)), (Some(title), over));
+    assert_eq!(told(over).0, None);
 }
 
 #[test]
