@@ -11,14 +11,16 @@ use tokio::time::timeout;
 
 use crate::engine::watch::fresh;
 use crate::engine::{Engine, EngineError};
-use crate::issuer::{Account, Effect, Issuer, IssuerError, Part};
+use crate::issuer::{Account, Effect, Issuer, IssuerError, Orders, Part};
 use crate::model::{
     AccountLook, ErrorClass, IssuerId, Listed, Seconds, Snapshot, SubjectAltNames, Timestamp,
-    WatchId, WatchState, Watched,
+    WatchId, WatchState, Watched, WatchedPlace,
 };
-use crate::plan::watch::account::{Listings, Measure, differing, leave_to_others, orphans};
+use crate::plan::watch::account::{
+    Listings, Measure, differing, leave_to_others, may_be_late, orphans,
+};
 use crate::plan::watch::{managed, ordered};
-use crate::sys::systemd;
+use crate::sys::{host, systemd};
 
 /// What a look needs to know.
 struct Ask {
@@ -28,8 +30,8 @@ struct Ask {
     managed: Arc<BTreeSet<String>>,
     ordered: Vec<SubjectAltNames>,
     now: Timestamp,
-    /// The name of this host, as certificates are marked with.
-    host: String,
+    /// The names of this host that certificates may be marked with.
+    hosts: BTreeSet<String>,
     before: WatchState,
 }
 
@@ -41,8 +43,10 @@ impl Engine {
     pub async fn look_at_accounts(&self, snapshot: &mut Snapshot) -> Result<(), EngineError> {
         self.forget_watches(snapshot).await?;
         let now = self.clock.now();
-        let host = self.store.identity().await?;
-        let host = host.map(|identity| identity.host).unwrap_or_default();
+        let identity = self.store.identity().await?;
+        // A host that was renamed has marked some with its old name, and tags what it brings there with the new one.
+        let hosts = identity.map(|identity| identity.host).into_iter();
+        let hosts: BTreeSet<String> = hosts.chain(host::name()).collect();
         let managed = Arc::new(managed(&self.policy, snapshot));
         let mut looks = JoinSet::new();
         for (id, watch) in &self.policy.watches {
@@ -61,7 +65,7 @@ impl Engine {
                 managed: Arc::clone(&managed),
                 ordered: ordered(snapshot, issuer),
                 now,
-                host: host.clone(),
+                hosts: hosts.clone(),
                 before: fresh(watch, snapshot.watches.get(id)),
             };
             match self.issuers.get(issuer) {
@@ -139,7 +143,11 @@ async fn look(issuer: &dyn Issuer, ask: &Ask) -> Result<WatchState, IssuerError>
         && let Some(orders) = issuer.orders()
     {
         match orders.hosts().await {
-            Ok(hosts) => leave_to_others(&mut places, &mut settled, &hosts, &ask.host, ask.now),
+            Ok(hosts) => {
+                let marked = places.iter_mut().filter(|(id, _)| hosts.contains_key(*id));
+                begin(orders, marked, ask).await;
+                leave_to_others(&mut places, &mut settled, &hosts, &ask.hosts, ask.now);
+            }
             // More is told than needs to be.
             Err(error) => {
                 tracing::info!(issuer = %ask.issuer, %error, "which host cares for what is not known");
@@ -168,6 +176,32 @@ async fn look(issuer: &dyn Issuer, ask: &Ask) -> Result<WatchState, IssuerError>
     state.left = places.len().saturating_sub(MOST_KEPT);
     state.places = places.into_iter().take(MOST_KEPT).collect();
     Ok(state)
+}
+
+/// Asks how long those live that another host may be late with: no listing of SCM says so.
+async fn begin(
+    orders: &Orders,
+    marked: impl Iterator<Item = (&String, &mut WatchedPlace)>,
+    ask: &Ask,
+) {
+    let near = marked.filter(|(_, place)| {
+        let mut all = place.certificates.iter();
+        all.any(|one| one.not_before.is_none() && may_be_late(one.not_after, ask.now))
+    });
+    for (id, place) in near.take(MOST_ASKED) {
+        match orders.begin(id).await {
+            Ok(begin) => {
+                for one in &mut place.certificates {
+                    one.not_before = one.not_before.or(begin);
+                }
+            }
+            Err(error) => {
+                tracing::info!(issuer = %ask.issuer, certificate = %id, %error, "how long it lives is not known");
+                return;
+            }
+        }
+        systemd::alive();
+    }
 }
 
 /// A listing that the account does not hand out to its end lacks what stands in its middle; the filters may show that.
@@ -235,5 +269,7 @@ fn too_long() -> IssuerError {
 const DAILY: Seconds = Seconds::hours(23);
 /// For all listings of one account, with the pauses that it asks for.
 const LONGEST_LOOK: Duration = Duration::from_secs(120);
+/// Certificates of one account at one look; each is a request. Of the rest the least favourable is taken.
+const MOST_ASKED: usize = 100;
 /// Of one account, in the journal.
 const MOST_KEPT: usize = 1000;

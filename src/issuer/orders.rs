@@ -241,6 +241,14 @@ impl Orders {
         survey::hosts(&self.scm).await
     }
 
+    /// From when on a certificate is valid, which no listing tells; `None` where the account does not say.
+    ///
+    /// # Errors
+    /// Those of every call.
+    pub async fn begin(&self, reference: &str) -> Result<Option<Timestamp>, IssuerError> {
+        self.valid_from(reference).await
+    }
+
     /// Writes a claim to an unused entitlement, over whatever stands there.
     ///
     /// # Errors

@@ -52,6 +52,17 @@ impl Orders {
         })
     }
 
+    pub(super) async fn valid_from(
+        &self,
+        reference: &str,
+    ) -> Result<Option<Timestamp>, IssuerError> {
+        match self.scm.show_certificate(reference).await {
+            Ok(shown) => Ok(shown.not_before.as_deref().and_then(moment)),
+            Err(error) if is_gone(&error) => Ok(None),
+            Err(error) => Err(reading(error)),
+        }
+    }
+
     /// CCM API 7.1.16, with the reason in words. What was revoked before, or is being, is no error.
     pub(in crate::issuer) async fn revoke(
         &self,

@@ -92,20 +92,21 @@ pub fn orphans(
 }
 
 /// Takes what another host cares for, as its tags say, out of what nobody renews, and adds it to what is in good hands: it renews
-/// in its own time. Not what is so near its end that it should have been renewed. `hosts` by id; `own` is this one's name.
+/// in its own time. Not what is so near its end that it should have been renewed. `hosts` by id; `own` are the names of this one:
+/// what it is called now, and what its journal calls it, since certificates are marked with either.
 pub fn leave_to_others(
     places: &mut BTreeMap<String, WatchedPlace>,
     settled: &mut BTreeSet<String>,
     hosts: &BTreeMap<String, String>,
-    own: &str,
+    own: &BTreeSet<String>,
     now: Timestamp,
 ) {
     places.retain(|id, place| {
-        let anothers = hosts.get(id).is_some_and(|host| host != own);
+        let anothers = hosts.get(id).is_some_and(|host| !own.contains(host));
         let time = place.certificates.iter().all(|one| {
             let life = one.not_before.map(|from| from.until(one.not_after));
-            let tenth = life.map_or(IN_DANGER, |life| Seconds(life.0 / 10));
-            one.not_after > now + tenth.min(IN_DANGER)
+            let share = life.map_or(IN_DANGER, |life| Seconds(life.0 / 6));
+            !may_be_late(one.not_after, now) || one.not_after > now + share
         });
         let left = anothers && time;
         if left {
@@ -113,6 +114,12 @@ pub fn leave_to_others(
         }
         !left
     });
+}
+
+/// Whether what ends then should have been renewed by now, if it lives for long.
+#[must_use]
+pub fn may_be_late(not_after: Timestamp, now: Timestamp) -> bool {
+    not_after <= now + IN_DANGER
 }
 
 /// A valid certificate that ends later is good for all of its names.
@@ -228,8 +235,9 @@ fn fits(pattern: &str, text: &str) -> bool {
     rest.ends_with(last)
 }
 
-/// Before its end a certificate should have been renewed by whomever; of a short life a tenth.
-const IN_DANGER: Seconds = Seconds::days(7);
+/// Before its end a certificate should have been renewed by whomever; of a short life a sixth, half of what is left when renewal
+/// is due. A CA that looks at an organization takes up to ten working days.
+const IN_DANGER: Seconds = Seconds::days(21);
 /// What ended longer ago and is missed by nobody is no news.
 const FORGOTTEN: Seconds = Seconds::days(30);
 /// A day around the bounds of a filter.
@@ -319,10 +327,18 @@ mod tests {
             listed("shorter", &["d.example.com"], 2),
             listed("ours", &["e.example.com"], 20),
             listed("ended", &["f.example.com"], -1),
+            listed("long", &["g.example.com"], 22),
+            listed("longer", &["h.example.com"], 20),
+            listed("unknown", &["i.example.com"], 20),
+            listed("renamed", &["j.example.com"], 25),
         ];
+        whole[0].not_before = Some(NOW - Seconds::days(80));
         whole[1].not_before = Some(NOW - Seconds::days(84));
         whole[2].not_before = Some(NOW - Seconds::days(8));
         whole[3].not_before = Some(NOW - Seconds::days(20));
+        // An organization is looked at for two weeks.
+        whole[6].not_before = Some(NOW - Seconds::days(178));
+        whole[7].not_before = Some(NOW - Seconds::days(180));
         let (ignore, managed) = (Vec::new(), BTreeSet::new());
         let measure = Measure {
             days: 30,
@@ -332,23 +348,29 @@ mod tests {
             now: NOW,
         };
         let hosts = |ids: &[&str]| -> BTreeMap<String, String> {
-            let host = |id: &str| if id == "ours" { "here" } else { "there" };
+            let host = |id: &str| match id {
+                "ours" => "here",
+                "renamed" => "as-it-was-called",
+                _ => "there",
+            };
             let all = ids.iter().map(|id| ((*id).to_owned(), host(id).to_owned()));
             all.collect()
         };
+        let own: BTreeSet<String> = ["here", "as-it-was-called"].map(str::to_owned).into();
         let told = |hosts: &BTreeMap<String, String>| {
             let (mut places, mut settled) = orphans(&whole, &measure);
-            leave_to_others(&mut places, &mut settled, hosts, "here", NOW);
+            leave_to_others(&mut places, &mut settled, hosts, &own, NOW);
             let told: Vec<String> = places.into_keys().collect();
             (
                 told.join(" "),
                 settled.into_iter().collect::<Vec<_>>().join(" "),
             )
         };
-        let all = hosts(&["theirs", "late", "short", "shorter", "ours", "ended"]);
+        let ids: Vec<&str> = whole.iter().map(|one| one.id.as_str()).collect();
+        let all = hosts(&ids);
         let (orphaned, settled) = told(&all);
-        assert_eq!(orphaned, "ended late ours shorter");
-        assert_eq!(settled, "short theirs");
+        assert_eq!(orphaned, "ended late longer ours renamed shorter unknown");
+        assert_eq!(settled, "long short theirs");
         assert_eq!(told(&hosts(&[])).1, "");
     }
 

@@ -173,8 +173,15 @@ async fn what_is_marked_as_another_hosts_is_told_when_that_one_is_late() {
     let ccm = Ccm::start().await;
     let agent = agent(&ccm, "");
     let mut ids = Vec::new();
-    for (name, left) in [("theirs", 20), ("late", 6), ("nobodys", 20)] {
-        let sample = certificate(&[&format!("{name}.example.com")], -70, left);
+    // A sixth of 90 days, and of 200 at most 21.
+    let lives = [
+        ("theirs", -70, 20),
+        ("short", -76, 14),
+        ("long", -180, 20),
+        ("nobodys", -70, 20),
+    ];
+    for (name, from, left) in lives {
+        let sample = certificate(&[&format!("{name}.example.com")], from, left);
         ids.push(import(&ccm, name, &sample).await);
     }
     let marks = [("managed-by", "renewd"), ("renewd-host", "web7")];
@@ -182,13 +189,14 @@ async fn what_is_marked_as_another_hosts_is_told_when_that_one_is_late() {
         .iter()
         .map(|(key, value)| json!({"key": key, "value": value}))
         .collect();
-    for id in &ids[..2] {
+    for id in &ids[..3] {
         let body = json!({"action": "create", "tags": tags});
         post(&ccm, &format!("/v3/scm/{id}/tags/action"), &body)
             .await
             .expect(200);
     }
-    let told = of(&[(&ids[1], "expiring"), (&ids[2], "expiring")]);
+    let late = ids[1..].iter().map(|id| (id.as_str(), "expiring"));
+    let told = of(&late.collect::<Vec<_>>());
     assert_eq!(check(&agent).await, told);
     ccm.stop().await;
 }
