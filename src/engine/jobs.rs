@@ -96,6 +96,7 @@ impl Engine {
             }
             self.observe_issuers_beside(snapshot, &busy).await?;
             self.note_superseded(snapshot, &busy).await?;
+            self.note_siblings(snapshot, &busy).await?;
             self.keep_up(snapshot).await?;
             self.look_at_credentials(snapshot).await?;
             self.look_at_accounts(snapshot).await?;

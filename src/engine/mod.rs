@@ -33,6 +33,7 @@ mod reload;
 mod remote;
 mod revoke;
 mod rollout;
+mod siblings;
 mod space;
 mod status;
 mod steps;

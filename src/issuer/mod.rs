@@ -23,7 +23,7 @@ use crate::pki::Secret;
 
 pub use crate::ccm::Limit;
 pub use connect::{client, client_of, connect, connect_within, limit};
-pub use orders::{Applied, Intent, Look, Orders, Sighting, Supplemented, Traced, Whose};
+pub use orders::{Applied, Intent, Look, Orders, Sibling, Sighting, Supplemented, Traced, Whose};
 pub use push::{Pushing, Refusal, Said, Upload, Whereto};
 
 /// An async answer of a trait object.

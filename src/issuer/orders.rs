@@ -196,6 +196,17 @@ pub enum Whose {
     Others,
 }
 
+/// A certificate that came from the same order as another one, with its key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sibling {
+    /// Id at SCM.
+    pub reference: String,
+    /// Of its public key.
+    pub spki: Fingerprint,
+    /// End of its validity.
+    pub until: Timestamp,
+}
+
 /// Who buys, as tags on what is bought.
 #[derive(Debug, Clone, Copy)]
 pub struct Intent<'a> {
@@ -375,6 +386,18 @@ impl Orders {
         reference: &str,
     ) -> Result<Option<String>, IssuerError> {
         self.why_as_before(reference).await
+    }
+
+    /// What is issued of the orders of these certificates with one of these keys, and is none of them.
+    ///
+    /// # Errors
+    /// Those of every call; an incomplete listing is one.
+    pub async fn siblings(
+        &self,
+        of: &BTreeSet<String>,
+        keys: &BTreeSet<Fingerprint>,
+    ) -> Result<Vec<Sibling>, IssuerError> {
+        self.with_keys(of, keys).await
     }
 
     /// What is known of the order that a certificate came from (CCM API 4.1.2.1).

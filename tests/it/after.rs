@@ -2,6 +2,7 @@
 //! or the binary, against renewd-ccm.
 
 mod copied;
+mod leaked;
 mod over;
 pub(crate) mod push;
 mod revoke;

@@ -1,13 +1,15 @@
 //! After issue: what a certificate's order still holds, and the end.
 
+use std::collections::BTreeSet;
+
 use crate::ccm::ScmStatus;
 use crate::issuer::failure::{acting, own, reading};
 use crate::issuer::orders::keys::Applicant;
 use crate::issuer::orders::survey::Survey;
-use crate::issuer::orders::{Orders, survey};
+use crate::issuer::orders::{Orders, Sibling, survey};
 use crate::issuer::scm::{is_gone, moment};
 use crate::issuer::{IssuerError, Revoked};
-use crate::model::{Entitlement, ErrorClass, Timestamp};
+use crate::model::{Entitlement, ErrorClass, Fingerprint, Timestamp};
 
 impl Orders {
     pub(super) async fn facts(
@@ -61,6 +63,34 @@ impl Orders {
             Err(error) if is_gone(&error) => Ok(None),
             Err(error) => Err(reading(error)),
         }
+    }
+
+    pub(super) async fn with_keys(
+        &self,
+        of: &BTreeSet<String>,
+        keys: &BTreeSet<Fingerprint>,
+    ) -> Result<Vec<Sibling>, IssuerError> {
+        let survey = Survey::of(&self.scm).await?;
+        let related = survey.relatives(of.iter());
+        let mut found = Vec::new();
+        for one in survey.0.values() {
+            let there = matches!(
+                one.status,
+                ScmStatus::Issued | ScmStatus::SupplementChecking | ScmStatus::CancelSupplementing
+            );
+            if !there || of.contains(&one.id) || !related.contains(one.id.as_str()) {
+                continue;
+            }
+            let leaf = self.leaf(&one.id).await?;
+            if let Some(leaf) = leaf.filter(|leaf| keys.contains(&leaf.facts.spki)) {
+                found.push(Sibling {
+                    reference: one.id.clone(),
+                    spki: leaf.facts.spki,
+                    until: leaf.facts.not_after,
+                });
+            }
+        }
+        Ok(found)
     }
 
     /// CCM API 7.1.16, with the reason in words. What was revoked before, or is being, is no error.
