@@ -41,8 +41,8 @@ impl Daemon {
         self.stamp = (options.stamp)();
         self.retried = self.engine.clock.now();
         let outcome = self.take_over(options).await;
-        systemd::ready();
         self.judged(&outcome, why(&outcome));
+        systemd::ready();
         outcome
     }
 

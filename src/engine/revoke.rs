@@ -295,6 +295,15 @@ impl Engine {
                 changes.push((id.clone(), CertificateChange::Revoke { all, compromised }));
             }
         }
+        self.write_revocations(snapshot, changes).await
+    }
+
+    /// Writes down what is to be revoked.
+    pub(super) async fn write_revocations(
+        &self,
+        snapshot: &mut Snapshot,
+        changes: Vec<(CertificateId, CertificateChange)>,
+    ) -> Result<(), EngineError> {
         let mut touched = Touched::default();
         for (id, change) in changes {
             self.store.change_certificate(&id, change).await?;

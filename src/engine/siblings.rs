@@ -10,8 +10,8 @@ use crate::model::{
     CertificateId, CertificateState, Failures, Fingerprint, IssuerId, OrderMode, RevisionId,
     RevocationReason, RevokedBy, Revoking, Snapshot, Timestamp,
 };
-use crate::store::{CertificateChange, Touched};
-use crate::sys::{crash, systemd};
+use crate::store::CertificateChange;
+use crate::sys::systemd;
 
 impl Engine {
     /// Writes down that they are to be revoked. An account that does not answer is asked again at the next check.
@@ -21,7 +21,7 @@ impl Engine {
         busy: &Busy,
     ) -> Result<(), EngineError> {
         let now = self.clock.now();
-        let mut touched = Touched::default();
+        let mut changes = Vec::new();
         for (id, certificate) in &self.policy.certificates {
             let state = snapshot.certificates.get(id);
             let leaked = state.map(|state| leaked(state, now)).unwrap_or_default();
@@ -50,13 +50,9 @@ impl Engine {
                 continue;
             }
             let compromised = None;
-            let change = CertificateChange::Revoke { all, compromised };
-            self.store.change_certificate(id, change).await?;
-            crash::point("revoke.noted");
-            touched.certificates.insert(id.clone());
+            changes.push((id.clone(), CertificateChange::Revoke { all, compromised }));
         }
-        self.store.refresh(snapshot, &touched).await?;
-        Ok(())
+        self.write_revocations(snapshot, changes).await
     }
 
     /// The ids of its revisions, by who issued them.
