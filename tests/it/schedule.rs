@@ -31,6 +31,7 @@ struct Daemon {
     stop: Arc<Mutex<Option<Arc<AtomicBool>>>>,
     /// How often it looked at the policy's files: at each tick, and at each ring of the bell.
     looks: Arc<AtomicUsize>,
+    naps: tokio::sync::watch::Receiver<Option<Timestamp>>,
 }
 
 impl Daemon {
@@ -50,6 +51,8 @@ impl Daemon {
         let file = rig.world.agent.path().join("renewd.toml");
         let written = file.clone();
         let missing = file.with_file_name(MISSING);
+        let lies_down = tokio::sync::watch::Sender::default();
+        let naps = lies_down.subscribe();
         let options = RunOptions {
             load: Box::new(move || match renewd::config::load(&file) {
                 Ok(_) if missing.exists() => Err(format!("{} is there", missing.display())),
@@ -82,11 +85,24 @@ impl Daemon {
             judge: Arc::new(|_| renewd::engine::Outcome::refused(70, "nobody asks")),
             in_force: tokio::sync::watch::Sender::new(Arc::new(rig.policy())),
             foreseen: None,
-            naps: tokio::sync::watch::Sender::default(),
+            naps: lies_down,
         };
         let (_, wishes) = tokio::sync::mpsc::channel(1);
         let task = tokio::spawn(renewd::engine::run(Arc::new(rig.policy()), options, wishes));
-        Self { task, stop, looks }
+        Self {
+            task,
+            stop,
+            looks,
+            naps,
+        }
+    }
+
+    /// Waits until it lies down: a clock that is moved before that would have it wait for a second that never comes.
+    async fn asleep(&self) {
+        let mut naps = self.naps.clone();
+        let lies = naps.wait_for(Option::is_some);
+        let lies = tokio::time::timeout(PATIENCE, lies).await;
+        assert!(lies.is_ok_and(|lies| lies.is_ok()), "it is awake");
     }
 
     fn looks(&self) -> usize {
@@ -139,15 +155,18 @@ async fn a_daemon_notices_that_it_slept_and_that_the_clock_was_set() {
     ran_at(&rig, start).await;
 
     // A long suspend: one run for all that was missed, and the certificate that expired meanwhile is renewed.
+    daemon.asleep().await;
     rig.clock.advance(Seconds::days(90));
     let woken = rig.clock_now();
     ran_at(&rig, woken).await;
     assert_eq!(rig.world.ccm.issued(NAME).await, 2);
 
     // Back again: nothing waits for the time that was.
+    daemon.asleep().await;
     rig.clock.set(start + Seconds::days(1));
     ran_at(&rig, start + Seconds::days(1)).await;
 
+    daemon.asleep().await;
     rig.clock.advance(Seconds::days(1));
     ran_at(&rig, start + Seconds::days(2)).await;
     let plan = rig.engine().await.store.snapshot().await.unwrap();
